@@ -1,0 +1,76 @@
+# Every target shows the command it runs: with Ansible of your own, type that.
+#   make deploy INVENTORY=inventory/prod.yml ARGS="--check --diff"
+SHELL     := /bin/bash
+PYTHON    ?= python3
+INVENTORY ?= inventory/local.yml
+ARGS      ?=
+VENV      := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
+UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+              --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
+SOURCES := roles tests bench docs
+
+.DEFAULT_GOAL := help
+.PHONY: help deploy check test lint unit settings molecule e2e bench engine lock docs clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+deploy: $(VENV)/run.stamp ## Make a working Hub of this machine (or of INVENTORY=...), or change it
+	ansible-playbook -i $(INVENTORY) site.yml $(ARGS)
+
+check: $(VENV)/run.stamp ## Show what a deploy would change, and change nothing
+	ansible-playbook -i $(INVENTORY) site.yml --check --diff $(ARGS)
+
+test: lint unit settings molecule e2e ## Everything below, the quick layers first
+
+lint: $(VENV)/dev.stamp ## ansible-lint, yamllint, ruff, mypy (seconds)
+	ansible-lint --offline --strict
+	yamllint --strict .
+	ruff check .
+	ruff format --check .
+	mypy
+
+unit: $(VENV)/dev.stamp ## Unit tests (seconds, no Docker)
+	pytest tests/unit
+
+settings: $(VENV)/dev.stamp ## Bad settings and what each is told (seconds, no Docker)
+	pytest tests/settings
+
+engine: $(VENV)/run.stamp ## A Docker engine on this machine, by the role docker
+	ansible-playbook -i $(INVENTORY) playbooks/engine.yml $(ARGS)
+
+molecule: $(VENV)/dev.stamp engine ## Every role on throwaway containers (SCENARIO=... for one)
+	molecule/run $(SCENARIO)
+
+e2e: $(VENV)/dev.stamp engine ## Two users in a really deployed Hub, over HTTP and in Chromium
+	tests/e2e/run
+
+bench: $(VENV)/dev.stamp engine ## Our figures against stock parts, in one run
+	bench/run
+
+lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
+	for file in requirements/uv requirements/run $(LOCKS) requirements/dev; do \
+	  $(UV_COMPILE) $(UPGRADE) $$file.in --output-file $$file.txt || exit; done
+
+docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
+	python docs/generate.py
+
+clean: ## Remove the virtual environment and caches (the Hub stays)
+	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/run.stamp: requirements/run.txt $(VENV)/bin/uv
+	$(UV_INSTALL) -r requirements/run.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	$(UV_INSTALL) -r requirements/dev.txt
+	@touch $@

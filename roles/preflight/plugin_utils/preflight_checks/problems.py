@@ -1,0 +1,58 @@
+"""A problem, and the one message that lists them all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+SHOWN_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: what is wrong, and the fix; `about` when it is not the setting that was checked."""
+
+    what: str
+    fix: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding, the setting or thing it is about, and where that was set."""
+
+    about: str
+    where: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.about}{place}: {self.what}\n   Fix: {self.fix}"
+
+
+def message(problems: Iterable[Problem]) -> str:
+    """Return all problems as one numbered text, each of them once."""
+    listed = list(dict.fromkeys(problems))
+    count = "1 problem was" if len(listed) == 1 else f"{len(listed)} problems were"
+    lines = [f"{number}. {problem}" for number, problem in enumerate(listed, 1)]
+    return "\n".join([f"{count} found, and nothing was changed:", *lines])
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: short, on one line, and without the password of a URL."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = re.sub(r"://[^/@\s]*@", "://***@", text)
+    if len(text) > SHOWN_LENGTH:
+        text = text[:SHOWN_LENGTH] + "..."
+    return json.dumps(text, ensure_ascii=False) if isinstance(value, str) else text
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return "did you mean ...?" when a known word is close, else the other advice."""
+    close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else otherwise

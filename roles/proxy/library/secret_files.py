@@ -1,0 +1,130 @@
+#!/usr/bin/python
+"""Keep a folder of secret files for one container."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: secret_files
+short_description: Keep a folder of secret files for one container
+description:
+  - Each secret is a file that only its owner can read, in a folder that only its owner can enter.
+  - A secret that is given is written; one that is not given is generated once and then kept.
+  - Returns no secret, only a digest over all of them, by which a container tells that one changed.
+options:
+  path: {description: The folder (mode 0700)., type: path, required: true}
+  owner: {description: Numeric user id of the container that reads the files., type: int, required: true}
+  files:
+    description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
+      the random secret to generate, written as twice as many hex digits).
+    type: dict
+    required: true
+"""
+
+RETURN = r"""
+digest: {description: SHA-256 over all names and secrets; empty where check mode has none to read., type: str, returned: always}
+written: {description: Names of the files that were or would be written., type: list, returned: always}
+"""
+
+
+def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
+    """The content that the file should have; None where it is still to be generated.
+
+    Raises:
+        ValueError: the secret is given but empty.
+        FileNotFoundError: the file to copy from does not exist.
+    """
+    if spec.get("value") is not None:
+        value = str(spec["value"]).strip()
+        if not value:
+            raise ValueError(f"The secret {name!r} is set but empty: give it a value, or leave it out to have one generated.")
+        return value.encode()
+    if spec.get("copy_from"):
+        return Path(spec["copy_from"]).read_bytes()
+    if path.exists() and path.stat().st_size:
+        return path.read_bytes()
+    return None
+
+
+def write(path: Path, content: bytes, owner: int) -> None:
+    """Replace a file at once: a reader sees the old secret or the new one, never half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600 from the first moment
+    try:
+        os.write(handle, content)
+        os.fchown(handle, owner, owner)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    Path(name).replace(path)
+
+
+def right(path: Path, owner: int, mode: int) -> bool:
+    """Whether owner and mode are as they should be."""
+    if not path.exists():
+        return False
+    status = path.stat()
+    return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (owner, owner, mode)
+
+
+def set_right(path: Path, owner: int, mode: int) -> None:
+    """Give a path its owner and mode."""
+    os.chown(path, owner, owner)
+    path.chmod(mode)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "owner": {"type": "int", "required": True},
+            "files": {"type": "dict", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    folder, owner = Path(module.params["path"]), module.params["owner"]
+    digest, written, mended = hashlib.sha256(), [], []
+    try:
+        if not right(folder, owner, 0o700):
+            mended.append(str(folder))
+            if not module.check_mode:
+                folder.mkdir(parents=True, exist_ok=True)
+                set_right(folder, owner, 0o700)
+        for name, spec in sorted(module.params["files"].items()):
+            path = folder / name
+            source = spec.get("copy_from")
+            if module.check_mode and source and not Path(source).exists():
+                content = None  # an earlier role would have written it
+            else:
+                content = wanted(name, spec, path)
+            if content is None or not path.exists() or path.read_bytes() != content:
+                written.append(name)
+                if content is None:
+                    content = secrets.token_hex(int(spec.get("bytes") or 32)).encode()
+                if not module.check_mode:
+                    write(path, content, owner)
+            elif not right(path, owner, 0o600):
+                mended.append(str(path))
+                if not module.check_mode:
+                    set_right(path, owner, 0o600)
+            digest.update(name.encode() + b"\0" + content + b"\0")
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(written or mended),
+        written=written,
+        mended=mended,
+        digest="" if module.check_mode and written else digest.hexdigest(),
+    )
+
+
+if __name__ == "__main__":
+    main()
