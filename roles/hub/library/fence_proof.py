@@ -25,15 +25,21 @@ options:
   gateway: {description: The host's address on the users' network., type: str, required: true}
   open: {description: Name to C(host:port) that a server must reach., type: dict, required: true}
   closed: {description: Name to C(host:port) that a server must not reach., type: dict, required: true}
-  subject: {description: What the proof is about (identities of containers, rules); another subject is proved anew., type: list, required: true}
-  stamp: {description: File that remembers the last proof; on a file system that a reboot empties., type: path, required: true}
+  subject: {description: What it is about (containers, rules); another subject is proved anew., type: list, required: true}
+  stamp: {description: File that remembers the last proof, where a reboot forgets it., type: path, required: true}
 """
 
 RETURN = r"""
 reached: {description: Name to whether the container reached it., type: dict, returned: when it was tried}
 """
 
-LISTEN = "import socket; s = socket.create_server(('', 9)); print('ready', flush=True)\nwhile True: s.accept()[0].close()"
+LISTEN = """
+import socket
+server = socket.create_server(("", 9))
+print("ready", flush=True)
+while True:
+    server.accept()[0].close()
+"""
 TRY = """
 import concurrent.futures, json, socket, sys
 def reached(way):
@@ -84,7 +90,9 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
                 **params["open"],
                 **params["closed"],
             }
-            found: dict[str, bool] = json.loads(docker("run", "--rm", *start, params["image"], "-c", TRY, json.dumps(ways)))
+            found: dict[str, bool] = json.loads(
+                docker("run", "--rm", *start, params["image"], "-c", TRY, json.dumps(ways))
+            )
             return found
     finally:
         docker("rm", "--force", other)

@@ -30,7 +30,7 @@ options:
 """
 
 RETURN = r"""
-digest: {description: SHA-256 over all names and secrets; empty where check mode has none to read., type: str, returned: always}
+digest: {description: SHA-256 over all names and secrets; empty when check mode has none., type: str, returned: always}
 written: {description: Names of the files that were or would be written., type: list, returned: always}
 """
 
@@ -45,7 +45,9 @@ def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
     if spec.get("value") is not None:
         value = str(spec["value"]).strip()
         if not value:
-            raise ValueError(f"The secret {name!r} is set but empty: give it a value, or leave it out to have one generated.")
+            raise ValueError(
+                f"The secret {name!r} is set but empty: give it a value, or leave it out to have one generated."
+            )
         return value.encode()
     if spec.get("copy_from"):
         return Path(spec["copy_from"]).read_bytes()
@@ -101,10 +103,9 @@ def main() -> None:
         for name, spec in sorted(module.params["files"].items()):
             path = folder / name
             source = spec.get("copy_from")
-            if module.check_mode and source and not Path(source).exists():
-                content = None  # an earlier role would have written it
-            else:
-                content = wanted(name, spec, path)
+            # In a dry run an earlier role has not written the file to copy yet.
+            unwritten = module.check_mode and source and not Path(source).exists()
+            content = None if unwritten else wanted(name, spec, path)
             if content is None or not path.exists() or path.read_bytes() != content:
                 written.append(name)
                 if content is None:

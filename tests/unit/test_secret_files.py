@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolefile import ROLES
+
+OWNER = os.getuid()
+
+
+def run(path: Path, files: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    """Run the module as Ansible does: as a program of its own, arguments by standard input."""
+    arguments = {"path": str(path), "owner": OWNER, "files": files, "_ansible_check_mode": check}
+    done = subprocess.run(
+        [sys.executable, ROLES / "proxy/library/secret_files.py"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_generates_once_and_keeps(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "secrets"
+    first = run(folder, {"token": {}, "short": {"bytes": 8}})
+    token = (folder / "token").read_text()
+    assert first["changed"]
+    assert first["written"] == ["short", "token"]
+    assert len(token) == 64
+    assert len((folder / "short").read_text()) == 16
+    second = run(folder, {"token": {}, "short": {"bytes": 8}})
+    assert not second["changed"]
+    assert second["digest"] == first["digest"]
+    assert (folder / "token").read_text() == token
+
+
+def test_nobody_else_can_read(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    run(folder, {"token": {}})
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
+    # Somebody opened it by hand: put right, and the content stays.
+    token = (folder / "token").read_text()
+    (folder / "token").chmod(0o644)
+    folder.chmod(0o755)
+    mended = run(folder, {"token": {}})
+    assert mended["changed"]
+    assert mended["written"] == []
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
+    assert (folder / "token").read_text() == token
+
+
+def test_given_secret_replaces_generated_one_and_is_not_told(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    before = run(folder, {"token": {}})
+    after = run(folder, {"token": {"value": "canary-5157"}})
+    assert (folder / "token").read_text() == "canary-5157"
+    assert after["digest"] != before["digest"]
+    assert "canary-5157" not in json.dumps(after)
+
+
+def test_copy_follows_its_source(tmp_path: Path) -> None:
+    source, folder = tmp_path / "token", tmp_path / "secrets"
+    source.write_text("one")
+    run(folder, {"proxy_token": {"copy_from": str(source)}})
+    source.write_text("two")
+    assert run(folder, {"proxy_token": {"copy_from": str(source)}})["changed"]
+    assert (folder / "proxy_token").read_text() == "two"
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    result = run(folder, {"token": {}, "copy": {"copy_from": str(tmp_path / "not yet")}}, check=True)
+    assert result["changed"]
+    assert result["written"] == ["copy", "token"]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("value", ["", " \n"])
+def test_empty_secret_is_refused(tmp_path: Path, value: str) -> None:
+    result = run(tmp_path / "secrets", {"token": {"value": value}})
+    assert result["failed"]
+    assert "'token' is set but empty" in result["msg"]
