@@ -25,7 +25,7 @@ options:
   gateway: {description: The host's address on the users' network., type: str, required: true}
   open: {description: Name to C(host:port) that a server must reach., type: dict, required: true}
   closed: {description: Name to C(host:port) that a server must not reach., type: dict, required: true}
-  subject: {description: What it is about (containers, rules); another subject is proved anew., type: list, required: true}
+  subject: {description: What it is about; another subject is proved anew., type: list, required: true}
   stamp: {description: File that remembers the last proof, where a reboot forgets it., type: path, required: true}
 """
 
