@@ -1,0 +1,128 @@
+"""`python -m jupyterhub_ansible.check`: would the Hub start with these settings?
+
+Loads the Hub's configuration as the Hub does, says OK or the problems (exit code 1), and starts nothing.
+With `--example` it brings settings of its own: a check of the image itself.
+"""
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.app import JupyterHub
+from traitlets import TraitError
+from traitlets.config import Config, PyFileConfigLoader
+
+from .settings import load
+
+CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
+
+EXAMPLE: dict[str, Any] = {
+    "name": "example",
+    "public": {"address": "127.0.0.1", "port": 8000},
+    "hub": {"connect_url": "http://hub:8081"},
+    "proxy": {"api_url": "http://proxy-api:8001"},
+    "users_network": "example-users",
+    "authenticator": "shared-password",
+    "environments": [
+        {
+            "slug": "base",
+            "title": "Base",
+            "description": "",
+            "image": "example/env-base:0",
+            "default_url": "/lab",
+            "home": "/home/jovyan",
+        }
+    ],
+    "default_environment": "base",
+    "server": {"memory_mb": 1024, "cpus": 1, "pids": 512, "environment": {}, "start_timeout_s": 60},
+    "named_servers": {"limit": 3, "share_home": False},
+    "volume_name_template": None,
+    "traits": {},
+}
+"""Every setting; also the tests' starting point."""
+
+SECRET_NAMES = ("cookie_secret", "crypt_key", "proxy_token", "user_password", "admin_password")
+
+
+@contextlib.contextmanager
+def example_settings() -> Iterator[None]:
+    """Let `load()` find the example, with secrets made up for it, in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "hub.json").write_text(json.dumps(EXAMPLE))
+        for name in SECRET_NAMES:
+            (path / name).touch(mode=0o600)
+            (path / name).write_text(secrets.token_hex(32))
+        os.environ["JUPYTERHUB_SETTINGS_FILE"] = str(path / "hub.json")
+        os.environ["JUPYTERHUB_SECRETS_DIR"] = folder
+        yield
+
+
+def _known_classes(app: JupyterHub) -> dict[str, Any]:
+    """Classes that can be configured: JupyterHub's, the chosen ones, and their parents."""
+    chosen = [app.spawner_class, app.authenticator_class, app.proxy_class, *app.classes]
+    return {parent.__name__: parent for cls in chosen for parent in cls.__mro__ if hasattr(parent, "class_traits")}
+
+
+def _similar(word: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(word, known, n=1)
+    return f"; do you mean {match[0]}?" if match else ""
+
+
+def _refused(cls: Any, values: Mapping[str, Any]) -> Iterator[str]:
+    """Pass-through traits that `cls` does not have, or whose value it does not take; no value is told."""
+    name = cls.__name__
+    known = cls.class_traits(config=True)
+    for trait, value in values.items():
+        if trait not in known:
+            yield f"hub.json: traits.{name}.{trait}: no such trait{_similar(trait, known)}"
+            continue
+        try:
+            cls(config=Config({name: {trait: value}}))
+        except (TraitError, ValueError):
+            yield f"hub.json: traits.{name}.{trait}: must be {known[trait].info()}"
+
+
+def problems(config_file: Path) -> list[str]:
+    """What would stop the Hub from starting, or be ignored by it.
+
+    Raises:
+        SystemExit: hub.json or a secret cannot be used; its text says why.
+    """
+    config = PyFileConfigLoader(str(config_file)).load_config()
+    traits = dict(load().settings.traits)
+    # First, since the other classes are chosen by it.
+    if found := list(_refused(JupyterHub, traits.pop("JupyterHub", {}))):
+        return found
+    classes = _known_classes(JupyterHub(config=config))
+    for name, values in traits.items():
+        if name in classes:
+            found += _refused(classes[name], values)
+        else:
+            found.append(f"hub.json: traits.{name}: no such class{_similar(name, classes)}")
+    return found
+
+
+def main() -> None:
+    """Print OK, or exit with the problems."""
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.check", description=__doc__)
+    parser.add_argument("--config", type=Path, default=CONFIG_FILE, help="jupyterhub_config.py")
+    parser.add_argument("--example", action="store_true", help="check the image, with settings of its own")
+    arguments = parser.parse_args()
+    with example_settings() if arguments.example else contextlib.nullcontext():
+        found = problems(arguments.config)
+    if found:
+        sys.exit("\n".join(found))
+    print("OK")
+
+
+if __name__ == "__main__":
+    main()

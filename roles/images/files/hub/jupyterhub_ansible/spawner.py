@@ -1,0 +1,267 @@
+"""The spawner of users' servers: DockerSpawner with our names, labels, limits and catalogue."""
+# JupyterHub and DockerSpawner have no types.
+# mypy: allow-subclassing-any
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+from docker.errors import APIError, NotFound
+from dockerspawner import DockerSpawner
+from jupyterhub.spawner import SpawnException
+from traitlets import Bool, Dict, Instance, Int, Unicode
+
+from . import naming
+from .labels import PROJECT, USER, carries, labels
+from .options import ChoiceError, choose, form, options_from_form
+from .settings import Environment
+
+_HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init": True}
+
+
+class ServerError(SpawnException):
+    """A server that cannot start, in words for its user; `log_message` is for the administrator."""
+
+    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 500) -> None:
+        super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
+        # The spawn form and the progress page show this (jupyterhub.utils.format_exception).
+        self.jupyterhub_message = message
+
+
+def _literal(text: str) -> str:
+    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+class UserServerSpawner(DockerSpawner):
+    """Starts a user's server in a container of its own, from an image of the catalogue.
+
+    It touches only containers and volumes that carry the labels of this project and this user.
+    """
+
+    # DockerSpawner has one thread: a server that is slow to stop holds up every other user's start.
+    _executor = ThreadPoolExecutor(8, thread_name_prefix="docker")
+
+    project = Unicode(help="Prefix of all names, and value of the project label").tag(config=True)
+    profiles = Dict(
+        key_trait=Unicode(), value_trait=Instance(Environment), help="The catalogue: {slug: environment}"
+    ).tag(config=True)
+    default_profile = Unicode(help="Slug of the environment that is used if none is chosen").tag(config=True)
+    pids_limit = Int(1024, help="Processes and threads of a server at most").tag(config=True)
+    share_home = Bool(False, help="All servers of a user have one home").tag(config=True)
+    volume_name_template = Unicode(
+        None,
+        allow_none=True,
+        help="Template of the homes' names, expanded and escaped as DockerSpawner does, to adopt its volumes",
+    ).tag(config=True)
+
+    extra_create_kwargs: dict[str, Any]
+    extra_host_config: dict[str, Any]
+
+    # --- names and labels
+
+    def _object_name_default(self) -> str:
+        return naming.server_name(self.project, self.user.name, self.name)
+
+    @property
+    def home_volume(self) -> str:
+        """Name of the volume that is this server's home."""
+        if self.volume_name_template:
+            return str(self.format_volume_name(self.volume_name_template, self))
+        return naming.home_name(self.project, self.user.name, self.name, shared=self.share_home)
+
+    @property
+    def volume_binds(self) -> dict[str, dict[str, str]]:
+        """The home, and what the administrator mounts besides."""
+        return {**super().volume_binds, self.home_volume: {"bind": self.notebook_dir, "mode": "rw"}}
+
+    def _labels(self, kind: str, server: str) -> dict[str, str]:
+        return labels(self.project, kind, self.user.name, server)
+
+    # --- the user's choice
+
+    def _options_form_default(self) -> str:
+        return form(self.profiles.values(), self.default_profile)
+
+    def _options_from_form_default(self) -> Any:
+        return self._options_from_form
+
+    def _options_from_form(self, formdata: Mapping[str, list[str]]) -> dict[str, str]:
+        try:
+            options = options_from_form(formdata)
+            # Checked here already: JupyterHub stores a choice before it applies it.
+            choose(options, self.profiles, self.default_profile)
+        except ChoiceError as error:
+            raise ServerError(str(error), reason="choice", status_code=400) from None
+        return options
+
+    def _apply_user_options_default(self) -> Any:
+        return type(self).apply_profile
+
+    def apply_profile(self, options: Mapping[str, object]) -> None:
+        """Take image, start page and home from the environment that `options` names.
+
+        A stored choice (JupyterHub keeps the last one) that is gone from the catalogue gives way to the default.
+
+        Raises:
+            ServerError: the choice was made in this very request, and is not in the catalogue.
+        """
+        try:
+            slug = choose(options, self.profiles, self.default_profile)
+        except ChoiceError as error:
+            if self._chosen_in_this_request():
+                raise ServerError(str(error), reason="choice", status_code=400) from None
+            slug = self.default_profile
+            self.log.warning("%s: stored choice not usable, taking %s: %s", self._log_name, slug, error)
+        environment = self.profiles[slug]
+        self.image = environment.image
+        self.default_url = environment.default_url
+        self.notebook_dir = environment.home
+
+    def _chosen_in_this_request(self) -> bool:
+        # Choices of forms and links pass options_from_form; only the REST API's arrive unchecked.
+        body = getattr(self.handler, "get_server_json_body", None)
+        return body is not None and body()["user_options"] is not None
+
+    # --- the container
+
+    async def get_object(self) -> Any:
+        """Our container as Docker describes it; None if there is none, or if it is a stranger's."""
+        container = await super().get_object()
+        if container and not carries(container["Config"]["Labels"], self._labels("user-server", self.name)):
+            self.log.warning("Leaving container %s alone: it is not %s", self.object_name, self._log_name)
+            self.object_id = ""
+            return None
+        return container
+
+    async def remove_object(self) -> None:
+        """Stop and remove our container.
+
+        Docker refuses to remove a running one, which DockerSpawner takes for "already being removed".
+        """
+        await self.stop_object()
+        await super().remove_object()
+
+    async def pull_image(self, image: str) -> None:
+        """Make sure of the image (`pull_policy`)."""
+        try:
+            await super().pull_image(image)
+        except NotFound:
+            raise ServerError(
+                "This environment is not installed on the machine. Please tell the administrator.",
+                reason="image",
+                log_message=f"{self._log_name}: image {image} is missing; deploy again",
+            ) from None
+
+    async def create_object(self) -> Any:
+        """Create the container, with its labels and limits; what the administrator sets comes on top."""
+        await self._ensure_home()
+        ours = self._labels("user-server", self.name)
+        self.extra_create_kwargs = {
+            **self.extra_create_kwargs,
+            "labels": {
+                **self.extra_create_kwargs.get("labels", {}),
+                **{key: _literal(value) for key, value in ours.items()},
+            },
+        }
+        self.extra_host_config = {
+            **_HARDENING,
+            "pids_limit": self.pids_limit,
+            # Equal to the memory limit: no swap.
+            "memswap_limit": self.mem_limit,
+            # Docker would throw a dead server's log away with it; poll() removes it after reading the log.
+            "auto_remove": False,
+            **self.extra_host_config,
+        }
+        try:
+            return await super().create_object()
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            raise ServerError(
+                "Another container of this machine has the name of your server. Please tell the administrator.",
+                reason="name-taken",
+                log_message=f"{self._log_name}: container {self.object_name} exists and carries no"
+                f" labels of this user and project; left alone",
+            ) from None
+
+    async def _ensure_home(self) -> None:
+        # Docker answers with the volume that is there, labels and all, if the name is taken.
+        name = self.home_volume
+        wanted = self._labels("home", "" if self.share_home else self.name)
+        volume = await self.docker("create_volume", name, labels=wanted)
+        found = volume["Labels"] or {}
+        # Volumes of another scheme have no labels, and Docker cannot add any.
+        adopted = self.volume_name_template and PROJECT not in found
+        same_user = {key: wanted[key] for key in (PROJECT, USER)}
+        if not adopted and not carries(found, same_user):
+            raise ServerError(
+                "Another volume of this machine has the name of your home. Please tell the administrator.",
+                reason="home-taken",
+                log_message=f"{self._log_name}: volume {name} exists and carries no labels of this user and"
+                " project; left alone",
+            )
+
+    # --- start and stop
+
+    async def start(self) -> tuple[str, int]:
+        """Start the server, and wait until it answers.
+
+        Raises:
+            ServerError: it cannot start, ended while starting, or did not answer within `http_timeout` seconds.
+        """
+        try:
+            ip, port = await super().start()
+        except APIError as error:
+            raise ServerError(
+                "Docker could not start your server. Please tell the administrator.",
+                reason="docker",
+                log_message=f"{self._log_name}: {error.explanation or error}",
+            ) from None
+        await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
+        return ip, port
+
+    async def _wait_until_ready(self, url: str) -> None:
+        # The Hub waits too, but backs off to 5 s between its attempts (jupyterhub.utils.exponential_backoff).
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.http_timeout
+        look_again = loop.time() + 0.5
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while loop.time() < deadline:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(url, allow_redirects=False) as response:
+                        if response.status < 500:
+                            return
+                if loop.time() > look_again:
+                    look_again = loop.time() + 0.5
+                    if (status := await self.poll()) is not None:
+                        raise ServerError(
+                            "Your server ended while it was starting. Please tell the administrator.",
+                            reason="ended",
+                            log_message=f"{self._log_name} ended while starting: {status}",
+                        )
+                await asyncio.sleep(0.05)
+        await self._log_last_lines("did not answer in time")
+        raise ServerError(
+            f"Your server did not answer within {self.http_timeout} seconds. Please try again.",
+            reason="no-answer",
+            log_message=f"{self._log_name} did not answer at {url} within {self.http_timeout} s",
+        )
+
+    async def poll(self) -> Any:
+        """None while the server runs, else its exit status; a server that ended is logged and removed."""
+        status = await super().poll()
+        if status is not None and self.object_id:
+            await self._log_last_lines(f"ended: {status}")
+            if self.remove:
+                await self.remove_object()
+                self.object_id = ""
+        return status
+
+    async def _log_last_lines(self, what: str) -> None:
+        lines = await self.docker("logs", self.object_id, tail=20)
+        text = lines.decode(errors="replace").strip() or "(it wrote nothing)"
+        self.log.warning("%s %s. Its last lines:\n%s", self._log_name, what, text)

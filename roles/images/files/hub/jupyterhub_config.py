@@ -1,0 +1,80 @@
+"""The Hub's configuration: hub.json and the secret files, as JupyterHub's traits.
+
+Each trait is set on the class that defines it, so that the settings' `traits`, merged last, win on any subclass.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from jupyterhub_ansible import sync_routes
+from jupyterhub_ansible.settings import SettingsError, load
+from jupyterhub_ansible.spawner import UserServerSpawner
+
+if TYPE_CHECKING:
+    from traitlets.config import get_config
+
+try:
+    settings, secrets = load()
+except SettingsError as error:
+    # No traceback: the message is for the one who wrote the settings.
+    sys.exit(str(error))
+
+c = get_config()
+
+# --- the Hub, and the proxy that runs in a container of its own
+address = settings.public.address
+c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}:{settings.public.port}"
+# All addresses, of its own container: the networks decide who reaches it.
+c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
+c.JupyterHub.hub_connect_url = settings.hub.connect_url
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = settings.proxy.api_url
+c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
+# Replacing the Hub leaves users' servers running.
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.cleanup_proxy = False
+# Seconds; the Hub gives a restarted proxy its routes back this often.
+c.JupyterHub.last_activity_interval = 30
+c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret = secrets.cookie_secret
+c.CryptKeeper.keys = [secrets.crypt_key]
+
+# --- who may log in
+c.JupyterHub.authenticator_class = settings.authenticator
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {"admin"}
+c.SharedPasswordAuthenticator.user_password = secrets.user_password
+c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
+c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
+c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
+
+# --- users' servers
+c.JupyterHub.spawner_class = UserServerSpawner
+# JupyterHub takes a limit of 0 for "any number".
+c.JupyterHub.allow_named_servers = settings.named_servers.limit > 0
+c.JupyterHub.named_server_limit_per_user = settings.named_servers.limit
+# The spawner waits for the server's answer within its start; the rest is for Docker's own work on a busy machine.
+c.Spawner.http_timeout = settings.server.start_timeout_s
+c.Spawner.start_timeout = settings.server.start_timeout_s + 30
+c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
+c.Spawner.cpu_limit = settings.server.cpus
+c.Spawner.environment = dict(settings.server.environment)
+c.DockerSpawner.network_name = settings.users_network
+# Images are built or pulled by the deployment.
+c.DockerSpawner.pull_policy = "never"
+c.DockerSpawner.remove = True
+c.UserServerSpawner.project = settings.name
+c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}
+c.UserServerSpawner.default_profile = settings.default_environment
+c.UserServerSpawner.pids_limit = settings.server.pids
+c.UserServerSpawner.share_home = settings.named_servers.share_home
+c.UserServerSpawner.volume_name_template = settings.volume_name_template
+
+# --- pass-through: a dictionary is merged into ours key by key, anything else replaces it
+for class_name, values in settings.traits.items():
+    for trait, value in values.items():
+        ours = c[class_name].get(trait)
+        if isinstance(ours, dict) and isinstance(value, dict):
+            c[class_name][trait] = {**ours, **value}
+        else:
+            c[class_name][trait] = value

@@ -1,0 +1,143 @@
+"""hub.json and the secret files: what is accepted, and what each mistake is told."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub_ansible.check import EXAMPLE, SECRET_NAMES
+from jupyterhub_ansible.secret_files import SecretsError, load_secrets
+from jupyterhub_ansible.settings import SettingsError, load, load_settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "hub.json").write_text(json.dumps(EXAMPLE))
+    for number, name in enumerate(SECRET_NAMES):
+        path = tmp_path / name
+        path.touch(mode=0o600)
+        path.write_text(f"{number}" * 64 + "\n")
+    return tmp_path
+
+
+def complaint(folder: Path, where: str, value: Any) -> str:
+    """What is said of the example with `value` at the dotted place `where`; `...` takes the key away."""
+    settings = copy.deepcopy(EXAMPLE)
+    *parents, last = [int(part) if part.isdigit() else part for part in where.split(".")]
+    section: Any = settings
+    for part in parents:
+        section = section[part]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    (folder / "hub.json").write_text(json.dumps(settings))
+    try:
+        load_settings(folder / "hub.json")
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def test_the_example_loads(folder: Path) -> None:
+    settings, secrets = load(folder / "hub.json", folder)
+    assert settings.server.memory_mb == EXAMPLE["server"]["memory_mb"]
+    assert secrets.cookie_secret == bytes(32)
+    assert secrets.admin_password == "4" * 64
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("server.memory_mb", "2048", "hub.json: server.memory_mb: Input should be a valid integer"),
+        ("server.memory_mb", True, "hub.json: server.memory_mb: Input should be a valid integer"),
+        ("server.memory_mb", 0, "hub.json: server.memory_mb: Input should be greater than 0"),
+        ("server.memory_mb", ..., "hub.json: server.memory_mb: is missing"),
+        ("server.memmory_mb", 1, "hub.json: server.memmory_mb: is not a known setting"),
+        ("hubb", {}, "hub.json: hubb: is not a known setting"),
+        ("name", "Hub", "hub.json: name: String should match pattern"),
+        ("name", "a-user-b", "hub.json: name: must not contain the word -user"),
+        ("public.address", "everywhere", "hub.json: public.address: must be an IP address"),
+        ("public.address", "0.0.0.0", "hub.json: authenticator: shared-password is for a loopback"),
+        ("public.port", 70000, "hub.json: public.port: Input should be less than or equal to 65535"),
+        ("authenticator", "dummy", "hub.json: authenticator: Input should be 'shared-password'"),
+        ("environments", [], "hub.json: environments: at least one is needed"),
+        ("environments", EXAMPLE["environments"] * 2, "hub.json: environments: the slug base is there more"),
+        ("environments.0.slug", "Base", "hub.json: environments.0.slug: String should match pattern"),
+        ("environments.0.home", "{x}", "hub.json: environments.0.home: String should match pattern"),
+        ("default_environment", "gone", "hub.json: default_environment: must be one of base"),
+        ("named_servers.limit", -1, "hub.json: named_servers.limit: Input should be greater than or equal"),
+        ("traits", {"Spawner": 1}, "hub.json: traits.Spawner: Input should be an object"),
+        ("traits", {"Spawner.x": {}}, "hub.json: traits.Spawner.x.[key]: String should match pattern"),
+        ("volume_name_template", "{user}", "hub.json: volume_name_template: unknown {user}"),
+        ("volume_name_template", "home", "hub.json: volume_name_template: needs {username}"),
+        ("volume_name_template", "{username", "hub.json: volume_name_template: is no template"),
+        ("volume_name_template", "{username!r}{servername}", "hub.json: volume_name_template: fields are"),
+        ("volume_name_template", "{username.x}", "hub.json: volume_name_template: unknown {username.x}"),
+        ("volume_name_template", "u-{username}", "hub.json: volume_name_template: needs {servername} if"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(folder: Path, where: str, value: Any, message: str) -> None:
+    told = complaint(folder, where, value)
+    assert told.startswith(message)
+    assert told.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("public.address", "::1"),
+        ("server.cpus", 0.5),
+        ("volume_name_template", "jhub-user-{username}-{servername}"),
+        ("traits", {"DockerSpawner": {"extra_host_config": {"devices": []}}}),
+    ],
+)
+def test_accepted(folder: Path, where: str, value: Any) -> None:
+    assert complaint(folder, where, value) == ""
+
+
+def test_no_value_is_told(folder: Path) -> None:
+    for where, value in {"traits": {"Spawner": "s3cret"}, "server.environment": {"KEY": ["s3cret"]}}.items():
+        told = complaint(folder, where, value)
+        assert told
+        assert "s3cret" not in told
+
+
+def test_all_problems_at_once(folder: Path) -> None:
+    (folder / "hub.json").write_text("{")
+    (folder / "crypt_key").write_text("")
+    (folder / "proxy_token").unlink()
+    with pytest.raises(SettingsError) as error:
+        load(folder / "hub.json", folder)
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["hub.json", "secret crypt_key", "secret proxy_token"]
+
+
+def test_no_file(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"hub\.json: cannot read .*: No such file"):
+        load(folder / "absent.json", folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mode", "message"),
+    [
+        ("user_password", "", 0o600, "secret user_password: .* is empty"),
+        ("user_password", "1" * 64, 0o604, "secret user_password: .* is open to every user"),
+        ("user_password", "1234567", 0o600, "secret user_password: must have 8 characters or more"),
+        ("user_password", "4" * 64, 0o600, "user_password and admin_password must differ"),
+        ("admin_password", "short", 0o600, "secret admin_password: must have 32 characters or more"),
+        ("cookie_secret", "s3cret", 0o600, "secret cookie_secret: must be 64 hexadecimal digits"),
+        ("crypt_key", "s3cret" * 12, 0o600, "secret crypt_key: must be 64 hexadecimal digits"),
+    ],
+)
+def test_a_bad_secret(folder: Path, name: str, text: str, mode: int, message: str) -> None:
+    (folder / name).write_text(text)
+    (folder / name).chmod(mode)
+    with pytest.raises(SecretsError, match=message) as error:
+        load_secrets(folder)
+    assert not text or text not in str(error.value)
+
+
+def test_secrets_are_not_shown(folder: Path) -> None:
+    assert "4444" not in repr(load_secrets(folder))
