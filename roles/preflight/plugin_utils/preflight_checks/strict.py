@@ -54,12 +54,11 @@ def check(path: str, value: Any, option: Mapping[str, Any], show: Show = shown) 
         if option.get("required") or option.get("default") is not None:
             yield Finding("is empty (null)", "give it a value, or remove it", path)
         return
-    if not test(value):
-        given = "true or false" if isinstance(value, bool) else kind(value)
-        yield Finding(f"must be {words}, but is {given}{_quoted(show(value))}", _how(value, how, option), path)
-        return
     if value in ("", []) and (option.get("required") or option.get("default") != value):
         yield Finding("is empty", "give it a value, or remove it", path)
+        return
+    if not test(value):
+        yield Finding(f"must be {words}, but is {kind(value)}{_quoted(show(value))}", how, path)
         return
     choices = option.get("choices")
     if choices and value not in choices:
@@ -87,9 +86,7 @@ def _check_items(path: str, items: list[Any], option: Mapping[str, Any], show: S
         yield from check(f"{path}[{index}]{label}", item, element, show)
 
 
-def _check_keys(
-    path: str, value: Mapping[Any, Any], options: Mapping[str, Any], show: Show
-) -> Iterator[Finding]:
+def _check_keys(path: str, value: Mapping[Any, Any], options: Mapping[str, Any], show: Show) -> Iterator[Finding]:
     for key in value:
         if key not in options:
             advice = did_you_mean(str(key), options, f"remove it, or use one of: {', '.join(options)}")
@@ -118,12 +115,6 @@ def not_json(path: str, value: Any) -> Iterator[Finding]:
 
 def _quoted(value: str) -> str:
     return f": {value}" if value else ""
-
-
-def _how(value: Any, how: str, option: Mapping[str, Any]) -> str:
-    if isinstance(value, str) and option.get("type") in ("bool", "int", "float", "list", "dict"):
-        how += '; on the command line: -e \'{"name": value}\' keeps the type'
-    return how
 
 
 def _summary(option: Mapping[str, Any]) -> str:

@@ -1,0 +1,104 @@
+"""Action `preflight`: report every problem of the settings and the machine in one message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
+
+ROLE = Path(__file__).resolve().parents[1]
+# Ansible has no place for code that a role's action shares with tests.
+sys.path.append(str(ROLE / "plugin_utils"))
+
+from preflight_checks import report, specs  # noqa: E402
+from preflight_checks.host import Host, warnings  # noqa: E402
+from preflight_checks.problems import Finding, message  # noqa: E402
+from preflight_checks.sources import Sources  # noqa: E402
+
+# What the machine is asked about while the setting itself is broken.
+STAND_INS = {
+    "jupyterhub_name": "jupyterhub",
+    "jupyterhub_address": "127.0.0.1",
+    "jupyterhub_port": 8000,
+    "jupyterhub_root": "/srv",
+}
+
+
+class ActionModule(ActionBase):
+    """See the module's docstring; it has no options, and runs its two modules itself."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Check, and fail with one message that lists all problems."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        declared = specs.load(ROLE.parent, self._read)
+        settings = self._settings(declared, variables)
+        problems, good = report.check_settings(declared, settings)
+        host = self._host(good, variables)
+        problems += report.check_host(host, settings, good)
+        result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
+        result["warnings"] = warnings(host)
+        if problems:
+            result.update(failed=True, msg=message(problems))
+        return result
+
+    def _read(self, path: Path) -> Any:
+        return self._loader.load_from_file(str(path), trusted_as_template=True)
+
+    def _settings(self, declared: specs.Specs, variables: Mapping[str, Any]) -> report.Settings:
+        """Evaluate all settings; roles outside this play count with their defaults."""
+        raw = {**declared.defaults, **variables}
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        values: dict[str, Any] = {}
+        broken: dict[str, Finding] = {}
+        for name in declared.options:
+            if name in raw:
+                try:
+                    values[name] = templar.template(raw[name])
+                except AnsibleError as error:
+                    broken[name] = _explained(error)
+        sources = Sources(raw, values, declared)
+        return report.Settings(
+            values,
+            set(variables),
+            broken,
+            sources.where,
+            sources.is_secret,
+            {"playbook_dir": variables["playbook_dir"]},
+        )
+
+    def _host(self, good: Mapping[str, Any], variables: dict[str, Any]) -> Host:
+        """Ask the machine; the engine too, where the role that knows engines is in the play."""
+        engine: dict[str, Any] = {}
+        if module_loader.find_plugin("engine_info"):
+            engine = self._module("engine_info", {}, variables)
+        known = {name: good.get(name, value) for name, value in STAND_INS.items()}
+        arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
+        if engine.get("root_dir"):
+            arguments["docker_root"] = engine["root_dir"]
+        return Host(variables["ansible_facts"], self._module("host_report", arguments, variables), engine)
+
+    def _module(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(name, arguments, task_vars=variables)
+        if answer.get("failed"):
+            raise AnsibleError(f"The module {name} failed: {answer.get('msg', 'without a message')}")
+        return answer
+
+
+def _explained(error: AnsibleError) -> Finding:
+    """Return why a value cannot be evaluated; only a missing variable's name is sure to hold no secret."""
+    if isinstance(error, AnsibleUndefinedVariable):
+        return Finding(f"needs a variable that is not set: {error.message}", "set that variable, or remove this line")
+    return Finding(
+        f"cannot be evaluated ({type(error).__name__})",
+        "correct its {{ expression }}, or give the vault password that decrypts it",
+    )

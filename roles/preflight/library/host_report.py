@@ -1,0 +1,215 @@
+#!/usr/bin/python
+"""Report on what a deployment needs of the machine.
+
+Reads only, needs nothing but Python, and works where there is no engine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_report
+short_description: Report on what a deployment needs of the machine
+description:
+  - Looks at disk, memory, listeners, addresses and routes, and asks the engine who bears our names. Changes nothing.
+options:
+  name: {description: Prefix of everything that is ours., type: str, required: true}
+  address: {description: Address that the public port is published on., type: str, required: true}
+  port: {description: The public port., type: int, required: true}
+  root: {description: Folder of configuration and secrets., type: path, required: true}
+  docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
+  socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
+author: The jupyterhub-ansible authors
+"""
+
+RETURN = r"""
+euid: {description: The user id that changes would be made with., type: int, returned: always}
+memory_mb: {description: The machine's memory., type: int, returned: always}
+disks: {description: Path to the free MB where it is or will be., type: dict, returned: always}
+address_is_local: {description: The machine has that address., type: bool, returned: always}
+listeners: {description: "Who listens on that port: address and program.", type: list, returned: always}
+networks: {description: "IPv4 networks the machine reaches: network and interface.", type: list, returned: always}
+publishers: {description: "Containers that publish that port: name, addresses, ours.", type: list, returned: always}
+strangers: {description: Things of the engine that bear our names without our label., type: list, returned: always}
+deployed: {description: A Hub of this name is there., type: bool, returned: always}
+"""
+
+PROJECT_LABEL = "jupyterhub-ansible.project"
+KIND_LABEL = "jupyterhub-ansible.kind"
+TIMEOUT_S = 5
+LISTEN = "0A"
+
+
+def engine_answer(socket_path: str, url: str) -> Any:
+    """Return the engine's answer, or None where nothing useful answers."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(TIMEOUT_S)
+    try:
+        connection.sock.connect(socket_path)
+        connection.request("GET", url)
+        response = connection.getresponse()
+        body = response.read()
+        return json.loads(body) if response.status == http.client.OK else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def parse_address(text: str) -> str:
+    """Return the address of a /proc/net/tcp{,6} column: 32-bit words in the machine's byte order."""
+    words = [struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))
+
+
+def parse_listeners(table: str, port: int) -> Iterator[tuple[str, str]]:
+    """Yield address and inode of the sockets of a /proc/net/tcp{,6} that listen on a port."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        address, _, hex_port = fields[1].partition(":")
+        if fields[3] == LISTEN and int(hex_port, 16) == port:
+            yield parse_address(address), fields[9]
+
+
+def parse_routes(table: str) -> Iterator[dict[str, str]]:
+    """Yield the networks of a /proc/net/route, the default route left out."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if int(fields[7], 16):
+            network = ipaddress.ip_network(f"{parse_address(fields[1])}/{parse_address(fields[7])}", strict=False)
+            yield {"network": str(network), "interface": fields[0]}
+
+
+def parse_memory(table: str) -> int:
+    """Return the MB of MemTotal in a /proc/meminfo."""
+    line = next(line for line in table.splitlines() if line.startswith("MemTotal:"))
+    return int(line.split()[1]) // 1024
+
+
+def read(path: str) -> str:
+    """Return a file of /proc, empty where the kernel lacks it (a machine without IPv6)."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def program_of(inode: str) -> str:
+    """Return the program that holds a socket, or "" where that cannot be seen."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
+                return (process / "comm").read_text().strip()
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+    return ""
+
+
+def free_mb(path: Path) -> int:
+    """Return the free disk where a folder is or will be made."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free // 1_000_000
+
+
+def is_local(address: str) -> bool:
+    """Return whether the machine has an address, which it has if a socket can be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def publishers(containers: list[dict[str, Any]], name: str, port: int) -> Iterator[dict[str, Any]]:
+    """Yield the containers that publish a port of the machine."""
+    for container in containers:
+        addresses = [entry.get("IP", "") for entry in container.get("Ports") or [] if entry.get("PublicPort") == port]
+        if addresses:
+            labels = container.get("Labels") or {}
+            ours = labels.get(PROJECT_LABEL) == name and labels.get(KIND_LABEL) == "proxy"
+            yield {"name": container["Names"][0].lstrip("/"), "addresses": addresses, "ours": ours}
+
+
+def strangers(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterator[str]:
+    """Yield the things (by kind, name: labels) that bear one of our names without our label."""
+    names = {
+        "container": (f"{name}-hub", f"{name}-proxy"),
+        "network": (f"{name}-control", f"{name}-users"),
+        "volume": (f"{name}-hub",),
+    }
+    for kind, ours in names.items():
+        for each in ours:
+            labels = things[kind].get(each)
+            if labels is not None and labels.get(PROJECT_LABEL) != name:
+                yield f"{kind} {each}"
+
+
+def ask_engine(socket_path: str, name: str, port: int) -> dict[str, Any]:
+    """Return what the engine knows of our port and names; nothing where none answers."""
+    containers = engine_answer(socket_path, "/containers/json?all=1") or []
+    networks = engine_answer(socket_path, "/networks") or []
+    volume = engine_answer(socket_path, f"/volumes/{name}-hub")
+    things = {
+        "container": {each["Names"][0].lstrip("/"): each.get("Labels") or {} for each in containers if each["Names"]},
+        "network": {each["Name"]: each.get("Labels") or {} for each in networks},
+        "volume": {volume["Name"]: volume.get("Labels") or {}} if volume else {},
+    }
+    return {
+        "publishers": list(publishers(containers, name, port)),
+        "strangers": list(strangers(things, name)),
+        "deployed": things["container"].get(f"{name}-hub", {}).get(PROJECT_LABEL) == name,
+    }
+
+
+def gather(options: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that is asked."""
+    sockets = [
+        entry
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for entry in parse_listeners(read(table), options["port"])
+    ]
+    return {
+        "euid": os.geteuid(),
+        "memory_mb": parse_memory(read("/proc/meminfo")),
+        "disks": {path: free_mb(Path(path)) for path in (options["docker_root"], options["root"])},
+        "address_is_local": is_local(options["address"]),
+        "listeners": [{"address": address, "program": program_of(inode)} for address, inode in sockets],
+        "networks": list(parse_routes(read("/proc/net/route"))),
+        **ask_engine(options["socket"], options["name"], options["port"]),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "root": {"type": "path", "required": True},
+            "docker_root": {"type": "path", "default": "/var/lib/docker"},
+            "socket": {"type": "path", "default": "/var/run/docker.sock"},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **gather(module.params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Rules for the machine, from the facts of the play and the reports of the modules.
+
+To add one, write a function under `@rule(settings it reads)`.  It gets the
+machine and those settings, and is called only when all of them are well-formed.
+A finding names what it is about itself: a setting, or a part of the machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .problems import Finding, shown
+from .registry import Findings, Rules
+
+rule = Rules()
+
+TESTED = {"Debian": ("12", "13")}
+BEST_EFFORT = {"Ubuntu": ("22.04", "24.04")}
+ARCHITECTURES = ("x86_64", "aarch64")
+OLDEST_ENGINE = (20, 10)
+# Configuration, secrets and some room, where it is not the disk of the images.
+ROOT_MIN_MB = 100
+# Not every kind of engine can carry this: key of engine_info, words, reason.
+FOREIGN_KINDS = (
+    ("rootless", "is rootless", "it cannot give the Hub's files and networks their owners and addresses"),
+    ("snap", "is a snap", "its confinement hides the Hub's files from it"),
+    ("userns_remap", "maps user ids (userns-remap)", "the Hub and users' homes need the ids of their images"),
+    ("podman", "is Podman posing as Docker", "its API differs in networks and labels"),
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine: facts of the play, the answers of `host_report` and (where role docker is there) `engine_info`."""
+
+    facts: Mapping[str, Any]
+    report: Mapping[str, Any]
+    engine: Mapping[str, Any]
+
+
+def system_name(host: Host) -> tuple[str, str]:
+    """Return distribution and release as the tables above name them."""
+    distribution = str(host.facts.get("distribution", "unknown"))
+    kind = "distribution_major_version" if distribution in TESTED else "distribution_version"
+    return distribution, str(host.facts.get(kind, "unknown"))
+
+
+def warnings(host: Host) -> list[str]:
+    """Return what the operator should know, though it stops nothing."""
+    distribution, release = system_name(host)
+    if release in BEST_EFFORT.get(distribution, ()):
+        return [f"{distribution} {release} is expected to work but is not tested; Debian 12 and 13 are"]
+    return []
+
+
+@rule()
+def system(host: Host) -> Findings:
+    """Packages and the init system are known for these."""
+    distribution, release = system_name(host)
+    if release not in (*TESTED.get(distribution, ()), *BEST_EFFORT.get(distribution, ())):
+        yield Finding(
+            f"{distribution} {release} is not supported",
+            "use Debian 12 or 13 (Ubuntu 22.04 and 24.04 are expected to work)",
+            "the system",
+        )
+
+
+@rule()
+def architecture(host: Host) -> Findings:
+    """The locks hold wheels for these."""
+    machine = str(host.facts.get("architecture", "unknown"))
+    if machine not in ARCHITECTURES:
+        yield Finding(f"{machine} is not supported", "use an x86-64 or arm64 machine", "the architecture")
+
+
+@rule()
+def root(host: Host) -> Findings:
+    """Packages, the engine and files of other accounts need it."""
+    if host.report["euid"] != 0:
+        yield Finding(
+            "the tasks would not run as root", "log in as root, or allow sudo and keep become on", "the account"
+        )
+
+
+@rule("preflight_memory_min_mb")
+def memory(host: Host, least: int) -> Findings:
+    """Less does not carry the Hub, a build and a few servers."""
+    if host.report["memory_mb"] < least:
+        yield Finding(
+            f"the machine has {host.report['memory_mb']} MB, and at least {least} MB are asked for",
+            "use a larger machine, or lower preflight_memory_min_mb",
+            "memory",
+        )
+
+
+@rule("hub_server_memory_mb")
+def server_memory(host: Host, server: int) -> Findings:
+    """A limit beyond the machine's memory is none."""
+    if server > host.report["memory_mb"]:
+        yield Finding(
+            f"one server may use {server} MB, and the machine has {host.report['memory_mb']} MB",
+            "lower it, or use a larger machine",
+            "hub_server_memory_mb",
+        )
+
+
+@rule("preflight_disk_min_gb", "jupyterhub_root")
+def disk(host: Host, least_gb: int, jupyterhub_root: str) -> Findings:
+    """A build that runs out of disk takes the engine along."""
+    least_mb = least_gb * 1000 // (4 if host.report["deployed"] else 1)
+    for path, free in host.report["disks"].items():
+        needed = ROOT_MIN_MB if path == jupyterhub_root else least_mb
+        if free < needed:
+            yield Finding(
+                f"{free / 1000:.1f} GB are free for {path}, and {needed / 1000:.1f} GB are needed",
+                "free some, add a larger disk there, or lower preflight_disk_min_gb",
+                "disk",
+            )
+
+
+@rule("jupyterhub_address")
+def address(host: Host, value: str) -> Findings:
+    """Docker could not publish the port."""
+    if not host.report["address_is_local"]:
+        yield Finding(
+            f"the machine has no such address: {shown(value)}",
+            "use 127.0.0.1, 0.0.0.0 or an address that `ip address` lists there",
+            "jupyterhub_address",
+        )
+
+
+@rule("jupyterhub_port", "jupyterhub_address")
+def port(host: Host, number: int, wanted: str) -> Findings:
+    """Free, or held by the proxy of this very Hub."""
+    publishers = [each for each in host.report["publishers"] if any(collide(wanted, ip) for ip in each["addresses"])]
+    listeners = [each for each in host.report["listeners"] if collide(wanted, each["address"])]
+    if any(each["ours"] for each in publishers):
+        return
+    holder = next((f"the container {each['name']}" for each in publishers), "")
+    holder = holder or next((each["program"] or "another program" for each in listeners), "")
+    if holder:
+        yield Finding(
+            f"port {number} is taken by {holder}",
+            f"stop it, or set another port, such as jupyterhub_port: {number + 1 if number < 65535 else 8000}",
+            "jupyterhub_port",
+        )
+
+
+@rule("proxy_users_subnet", "jupyterhub_name")
+def users_subnet(host: Host, value: str, name: str) -> Findings:
+    """Docker would refuse it, or cut the machine off from the other network."""
+    subnet = ipaddress.IPv4Network(value)
+    for route in host.report["networks"]:
+        if route["interface"] != f"br-{name}" and subnet.overlaps(ipaddress.IPv4Network(route["network"])):
+            yield Finding(
+                f"{value} overlaps {route['network']}, which the machine reaches by {route['interface']}",
+                "take another private network, such as 10.214.0.0/20",
+                "proxy_users_subnet",
+            )
+
+
+@rule("jupyterhub_name")
+def strangers(host: Host, name: str) -> Findings:
+    """Nothing that is not ours is touched."""
+    for thing in host.report["strangers"]:
+        yield Finding(
+            f"the {thing} bears one of our names without our label, so it is not touched",
+            "remove or rename it, or set another jupyterhub_name",
+            "jupyterhub_name",
+        )
+
+
+@rule()
+def engine(host: Host) -> Findings:
+    """An engine of a kind that cannot carry this is recognised."""
+    for kind, words, reason in FOREIGN_KINDS:
+        if host.engine.get(kind):
+            yield Finding(
+                f"it {words}: {reason}",
+                "use a machine without it, or replace it by the distribution's docker.io",
+                "the Docker engine",
+            )
+    version = str(host.engine.get("version") or "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == len(OLDEST_ENGINE) and numbers < OLDEST_ENGINE:
+        yield Finding(f"version {version} is too old", "upgrade it to 20.10 or newer", "the Docker engine")
+
+
+def collide(one: str, other: str) -> bool:
+    """Return whether two listeners on these addresses cannot share a port; "" and wildcards are every address."""
+    first, second = (ipaddress.ip_address(each or "::") for each in (one, other))
+    first, second = (getattr(each, "ipv4_mapped", None) or each for each in (first, second))
+    if first.version == second.version:
+        return first == second or first.is_unspecified or second.is_unspecified
+    return (first if first.version == 6 else second).is_unspecified

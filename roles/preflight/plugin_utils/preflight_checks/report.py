@@ -1,0 +1,93 @@
+"""All checks on one set of settings and one machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import catalogue, host, rules, strict
+from .names import misspelt
+from .problems import Finding, Problem, shown
+from .specs import Specs
+
+# -e name=value is always a text, whatever it looks like.
+COMMAND_LINE = "CLI option"
+TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
+
+
+@dataclass
+class Settings:
+    """Values as the roles will see them; `broken` are those that Ansible could not evaluate."""
+
+    values: dict[str, Any]
+    names: set[str] = field(default_factory=set)
+    broken: dict[str, Finding] = field(default_factory=dict)
+    where: Callable[[str], str] = lambda name: ""
+    is_secret: Callable[[str], bool] = lambda name: False
+    # What rules may read beside the settings.
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def problem(self, finding: Finding, name: str = "") -> Problem:
+        """Return a finding as a problem, with the place where its setting was set."""
+        about = finding.about or name
+        setting = next((each for each in (about, name) if each in self.names | set(self.values)), "")
+        setting = setting or about.split("[")[0].split(".")[0]
+        where = self.where(setting)
+        hint = TYPED_HINT if where.startswith(COMMAND_LINE) and finding.what.startswith("must be") else ""
+        return Problem(about, where, self.masked(finding.what), self.masked(finding.fix) + hint)
+
+    def masked(self, text: str) -> str:
+        """Return a text without the values of secrets, whatever check wrote them into it."""
+        for name, value in self.values.items():
+            if self.is_secret(name):
+                for word in sorted(leaves(value), key=len, reverse=True):
+                    text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
+        return text
+
+    def well_formed(self, bad: Iterable[str]) -> dict[str, Any]:
+        """Return what rules may rely on: set, evaluated, of the right type."""
+        good = {name: value for name, value in self.values.items() if value is not None and name not in set(bad)}
+        return {**good, **self.context}
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Yield all texts and numbers in a value, in the forms that messages have for them."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from leaves(inner)
+    elif value not in (None, "", True, False):
+        yield from {str(value), shown(value).strip('"').removesuffix("...")}
+
+
+def check_settings(specs: Specs, settings: Settings) -> tuple[list[Problem], dict[str, Any]]:
+    """Return the problems of the settings, and those settings that further checks may rely on."""
+    problems = [settings.problem(finding) for finding in misspelt(settings.names, specs.options, specs.computed)]
+    bad = set(settings.broken)
+    problems += [settings.problem(finding, name) for name, finding in settings.broken.items()]
+    for name, option in specs.options.items():
+        if name in settings.values:
+            show = (lambda value: "") if settings.is_secret(name) else shown
+            findings = list(strict.check(name, settings.values[name], option, show))
+        elif option.get("required") and name not in settings.broken:
+            findings = [Finding("is not set", "set it in group_vars", name)]
+        else:
+            continue
+        problems += [settings.problem(finding, name) for finding in findings]
+        bad |= {name} if findings else set()
+    good = settings.well_formed(bad)
+    for table in (rules.rule, catalogue.rule):
+        for name, finding in table.findings(good):
+            problems.append(settings.problem(finding, name))
+            bad.add(name)
+    return problems, settings.well_formed(bad)
+
+
+def check_host(machine: host.Host, settings: Settings, good: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of the machine, as far as the settings let it be judged."""
+    for _, finding in host.rule.findings(good, machine):
+        yield settings.problem(finding)

@@ -1,0 +1,77 @@
+"""Where a setting was set, and whether its value may be shown: from the tags of ansible-core 2.19."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible._internal._datatag._tags import Origin
+from ansible.parsing.vault import VaultHelper
+
+from .specs import Specs
+
+SECRET_NAME = re.compile(r"(password|secret|key|token)$")
+SECRET_IN_TEMPLATE = re.compile(r"\{[{%].*(vault|password|secret|key|token)", re.DOTALL)
+VAULT_HEADER = "$ANSIBLE_VAULT"
+
+
+class Sources:
+    """Answers about settings, from their values as written and as evaluated."""
+
+    def __init__(self, raw: Mapping[str, Any], values: Mapping[str, Any], specs: Specs) -> None:
+        self.raw = raw
+        self.values = values
+        self.specs = specs
+        self.keys = {str(key): key for key in raw}
+
+    def where(self, name: str) -> str:
+        """Return file and line of a setting, or "" where Ansible does not know (an absent setting, a boolean)."""
+        if name not in self.raw:
+            return ""
+        for tagged in (*_flat(self.raw[name]), self.keys[name]):
+            origin = Origin.get_tag(tagged)
+            if origin and origin.path and origin.path.endswith("/defaults/main.yml"):
+                return "the default"
+            if origin and origin.path:
+                return f"{_short(origin.path)}, line {origin.line_num}" if origin.line_num else _short(origin.path)
+            if origin and origin.description:
+                return str(origin.description).strip("<>")
+        return ""
+
+    def is_secret(self, name: str) -> bool:
+        """Return whether no message may show the value: by name, by spec, or because some of it was encrypted."""
+        if SECRET_NAME.search(name) or self.specs.options.get(name, {}).get("no_log"):
+            return True
+        parts = [*_flat(self.raw.get(name)), *_flat(self.values.get(name))]
+        return any(_encrypted(part) or (isinstance(part, str) and SECRET_IN_TEMPLATE.search(part)) for part in parts)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """Yield a value and everything in it."""
+    yield value
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for each in inner:
+        yield from _flat(each)
+
+
+def _encrypted(value: Any) -> bool:
+    if VaultHelper.get_ciphertext(value, with_tags=False):
+        return True
+    origin = Origin.get_tag(value)
+    return bool(origin and origin.path and _is_vault(Path(origin.path)))
+
+
+def _is_vault(path: Path) -> bool:
+    try:
+        with path.open(errors="replace") as file:
+            return file.read(len(VAULT_HEADER)) == VAULT_HEADER
+    except OSError:
+        return False
+
+
+def _short(path: str) -> str:
+    """Return a path relative to the working folder where it lies in it."""
+    folder = str(Path.cwd()) + "/"
+    return path.removeprefix(folder)
