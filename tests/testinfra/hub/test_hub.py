@@ -1,0 +1,170 @@
+"""A Hub on a machine with systemd: real servers, before and after a restart of the engine and of the machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+from vps import inspect, listener, reached
+
+ROOT = "/srv/jupyterhub/hub"
+CONFIG = "/usr/local/share/jupyterhub/jupyterhub_config.py"
+# JupyterHub's REST API, from within the machine: the Hub is published on its loopback address only.
+ASK = """
+import json, sys, urllib.error, urllib.request
+method, path, token, body = sys.argv[1:5]
+request = urllib.request.Request("http://127.0.0.1:8000" + path, method=method, data=body.encode() or None)
+request.add_header("Authorization", "token " + token)
+try:
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        print(json.dumps([answer.status, answer.read().decode()]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, error.read().decode()]))
+except OSError as error:
+    print(json.dumps([0, str(error)]))
+"""
+
+
+class Admin:
+    """An administrator with a token."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.token = host.check_output(f"docker exec jupyterhub-hub jupyterhub token admin -f {CONFIG} 2>/dev/null")
+
+    def ask(self, method: str, path: str, body: object = "") -> tuple[int, Any]:
+        text = json.dumps(body) if body != "" else ""
+        status, answer = json.loads(
+            self.host.check_output("python3 -c %s %s %s %s %s", ASK, method, path, self.token, text)
+        )
+        return status, answer
+
+    def start(self, user: str) -> None:
+        self.ask("POST", f"/hub/api/users/{user}")
+        status, answer = self.ask("POST", f"/hub/api/users/{user}/server", {})
+        assert status in (201, 202), answer
+        for _ in range(60):
+            status, answer = self.ask("GET", f"/user/{user}/api/status")
+            if status == 200:
+                return
+            time.sleep(1)
+        raise AssertionError(answer)
+
+
+@pytest.fixture(scope="module")
+def admin(host: Host) -> Admin:
+    return Admin(host)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logs(host: Host) -> Iterator[None]:
+    """Pytest shows this only beside a failure."""
+    yield
+    print(host.run("docker logs --tail 60 jupyterhub-hub 2>&1; docker ps --all").stdout)
+
+
+def started(host: Host, name: str) -> str:
+    at: str = inspect(host, name)["State"]["StartedAt"]
+    return at
+
+
+def wait_until_healthy(host: Host) -> None:
+    """The machine's services, Hub and proxy are back within a minute."""
+    for _ in range(60):
+        states = host.run(
+            "docker inspect --format '{{.State.Health.Status}}' jupyterhub-hub jupyterhub-proxy"
+        ).stdout.split()
+        if states == ["healthy", "healthy"]:
+            return
+        time.sleep(1)
+    raise AssertionError(f"Hub and proxy are {states}")
+
+
+def assert_fence(host: Host, user: str) -> None:
+    """Proves the fence from inside a user's own server."""
+    with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as other:
+        control = inspect(host, "jupyterhub-proxy")["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
+        ways = {
+            "hub": "hub:8081",
+            "proxy": "proxy:8000",
+            "api": f"{control}:8001",
+            "machine": machine,
+            "other": other,
+        }
+        closed = {"api": False, "machine": False, "other": False}
+        assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
+        # The other way round: the Hub reaches a server.
+        assert reached(host, "container:jupyterhub-hub", {"other": other}) == {"other": True}
+
+
+def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:
+    hub = inspect(host, "jupyterhub-hub")
+    assert hub["State"]["Health"]["Status"] == "healthy"
+    assert hub["Config"]["User"] == "64101"
+    assert hub["HostConfig"]["CapDrop"] == ["ALL"]
+    assert hub["HostConfig"]["GroupAdd"] == [str(host.file("/var/run/docker.sock").gid)]
+
+
+def test_secrets_are_known_to_the_hub_alone(host: Host) -> None:
+    assert host.file(f"{ROOT}/secrets").mode == 0o700
+    everything = (
+        json.dumps(inspect(host, "jupyterhub-hub"))
+        + host.check_output("docker logs jupyterhub-hub 2>&1")
+        + host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        + host.file(f"{ROOT}/hub.json").content_string
+    )
+    names = host.file(f"{ROOT}/secrets").listdir()
+    assert set(names) == {"admin_password", "cookie_secret", "crypt_key", "proxy_token", "user_password"}
+    for name in names:
+        file = host.file(f"{ROOT}/secrets/{name}")
+        assert (file.uid, file.mode) == (64101, 0o600), name
+        assert file.content_string not in everything, name
+
+
+def test_state_is_on_a_labelled_volume(host: Host) -> None:
+    labels = inspect(host, "jupyterhub-hub", "volume")["Labels"]
+    assert labels == {"jupyterhub-ansible.project": "jupyterhub", "jupyterhub-ansible.kind": "hub-state"}
+
+
+def test_server_runs_with_limits_and_without_rights(host: Host, admin: Admin) -> None:
+    admin.start("ada")
+    server = inspect(host, "jupyterhub-user-ada")
+    limits = server["HostConfig"]
+    assert limits["Memory"] == limits["MemorySwap"] == 2048 * 1024**2
+    assert limits["NanoCpus"] == 2 * 10**9 or limits["CpuQuota"] == 2 * limits["CpuPeriod"]
+    assert limits["PidsLimit"] == 1024
+    assert limits["CapDrop"] == ["ALL"]
+    assert limits["Init"]
+    assert host.check_output("docker exec jupyterhub-user-ada id --user") == "1000"
+    assert inspect(host, "jupyterhub-user-ada", "volume")["Labels"]["jupyterhub-ansible.user"] == "ada"
+
+
+def test_server_is_fenced(host: Host, admin: Admin) -> None:
+    admin.start("bob")
+    assert_fence(host, "bob")
+
+
+def test_server_survives_an_engine_restart(host: Host, admin: Admin) -> None:
+    admin.start("cleo")
+    before = started(host, "jupyterhub-user-cleo")
+    host.check_output("systemctl restart docker")
+    wait_until_healthy(host)
+    assert started(host, "jupyterhub-user-cleo") == before
+    assert admin.ask("GET", "/user/cleo/api/status")[0] == 200
+    assert_fence(host, "cleo")
+
+
+def test_server_and_files_after_a_reboot(host: Host, admin: Admin) -> None:
+    admin.start("dora")
+    host.check_output("docker exec jupyterhub-user-dora sh -c 'echo kept > ~/file'")
+    machine = host.backend.get_hostname()
+    subprocess.run(["docker", "restart", machine], check=True, capture_output=True, timeout=120)
+    wait_until_healthy(host)
+    admin.start("dora")
+    assert host.check_output("docker exec jupyterhub-user-dora cat file") == "kept"
+    assert_fence(host, "dora")

@@ -1,0 +1,69 @@
+"""What the tests of several roles ask of a throwaway machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from testinfra.host import Host
+
+LISTEN = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 0))
+print(server.getsockname()[1], flush=True)
+while True:
+    server.accept()[0].close()
+"""
+CONNECT = """
+import json, socket, sys
+def reached(way):
+    host, _, port = way.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps({name: reached(way) for name, way in json.loads(sys.argv[1]).items()}))
+"""
+
+
+def inspect(host: Host, name: str, kind: str = "container") -> dict[str, Any]:
+    """What ``docker inspect`` says of a container, a network or a volume."""
+    described: dict[str, Any] = json.loads(host.check_output(f"docker {kind} inspect %s", name))[0]
+    return described
+
+
+def image(host: Host) -> str:
+    """An image with Python in it: the Hub's."""
+    images: str = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'")
+    return images.split()[0]
+
+
+def reached(host: Host, network: str, ways: dict[str, str]) -> dict[str, bool]:
+    """Which of the ways (name to ``host:port``) a container on the network reaches."""
+    run = "docker run --rm --network %s --entrypoint python %s -c %s %s"
+    answer: dict[str, bool] = json.loads(host.check_output(run, network, image(host), CONNECT, json.dumps(ways)))
+    return answer
+
+
+@contextmanager
+def listener(host: Host, where: str) -> Iterator[str]:
+    """A listener of the test's own, as ``host:port``: on an address of the machine, or in a container on a network."""
+    network = "host" if where[0].isdigit() else where
+    address = where if network == "host" else ""
+    name = "test-listener-" + network
+    host.check_output(
+        "docker run --detach --name %s --network %s --entrypoint python %s -c %s %s",
+        name, network, image(host), LISTEN, address,
+    )  # fmt: skip
+    try:
+        port = ""
+        while not port:
+            port = host.check_output("docker logs %s", name)
+        if not address:
+            address = inspect(host, name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+        yield f"{address}:{port}"
+    finally:
+        host.check_output("docker rm --force %s", name)
