@@ -53,6 +53,10 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """Return "did you mean ...?" when a known word is close, else the other advice."""
-    close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
-    return f"did you mean {close[0]}?" if close else otherwise
+    """Return "did you mean ...?" when known words are close, else the other advice."""
+    # Names with the same prefix are alike by that alone: what follows it counts.
+    prefix = "".join(word.lower().partition("_")[:2])
+    tails = {each.removeprefix(prefix): each for each in known if "_" in prefix and each.startswith(prefix)}
+    close = [tails[tail] for tail in get_close_matches(word.lower().removeprefix(prefix), tails, 2, 0.65)]
+    close = close or ([] if tails else get_close_matches(word.lower(), list(known), 2, 0.7))
+    return f"did you mean {' or '.join(close)}?" if close else otherwise

@@ -1,0 +1,173 @@
+"""Real runs of Ansible: bad settings stop them before anything is changed, in words, without secrets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.constants import DEFAULT_VAULT_IDENTITY
+from ansible.parsing.vault import VaultLib, VaultSecret
+from rolefile import ROLES
+
+ANSIBLE = shutil.which("ansible-playbook") or "ansible-playbook"
+PROJECT = ROLES.parent
+VAULT_PASSWORD = "of-the-tests"
+CANARIES = {
+    "name": "canary-by-name",
+    "inline": "canary-inline-vault",
+    "file": "canary-file-vault",
+    "typo": "canary-misspelt",
+    "nested": "canary-nested",
+}
+PREFLIGHT = """
+- hosts: all
+  become: true
+  gather_facts: true
+  gather_subset: ["!all", "!min", "distribution", "service_mgr", "architecture"]
+  roles: [preflight]
+"""
+MACHINE = """
+all:
+  hosts:
+    localhost:
+      ansible_connection: local
+      ansible_python_interpreter: "{{ ansible_playbook_python }}"
+      preflight_disk_min_gb: 0
+      preflight_memory_min_mb: 0
+"""
+
+
+class Operator:
+    """Somebody with an inventory of their own, on which playbooks are run for real."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "srv" / "hub"
+        self.settings = folder / "group_vars" / "all.yml"
+        self.settings.parent.mkdir()
+        (folder / "hosts.yml").write_text(MACHINE)
+        (folder / "preflight.yml").write_text(PREFLIGHT)
+        (folder / "vault-password").write_text(VAULT_PASSWORD)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+
+    def write(self, text: str) -> None:
+        # A name of its own, so that a Hub of this machine is a stranger.
+        self.settings.write_text(
+            f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nproxy_users_subnet: 10.254.16.0/20\n{text}"
+        )
+
+    def run(self, *arguments: str, playbook: str | Path = "preflight.yml") -> subprocess.CompletedProcess[str]:
+        vault = ["--vault-password-file", str(self.folder / "vault-password")]
+        return subprocess.run(
+            [ANSIBLE, "-i", str(self.folder / "hosts.yml"), str(self.folder / playbook), *vault, *arguments],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def encrypt(text: str) -> str:
+    secret = VaultSecret(VAULT_PASSWORD.encode())
+    encrypted: bytes = VaultLib([(DEFAULT_VAULT_IDENTITY, secret)]).encrypt(text.encode())
+    return encrypted.decode()
+
+
+def test_all_problems_in_one_message_and_no_secret_in_the_loudest_output(operator: Operator) -> None:
+    inline = encrypt(CANARIES["inline"]).replace("\n", "\n  ").rstrip()
+    operator.write(
+        f"jupyterhub_port: '{operator.port}'\n"
+        f"hub_user_password: [{CANARIES['name']}]\n"
+        f"hub_default_environment: !vault |\n  {inline}\n"
+        "jupyterhub_address: '{{ vault_address }}'\n"
+        "hub_admin_password: '{{ vault_that_nobody_set }}'\n"
+        f"hub_user_pasword: {CANARIES['typo']}\n"
+        f"hub_server_environment: {{TOKEN: [{CANARIES['nested']}]}}\n"
+    )
+    (operator.settings.parent / "all").mkdir()
+    operator.settings.rename(operator.settings.parent / "all" / "settings.yml")
+    (operator.settings.parent / "all" / "vault.yml").write_text(encrypt(f"vault_address: {CANARIES['file']}\n"))
+    done = operator.run("-vvv", "--diff")
+    output = done.stdout + done.stderr
+    assert done.returncode == 2
+    for part in (
+        "problems were found, and nothing was changed:",
+        "all/settings.yml, line 4): must be a whole number, but is a text",
+        "hub_user_password (",
+        "must be a text, but is a list",
+        "jupyterhub_address (",
+        "is not an IP address",
+        "hub_admin_password (",
+        "needs a variable that is not set: 'vault_that_nobody_set' is undefined",
+        "hub_user_pasword (",
+        "did you mean hub_user_password",
+        "hub_server_environment.TOKEN (",
+        "hub_default_environment (",
+        "names no environment of images_environments",
+    ):
+        assert part in output
+    assert "Traceback" not in output
+    assert [canary for canary in CANARIES.values() if canary in output] == []
+    assert "changed=0" in output
+    assert not operator.root.exists()
+
+
+def test_a_vault_without_its_password_is_a_problem_too(operator: Operator) -> None:
+    inline = encrypt("x").replace("\n", "\n  ").rstrip()
+    operator.write(f"jupyterhub_port: {operator.port}\nhub_user_password: !vault |\n  {inline}\n")
+    (operator.folder / "vault-password").write_text("another one")
+    done = operator.run()
+    assert done.returncode == 2
+    assert "hub_user_password (" in done.stdout + done.stderr
+    assert "give the vault password that decrypts it" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_port_that_another_program_holds(operator: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        operator.write(f"jupyterhub_port: {port}\n")
+        done = operator.run()
+    assert done.returncode == 2
+    assert f"port {port} is taken by py" in done.stdout + done.stderr
+
+
+def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: Operator) -> None:
+    operator.write(f"jupyterhub_port: {operator.port}\n")
+    done = operator.run("--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=0" in done.stdout
+    done = operator.run("-e", "hub_server_pids=512")
+    assert done.returncode == 2
+    assert "hub_server_pids (CLI option '-e'): must be a whole number" in done.stdout + done.stderr
+    assert """-e '{"name": value}'""" in done.stdout + done.stderr
+
+
+def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
+    operator.write(f"jupyterhub_port: {operator.port}\nhub_server_memory_mb: 2G\n")
+    done = operator.run(playbook=PROJECT / "site.yml")
+    recap = done.stdout.partition("PLAY RECAP")[2]
+    assert done.returncode == 2
+    assert "hub_server_memory_mb" in done.stdout + done.stderr
+    # The facts, and then the problem: no task of another role.
+    assert "ok=1 " in recap
+    assert "changed=0" in recap
+    assert not operator.root.exists()
+
+
+def test_preflight_is_the_first_role_of_the_site() -> None:
+    roles = yaml.safe_load((PROJECT / "playbooks/site.yml").read_text())[0]["roles"]
+    assert roles[0] == "preflight", "what comes before it could change something"
