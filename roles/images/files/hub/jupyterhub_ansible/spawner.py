@@ -63,6 +63,13 @@ class UserServerSpawner(DockerSpawner):
 
     # --- names and labels
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.user:
+            # JupyterHub's own joins user and server by one hyphen (User._new_spawner): `a-b` + `c`, `a` + `b-c`
+            # and the default server of `a-b-c` would overwrite each other's OAuth client.
+            self.oauth_client_id = naming.server_name("jupyterhub", self.user.name, self.name)
+
     def _object_name_default(self) -> str:
         return naming.server_name(self.project, self.user.name, self.name)
 
