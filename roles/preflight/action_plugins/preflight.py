@@ -11,15 +11,15 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
 
-ROLE = Path(__file__).resolve().parents[1]
 # Ansible has no place for code that a role's action shares with tests.
-sys.path.append(str(ROLE / "plugin_utils"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 
-from preflight_checks import report, specs  # noqa: E402
-from preflight_checks.host import Host, warnings  # noqa: E402
-from preflight_checks.problems import Finding, message  # noqa: E402
-from preflight_checks.sources import Sources  # noqa: E402
+from preflight_checks import report, specs
+from preflight_checks.host import Host, warnings
+from preflight_checks.problems import Finding, message
+from preflight_checks.sources import Sources
 
+ROLES = Path(__file__).resolve().parents[2]
 # What the machine is asked about while the setting itself is broken.
 STAND_INS = {
     "jupyterhub_name": "jupyterhub",
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
         """Check, and fail with one message that lists all problems."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        declared = specs.load(ROLE.parent, self._read)
+        declared = specs.load(ROLES, self._read)
         settings = self._settings(declared, variables)
         problems, good = report.check_settings(declared, settings)
         host = self._host(good, variables)

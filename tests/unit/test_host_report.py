@@ -1,0 +1,124 @@
+"""What preflight's module `host_report` makes of the tables of the kernel and the answers of the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from rolefile import role_file
+
+host_report = role_file("preflight/library/host_report.py")
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1143 1 0 100 0 0 10 0
+   1: 0100007F:1F40 0200007F:01BB 01 00000000:00000000 00:00000000 00000000     0        0 1144 1 0
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1145 1 0
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   0: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 77 1 0
+"""
+ROUTES = """\
+Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+br-team\t0000D50A\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0
+"""
+OURS = {"jupyterhub-ansible.project": "team", "jupyterhub-ansible.kind": "proxy"}
+
+
+def test_listeners_of_a_port() -> None:
+    assert list(host_report.parse_listeners(TCP, 8000)) == [("127.0.0.1", "1143")]
+    assert list(host_report.parse_listeners(TCP, 22)) == [("0.0.0.0", "1145")]
+    assert list(host_report.parse_listeners(TCP6, 8000)) == [("::1", "77")]
+    assert list(host_report.parse_listeners("", 8000)) == []
+
+
+def test_networks_without_the_default_route() -> None:
+    assert list(host_report.parse_routes(ROUTES)) == [{"network": "10.213.0.0/20", "interface": "br-team"}]
+
+
+def test_memory() -> None:
+    assert host_report.parse_memory("MemTotal:        8140420 kB\nMemFree: 1 kB\n") == 7949
+
+
+def test_publishers_of_a_port() -> None:
+    containers = [
+        {
+            "Names": ["/team-proxy"],
+            "Labels": OURS,
+            "Ports": [{"IP": "127.0.0.1", "PrivatePort": 8000, "PublicPort": 8000}],
+        },
+        {"Names": ["/web"], "Labels": None, "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8000}]},
+        {"Names": ["/inner"], "Labels": {}, "Ports": [{"PrivatePort": 8000}]},
+        {"Names": ["/stopped"], "Labels": {}, "Ports": None},
+    ]
+    assert list(host_report.publishers(containers, "team", 8000)) == [
+        {"name": "team-proxy", "addresses": ["127.0.0.1"], "ours": True},
+        {"name": "web", "addresses": ["0.0.0.0"], "ours": False},
+    ]
+    # The proxy of another Hub is not ours.
+    assert [each["ours"] for each in host_report.publishers(containers, "other", 8000)] == [False, False]
+
+
+def test_strangers_bear_our_names_without_our_label() -> None:
+    things = {
+        "container": {"team-hub": {}, "team-proxy": OURS, "team-user-a": {}},
+        "network": {"team-users": {"jupyterhub-ansible.project": "other"}},
+        "volume": {},
+    }
+    assert list(host_report.strangers(things, "team")) == ["container team-hub", "network team-users"]
+    assert list(host_report.strangers(things, "third")) == []
+
+
+def test_disk_of_a_folder_that_is_yet_to_be_made(tmp_path: Path) -> None:
+    assert host_report.free_mb(tmp_path / "a" / "b") == host_report.free_mb(tmp_path)
+
+
+def test_addresses_of_this_machine() -> None:
+    assert host_report.is_local("127.0.0.1")
+    assert host_report.is_local("0.0.0.0")
+    assert not host_report.is_local("203.0.113.7")
+
+
+def test_the_program_behind_a_socket() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        found = list(host_report.parse_listeners(host_report.read("/proc/net/tcp"), port))
+        assert [address for address, _ in found] == ["127.0.0.1"]
+        assert host_report.program_of(found[0][1]) == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    assert host_report.program_of("0") == ""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> str:
+    """A socket that answers like an engine with one container, whatever is asked."""
+    path = str(tmp_path / "docker.sock")
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(path)
+    server.listen()
+    body = json.dumps([{"Names": ["/team-hub"], "Name": "team-users", "Labels": OURS, "Ports": []}]).encode()
+
+    def answer() -> None:
+        for _ in range(2):
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        server.close()
+
+    threading.Thread(target=answer, daemon=True).start()
+    return path
+
+
+def test_the_engine_is_asked(engine: str) -> None:
+    assert host_report.ask_engine(engine, "team", 8000) == {"publishers": [], "strangers": [], "deployed": True}
+
+
+def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:
+    nothing = {"publishers": [], "strangers": [], "deployed": False}
+    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", 8000) == nothing
