@@ -54,7 +54,6 @@ def problems(values: Mapping[str, Any], changes: Mapping[str, Any] | None = None
         {name: value for name, value in {**DEFAULTS, **values}.items() if name in SPECS.options},
         set(values),
         is_secret=lambda name: name.endswith(("_password", "_secret", "_key", "_token")),
-        context={"playbook_dir": str(ROLES.parent)},
     )
     found, good = report.check_settings(SPECS, settings)
     return [str(each) for each in (*found, *report.check_host(machine(changes or {}), settings, good))]
@@ -128,7 +127,7 @@ def test_several_problems_come_in_one_numbered_message() -> None:
         where=lambda name: "group_vars/prod.yml, line 3" if name == "jupyterhub_port" else "",
     )
     text = message(report.check_settings(SPECS, settings)[0])
-    assert text.startswith("3 problems were found, and nothing was changed:\n1. ")
+    assert text.startswith("3 problems were found, nothing was changed:\n1. ")
     assert 'jupyterhub_port (group_vars/prod.yml, line 3): must be a whole number, but is a text: "x"\n   Fix: ' in text
     assert "hub_server_pids: must be a whole number, but is a date" in text
 
@@ -141,6 +140,12 @@ def test_a_secret_setting_never_shows_its_value(value: str) -> None:
     text = message(report.check_settings(SPECS, settings)[0])
     assert "jupyterhub_address: is not an IP address" in text
     assert "canary" not in text
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown_in_part_either() -> None:
+    assert problems({"hub_user_password": ["x" * 50 + "canary" * 9]}) == [
+        "hub_user_password: must be a text, but is a list\n   Fix: put it in quotes"
+    ]
 
 
 def test_passwords_in_addresses_are_not_shown() -> None:

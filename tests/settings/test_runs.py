@@ -104,7 +104,7 @@ def test_all_problems_in_one_message_and_no_secret_in_the_loudest_output(operato
     output = done.stdout + done.stderr
     assert done.returncode == 2
     for part in (
-        "problems were found, and nothing was changed:",
+        "problems were found, nothing was changed:",
         "all/settings.yml, line 4): must be a whole number, but is a text",
         "hub_user_password (",
         "must be a text, but is a list",

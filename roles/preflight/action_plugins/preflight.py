@@ -67,14 +67,7 @@ class ActionModule(ActionBase):
                 except AnsibleError as error:
                     broken[name] = _explained(error)
         sources = Sources(raw, values, declared)
-        return report.Settings(
-            values,
-            set(variables),
-            broken,
-            sources.where,
-            sources.is_secret,
-            {"playbook_dir": variables["playbook_dir"]},
-        )
+        return report.Settings(values, set(variables), broken, sources.where, sources.is_secret)
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any]) -> Host:
         """Ask the machine; the engine too, where the role that knows engines is in the play."""

@@ -66,14 +66,17 @@ def paths_of_the_user(environments: list[Entry]) -> Findings:
                 yield Finding(f"{key} does not begin with /", f"write one such as {example}", _about(index, entry))
 
 
-@rule("images_environments", "playbook_dir")
-def dockerfile_folder(environments: list[Entry], playbook_dir: str) -> Findings:
-    """It is read on the machine that runs Ansible."""
+@rule("images_environments")
+def dockerfile_folder(environments: list[Entry]) -> Findings:
+    """It is read on the machine that runs Ansible, from whatever folder that was started in."""
     for index, entry in enumerate(environments):
-        folder = entry.get("dockerfile")
-        if folder and not (Path(playbook_dir) / folder / "Dockerfile").is_file():
+        folder = Path(entry.get("dockerfile") or "/")
+        if not folder.is_absolute():
+            advice = 'begin it with / or, beside the inventory, with "{{ inventory_dir }}/"'
+            yield Finding(f"dockerfile is not an absolute path: {shown(str(folder))}", advice, _about(index, entry))
+        elif entry.get("dockerfile") and not (folder / "Dockerfile").is_file():
             yield Finding(
-                f"there is no Dockerfile in {shown(folder)} on the machine that runs Ansible",
+                f"there is no Dockerfile in {shown(str(folder))} on the machine that runs Ansible",
                 "name a folder that holds one",
                 _about(index, entry),
             )

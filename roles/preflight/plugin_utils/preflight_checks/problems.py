@@ -40,7 +40,7 @@ def message(problems: Iterable[Problem]) -> str:
     listed = list(dict.fromkeys(problems))
     count = "1 problem was" if len(listed) == 1 else f"{len(listed)} problems were"
     lines = [f"{number}. {problem}" for number, problem in enumerate(listed, 1)]
-    return "\n".join([f"{count} found, and nothing was changed:", *lines])
+    return "\n".join([f"{count} found, nothing was changed:", *lines])
 
 
 def shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,6 @@ class Settings:
     broken: dict[str, Finding] = field(default_factory=dict)
     where: Callable[[str], str] = lambda name: ""
     is_secret: Callable[[str], bool] = lambda name: False
-    # What rules may read beside the settings.
-    context: Mapping[str, Any] = field(default_factory=dict)
 
     def problem(self, finding: Finding, name: str = "") -> Problem:
         """Return a finding as a problem, with the place where its setting was set."""
@@ -46,10 +44,9 @@ class Settings:
                     text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
         return text
 
-    def well_formed(self, bad: Iterable[str]) -> dict[str, Any]:
+    def well_formed(self, bad: Collection[str]) -> dict[str, Any]:
         """Return what rules may rely on: set, evaluated, of the right type."""
-        good = {name: value for name, value in self.values.items() if value is not None and name not in set(bad)}
-        return {**good, **self.context}
+        return {name: value for name, value in self.values.items() if value is not None and name not in bad}
 
 
 def leaves(value: Any) -> Iterator[str]:

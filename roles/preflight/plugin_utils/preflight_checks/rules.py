@@ -202,6 +202,15 @@ def refresh_date(value: str) -> Findings:
         yield Finding(f"is not a date: {shown(value)}", 'write it in quotes as "YYYY-MM-DD"')
 
 
+@rule("images_apt_mirror")
+def apt_mirror(value: str) -> Findings:
+    """The images keep it, for packages that are added to them later."""
+    if "@" in value:
+        yield Finding(
+            "has a password, which would be kept in all images", "give a mirror without one, or images_http_proxy"
+        )
+
+
 @rule("images_base")
 def base_image(value: str) -> Findings:
     """What Docker takes for a reference."""
