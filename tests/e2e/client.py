@@ -1,0 +1,394 @@
+"""A user of the Hub over HTTP: logs in by the form, starts servers, and uses them as a browser does.
+
+The protocols are JupyterHub 6 (REST API, progress as an event stream), jupyter_server 2 (contents, kernels and
+terminals over websockets), and marimo behind marimo-jupyter-extension (its websocket and `api/kernel/`).
+All of it is synchronous: a test that needs two things at once uses threads.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html import unescape
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import requests
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+TIMEOUT_S = 60.0
+"""Seconds that anything may take; a server's start is the longest."""
+
+
+class StartError(Exception):
+    """The Hub said that a server did not start; the text is what its user reads."""
+
+
+def eventually(what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until `condition` holds.
+
+    Raises:
+        TimeoutError: it did not within `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s} s for {what}")
+        time.sleep(0.1)
+
+
+class User:
+    """A browser session of one user."""
+
+    def __init__(self, hub_url: str, name: str, password: str) -> None:
+        self.hub_url = hub_url
+        self.name = name
+        self.password = password
+        self.session = requests.Session()
+        # Neither a proxy nor a netrc of the machine: only the Hub under test is contacted.
+        self.session.trust_env = False
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask for a path of the Hub or of a server, with the cookies of this session and JupyterHub's XSRF token."""
+        headers = {"X-XSRFToken": self._xsrf(path), **options.pop("headers", {})}
+        options.setdefault("timeout", TIMEOUT_S)
+        return self.session.request(method, self.hub_url + path, headers=headers, **options)
+
+    def _xsrf(self, path: str) -> str:
+        """Hub and servers have a token each: the one whose cookie's path is nearest."""
+        tokens = [c for c in self.session.cookies if c.name == "_xsrf" and path.startswith(c.path)]
+        return max(tokens, key=lambda c: len(c.path)).value or "" if tokens else ""
+
+    def login(self) -> requests.Response:
+        """Fill in the login form; what comes back is the page after it, or the form with an error."""
+        page = self.request("GET", "/hub/login")
+        page.raise_for_status()
+        return self.request(
+            "POST", "/hub/login", data={**hidden_fields(page.text), "username": self.name, "password": self.password}
+        )
+
+    def api(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask the Hub's REST API."""
+        return self.request(method, f"/hub/api/{path}", **options)
+
+    def token(self) -> str:
+        """Make an API token with all that this user may do."""
+        answer = self.api("POST", f"users/{quote(self.name)}/tokens", json={"note": "end-to-end test"})
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
+    def server(self, name: str = "") -> Server:
+        """Return the default server or a named one, started or not."""
+        return Server(self, name)
+
+    def servers(self) -> list[Server]:
+        """Return the servers that the Hub knows as running or on their way."""
+        model = self.api("GET", f"users/{quote(self.name)}").json()
+        return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
+
+    def websocket(self, path: str) -> ClientConnection:
+        """Open a websocket as the pages of this session do."""
+        url = self.hub_url + path
+        cookies = self.session.prepare_request(requests.Request("GET", url)).headers.get("Cookie", "")
+        return connect(
+            url.replace("http", "ws", 1),
+            origin=Origin(self.hub_url),
+            additional_headers={"Cookie": cookies},
+            legacy=True,
+            proxy=None,
+            max_size=None,
+            open_timeout=TIMEOUT_S,
+        )
+
+
+NewUser = Callable[[str], User]
+"""Logs a user in, by name."""
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    """Return the hidden inputs of a page's forms."""
+    inputs = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page)
+    return {name: unescape(value) for name, value in inputs}
+
+
+class Server:
+    """A user's server: the default one, or a named one."""
+
+    def __init__(self, user: User, name: str) -> None:
+        self.user = user
+        self.name = name
+        self.path = f"/user/{quote(user.name)}/" + (f"{name}/" if name else "")
+        self._api = f"users/{quote(user.name)}/" + (f"servers/{name}" if name else "server")
+
+    # --- start and stop
+
+    def spawn_page(self) -> requests.Response:
+        """Return the page that offers the environments."""
+        return self.user.request("GET", f"/hub/spawn/{quote(self.user.name)}" + (f"/{self.name}" if self.name else ""))
+
+    def start_by_form(self, profile: str) -> None:
+        """Choose an environment on the spawn page, send the form, and wait until the server is ready."""
+        page = self.spawn_page()
+        page.raise_for_status()
+        if f'name="profile" id="profile-{profile}" value="{profile}"' not in page.text:
+            raise StartError(f"the spawn page offers no {profile}")
+        [target] = re.findall(r'<form[^>]*id="spawn_form"[^>]*action="([^"]+)"', page.text, re.DOTALL)
+        path = urljoin(page.url, unescape(target)).removeprefix(self.user.hub_url)
+        # Multipart, as the form says.
+        self.user.request("POST", path, files={"profile": (None, profile)}).raise_for_status()
+        self.wait_until_ready()
+
+    def start(self, profile: str | None = None) -> None:
+        """Start by the REST API, and wait until the server is ready; without a profile, with what was chosen last."""
+        body = {"user_options": {"profile": profile}} if profile else {}
+        answer = self.user.api("POST", self._api, json=body)
+        if answer.status_code not in (201, 202):
+            raise StartError(answer.json().get("message", answer.text))
+        self.wait_until_ready()
+
+    def progress(self) -> Iterator[dict[str, Any]]:
+        """Yield the events of the start, as the page that waits gets them."""
+        with self.user.api(
+            "GET", f"{self._api}/progress", stream=True, headers={"Accept": "text/event-stream"}
+        ) as events:
+            events.raise_for_status()
+            for line in events.iter_lines(decode_unicode=True):
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def wait_until_ready(self) -> None:
+        """Follow the progress to its end, then open the server's first page (that logs the session in there).
+
+        Raises:
+            StartError: the server did not start.
+        """
+        for event in self.progress():
+            if event.get("failed"):
+                raise StartError(event["message"])
+            if event.get("ready"):
+                self.open().raise_for_status()
+                return
+        raise StartError("the progress ended without a word")
+
+    def open(self) -> requests.Response:
+        """Open JupyterLab; the redirects through the Hub's OAuth are followed, as by a browser."""
+        return self.user.request("GET", f"{self.path}lab")
+
+    def stop(self) -> None:
+        """Stop, and wait until the Hub says that it is gone."""
+        answer = self.user.api("DELETE", self._api)
+        if answer.status_code not in (202, 204, 404):
+            raise AssertionError(f"stop: {answer.status_code} {answer.text}")
+        eventually("the server's stop", lambda: self.name not in {s.name for s in self.user.servers()})
+
+    # --- what it serves
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask for a path below the server's, and insist on success."""
+        answer = self.user.request(method, self.path + path, **options)
+        if not answer.ok:
+            raise AssertionError(f"{method} {self.path}{path}: {answer.status_code} {answer.text[:500]}")
+        return answer
+
+    def write(self, path: str, text: str) -> None:
+        """Save a text file by the contents API."""
+        self.request("PUT", f"api/contents/{path}", json={"type": "file", "format": "text", "content": text})
+
+    def read(self, path: str) -> str:
+        """Read a text file by the contents API."""
+        return str(self.request("GET", f"api/contents/{path}?type=file&format=text&content=1").json()["content"])
+
+    def kernel(self) -> Kernel:
+        """Start a Python kernel and connect to it."""
+        return Kernel(self)
+
+    def run(self, code: str) -> Output:
+        """Run one cell in a kernel of its own, which is shut down afterwards."""
+        with self.kernel() as kernel:
+            return kernel.execute(code)
+
+    def terminal(self) -> Terminal:
+        """Open a terminal."""
+        return Terminal(self)
+
+
+@dataclass
+class Output:
+    """What a cell showed."""
+
+    stdout: str = ""
+    stderr: str = ""
+    result: str = ""
+    media_types: set[str] = field(default_factory=set)
+    error: str = ""
+
+    def add(self, kind: str, content: dict[str, Any]) -> None:
+        """Take in a message of the kernel's output channel."""
+        if kind == "stream":
+            setattr(self, content["name"], getattr(self, content["name"]) + content["text"])
+        elif kind in ("execute_result", "display_data"):
+            self.media_types |= content["data"].keys()
+            if kind == "execute_result":
+                self.result = content["data"].get("text/plain", "")
+        elif kind == "error":
+            self.error = f"{content['ename']}: {content['evalue']}"
+
+
+class Kernel:
+    """A Python kernel, spoken to over jupyter_server's websocket (its JSON protocol)."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.session = uuid.uuid4().hex
+        # A path makes this a kernel of a notebook: it is what JupyterLab does, and sets the working folder.
+        self.id = str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
+        self.socket = server.user.websocket(f"{server.path}api/kernels/{self.id}/channels?session_id={self.session}")
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        self.server.user.request("DELETE", f"{self.server.path}api/kernels/{self.id}")
+
+    def send(self, code: str) -> str:
+        """Send a cell; returns the identity of the message, which the answers carry."""
+        message = {
+            "channel": "shell",
+            "header": {
+                "msg_id": uuid.uuid4().hex,
+                "msg_type": "execute_request",
+                "session": self.session,
+                "username": self.server.user.name,
+                "version": "5.3",
+            },
+            "parent_header": {},
+            "metadata": {},
+            "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+        }
+        self.socket.send(json.dumps(message))
+        return str(message["header"]["msg_id"])  # type: ignore[index]
+
+    def receive(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """Return the next message.
+
+        Raises:
+            TimeoutError: none came within `timeout_s` seconds.
+            websockets.ConnectionClosed: the connection broke.
+        """
+        while True:
+            frame = self.socket.recv(timeout=timeout_s)
+            # Messages with binary parts belong to widgets.
+            if isinstance(frame, str):
+                message: dict[str, Any] = json.loads(frame)
+                return message
+
+    def execute(self, code: str) -> Output:
+        """Run a cell, and wait for its end and for all that it shows.
+
+        Raises:
+            AssertionError: the cell raised.
+        """
+        identity, output, awaited = self.send(code), Output(), {"execute_reply", "idle"}
+        while awaited:
+            message = self.receive()
+            if message["parent_header"].get("msg_id") != identity:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            output.add(kind, content)
+            awaited -= {kind, content.get("execution_state", "")}
+        if output.error:
+            raise AssertionError(f"the cell raised {output.error}\n{output.stdout}{output.stderr}")
+        return output
+
+
+class Terminal:
+    """A terminal, as JupyterLab's."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = str(server.request("POST", "api/terminals").json()["name"])
+        self.socket = server.user.websocket(f"{server.path}terminals/websocket/{self.name}")
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        self.server.user.request("DELETE", f"{self.server.path}api/terminals/{self.name}")
+
+    def run(self, command: str) -> str:
+        """Run a command, and wait for its end.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        # The shell puts the two halves together, so that the echo of the line is not taken for the end.
+        end = uuid.uuid4().hex[:8]
+        self.socket.send(json.dumps(["stdin", f"{command}; printf '%s:%s:%s\\n' done {end} $?\r"]))
+        shown = ""
+        deadline = time.monotonic() + 2 * TIMEOUT_S
+        while not (match := re.search(rf"done:{end}:(\d+)", shown)):
+            kind, *text = json.loads(self.socket.recv(timeout=max(0.1, deadline - time.monotonic())))
+            shown += text[0] if kind == "stdout" else ""
+        if match[1] != "0":
+            raise AssertionError(f"{command}: exit code {match[1]}\n{shown}")
+        return shown
+
+
+class Marimo:
+    """marimo, behind the user's server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def open(self) -> requests.Response:
+        """Open marimo's first page, which starts it."""
+        return self.server.request("GET", "marimo/")
+
+    def run(self, path: str, *cells: str) -> list[str]:
+        """Make a notebook of these cells, run it, and return what each cell shows (its output and console)."""
+        body = "".join(
+            "\n@app.cell\ndef _():\n" + "".join(f"    {line}\n" for line in cell.splitlines()) + "    return\n"
+            for cell in cells
+        )
+        self.server.write(
+            path, f"import marimo\n\napp = marimo.App()\n{body}\nif __name__ == '__main__':\n    app.run()\n"
+        )
+        self.open()
+        session = f"s_{uuid.uuid4().hex[:6]}"
+        with self.server.user.websocket(
+            f"{self.server.path}marimo/ws?session_id={session}&file={quote(path)}"
+        ) as socket:
+            ready = self._messages(socket, "kernel-ready")[-1]["data"]
+            self.server.request(
+                "POST",
+                "marimo/api/kernel/instantiate",
+                headers={"Marimo-Session-Id": session},
+                json={"objectIds": [], "values": [], "autoRun": True},
+            )
+            shown = dict.fromkeys(ready["cell_ids"], "")
+            for message in self._messages(socket, "completed-run"):
+                if message["op"] == "cell-op":
+                    shown[message["data"]["cell_id"]] += "".join(self._texts(message["data"]))
+        return list(shown.values())
+
+    @staticmethod
+    def _messages(socket: ClientConnection, last: str) -> list[dict[str, Any]]:
+        """Read up to a message of this kind."""
+        messages: list[dict[str, Any]] = [{"op": ""}]
+        while messages[-1]["op"] != last:
+            messages.append(json.loads(socket.recv(timeout=TIMEOUT_S)))
+        return messages
+
+    @staticmethod
+    def _texts(cell: dict[str, Any]) -> Iterator[str]:
+        console = cell.get("console") or []
+        for part in [cell.get("output"), *(console if isinstance(console, list) else [console])]:
+            if part:
+                yield part["data"] if isinstance(part["data"], str) else json.dumps(part["data"])

@@ -1,0 +1,75 @@
+"""One deployment for all end-to-end tests, and users that log in to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from e2e.client import NewUser, User
+from e2e.deployment import Deployment, deployed, other_hubs
+
+_DEPLOYMENT = pytest.StashKey[Deployment]()
+
+
+@pytest.fixture(scope="session")
+def deployment(pytestconfig: pytest.Config) -> Iterator[Deployment]:
+    """The Hub under test; a Hub that is deployed on the same machine must not notice."""
+    others = other_hubs()
+    with deployed(keep=bool(os.environ.get("KEEP"))) as hub:
+        pytestconfig.stash[_DEPLOYMENT] = hub
+        yield hub
+    assert {name: other_hubs().get(name) for name in others} == others, "another Hub of this machine was touched"
+
+
+def _log_in(deployment: Deployment, name: str) -> User:
+    user = User(deployment.url, name, deployment.secret("user_password"))
+    user.login().raise_for_status()
+    return user
+
+
+@pytest.fixture
+def new_user(deployment: Deployment) -> Iterator[NewUser]:
+    """Log in users of the test's own; their servers are stopped after it."""
+    users: list[User] = []
+
+    def log_in(name: str) -> User:
+        users.append(_log_in(deployment, name))
+        return users[-1]
+
+    yield log_in
+    for server in [server for user in users for server in user.servers()]:
+        server.stop()
+
+
+def _running(profile: str) -> Callable[[Deployment, str], User]:
+    def log_in(deployment: Deployment, name: str) -> User:
+        user = _log_in(deployment, name)
+        if not user.servers():
+            user.server().start(profile)
+        else:
+            user.server().open().raise_for_status()
+        return user
+
+    return log_in
+
+
+@pytest.fixture(scope="session")
+def alice(deployment: Deployment) -> User:
+    """A user whose default server (environment base) runs; tests do not stop it."""
+    return _running("base")(deployment, "alice")
+
+
+@pytest.fixture(scope="session")
+def bob(deployment: Deployment) -> User:
+    """Another, with the environment datascience."""
+    return _running("datascience")(deployment, "bob")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of all containers with a failure."""
+    report = yield
+    if report.failed and (hub := item.config.stash.get(_DEPLOYMENT, None)):
+        report.sections += [(f"docker logs {name}", text) for name, text in hub.logs()]
+    return report

@@ -1,0 +1,231 @@
+"""The Hub under test: deployed on this machine by the project's own playbook, and removed again.
+
+Only what carries this project's label, its names (inventory.yml) or the tests' own label is ever touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+INVENTORY = Path(__file__).with_name("inventory.yml")
+ARTEFACTS = PROJECT / "artefacts/e2e"
+LABEL = "jupyterhub-ansible.project"
+# On what the tests make beside the Hub, to be found and removed after a failure as well.
+TEST_LABEL = "jupyterhub-ansible.test=e2e"
+SETTINGS: dict[str, Any] = yaml.safe_load(INVENTORY.read_text())["e2e"]["hosts"]["localhost"]
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run the Docker client, and return all that it says.
+
+    Raises:
+        AssertionError: with the client's own words.
+    """
+    done = subprocess.run(
+        ["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(arguments)}: {done.stdout}")
+    return done.stdout.strip()
+
+
+def inspect(*names: str) -> list[dict[str, Any]]:
+    """Return what the engine knows of containers; those that are gone meanwhile are left out."""
+    if not names:
+        return []
+    done = subprocess.run(["docker", "container", "inspect", *names], capture_output=True, text=True, check=False)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def containers(project: str, *filters: str) -> dict[str, dict[str, Any]]:
+    """Return the containers of a deployment, by name; stopped ones too."""
+    wanted = [f"label={LABEL}={project}", *filters]
+    names = docker("ps", "--all", "--quiet", *[word for item in wanted for word in ("--filter", item)]).split()
+    return {container["Name"].removeprefix("/"): container for container in inspect(*names)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the playbook."""
+
+    code: int
+    output: str
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks were begun (a skipped one counts)."""
+        return len(re.findall(r"^TASK \[", self.output, re.MULTILINE))
+
+    @property
+    def changed(self) -> int:
+        """The recap's count."""
+        [count] = re.findall(r"^localhost .*\bchanged=(\d+)", self.output, re.MULTILINE)
+        return int(count)
+
+    def succeeded(self) -> Run:
+        """Insist on success.
+
+        Raises:
+            AssertionError: with the end of the output.
+        """
+        if self.code:
+            raise AssertionError(f"ansible-playbook ended with {self.code}:\n{self.output[-6000:]}")
+        return self
+
+
+class Deployment:
+    """The Hub under test."""
+
+    def __init__(self) -> None:
+        self.name: str = SETTINGS["jupyterhub_name"]
+        self.root = Path(SETTINGS["jupyterhub_root"])
+        self.url = f"http://{SETTINGS['jupyterhub_address']}:{SETTINGS['jupyterhub_port']}"
+        self.hub = f"{self.name}-hub"
+        self.proxy = f"{self.name}-proxy"
+        self.users_network = f"{self.name}-users"
+        self.bridge = f"br-{self.name}"
+        self._runs = 0
+        self._as_in_inventory = False
+
+    # --- deploying
+
+    def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> Run:
+        """Run the playbook, as an operator does; its output is kept as an artefact."""
+        extra = ["-e", json.dumps(settings)] if settings else []
+        command = ["ansible-playbook", "-i", str(INVENTORY), "site.yml", *arguments, *extra]
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        self._runs += 1
+        log = ARTEFACTS / f"run-{self._runs:02}.log"
+        with log.open("w") as output:
+            print("$", *command, file=output, flush=True)
+            code = subprocess.run(
+                command,
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            ).returncode
+        if code == 0 and "--check" not in arguments:
+            self._as_in_inventory = "-e" not in command
+        return Run(code, log.read_text())
+
+    def settle(self) -> None:
+        """Put back what a test deployed differently."""
+        if not self._as_in_inventory:
+            self.run().succeeded()
+
+    def remove(self) -> None:
+        """Remove all that a run and the tests made; images stay, as the next run's cache."""
+        for label in (f"{LABEL}={self.name}", TEST_LABEL):
+            for list_all, remove in (
+                (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+                (("volume", "ls", "--quiet"), ("volume", "rm")),
+                (("network", "ls", "--quiet"), ("network", "rm")),
+            ):
+                if found := docker(*list_all, "--filter", f"label={label}").split():
+                    docker(*remove, *found)
+        unit = Path(f"/etc/systemd/system/{self.name}-fence.service")
+        if unit.exists():
+            subprocess.run(["systemctl", "disable", unit.name], check=True)
+            unit.unlink()
+        fence = ["nft", "delete", "table", "inet", f"{self.name}_fence"]
+        if (
+            shutil.which("nft")
+            and not subprocess.run(["nft", "list", *fence[2:]], capture_output=True, check=False).returncode
+        ):
+            subprocess.run(fence, check=True)
+        for stamp in Path("/run").glob(f"{self.name}-fence*"):
+            stamp.unlink()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # --- looking
+
+    def secret(self, name: str) -> str:
+        """Return a secret of the Hub, as it lies on the machine."""
+        return (self.root / "hub/secrets" / name).read_text().strip()
+
+    def containers(self, *filters: str) -> dict[str, dict[str, Any]]:
+        """Return what runs, by name."""
+        return containers(self.name, *filters)
+
+    def server(self, user: str, server: str = "") -> dict[str, Any]:
+        """Return the container of a user's server."""
+        labels = [f"label=jupyterhub-ansible.user={user}", f"label=jupyterhub-ansible.server={server}"]
+        [found] = self.containers(*labels).values()
+        return found
+
+    def start_times(self) -> dict[str, str]:
+        """Return when each container was started: another time is another process."""
+        return {name: f"{c['Id'][:12]} {c['State']['StartedAt']}" for name, c in self.containers().items()}
+
+    def state(self) -> dict[str, str]:
+        """Return all that a run may change: containers, volumes, networks, image tags and files, by name."""
+        of_ours = ("--filter", f"label={LABEL}={self.name}", "--format")
+        found = {f"container {name}": started for name, started in self.start_times().items()}
+        found |= dict.fromkeys((f"volume {line}" for line in docker("volume", "ls", *of_ours, "{{.Name}}").split()), "")
+        found |= dict.fromkeys((f"network {line}" for line in docker("network", "ls", *of_ours, "{{.ID}}").split()), "")
+        images = docker("images", f"{self.name}/*", "--format", "{{.Repository}}:{{.Tag}}={{.ID}}").split()
+        found |= dict(f"image {line}".split("=") for line in images)
+        for path in sorted(self.root.rglob("*")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            found[f"file {path}"] = f"{path.lstat().st_mode:o} {path.lstat().st_uid} {content}"
+        return found
+
+    def logs(self, lines: int = 80) -> Iterator[tuple[str, str]]:
+        """Yield the name and the last words of every container."""
+        for name in self.containers():
+            yield name, docker("logs", "--tail", str(lines), name, check=False)
+
+
+def other_hubs() -> dict[str, str]:
+    """Return the start times of the Hubs and proxies that are deployed on this machine beside the one under test."""
+    kinds = ("hub", "proxy")
+    names = docker("ps", "--quiet", "--filter", f"label={LABEL}").split()
+    return {
+        container["Id"]: container["State"]["StartedAt"]
+        for container in inspect(*names)
+        if container["Config"]["Labels"][LABEL] != SETTINGS["jupyterhub_name"]
+        and container["Config"]["Labels"].get("jupyterhub-ansible.kind") in kinds
+    }
+
+
+@contextlib.contextmanager
+def deployed(keep: bool) -> Iterator[Deployment]:
+    """Deploy, and remove in the end unless `keep`; a deployment that was kept is taken over."""
+    deployment = Deployment()
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    ARTEFACTS.mkdir(parents=True)
+    if not keep:
+        deployment.remove()
+    try:
+        # As talkative as can be: test_7_secrets searches the output of the run that made the secrets.
+        deployment.run("-vvv", "--diff").succeeded()
+        yield deployment
+    finally:
+        if not keep:
+            deployment.remove()
+
+
+if __name__ == "__main__":
+    Deployment().remove()

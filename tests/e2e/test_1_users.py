@@ -1,0 +1,118 @@
+"""Two users over HTTP: environments, notebooks, marimo, files that stay, and each other's servers."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from e2e.client import Marimo, NewUser, User
+from e2e.deployment import Deployment
+from websockets.exceptions import InvalidStatus
+
+# What a data scientist expects, really used.
+DATASCIENCE = """
+import altair, duckdb, matplotlib, numpy, pandas, polars, pyarrow, scipy.stats, seaborn, sklearn.linear_model
+import matplotlib.pyplot as plt
+frame = pandas.DataFrame({"x": numpy.arange(5), "y": 3 * numpy.arange(5) + 1})
+model = sklearn.linear_model.LinearRegression().fit(frame[["x"]], frame["y"])
+total = duckdb.sql("select sum(y) from frame").fetchone()[0]
+print(round(float(model.coef_[0]), 6), polars.from_pandas(frame)["y"].sum(), total)
+seaborn.lineplot(frame, x="x", y="y")
+plt.show()
+"""
+
+
+def test_wrong_password_is_refused(deployment: Deployment) -> None:
+    answer = User(deployment.url, "alice", "a wrong password").login()
+    assert answer.status_code == 403
+    assert "Invalid username or password" in answer.text
+
+
+def test_spawn_page_offers_both_environments(new_user: NewUser) -> None:
+    page = new_user("dora").server().spawn_page()
+    assert [slug for slug in ("base", "datascience") if f'name="profile" id="profile-{slug}"' in page.text] == [
+        "base",
+        "datascience",
+    ]
+
+
+def test_base_from_the_form_to_the_same_file_after_a_restart(new_user: NewUser) -> None:
+    server = new_user("dora").server()
+    server.start_by_form("base")
+    with server.kernel() as kernel:
+        assert kernel.execute("open('kept.txt', 'w').write('from before'); 6 * 7").result == "42"
+    assert Marimo(server).run("first.py", "x = 20\nx", "y = x * 2 + 2\nprint('worked out')\ny") == [
+        "<pre class='text-xs'>20</pre>",
+        "<pre class='text-xs'>42</pre>worked out\n",
+    ]
+    server.stop()
+    # Without a choice: the environment of the last time.
+    server.start()
+    assert server.read("kept.txt") == "from before"
+    assert "x * 2 + 2" in server.read("first.py")
+
+
+def test_datascience_computes_and_draws(bob: User) -> None:
+    output = bob.server().run(DATASCIENCE)
+    assert output.stdout == "3.0 35 35.0\n"
+    assert "image/png" in output.media_types
+    shown = Marimo(bob.server()).run("frame.py", "import polars\npolars.DataFrame({'n': [1, 2]}).sum().item()")
+    assert shown == ["<pre class='text-xs'>3</pre>"]
+
+
+def test_named_server_has_a_home_of_its_own(new_user: NewUser) -> None:
+    user = new_user("erin")
+    user.server().start("base")
+    user.server().write("mine.txt", "default")
+    named = user.server("second")
+    named.start_by_form("datascience")
+    assert named.run("import os, numpy; sorted(os.listdir())").result == "[]"
+    named.write("mine.txt", "second")
+    named.stop()
+    named.start()
+    assert (user.server().read("mine.txt"), named.read("mine.txt")) == ("default", "second")
+
+
+def test_limit_of_named_servers(new_user: NewUser) -> None:
+    user = new_user("greta")
+    answers = [user.api("PUT", f"users/greta/servers/s{number}").status_code for number in range(4)]
+    assert answers == [201, 201, 201, 400]
+
+
+@pytest.mark.parametrize("page", ["lab", "tree", "marimo/", "api/contents"])
+def test_one_session_cannot_open_the_others_server(alice: User, bob: User, page: str) -> None:
+    # The same request of the owner is answered, so that the refusal means something.
+    assert bob.request("GET", f"{bob.server().path}{page}").ok
+    refused = alice.request("GET", f"{bob.server().path}{page}")
+    assert refused.status_code == 403
+
+
+def test_one_session_cannot_talk_to_the_others_kernel(alice: User, bob: User) -> None:
+    with bob.server().kernel() as kernel:
+        path = f"{bob.server().path}api/kernels/{kernel.id}/channels"
+        bob.websocket(path).close()
+        with pytest.raises(InvalidStatus) as refused:
+            alice.websocket(path)
+    assert refused.value.response.status_code == 403
+
+
+def test_tokens_open_the_own_server_only(deployment: Deployment, alice: User, bob: User) -> None:
+    def status(token: str, path: str) -> int:
+        headers = {"Authorization": f"token {token}"}
+        return requests.get(deployment.url + path, headers=headers, allow_redirects=False, timeout=30).status_code
+
+    # Both what a user makes in the Hub and what the Hub gives a server: code in a notebook reads it.
+    server_token = alice.server().run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").stdout.strip()
+    for token in (alice.token(), server_token):
+        assert status(token, "/hub/api/user") == 200
+        assert status(token, f"{bob.server().path}api/contents") == 403
+        assert status(token, "/hub/api/users/bob") == 404
+        assert status(token, "/hub/api/proxy") == 403
+    assert status(alice.token(), f"{alice.server().path}api/contents") == 200
+
+
+def test_one_user_cannot_start_or_stop_the_others_server(deployment: Deployment, alice: User, bob: User) -> None:
+    before = deployment.server("bob")["State"]["StartedAt"]
+    assert alice.api("DELETE", "users/bob/server").status_code == 404
+    assert alice.api("POST", "users/bob/servers/intruder").status_code == 404
+    assert deployment.server("bob")["State"]["StartedAt"] == before
+    assert bob.server().run("1 + 1").result == "2"

@@ -1,0 +1,36 @@
+"""What a user's server reaches on the network, and what it does not."""
+
+from __future__ import annotations
+
+from e2e.client import User
+from e2e.deployment import Deployment, docker
+from e2e.probe import assert_fenced
+
+
+def test_server_reaches_hub_and_proxy_only(deployment: Deployment, alice: User, bob: User) -> None:
+    assert_fenced(deployment, alice.server(), f"{deployment.name}-user-bob")
+    assert_fenced(deployment, bob.server(), f"{deployment.name}-user-alice")
+
+
+def test_own_servers_of_one_user_are_apart_as_well(deployment: Deployment, alice: User) -> None:
+    named = alice.server("apart")
+    named.start("base")
+    assert_fenced(deployment, named, f"{deployment.name}-user-alice")
+    named.stop()
+
+
+def test_server_reaches_the_outside(alice: User) -> None:
+    with alice.server().terminal() as terminal:
+        shown = terminal.run("pip download --no-cache-dir --no-deps --dest /tmp/outside cowsay")
+    assert "Successfully downloaded cowsay" in shown
+
+
+def test_fence_holds_after_the_hub_was_replaced(deployment: Deployment, alice: User, bob: User) -> None:
+    docker("rm", "--force", deployment.hub)
+    deployment.run().succeeded()
+    assert_fenced(deployment, alice.server(), f"{deployment.name}-user-bob")
+    # A server that was started by the new Hub.
+    named = bob.server("later")
+    named.start("base")
+    assert_fenced(deployment, named, f"{deployment.name}-user-alice")
+    named.stop()

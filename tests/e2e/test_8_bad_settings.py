@@ -1,0 +1,102 @@
+"""Bad input to a running deployment: its message, nothing changed, no traceback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e.client import NewUser, User
+from e2e.deployment import PROJECT, Deployment, Run, containers, docker
+
+CATALOGUE: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
+    "images_environments"
+]
+
+
+@contextmanager
+def nothing_changes(deployment: Deployment) -> Iterator[None]:
+    """Containers, volumes, networks, image tags and files are the same afterwards."""
+    before = deployment.state()
+    yield
+    assert deployment.state() == before
+
+
+def assert_told(run: Run, *words: str) -> None:
+    """The run failed, in words for the operator."""
+    assert run.code == 2
+    assert [text for text in words if text not in run.output] == []
+    assert "Traceback" not in run.output
+
+
+def one_more(**entry: Any) -> dict[str, Any]:
+    """Return the settings that add an environment to the catalogue."""
+    return {"images_environments": [*CATALOGUE, {"description": "-", "title": entry["slug"], **entry}]}
+
+
+def assert_offers_the_old_list(user: User) -> None:
+    page = user.server().spawn_page().text
+    assert page.count('name="profile"') == len(CATALOGUE)
+    assert all(f'value="{entry["slug"]}"' in page for entry in CATALOGUE)
+
+
+def test_all_problems_are_told_at_once(deployment: Deployment) -> None:
+    catalogue = one_more(slug="geo", pipp=["geopandas"])
+    with nothing_changes(deployment):
+        run = deployment.run(settings={**catalogue, "preflight_disk_min_gb": 1_000_000, "hub_server_cpus": "two"})
+    assert_told(
+        run,
+        "nothing was changed",
+        f'images_environments[{len(CATALOGUE)}] (slug "geo"): unknown key "pipp"',
+        "did you mean pip?",
+        "GB are needed",
+        "hub_server_cpus: must be a number, but is a text",
+    )
+
+
+def test_port_of_another_program(deployment: Deployment) -> None:
+    other = f"{deployment.name}2"
+    with socket.create_server(("127.0.0.1", 0)) as program, nothing_changes(deployment):
+        port = program.getsockname()[1]
+        run = deployment.run(
+            settings={
+                "jupyterhub_name": other,
+                "jupyterhub_root": f"/srv/{other}",
+                "jupyterhub_port": port,
+                "proxy_users_subnet": "10.214.1.0/24",
+            }
+        )
+    assert_told(run, f"port {port} is taken by python", f"jupyterhub_port: {port + 1}")
+    assert not Path(f"/srv/{other}").exists()
+    assert not containers(other)
+    assert not docker("network", "ls", "--quiet", "--filter", f"name=^{other}-")
+
+
+def test_dockerfile_that_fails(deployment: Deployment, new_user: NewUser, tmp_path: Path) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("ARG BASE\nFROM ${BASE}\nRUN echo 'the reason it gave' && exit 7\n")
+    with nothing_changes(deployment):
+        run = deployment.run(settings=one_more(slug="broken", dockerfile=str(tmp_path)))
+    assert_told(run, "env-broken", "the reason it gave", "returned a non-zero code: 7")
+    assert_offers_the_old_list(new_user("offered"))
+
+
+def test_image_that_is_no_server(deployment: Deployment, new_user: NewUser, tmp_path: Path) -> None:
+    """It builds, and is tried before it gets a tag."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN rm -r /opt/jupyter\nUSER jovyan\n")
+    with nothing_changes(deployment):
+        run = deployment.run(settings=one_more(slug="hollow", dockerfile=str(tmp_path)))
+    assert_told(run, "env-hollow")
+    assert_offers_the_old_list(new_user("offered"))
+
+
+@pytest.mark.parametrize("index", ["http://index.invalid/simple", "http://127.0.0.1:9/simple"])
+def test_unreachable_package_index(deployment: Deployment, new_user: NewUser, index: str) -> None:
+    with nothing_changes(deployment):
+        run = deployment.run(settings={**one_more(slug="far", pip=["cowsay"]), "images_pip_index_url": index})
+    assert_told(run, "env-far", index.split("/")[2].split(":")[0])
+    assert_offers_the_old_list(new_user("offered"))
