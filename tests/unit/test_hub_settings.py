@@ -6,22 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.check import EXAMPLE, SECRET_NAMES
+from jupyterhub_ansible.check import EXAMPLE
 from jupyterhub_ansible.secret_files import SecretsError, load_secrets
 from jupyterhub_ansible.settings import SettingsError, load, load_settings
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "hub.json").write_text(json.dumps(EXAMPLE))
-    for number, name in enumerate(SECRET_NAMES):
-        path = tmp_path / name
-        path.touch(mode=0o600)
-        path.write_text(f"{number}" * 64 + "\n")
-    return tmp_path
-
-
-def complaint(folder: Path, where: str, value: Any) -> str:
+def complaint(hub_files: Path, where: str, value: Any) -> str:
     """What is said of the example with `value` at the dotted place `where`; `...` takes the key away."""
     settings = copy.deepcopy(EXAMPLE)
     *parents, last = [int(part) if part.isdigit() else part for part in where.split(".")]
@@ -32,16 +22,16 @@ def complaint(folder: Path, where: str, value: Any) -> str:
         del section[last]
     else:
         section[last] = value
-    (folder / "hub.json").write_text(json.dumps(settings))
+    (hub_files / "hub.json").write_text(json.dumps(settings))
     try:
-        load_settings(folder / "hub.json")
+        load_settings(hub_files / "hub.json")
     except SettingsError as error:
         return str(error)
     return ""
 
 
-def test_the_example_loads(folder: Path) -> None:
-    settings, secrets = load(folder / "hub.json", folder)
+def test_the_example_loads(hub_files: Path) -> None:
+    settings, secrets = load()
     assert settings.server.memory_mb == EXAMPLE["server"]["memory_mb"]
     assert secrets.cookie_secret == bytes(32)
     assert secrets.admin_password == "4" * 64
@@ -78,8 +68,8 @@ def test_the_example_loads(folder: Path) -> None:
         ("volume_name_template", "u-{username}", "hub.json: volume_name_template: needs {servername} if"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(folder: Path, where: str, value: Any, message: str) -> None:
-    told = complaint(folder, where, value)
+def test_a_mistake_is_told_in_one_line(hub_files: Path, where: str, value: Any, message: str) -> None:
+    told = complaint(hub_files, where, value)
     assert told.startswith(message)
     assert told.count("\n") == 0
 
@@ -93,30 +83,30 @@ def test_a_mistake_is_told_in_one_line(folder: Path, where: str, value: Any, mes
         ("traits", {"DockerSpawner": {"extra_host_config": {"devices": []}}}),
     ],
 )
-def test_accepted(folder: Path, where: str, value: Any) -> None:
-    assert complaint(folder, where, value) == ""
+def test_accepted(hub_files: Path, where: str, value: Any) -> None:
+    assert complaint(hub_files, where, value) == ""
 
 
-def test_no_value_is_told(folder: Path) -> None:
+def test_no_value_is_told(hub_files: Path) -> None:
     for where, value in {"traits": {"Spawner": "s3cret"}, "server.environment": {"KEY": ["s3cret"]}}.items():
-        told = complaint(folder, where, value)
+        told = complaint(hub_files, where, value)
         assert told
         assert "s3cret" not in told
 
 
-def test_all_problems_at_once(folder: Path) -> None:
-    (folder / "hub.json").write_text("{")
-    (folder / "crypt_key").write_text("")
-    (folder / "proxy_token").unlink()
+def test_all_problems_at_once(hub_files: Path) -> None:
+    (hub_files / "hub.json").write_text("{")
+    (hub_files / "crypt_key").write_text("")
+    (hub_files / "proxy_token").unlink()
     with pytest.raises(SettingsError) as error:
-        load(folder / "hub.json", folder)
+        load()
     lines = str(error.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["hub.json", "secret crypt_key", "secret proxy_token"]
 
 
-def test_no_file(folder: Path) -> None:
+def test_no_file(hub_files: Path) -> None:
     with pytest.raises(SettingsError, match=r"hub\.json: cannot read .*: No such file"):
-        load(folder / "absent.json", folder)
+        load(hub_files / "absent.json", hub_files)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +121,13 @@ def test_no_file(folder: Path) -> None:
         ("crypt_key", "s3cret" * 12, 0o600, "secret crypt_key: must be 64 hexadecimal digits"),
     ],
 )
-def test_a_bad_secret(folder: Path, name: str, text: str, mode: int, message: str) -> None:
-    (folder / name).write_text(text)
-    (folder / name).chmod(mode)
+def test_a_bad_secret(hub_files: Path, name: str, text: str, mode: int, message: str) -> None:
+    (hub_files / name).write_text(text)
+    (hub_files / name).chmod(mode)
     with pytest.raises(SecretsError, match=message) as error:
-        load_secrets(folder)
+        load_secrets(hub_files)
     assert not text or text not in str(error.value)
 
 
-def test_secrets_are_not_shown(folder: Path) -> None:
-    assert "4444" not in repr(load_secrets(folder))
+def test_secrets_are_not_shown(hub_files: Path) -> None:
+    assert "4444" not in repr(load_secrets(hub_files))

@@ -6,21 +6,20 @@ With `--example` it brings settings of its own: a check of the image itself.
 
 import argparse
 import contextlib
+import copy
 import difflib
 import json
 import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
-
-from .settings import load
 
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
 
@@ -68,7 +67,7 @@ def example_settings() -> Iterator[None]:
 
 def _known_classes(app: JupyterHub) -> dict[str, Any]:
     """Classes that can be configured: JupyterHub's, the chosen ones, and their parents."""
-    chosen = [app.spawner_class, app.authenticator_class, app.proxy_class, *app.classes]
+    chosen = [JupyterHub, app.spawner_class, app.authenticator_class, app.proxy_class, *app.classes]
     return {parent.__name__: parent for cls in chosen for parent in cls.__mro__ if hasattr(parent, "class_traits")}
 
 
@@ -77,37 +76,50 @@ def _similar(word: str, known: Iterable[str]) -> str:
     return f"; do you mean {match[0]}?" if match else ""
 
 
-def _refused(cls: Any, values: Mapping[str, Any]) -> Iterator[str]:
-    """Pass-through traits that `cls` does not have, or whose value it does not take; no value is told."""
+def _accepts(cls: Any, config: Config) -> bool:
+    try:
+        cls(config=config)
+    except (TraitError, ValueError):
+        return False
+    return True
+
+
+def _refused(cls: Any, config: Config) -> Iterator[str]:
+    """Traits that `cls` does not have, or whose value it does not take; no value is told."""
     name = cls.__name__
     known = cls.class_traits(config=True)
-    for trait, value in values.items():
-        if trait not in known:
-            yield f"hub.json: traits.{name}.{trait}: no such trait{_similar(trait, known)}"
-            continue
-        try:
-            cls(config=Config({name: {trait: value}}))
-        except (TraitError, ValueError):
-            yield f"hub.json: traits.{name}.{trait}: must be {known[trait].info()}"
+    if unknown := config[name].keys() - known:
+        yield from (f"traits: {name}.{trait}: no such trait{_similar(trait, known)}" for trait in unknown)
+    elif not _accepts(cls, config):
+        # The values do not stand alone: some are checked against one another.
+        guilty = [trait for trait in config[name] if _accepts(cls, _without(config, name, trait))]
+        yield from (f"traits: {name}.{trait}: must be {known[trait].info()}" for trait in guilty)
+        if not guilty:
+            yield f"traits: {name}: more than one value is of the wrong kind: {', '.join(config[name])}"
+
+
+def _without(config: Config, name: str, trait: str) -> Config:
+    rest = copy.deepcopy(config)
+    del rest[name][trait]
+    return rest
 
 
 def problems(config_file: Path) -> list[str]:
-    """What would stop the Hub from starting, or be ignored by it.
+    """What would stop the Hub from starting, or be ignored by it: settings' `traits` and our own alike.
 
     Raises:
         SystemExit: hub.json or a secret cannot be used; its text says why.
     """
     config = PyFileConfigLoader(str(config_file)).load_config()
-    traits = dict(load().settings.traits)
     # First, since the other classes are chosen by it.
-    if found := list(_refused(JupyterHub, traits.pop("JupyterHub", {}))):
+    if found := list(_refused(JupyterHub, config)):
         return found
     classes = _known_classes(JupyterHub(config=config))
-    for name, values in traits.items():
+    for name in list(config):
         if name in classes:
-            found += _refused(classes[name], values)
+            found += _refused(classes[name], config)
         else:
-            found.append(f"hub.json: traits.{name}: no such class{_similar(name, classes)}")
+            found.append(f"traits: {name}: no such class{_similar(name, classes)}")
     return found
 
 

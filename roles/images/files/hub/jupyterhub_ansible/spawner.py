@@ -23,9 +23,12 @@ _HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init"
 
 
 class ServerError(SpawnException):
-    """A server that cannot start, in words for its user; `log_message` is for the administrator."""
+    """A server that cannot start, in words for its user; `log_message` is for the administrator.
 
-    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 500) -> None:
+    The status is 503 unless the user asked for something wrong: with 500, JupyterHub logs the request's headers.
+    """
+
+    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 503) -> None:
         super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
         # The spawn form and the progress page show this (jupyterhub.utils.format_exception).
         self.jupyterhub_message = message
@@ -139,7 +142,7 @@ class UserServerSpawner(DockerSpawner):
         """Our container as Docker describes it; None if there is none, or if it is a stranger's."""
         container = await super().get_object()
         if container and not carries(container["Config"]["Labels"], self._labels("user-server", self.name)):
-            self.log.warning("Leaving container %s alone: it is not %s", self.object_name, self._log_name)
+            self.log.warning("Leaving container %s alone: its labels are not %s's", self.object_name, self._log_name)
             self.object_id = ""
             return None
         return container

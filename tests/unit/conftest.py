@@ -1,0 +1,20 @@
+"""What several unit tests start from."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jupyterhub_ansible.check import EXAMPLE, SECRET_NAMES
+
+
+@pytest.fixture
+def hub_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the Hub's settings and secrets, which `load()` finds."""
+    (tmp_path / "hub.json").write_text(json.dumps(EXAMPLE))
+    for number, name in enumerate(SECRET_NAMES):
+        path = tmp_path / name
+        path.touch(mode=0o600)
+        path.write_text(f"{number}" * 64 + "\n")
+    monkeypatch.setenv("JUPYTERHUB_SETTINGS_FILE", str(tmp_path / "hub.json"))
+    monkeypatch.setenv("JUPYTERHUB_SECRETS_DIR", str(tmp_path))
+    return tmp_path

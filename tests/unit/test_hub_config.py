@@ -1,0 +1,115 @@
+"""jupyterhub_config.py: settings become traits, and the check finds what the Hub would not take."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub_ansible import check
+from rolefile import ROLES
+from traitlets.config import Config, PyFileConfigLoader
+
+CONFIG_FILE = ROLES / "images/files/hub/jupyterhub_config.py"
+
+
+def change(hub_files: Path, **settings: Any) -> None:
+    (hub_files / "hub.json").write_text(json.dumps({**copy.deepcopy(check.EXAMPLE), **settings}))
+
+
+def config() -> Config:
+    return PyFileConfigLoader(str(CONFIG_FILE)).load_config()
+
+
+def test_users_keep_working_while_the_hub_is_replaced(hub_files: Path) -> None:
+    c = config()
+    assert c.JupyterHub.cleanup_servers is False
+    assert c.ConfigurableHTTPProxy.should_start is False
+
+
+def test_the_public_address_in_a_url(hub_files: Path) -> None:
+    change(hub_files, public={"address": "::1", "port": 8000})
+    assert config().JupyterHub.bind_url == "http://[::1]:8000"
+
+
+def test_a_limit_of_0_means_no_named_servers(hub_files: Path) -> None:
+    assert config().JupyterHub.allow_named_servers is True
+    change(hub_files, named_servers={"limit": 0, "share_home": False})
+    assert config().JupyterHub.allow_named_servers is False
+
+
+def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
+    server = {**check.EXAMPLE["server"], "environment": {"A": "ours", "B": "ours"}}
+    traits = {"Spawner": {"environment": {"B": "theirs"}, "http_timeout": 5}, "DockerSpawner": {"args": ["-x"]}}
+    change(hub_files, server=server, traits=traits)
+    c = config()
+    assert c.Spawner.environment == {"A": "ours", "B": "theirs"}
+    assert c.Spawner.http_timeout == 5
+    assert c.DockerSpawner.args == ["-x"]
+    # Settings of ours do not stand on a more special class, where they would win over the administrator's.
+    assert set(c.UserServerSpawner) == {
+        "project",
+        "profiles",
+        "default_profile",
+        "pids_limit",
+        "share_home",
+        "volume_name_template",
+    }
+
+
+def test_the_example_passes_the_check(hub_files: Path) -> None:
+    assert check.problems(CONFIG_FILE) == []
+
+
+@pytest.mark.parametrize(
+    ("traits", "problem"),
+    [
+        ({"DockerSpawner": {"mem_limt": 1}}, "traits: DockerSpawner.mem_limt: no such trait; do you mean mem_limit?"),
+        ({"DokcerSpawner": {"image": "x"}}, "traits: DokcerSpawner: no such class; do you mean DockerSpawner?"),
+        ({"Spawner": {"http_timeout": "s3cret"}}, "traits: Spawner.http_timeout: must be an int"),
+        (
+            {"Spawner": {"http_timeout": "s3cret", "start_timeout": "s3cret"}},
+            "traits: Spawner: more than one value is of the wrong kind: ",
+        ),
+        ({"JupyterHub": {"port": "s3cret"}}, "traits: JupyterHub.port: must be an int"),
+        ({"SharedPasswordAuthenticator": {"user_password": "s3cret"}}, "traits: SharedPasswordAuthenticator.user_"),
+    ],
+)
+def test_the_check_finds(hub_files: Path, traits: dict[str, Any], problem: str) -> None:
+    change(hub_files, traits=traits)
+    found = check.problems(CONFIG_FILE)
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+    assert "s3cret" not in found[0]
+
+
+def test_the_check_knows_traits_of_parents_and_other_authenticators(hub_files: Path) -> None:
+    change(
+        hub_files,
+        traits={"DummyAuthenticator": {"allow_all": True}, "LocalProcessSpawner": {"shell_cmd": ["sh"]}},
+    )
+    assert check.problems(CONFIG_FILE) == []
+
+
+@pytest.mark.parametrize("module", ["jupyterhub", "jupyterhub_ansible.check"])
+def test_bad_settings_end_the_start_without_a_traceback(hub_files: Path, module: str) -> None:
+    change(hub_files, hubb={})
+    option = "--config" if module.endswith("check") else "-f"
+    done = subprocess.run(
+        [sys.executable, "-m", module, option, CONFIG_FILE],
+        cwd=hub_files,
+        env={
+            "PYTHONPATH": str(CONFIG_FILE.parent),
+            "JUPYTERHUB_SETTINGS_FILE": str(hub_files / "hub.json"),
+            "JUPYTERHUB_SECRETS_DIR": str(hub_files),
+            "PATH": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "hub.json: hubb: is not a known setting"
+    assert "Traceback" not in done.stderr
