@@ -150,9 +150,13 @@ def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: O
     done = operator.run("--check")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
+    operator.write(f"jupyterhub_port: {operator.port}\nhub_server_memory_mb: true\n")
     done = operator.run("-e", "hub_server_pids=512")
     assert done.returncode == 2
     assert "hub_server_pids (CLI option '-e'): must be a whole number" in done.stdout + done.stderr
+    # Booleans bear no tag of Ansible: their line is searched for.
+    assert "hub_server_memory_mb (" in done.stdout + done.stderr
+    assert "all.yml, line 5): must be a whole number, but is true or false" in done.stdout + done.stderr
     assert """-e '{"name": value}'""" in done.stdout + done.stderr
 
 

@@ -27,18 +27,36 @@ class Sources:
         self.keys = {str(key): key for key in raw}
 
     def where(self, name: str) -> str:
-        """Return file and line of a setting, or "" where Ansible does not know (an absent setting, a boolean)."""
+        """Return file and line of a setting, or "" where that cannot be known."""
         if name not in self.raw:
             return ""
-        for tagged in (*_flat(self.raw[name]), self.keys[name]):
-            origin = Origin.get_tag(tagged)
-            if origin and origin.path and origin.path.endswith("/defaults/main.yml"):
-                return "the default"
-            if origin and origin.path:
-                return f"{_short(origin.path)}, line {origin.line_num}" if origin.line_num else _short(origin.path)
-            if origin and origin.description:
-                return str(origin.description).strip("<>")
-        return ""
+        origins = [Origin.get_tag(tagged) for tagged in _flat(self.raw[name])]
+        # An overriding value comes under the key of the value that it overrides.
+        if name not in self.specs.defaults:
+            origins.append(Origin.get_tag(self.keys[name]))
+        origin = next((each for each in origins if each), None)
+        if origin is None:
+            return self._searched(name)
+        if not origin.path:
+            return str(origin.description).strip("<>")
+        if origin.path.endswith("/defaults/main.yml"):
+            return "the default"
+        return _place(origin.path, origin.line_num)
+
+    def _searched(self, name: str) -> str:
+        """Return the only line that sets a boolean or null: Ansible cannot tag these."""
+        folders = {str(self.raw.get(folder)) for folder in ("inventory_dir", "playbook_dir")}
+        # A set, since inventory/group_vars may be a link to group_vars.
+        places = {
+            _place(str(path.resolve()), number)
+            for folder in folders
+            for variables in ("group_vars", "host_vars")
+            for path in Path(folder, variables).rglob("*.y*ml")
+            if path.is_file()
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+            if line.startswith(f"{name}:")
+        }
+        return places.pop() if len(places) == 1 else ""
 
     def is_secret(self, name: str) -> bool:
         """Return whether no message may show the value: by name, by spec, or because some of it was encrypted."""
@@ -71,7 +89,7 @@ def _is_vault(path: Path) -> bool:
         return False
 
 
-def _short(path: str) -> str:
-    """Return a path relative to the working folder where it lies in it."""
-    folder = str(Path.cwd()) + "/"
-    return path.removeprefix(folder)
+def _place(path: str, line: int | None) -> str:
+    """Return file and line, the path relative to the working folder where it lies in it."""
+    short = path.removeprefix(f"{Path.cwd()}/")
+    return f"{short}, line {line}" if line else short
