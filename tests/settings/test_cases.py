@@ -54,6 +54,7 @@ def problems(values: Mapping[str, Any], changes: Mapping[str, Any] | None = None
         {name: value for name, value in {**DEFAULTS, **values}.items() if name in SPECS.options},
         set(values),
         is_secret=lambda name: name.endswith(("_password", "_secret", "_key", "_token")),
+        context={"playbook_dir": "/project/playbooks"},
     )
     found, good = report.check_settings(SPECS, settings)
     return [str(each) for each in (*found, *report.check_host(machine(changes or {}), settings, good))]

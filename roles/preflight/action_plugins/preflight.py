@@ -67,7 +67,8 @@ class ActionModule(ActionBase):
                 except AnsibleError as error:
                     broken[name] = _explained(error)
         sources = Sources(raw, values, declared)
-        return report.Settings(values, set(variables), broken, sources.where, sources.is_secret)
+        context = {"playbook_dir": variables["playbook_dir"]}
+        return report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any]) -> Host:
         """Ask the machine; the engine too, where the role that knows engines is in the play."""

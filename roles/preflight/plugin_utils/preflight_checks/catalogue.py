@@ -53,8 +53,8 @@ def one_way_to_make_it(environments: list[Entry]) -> Findings:
         elif not ways and entry.get("slug") not in BUILT_IN:
             advice = f"add pip and/or apt, dockerfile or image (only {' and '.join(BUILT_IN)} are built in)"
             yield Finding("does not say how it is made", advice, about)
-        elif ways == ["pip/apt"] and entry.get("slug") == "base":
-            yield Finding("packages are added to base, so base cannot be made of them", "choose another slug", about)
+        elif entry.get("slug") == "base" and ways in (["pip/apt"], ["dockerfile"]):
+            yield Finding("base is built in: packages and Dockerfiles stand on it", "choose another slug", about)
 
 
 @rule("images_environments")
@@ -66,17 +66,14 @@ def paths_of_the_user(environments: list[Entry]) -> Findings:
                 yield Finding(f"{key} does not begin with /", f"write one such as {example}", _about(index, entry))
 
 
-@rule("images_environments")
-def dockerfile_folder(environments: list[Entry]) -> Findings:
-    """It is read on the machine that runs Ansible, from whatever folder that was started in."""
+@rule("images_environments", "playbook_dir")
+def dockerfile_folder(environments: list[Entry], playbook_dir: str) -> Findings:
+    """It is read on the machine that runs Ansible."""
     for index, entry in enumerate(environments):
-        folder = Path(entry.get("dockerfile") or "/")
-        if not folder.is_absolute():
-            advice = 'begin it with / or, beside the inventory, with "{{ inventory_dir }}/"'
-            yield Finding(f"dockerfile is not an absolute path: {shown(str(folder))}", advice, _about(index, entry))
-        elif entry.get("dockerfile") and not (folder / "Dockerfile").is_file():
+        folder = Path(playbook_dir, entry.get("dockerfile") or "")
+        if entry.get("dockerfile") and not (folder / "Dockerfile").is_file():
             yield Finding(
                 f"there is no Dockerfile in {shown(str(folder))} on the machine that runs Ansible",
-                "name a folder that holds one",
+                'name a folder that holds one; beside the inventory it is "{{ inventory_dir }}/..."',
                 _about(index, entry),
             )

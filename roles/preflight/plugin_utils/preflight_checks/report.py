@@ -26,6 +26,8 @@ class Settings:
     broken: dict[str, Finding] = field(default_factory=dict)
     where: Callable[[str], str] = lambda name: ""
     is_secret: Callable[[str], bool] = lambda name: False
+    # What rules may read beside the settings.
+    context: Mapping[str, Any] = field(default_factory=dict)
 
     def problem(self, finding: Finding, name: str = "") -> Problem:
         """Return a finding as a problem, with the place where its setting was set."""
@@ -46,7 +48,8 @@ class Settings:
 
     def well_formed(self, bad: Collection[str]) -> dict[str, Any]:
         """Return what rules may rely on: set, evaluated, of the right type."""
-        return {name: value for name, value in self.values.items() if value is not None and name not in bad}
+        good = {name: value for name, value in self.values.items() if value is not None and name not in bad}
+        return {**good, **self.context}
 
 
 def leaves(value: Any) -> Iterator[str]:
