@@ -6,7 +6,6 @@ With `--example` it brings settings of its own: a check of the image itself.
 
 import argparse
 import contextlib
-import copy
 import difflib
 import json
 import os
@@ -76,32 +75,30 @@ def _similar(word: str, known: Iterable[str]) -> str:
     return f"; do you mean {match[0]}?" if match else ""
 
 
-def _accepts(cls: Any, config: Config) -> bool:
+def _accepts(cls: Any, values: Config) -> bool:
     try:
-        cls(config=config)
+        cls(config=Config({cls.__name__: values}))
     except (TraitError, ValueError):
         return False
     return True
 
 
-def _refused(cls: Any, config: Config) -> Iterator[str]:
+def _refused(cls: Any, values: Config) -> Iterator[str]:
     """Traits that `cls` does not have, or whose value it does not take; no value is told."""
     name = cls.__name__
     known = cls.class_traits(config=True)
-    if unknown := config[name].keys() - known:
+    if unknown := values.keys() - known:
         yield from (f"traits: {name}.{trait}: no such trait{_similar(trait, known)}" for trait in unknown)
-    elif not _accepts(cls, config):
-        # The values do not stand alone: some are checked against one another.
-        guilty = [trait for trait in config[name] if _accepts(cls, _without(config, name, trait))]
+    elif not _accepts(cls, values):
+        # The values of a class do not stand alone: some are checked against one another.
+        guilty = [trait for trait in values if _accepts(cls, _without(values, trait))]
         yield from (f"traits: {name}.{trait}: must be {known[trait].info()}" for trait in guilty)
         if not guilty:
-            yield f"traits: {name}: more than one value is of the wrong kind: {', '.join(config[name])}"
+            yield f"traits: {name}: more than one value is of the wrong kind: {', '.join(values)}"
 
 
-def _without(config: Config, name: str, trait: str) -> Config:
-    rest = copy.deepcopy(config)
-    del rest[name][trait]
-    return rest
+def _without(values: Config, trait: str) -> Config:
+    return Config({name: value for name, value in values.items() if name != trait})
 
 
 def problems(config_file: Path) -> list[str]:
@@ -112,12 +109,12 @@ def problems(config_file: Path) -> list[str]:
     """
     config = PyFileConfigLoader(str(config_file)).load_config()
     # First, since the other classes are chosen by it.
-    if found := list(_refused(JupyterHub, config)):
+    if found := list(_refused(JupyterHub, config["JupyterHub"])):
         return found
     classes = _known_classes(JupyterHub(config=config))
-    for name in list(config):
+    for name, values in config.items():
         if name in classes:
-            found += _refused(classes[name], config)
+            found += _refused(classes[name], values)
         else:
             found.append(f"traits: {name}: no such class{_similar(name, classes)}")
     return found
