@@ -16,6 +16,10 @@ rule = Rules()
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 SLUG_LENGTH = 30
 BUILT_IN = ("base", "datascience")
+PATHS = {
+    "default_url": (re.compile(r"/[^\s{}]*"), "path of a page", "/lab"),
+    "home": (re.compile(r"/[A-Za-z0-9._/-]+"), "path of a folder in the container", "/home/jovyan"),
+}
 Entry = Mapping[str, Any]
 
 
@@ -61,9 +65,9 @@ def one_way_to_make_it(environments: list[Entry]) -> Findings:
 def paths_of_the_user(environments: list[Entry]) -> Findings:
     """A page below the server's address, a folder in the container."""
     for index, entry in enumerate(environments):
-        for key, example in (("default_url", "/lab"), ("home", "/home/jovyan")):
-            if not str(entry.get(key, example)).startswith("/"):
-                yield Finding(f"{key} does not begin with /", f"write one such as {example}", _about(index, entry))
+        for key, (form, words, example) in PATHS.items():
+            if not form.fullmatch(str(entry.get(key, example))):
+                yield Finding(f"{key} is no {words}", f"write one such as {example}", _about(index, entry))
 
 
 @rule("images_environments", "playbook_dir")

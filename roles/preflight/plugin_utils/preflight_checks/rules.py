@@ -39,6 +39,7 @@ ADDRESSES = (
     "images_http_proxy",
     "images_https_proxy",
 )
+VOLUME_FIELDS = ("username", "safe_username", "raw_username", "servername", "raw_servername")
 KEYS_OF_32_BYTES = ("hub_cookie_secret", "hub_crypt_key", "proxy_token")
 
 
@@ -58,6 +59,13 @@ def name(value: str) -> Findings:
             f"cannot begin names of containers and networks: {shown(value)}",
             "use 1 to 12 lower-case letters, digits and hyphens, a letter first and no hyphen last",
         )
+
+
+@rule("jupyterhub_name")
+def name_of_no_user(value: str) -> Findings:
+    """Server `b-user-c` of a Hub `a` would be server `c` of a Hub `a-user-b`."""
+    if "user" in value.split("-")[1:]:
+        yield Finding('contains the word "-user": names of two Hubs could meet', "choose another name")
 
 
 @rule("jupyterhub_root")
@@ -125,17 +133,20 @@ def default_environment(value: str, environments: list[Mapping[str, Any]]) -> Fi
 
 @rule("hub_volume_name_template")
 def volume_template(value: str) -> Findings:
-    """A home belongs to one user."""
-    if "{username}" not in value:
-        yield Finding(
-            "lacks {username}: all users would share one home", "for example jhub-user-{username}-{servername}"
-        )
+    """A home belongs to one user, and the Hub knows these fields only."""
+    unknown = [field for field in re.findall(r"[{]([^{}]*)[}]?", value) if field not in VOLUME_FIELDS]
+    if unknown:
+        known = ", ".join(f"{{{field}}}" for field in VOLUME_FIELDS)
+        yield Finding(f"has the unknown field {shown(unknown[0])}", f"use {known}")
+    if "username}" not in value:
+        advice = "for example jhub-user-{username}-{servername}"
+        yield Finding("lacks {username}: all users would share one home", advice)
 
 
 @rule("hub_volume_name_template", "hub_named_servers_share_home", "hub_named_servers_limit")
 def volume_template_of_named_servers(value: str, share: bool, limit: int) -> Findings:
     """Two servers must not write to one home unless that is wanted."""
-    if limit and share == ("{servername}" in value):
+    if limit and share == ("servername}" in value):
         fact = (
             "has {servername}, but hub_named_servers_share_home is true"
             if share
@@ -161,10 +172,11 @@ def server_environment(variables: Mapping[str, Any]) -> Findings:
 def traits(classes: Mapping[str, Any]) -> Findings:
     """The Hub merges them class by class."""
     for name_of_class, values in classes.items():
+        about = f"hub_traits.{name_of_class}"
+        if not re.fullmatch(r"[A-Z]\w*", name_of_class):
+            yield Finding("is no name of a class", "write it as {Class: {trait: value}}", about)
         if not isinstance(values, Mapping):
-            yield Finding(
-                "is not a mapping of traits", "write it as {Class: {trait: value}}", f"hub_traits.{name_of_class}"
-            )
+            yield Finding("is not a mapping of traits", "write it as {Class: {trait: value}}", about)
 
 
 @rule("docker_daemon_settings", "docker_swarm_enabled")
