@@ -30,6 +30,17 @@ def test_users_keep_working_while_the_hub_is_replaced(hub_files: Path) -> None:
     assert c.ConfigurableHTTPProxy.should_start is False
 
 
+def test_the_service_that_synchronises_routes_can_do_nothing_else(hub_files: Path) -> None:
+    c = config()
+    (service,) = c.JupyterHub.services
+    (role,) = c.JupyterHub.load_roles
+    assert role["services"] == [service["name"]]
+    assert role["scopes"] == ["proxy"]
+    # The same at every start, or old ones would stay valid in the database; and not the secret that it is made of.
+    assert service["api_token"] == config().JupyterHub.services[0]["api_token"]
+    assert service["api_token"] != c.JupyterHub.cookie_secret.hex()
+
+
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
     change(hub_files, public={"address": "::1", "port": 8000})
     assert config().JupyterHub.bind_url == "http://[::1]:8000"
@@ -96,7 +107,7 @@ def test_the_check_knows_traits_of_parents_and_other_authenticators(hub_files: P
 
 def test_bad_settings_fail_the_check_with_their_message(hub_files: Path) -> None:
     change(hub_files, hubb={})
-    with pytest.raises(SystemExit, match="^hub.json: hubb: is not a known setting$"):
+    with pytest.raises(SystemExit, match=r"^hub\.json: hubb: is not a known setting$"):
         check.problems(CONFIG_FILE)
 
 
