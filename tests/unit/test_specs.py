@@ -72,3 +72,11 @@ def test_settings_bear_the_name_of_their_role(role: str) -> None:
 
 def test_there_are_not_too_many_settings() -> None:
     assert sum(len(options(role)) for role in ROLE_NAMES) <= PUBLIC_LIMIT
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_what_tasks_register_is_internal(role: str) -> None:
+    # A second play with preflight would call anything else a misspelt setting.
+    tasks = "\n".join(path.read_text() for path in (ROLES / role / "tasks").glob("*.yml"))
+    assert [name for name in re.findall(r"^\s+register: (\w+)", tasks, re.MULTILINE) if not name.startswith("__")] == []
+    assert "set_fact" not in tasks
