@@ -1,0 +1,1 @@
+"""The project's figures against stock parts, measured in one run: `bench/run`."""

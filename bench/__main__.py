@@ -1,0 +1,154 @@
+"""`bench/run`: the project's figures against stock parts, on this machine, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from e2e.deployment import docker
+
+from . import first_run, hubs, report, sizes
+from .project import ARTEFACTS, NAME, PROJECT, hub_settings, playbook, remove
+from .starts import Bare, ByHub, Start, interleaved, simultaneous
+
+IDLE_S = 15
+"""Seconds after its start in which a server comes to rest."""
+
+
+def say(words: str) -> None:
+    """Tell how far it is; standard output is for the tables."""
+    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+
+    def first_line(*command: str) -> str:
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.partition("\n")[
+            0
+        ]
+
+    cpu = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ": unknown"
+    )
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cores": f"{len(os.sched_getaffinity(0))}, {cpu.partition(':')[2].strip()}",
+        "memory": f"{memory_gb:.0f} GB",
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "system": platform.freedesktop_os_release()["PRETTY_NAME"],
+        "kernel": platform.release(),
+        "engine": docker("version", "--format", "{{.Server.Version}}"),
+        "Ansible": first_line("ansible", "--version"),
+        "Python": platform.python_version(),
+        "this project": first_line("git", "describe", "--always", "--dirty"),
+    }
+
+
+def compare(repetitions: int, users: int, results: dict[str, Any]) -> None:
+    """Measure starts and memory of our Hub and of a stock one."""
+    settings = hub_settings()["server"]
+    ours, stock = hubs.ours(), hubs.stock(settings["memory_mb"], settings["cpus"])
+    ours_model, stock_model = ours.log_in("model"), stock.log_in("model")
+    for hub, model in ((ours, ours_model), (stock, stock_model)):
+        ByHub(hub, model).start()
+    say(f"memory: {IDLE_S} s of rest")
+    time.sleep(IDLE_S)
+    results["memory"] = {
+        "our Hub": sizes.memory_mb(f"{NAME}-hub"),
+        "our proxy": sizes.memory_mb(f"{NAME}-proxy"),
+        "our idle server": sizes.memory_mb(ours.container("model")),
+        "stock Hub": sizes.memory_mb(f"{hubs.STOCK}-hub"),
+        "stock idle server": sizes.memory_mb(stock.container("model")),
+    }
+    variants: dict[str, Start] = {
+        "floor": Bare("floor", ours.container("model"), floor=True),
+        "ours, bare": Bare("ours", ours.container("model")),
+        "ours, by our Hub": ByHub(ours, ours.log_in("single")),
+        "stock, bare": Bare("stock", stock.container("model")),
+        "stock, by its Hub": ByHub(stock, stock.log_in("single")),
+    }
+    results["starts"] = interleaved(variants, repetitions, say)
+    many: dict[str, list[list[float]]] = {"ours": [], "stock": []}
+    for _ in range(2 if users else 0):
+        for title, hub in (("ours", ours), ("stock", stock)):
+            say(f"{users} starts at once: {title}")
+            many[title].append(simultaneous(hub, users))
+    if users:
+        results["simultaneous"] = many
+    results["memory"]["our Hub, after all starts"] = sizes.memory_mb(f"{NAME}-hub")
+    results["memory"]["our proxy, after all starts"] = sizes.memory_mb(f"{NAME}-proxy")
+
+
+def second_runs(count: int, arguments: list[str]) -> list[dict[str, Any]]:
+    """Run the playbook again, while servers run, with nothing to change."""
+    runs = []
+    for number in range(count):
+        say(f"second run: {number + 1} of {count}")
+        run = playbook(*arguments)
+        if run.changed:
+            raise RuntimeError(f"a run that had nothing to change reports changed={run.changed}:\n{run.output}")
+        runs.append({"seconds": run.seconds, "tasks": run.tasks, "roles": run.roles})
+    return runs
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Deploy, and measure everything."""
+    results: dict[str, Any] = {"machine": machine()}
+    arguments: list[str] = []
+    if options.first_run:
+        results["first_run"], arguments = first_run.measure(say)
+    else:
+        say("deploying the bench's own Hub")
+        playbook(*arguments)
+    say("building the stock user's image")
+    hubs.build_stock_image()
+    results["images"] = sizes.images()
+    compare(options.repetitions, options.users, results)
+    results["second_run"] = second_runs(options.runs, arguments)
+    return results
+
+
+def main() -> None:
+    """Measure, clean up, and show."""
+    parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=10, help="starts of each kind (default: 10)")
+    parser.add_argument("--users", type=int, default=10, help="servers started at once; 0 leaves it out (default: 10)")
+    parser.add_argument("--runs", type=int, default=3, help="runs without a change (default: 3)")
+    parser.add_argument(
+        "--first-run", action="store_true", help="also build every image twice: about 10 minutes and 10 GB more"
+    )
+    parser.add_argument("--keep-images", action="store_true", help="leave the images for the next bench")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/bench.md")
+    options = parser.parse_args()
+    if os.geteuid():
+        parser.error("run it as root: it reads the memory of containers' processes")
+    # An end from outside cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    remove(images=False)
+    try:
+        results = measure(options)
+    finally:
+        say("cleaning up")
+        remove(images=not options.keep_images)
+    ARTEFACTS.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
+    found = report.tables(results)
+    print("\n".join(found.values()))
+    if options.write_docs:
+        report.write_docs(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The two Hubs that are compared: ours as it is deployed, and JupyterHub with DockerSpawner as they come."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.client import User, eventually
+from e2e.deployment import docker
+
+from .project import NAME, PROJECT, ROOT, SETTINGS, base_image, image_of
+
+STOCK = f"{NAME}-stock"
+STOCK_IMAGE = f"{NAME}/stock:latest"
+STOCK_PORT = SETTINGS["jupyterhub_port"] + 1
+STOCK_SUBNET, STOCK_RANGE = "10.217.1.0/24", "10.217.1.128/25"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A Hub that runs, and how its servers' containers are called."""
+
+    url: str
+    password: str
+    container_prefix: str
+
+    def log_in(self, name: str) -> User:
+        """Return a session of this user."""
+        user = User(self.url, name, self.password)
+        user.login().raise_for_status()
+        return user
+
+    def container(self, user: str) -> str:
+        """Return the name of the container of a user's server."""
+        return self.container_prefix + user
+
+
+def ours() -> Hub:
+    """Return the Hub that the playbook deployed."""
+    url = f"http://{SETTINGS['jupyterhub_address']}:{SETTINGS['jupyterhub_port']}"
+    return Hub(url, (ROOT / "hub/secrets/user_password").read_text().strip(), f"{NAME}-user-")
+
+
+@contextmanager
+def environment_file(**variables: str) -> Iterator[str]:
+    """Write a file for `docker run --env-file`, which keeps secrets out of the process list."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.writelines(f"{key}={value}\n" for key, value in variables.items())
+        file.flush()
+        yield file.name
+
+
+def build_stock_image() -> None:
+    """Build the stock user's image on our base, from our lock."""
+    folder = Path(__file__).parent / "stock"
+    context = PROJECT / "roles/images/files/singleuser"
+    base = f"BASE={base_image()}"
+    docker("build", "--tag", STOCK_IMAGE, "--file", str(folder / "Dockerfile"), "--build-arg", base, str(context))
+
+
+def stock(memory_mb: int, cpus: float) -> Hub:
+    """Start JupyterHub and DockerSpawner as they come, with a proxy of its own.
+
+    JupyterHub, DockerSpawner and the proxy are those of our images: the same releases.
+    """
+    token, password = secrets.token_hex(32), secrets.token_hex(16)
+    # As in our network, servers draw from the upper half: `Bare` takes an address of the lower.
+    docker("network", "create", "--subnet", STOCK_SUBNET, "--ip-range", STOCK_RANGE, STOCK)
+    with environment_file(CONFIGPROXY_AUTH_TOKEN=token) as variables:
+        docker(
+            "run", "--detach", "--name", f"{STOCK}-proxy", "--network", STOCK, "--env-file", variables,
+            "--publish", f"127.0.0.1:{STOCK_PORT}:8000", image_of(f"{NAME}-proxy"),
+            "--port=8000", "--api-ip=0.0.0.0", "--api-port=8001",
+            f"--default-target=http://{STOCK}-hub:8081", f"--error-target=http://{STOCK}-hub:8081/hub/error",
+        )  # fmt: skip
+    config = Path(__file__).parent / "stock/jupyterhub_config.py"
+    with environment_file(
+        CONFIGPROXY_AUTH_TOKEN=token, BENCH_PASSWORD=password, BENCH_NAME=STOCK, BENCH_IMAGE=STOCK_IMAGE,
+        BENCH_MEMORY=f"{memory_mb}M", BENCH_CPUS=str(cpus),
+    ) as variables:  # fmt: skip
+        docker(
+            "run", "--detach", "--name", f"{STOCK}-hub", "--network", STOCK, "--env-file", variables, "--user", "0",
+            "--volume", "/var/run/docker.sock:/var/run/docker.sock",
+            "--volume", f"{config}:/etc/jupyterhub_config.py:ro",
+            image_of(f"{NAME}-hub"), "jupyterhub", "--config", "/etc/jupyterhub_config.py",
+        )  # fmt: skip
+    hub = Hub(f"http://127.0.0.1:{STOCK_PORT}", password, f"{STOCK}-")
+    anybody = User(hub.url, "", "")
+    eventually("the stock Hub", lambda: anybody.request("GET", "/hub/health").ok)
+    return hub

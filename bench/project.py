@@ -1,0 +1,131 @@
+"""The bench's own Hub: deployed by the project's playbook, and removed again.
+
+All that the bench makes is called `jhbench` or `jhbench-...`, its images `jhbench/...`: nothing else is ever touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from e2e.deployment import docker
+
+PROJECT = Path(__file__).parents[1]
+ARTEFACTS = PROJECT / "artefacts/bench"
+INVENTORY = Path(__file__).with_name("inventory.yml")
+SETTINGS: dict[str, Any] = yaml.safe_load(INVENTORY.read_text())["bench"]["hosts"]["localhost"]
+NAME: str = SETTINGS["jupyterhub_name"]
+ROOT = Path(SETTINGS["jupyterhub_root"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a playbook that succeeded."""
+
+    seconds: float
+    output: str
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks were begun (a skipped one counts)."""
+        return len(re.findall(r"^TASK \[", self.output, re.MULTILINE))
+
+    @property
+    def changed(self) -> int:
+        """The recap's count."""
+        [count] = re.findall(r"^localhost .*\bchanged=(\d+)", self.output, re.MULTILINE)
+        return int(count)
+
+    @property
+    def roles(self) -> dict[str, float]:
+        """Seconds of each role; of tasks outside of roles, by their module (ansible.posix.profile_roles)."""
+        found = re.findall(r"^(\S+) -{3,} *([\d.]+)s$", self.output, re.MULTILINE)
+        return {role: float(seconds) for role, seconds in found if role != "total"}
+
+
+def playbook(*arguments: str, path: str = "site.yml") -> Run:
+    """Run the playbook as an operator does; its output goes to artefacts/bench/.
+
+    Raises:
+        RuntimeError: it failed; with the end of its output.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles"}
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    log = ARTEFACTS / f"{len(list(ARTEFACTS.glob('*.log'))) + 1:02}.log"
+    begin = time.perf_counter()
+    with log.open("w") as output:
+        code = subprocess.run(
+            ["ansible-playbook", "-i", INVENTORY, path, *arguments],
+            cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
+        ).returncode  # fmt: skip
+    run = Run(time.perf_counter() - begin, log.read_text())
+    if code:
+        raise RuntimeError(f"ansible-playbook ended with {code}:\n{run.output[-4000:]}")
+    return run
+
+
+def hub_settings() -> dict[str, Any]:
+    """Return the settings of the deployed Hub."""
+    settings: dict[str, Any] = json.loads((ROOT / "hub/hub.json").read_text())
+    return settings
+
+
+def image_of(container: str) -> str:
+    """Return the image that a container was made from."""
+    return docker("container", "inspect", "--format", "{{.Config.Image}}", container)
+
+
+def base_image() -> str:
+    """Return the image that the Hub's image stands on."""
+    return docker("image", "ls", "--filter", f"reference={NAME}/base", "--format", "{{.Repository}}:{{.Tag}}").split()[
+        0
+    ]
+
+
+def remove_containers() -> None:
+    """Remove the bench's containers, volumes and networks, which are known by their names."""
+    for list_all, remove in (
+        (("ps", "--all", "--format", "{{.Names}}"), ("rm", "--force", "--volumes")),
+        (("volume", "ls", "--quiet"), ("volume", "rm")),
+        (("network", "ls", "--format", "{{.Name}}"), ("network", "rm")),
+    ):
+        # Docker's name filter also finds names that hold it anywhere.
+        if found := [name for name in docker(*list_all).split() if name.startswith(f"{NAME}-")]:
+            docker(*remove, *found)
+
+
+def remove_images() -> None:
+    """Remove the bench's image tags; content that another Hub's tags hold stays."""
+    if found := docker(
+        "image", "ls", "--filter", f"reference={NAME}/*", "--format", "{{.Repository}}:{{.Tag}}"
+    ).split():
+        docker("image", "rm", *found)
+
+
+def remove(*, images: bool) -> None:
+    """Remove all that the bench made."""
+    remove_containers()
+    if images:
+        remove_images()
+    unit = Path(f"/etc/systemd/system/{NAME}-fence.service")
+    if unit.exists():
+        subprocess.run(["systemctl", "disable", unit.name], check=True)
+        unit.unlink()
+    table = ["inet", f"{NAME}_fence"]
+    if (
+        shutil.which("nft")
+        and not subprocess.run(["nft", "list", "table", *table], capture_output=True, check=False).returncode
+    ):
+        subprocess.run(["nft", "delete", "table", *table], check=True)
+    for stamp in Path("/run").glob(f"{NAME}-fence*"):
+        stamp.unlink()
+    shutil.rmtree(ROOT, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""Figures as Markdown tables, and into docs/bench.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+DOCS = Path(__file__).parents[1] / "docs/bench.md"
+
+
+def p95(values: list[float]) -> float:
+    """Return the 95th percentile; of few values, close to the largest."""
+    return quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table: the first column left, figures right."""
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---", *["--:"] * (len(lines[0]) - 1)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _machine(machine: dict[str, str]) -> str:
+    return table(["", ""], machine.items())
+
+
+def _starts(starts: dict[str, list[float]]) -> str:
+    def ratio(one: str, to: str) -> str:
+        return f"{median(starts[one]) / median(starts[to]):.2f}"
+
+    rows = [
+        [
+            title,
+            f"{median(values):.2f} s",
+            f"{p95(values):.2f} s",
+            ratio(title, "ours, bare"),
+            ratio(title, "stock, by its Hub"),
+        ]
+        for title, values in starts.items()
+    ]
+    return table([f"start to ready, {len(starts['floor'])} of each", "p50", "p95", "x ours, bare", "x stock"], rows)
+
+
+def _simultaneous(runs: dict[str, list[list[float]]]) -> str:
+    def row(title: str) -> list[str]:
+        every = [seconds for run in runs[title] for seconds in run]
+        last = median(max(run) for run in runs[title])
+        return [
+            title,
+            f"{median(every):.1f} s",
+            f"{last:.1f} s",
+            f"{last / median(max(run) for run in runs['stock']):.2f}",
+        ]
+
+    users = len(runs["ours"][0])
+    return table(
+        [f"{users} starts at once, {len(runs['ours'])} times", "p50", "the last one", "x stock"], map(row, runs)
+    )
+
+
+def _memory(memory: dict[str, float]) -> str:
+    return table(["memory (PSS)", "MB"], ([title, f"{value:.0f}"] for title, value in memory.items()))
+
+
+def _images(images: list[dict[str, Any]]) -> str:
+    rows = [
+        [row["image"], f"{row['mb']:.0f}", f"{row['adds_mb']:.0f}", row["stands_on"] or "-"]
+        for row in images
+    ]  # fmt: skip
+    disk = sum(row["adds_mb"] for row in images if row["image"] != "stock")
+    rows.append(["all but stock, layers counted once", f"{disk:.0f}", "", ""])
+    return table(["image", "MB", "adds", "to"], rows)
+
+
+def _first_run(first: dict[str, Any]) -> str:
+    parts = {
+        **{f"{name}, alone": seconds for name, seconds in first["images_s"].items()},
+        "the run with all images present": first["rest_s"],
+    }
+    total = sum(parts.values())
+    rows = [[title, f"{seconds:.0f} s"] for title, seconds in parts.items()]
+    rows += [["sum of the parts", f"{total:.0f} s"], ["first run, all images missing", f"{first['first_s']:.0f} s"]]
+    return table(["first run", ""], [*rows, ["first run : sum of the parts", f"{first['first_s'] / total:.2f}"]])
+
+
+def _second_run(runs: list[dict[str, Any]]) -> str:
+    roles = sorted({role for run in runs for role in run["roles"]})
+    share = {role: median(run["roles"].get(role, 0) for run in runs) for role in roles}
+    rows = [["whole run, from the command line", f"{median(run['seconds'] for run in runs):.1f} s"]]
+    rows += [
+        ["slowest", f"{max(run['seconds'] for run in runs):.1f} s"],
+        ["tasks", str(max(run["tasks"] for run in runs))],
+    ]
+    rows += [[role, f"{seconds:.1f} s"] for role, seconds in sorted(share.items(), key=lambda item: -item[1])]
+    return table([f"second run, {len(runs)} times", "p50"], rows)
+
+
+TABLES: dict[str, Callable[[Any], str]] = {
+    "machine": _machine,
+    "starts": _starts,
+    "simultaneous": _simultaneous,
+    "memory": _memory,
+    "images": _images,
+    "first_run": _first_run,
+    "second_run": _second_run,
+}
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Return a table for each kind of result that there is."""
+    return {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
+
+
+def write_docs(found: dict[str, str]) -> None:
+    """Put the tables in the place of the older ones in docs/bench.md, between the markers of their names."""
+    text = DOCS.read_text()
+    for kind, markdown in found.items():
+        before, begin, rest = text.partition(f"<!-- bench: {kind} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise LookupError(f"{DOCS}: no place for {kind}")
+        text = f"{before}{begin}\n{markdown}\n{end}{after}"
+    DOCS.write_text(text)

@@ -1,0 +1,149 @@
+"""From the wish for a server to its first answer."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+from e2e.client import User
+from e2e.deployment import docker, inspect
+
+from .hubs import Hub, environment_file
+from .project import NAME
+
+POLL_S = 0.02
+TIMEOUT_S = 120.0
+FLOOR = ["-IS", "-m", "http.server", "8888"]
+"""What a container costs that does next to nothing: Python's own HTTP server."""
+
+
+def _until(answers: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not answers():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a server did not answer within {TIMEOUT_S} s")
+        time.sleep(POLL_S)
+
+
+class ByHub:
+    """A user's server, started through a Hub as its pages do, until its own address answers through the proxy."""
+
+    def __init__(self, hub: Hub, user: User) -> None:
+        self.user = user
+        self.container = hub.container(user.name)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # The Hub's answer comes when the server is ready; after 10 s (`slow_spawn_timeout`), "not yet".
+        answer = self.user.api("POST", f"users/{self.user.name}/server", timeout=TIMEOUT_S)
+        if answer.status_code == http.client.ACCEPTED:
+            list(self.user.server().progress())
+        else:
+            answer.raise_for_status()
+        _until(
+            lambda: self.user.request("GET", f"/user/{self.user.name}/api", allow_redirects=False).status_code == 200
+        )
+
+    def stop(self) -> None:
+        """Stop it, and wait until it is gone."""
+        self.user.server().stop()
+
+
+class Bare:
+    """A container like that of a server which a Hub started, but started by `docker run`.
+
+    With `floor`, nothing runs in it but a trivial server.
+
+    Image, environment, limits and network are read from the Hub's own, which has to run meanwhile: its API token is
+    used as well.  The home is a volume of the same kind.
+    """
+
+    def __init__(self, name: str, like: str, floor: bool = False) -> None:
+        self.name = f"{NAME}-bare-{name}"
+        [model] = inspect(like)
+        config, limits = model["Config"], model["HostConfig"]
+        [(network, endpoint)] = model["NetworkSettings"]["Networks"].items()
+        # Of the network's other half: no server draws it (roles/proxy/filter_plugins/users_network.py).
+        address = ipaddress.ip_interface(f"{endpoint['IPAddress']}/{endpoint['IPPrefixLen']}").network[100]
+        environment = dict(entry.split("=", 1) for entry in config["Env"])
+        self._address = str(address)
+        self._path = "/" if floor else urlsplit(environment["JUPYTERHUB_SERVICE_URL"]).path + "api"
+        self._environment = environment
+        self._arguments = [
+            "--name", self.name, "--network", network, "--ip", str(address),
+            "--memory", str(limits["Memory"]), "--memory-swap", str(limits["MemorySwap"]),
+            "--cpu-period", str(limits["CpuPeriod"]), "--cpu-quota", str(limits["CpuQuota"]),
+            "--pids-limit", str(limits["PidsLimit"] or -1),
+            *(["--init"] if limits["Init"] else []),
+            *(f"--cap-drop={name}" for name in limits["CapDrop"] or []),
+            *(f"--security-opt={name}" for name in limits["SecurityOpt"] or []),
+            "--volume", f"{self.name}:/home/jovyan",
+            *(["--entrypoint", "/usr/bin/python3"] if floor else []),
+            config["Image"], *(FLOOR if floor else config["Cmd"]),
+        ]  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with environment_file(**self._environment) as variables:
+            docker("run", "--detach", "--env-file", variables, *self._arguments)
+        _until(self._answers)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(self._address, 8888, timeout=5)
+        try:
+            connection.request("GET", self._path)
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Remove it."""
+        docker("rm", "--force", self.name)
+
+
+Start = ByHub | Bare
+
+
+def interleaved(variants: dict[str, Start], repetitions: int, say: Callable[[str], Any]) -> dict[str, list[float]]:
+    """Start each in turn, so that what else the machine does meets all alike; seconds of each start.
+
+    A first round fills caches and homes, and does not count.
+    """
+    seconds: dict[str, list[float]] = {title: [] for title in variants}
+    for repetition in range(repetitions + 1):
+        order = list(variants.items())
+        turn = repetition % len(order)
+        for title, variant in order[turn:] + order[:turn]:
+            begin = time.perf_counter()
+            variant.start()
+            took = time.perf_counter() - begin
+            variant.stop()
+            if repetition:
+                seconds[title].append(took)
+        say(f"starts: round {repetition} of {repetitions}" + ("" if repetition else " (warm-up)"))
+    return seconds
+
+
+def simultaneous(hub: Hub, users: int) -> list[float]:
+    """Start servers of so many users at once; seconds until each was ready."""
+    starts = [ByHub(hub, hub.log_in(f"many{number}")) for number in range(users)]
+    barrier = threading.Barrier(users)
+
+    def one(start: ByHub) -> float:
+        barrier.wait()
+        begin = time.perf_counter()
+        start.start()
+        return time.perf_counter() - begin
+
+    with ThreadPoolExecutor(users) as pool:
+        seconds = list(pool.map(one, starts))
+        list(pool.map(lambda start: start.stop(), starts))
+    return seconds

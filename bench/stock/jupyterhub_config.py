@@ -1,0 +1,36 @@
+"""JupyterHub and DockerSpawner as they come: only what a Hub in a container cannot do without.
+
+Limits are those of our servers, so that both start under the same conditions.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from traitlets.config import get_config
+
+c = get_config()
+
+name = os.environ["BENCH_NAME"]
+
+c.JupyterHub.hub_ip = "0.0.0.0"
+c.JupyterHub.hub_connect_ip = f"{name}-hub"
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = f"http://{name}-proxy:8001"
+
+c.JupyterHub.authenticator_class = "shared-password"
+c.Authenticator.allow_all = True
+c.SharedPasswordAuthenticator.user_password = os.environ["BENCH_PASSWORD"]
+
+c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
+c.DockerSpawner.image = os.environ["BENCH_IMAGE"]
+c.DockerSpawner.prefix = name
+c.DockerSpawner.network_name = name
+c.DockerSpawner.remove = True
+c.DockerSpawner.notebook_dir = "/home/jovyan"
+c.DockerSpawner.volumes = {f"{name}-{{username}}": "/home/jovyan"}
+c.Spawner.mem_limit = os.environ["BENCH_MEMORY"]
+c.Spawner.cpu_limit = float(os.environ["BENCH_CPUS"])
+# A busy machine is no reason to give a server up.
+c.Spawner.http_timeout = 120
+c.Spawner.start_timeout = 120
