@@ -10,6 +10,8 @@ UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --r
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
 SOURCES := roles tests bench docs
+# What the images hold; each one's *.in may lean on an earlier lock.
+LOCKS := $(addprefix roles/images/files/,hub/requirements singleuser/requirements datascience/requirements)
 
 .DEFAULT_GOAL := help
 .PHONY: help deploy check test lint unit settings molecule e2e bench engine lock docs clean

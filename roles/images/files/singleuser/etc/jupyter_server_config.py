@@ -1,0 +1,37 @@
+"""Settings of a user's server.  The Hub's own file is never read here."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tornado import websocket
+
+if TYPE_CHECKING:
+    from traitlets.config import get_config
+
+c = get_config()
+
+# What a notebook or marimo shows may be larger than tornado's 10 MiB for one
+# message: it would hang.  jupyter-server-proxy (marimo) reads tornado's default.
+LARGEST_MESSAGE = 256 * 1024 * 1024
+c.ServerApp.tornado_settings = {"websocket_max_message_size": LARGEST_MESSAGE}
+websocket._default_max_message_size = LARGEST_MESSAGE
+
+# It looks for language servers at every start; the image has none.
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
+
+# The image is what is installed: nobody is asked for news or newer releases.
+c.LabApp.extension_manager = "readonly"
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+
+# The front ends of widgets that users install for themselves.
+c.LabApp.extra_labextensions_path = [str(Path(os.environ["VIRTUAL_ENV"]) / "share/jupyter/labextensions")]
+
+# Only one person works in a personal server; upstream has reports of lost edits.
+c.YDocExtension.disable_rtc = True
+
+# marimo runs in the user's environment, as notebooks do, not in one that uv makes.
+c.MarimoProxyConfig.marimo_path = "/opt/jupyter/libexec/marimo"
+c.MarimoProxyConfig.sandbox = None
+c.MarimoProxyConfig.skip_update_check = True

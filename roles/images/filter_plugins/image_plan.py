@@ -1,0 +1,267 @@
+"""Filters of the role images: which images there are to be, and which are missing.
+
+An image's tag is the hash of all it is made of: the files of its build context, its
+build arguments and its parent's hash.  So the names of all images are known before
+anything is built, a run that was cut short is completed by the next one, and what
+has not changed is never built again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Plan = dict[str, dict[str, Any]]
+
+# The operator's requirements go on top of `base` by this folder's Dockerfile, and so
+# does our own `datascience`.
+ON_TOP = "environment"
+FILES = Path(__file__).resolve().parents[1] / "files"
+BUILT_IN = ("base", "datascience")
+# What a folder holds beside what it is made of.
+LEFT_OUT = {".git", "__pycache__"}
+HUB_RELEASE = re.compile(r"^jupyterhub==(?P<release>\S+)", re.MULTILINE)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not LEFT_OUT.intersection(inside.parts) and (path.is_symlink() or path.is_file()):
+            yield inside.as_posix(), path
+
+
+def _pack(folder: Path, files: Mapping[str, str]) -> bytes:
+    """Return a folder and some more files as a tar archive, the same for the same content."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, path in _walk(folder):
+            if name in files:
+                continue
+            member = tarfile.TarInfo(name)
+            if path.is_symlink():
+                member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
+                archive.addfile(member)
+                continue
+            content = path.read_bytes()
+            # A clone's umask is not content; whether it may be run is.
+            member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, text in sorted(files.items()):
+            content = text.encode()
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o644, len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _image(
+    project: str,
+    name: str,
+    kind: str,
+    parent: Mapping[str, Any],
+    folder: Path,
+    *,
+    files: Mapping[str, str] | None = None,
+    args: Mapping[str, str] | None = None,
+    made_of: Sequence[str] = (),
+) -> dict[str, Any]:
+    files, args = files or {}, args or {}
+    content = hashlib.sha256(_pack(folder, files)).hexdigest()
+    parts = [content, dict(args), parent["hash"], list(made_of)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return {
+        "name": name,
+        "kind": kind,
+        "ref": f"{project}/{name}:{digest}",
+        "hash": digest,
+        "parent": parent["name"],
+        "parent_ref": parent["ref"],
+        "folder": str(folder),
+        "files": dict(files),
+        "args": dict(args),
+    }
+
+
+def _environment(project: str, entry: Mapping[str, Any], base: Mapping[str, Any], files: Path, playbook_dir: str) -> dict[str, Any]:
+    """Return the image of one entry of the catalogue."""
+    slug = entry["slug"]
+    args = {"SLUG": slug}
+    if entry.get("dockerfile"):
+        folder = Path(playbook_dir, entry["dockerfile"])
+        if not (folder / "Dockerfile").is_file():
+            raise AnsibleFilterError(f"images_environments, {slug}: there is no Dockerfile in {folder} on this machine.")
+        return _image(project, f"env-{slug}", "environment", base, folder, args=args)
+    if entry.get("pip") or entry.get("apt"):
+        requirements, packages = entry.get("pip") or [], entry.get("apt") or []
+        texts = {
+            "requirements.txt": "".join(f"{line}\n" for line in requirements),
+            "packages.txt": "".join(f"{line}\n" for line in packages),
+        }
+    elif slug in BUILT_IN:
+        texts = {"requirements.txt": (files / slug / "requirements.txt").read_text(), "packages.txt": ""}
+    else:
+        raise AnsibleFilterError(
+            f"images_environments, {slug}: nothing says how it is made. Give pip, apt, dockerfile or image;"
+            f" only {' and '.join(BUILT_IN)} are built in."
+        )
+    return _image(project, f"env-{slug}", "environment", base, files / ON_TOP, files=texts, args=args)
+
+
+def images_plan(
+    catalogue: Sequence[Mapping[str, Any]],
+    project: str,
+    system: str,
+    refresh_date: str,
+    apt_mirror: str = "",
+    playbook_dir: str = "",
+    files: str = str(FILES),
+) -> Plan:
+    """Return all images by name, parents before children.
+
+    Args:
+        catalogue: the setting images_environments.
+        project: the setting jupyterhub_name, the prefix of all names.
+        system: the setting images_base.
+        refresh_date: the setting images_refresh_date: a new one builds all anew.
+        apt_mirror: the setting images_apt_mirror, which the images keep.
+        playbook_dir: what a relative path of a Dockerfile folder is relative to.
+        files: the role's folder files/.
+
+    Raises:
+        AnsibleFilterError: an entry cannot be built; the message says which and why.
+    """
+    root = Path(files)
+    if "@" in apt_mirror:
+        raise AnsibleFilterError(
+            "images_apt_mirror: a password would be kept in all images. Give a mirror without one, or images_http_proxy."
+        )
+    digest = hashlib.sha256(system.encode()).hexdigest()[:16]
+    os: dict[str, Any] = {
+        "name": "os",
+        "kind": "os",
+        "ref": f"{project}/os:{digest}",
+        "hash": digest,
+        "parent": None,
+        "source": system,
+        "apt_mirror": apt_mirror,
+    }
+    mirror = {"APT_MIRROR": apt_mirror} if apt_mirror else {}
+    base = _image(project, "base", "base", os, root / "base", args=mirror, made_of=[refresh_date])
+    user = _image(project, "env-base", "environment", base, root / "singleuser")
+    images = [
+        os,
+        base,
+        _image(project, "hub", "hub", base, root / "hub"),
+        _image(project, "proxy", "proxy", base, root / "proxy"),
+    ]
+    built = [entry for entry in catalogue if not entry.get("image")]
+    if built:
+        images.append(user)
+    images += [_environment(project, entry, user, root, playbook_dir) for entry in built if entry["slug"] != "base"]
+    release = HUB_RELEASE.search((root / "hub/requirements.txt").read_text())
+    images += [
+        {"name": f"env-{entry['slug']}", "kind": "ready", "ref": entry["image"], "hash": "", "parent": None}
+        for entry in catalogue
+        if entry.get("image")
+    ]
+    for image in images:
+        image["hub_release"] = release["release"] if release else ""
+    return {image["name"]: image for image in images}
+
+
+def _full_name(ref: str) -> str:
+    """Return a reference as `docker image ls` prints it."""
+    for prefix in ("docker.io/", "library/"):
+        ref = ref.removeprefix(prefix)
+    last = ref.rpartition("/")[2]
+    return ref if ":" in last or "@" in last else f"{ref}:latest"
+
+
+def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what is to be built, and the parents that a build needs and that are missing.
+
+    Args:
+        plan: what images_plan returned.
+        listing: lines "<repository>:<tag> <repository>@<digest>" of the engine's images.
+    """
+    present = {word for line in listing for word in line.split()}
+    missing = {name for name, image in plan.items() if _full_name(image["ref"]) not in present}
+    # The OS base serves only to build `base`.
+    if "base" not in missing:
+        missing.discard("os")
+    result = []
+    for name, image in plan.items():
+        if name in missing:
+            tail = f"/{image['name']}:{image['hash']}"
+            twin = next((ref for ref in sorted(present) if image["hash"] and ref.endswith(tail)), None)
+            result.append({**image, "twin": twin})
+    return result
+
+
+def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the images with their build contexts, as base64 of a tar archive."""
+    return [
+        {
+            **{key: value for key, value in image.items() if key not in ("folder", "files")},
+            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode() if "folder" in image else "",
+        }
+        for image in images
+    ]
+
+
+def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) -> list[str]:
+    """Return the project's own tags beyond those wanted and `keep` older ones of each image.
+
+    Args:
+        plan: what images_plan returned.
+        listing: the engine's images, newest first, as for images_missing.
+        project: the setting jupyterhub_name.
+        keep: how many older tags of each image stay.
+    """
+    wanted = {image["ref"] for image in plan.values()}
+    older: dict[str, list[str]] = {}
+    for line in listing:
+        ref = line.split()[0]
+        repository, _, tag = ref.rpartition(":")
+        if repository.startswith(f"{project}/") and ref not in wanted and re.fullmatch(r"[0-9a-f]{16}", tag):
+            older.setdefault(repository, []).append(ref)
+    return sorted(ref for refs in older.values() for ref in refs[keep:])
+
+
+def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list[dict[str, str]]:
+    """Return the environments as the Hub reads them, each with its image."""
+    return [
+        {
+            "slug": entry["slug"],
+            "title": entry["title"],
+            "description": entry.get("description") or "",
+            "image": plan[f"env-{entry['slug']}"]["ref"],
+            "default_url": entry.get("default_url") or "/lab",
+            "home": entry.get("home") or "/home/jovyan",
+        }
+        for entry in catalogue
+    ]
+
+
+class FilterModule:
+    """The filters, by the names that the role's files use."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return them."""
+        return {
+            "images_plan": images_plan,
+            "images_catalogue": images_catalogue,
+            "images_missing": images_missing,
+            "images_packed": images_packed,
+            "images_surplus": images_surplus,
+        }

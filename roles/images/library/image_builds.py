@@ -1,0 +1,377 @@
+#!/usr/bin/python
+"""Module `image_builds`: build images side by side, try each, and give it its tag only then."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_builds
+short_description: Build, pull or bootstrap images
+description:
+  - An image is built as soon as its parent is there. Its tag is given last, after a container of it did its work.
+  - Works with buildx and with the classic builder. Check mode only tells what would be made.
+options:
+  images:
+    description: What the filter images_packed returned, parents before children.
+    type: list
+    elements: dict
+    required: true
+  network:
+    description: The settings pip_index_url, npm_registry, http_proxy, https_proxy and no_proxy. They reach no image and no log.
+    type: dict
+    default: {}
+  ca_bundle:
+    description: The certificate authorities of this machine, which the images trust too.
+    type: path
+    required: true
+  logs:
+    description: Private folder for each image's log and for the progress so far.
+    type: path
+    required: true
+"""
+
+LABEL = "jupyterhub-ansible"
+PULL_TIMEOUT_S = 120
+TRY_TIMEOUT_S = 180
+TAIL_LINES = 25
+# Side by side, but not all at once: a build is mostly one busy core.
+WORKERS = 3
+SUITE = re.compile(r"^(?:.*/)?debian:(?P<suite>[a-z]+)(-slim)?$")
+TRIALS = {
+    "base": ["python3", "-c", "import ssl; ssl.create_default_context()"],
+    "hub": ["python", "-m", "jupyterhub_ansible.check", "--example"],
+    "proxy": ["/usr/local/bin/try-proxy"],
+    "environment": ["/opt/jupyter/libexec/try_server.py"],
+}
+# Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.
+RELEASE = ["jupyterhub-singleuser", "--version"]
+
+
+class BuildError(Exception):
+    """A step failed; the message says which, and its output is in the log."""
+
+
+class Builder:
+    """Builds images on this machine's engine."""
+
+    def __init__(self, network: Mapping[str, str], ca_bundle: Path, logs: Path) -> None:
+        self.network = {key: value for key, value in network.items() if value}
+        self.ca_bundle = ca_bundle
+        self.logs = logs
+        self.masked = secrets_of(self.network.values())
+        self.buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode == 0
+        self.proxies = {
+            name: value
+            for key in ("http_proxy", "https_proxy", "no_proxy")
+            for name in (key, key.upper())
+            if (value := self.network.get(key))
+        }
+        self.environment = {**os.environ, **self.proxies, "DOCKER_BUILDKIT": str(int(self.buildx)), "BUILDKIT_PROGRESS": "plain"}
+
+    def run(
+        self,
+        log: Path,
+        command: Sequence[str],
+        stdin: bytes | None = None,
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a command with its output in the log, passwords masked.
+
+        Raises:
+            BuildError: it failed, or took longer than `timeout` seconds.
+        """
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**self.environment, **(environment or {})},
+        )
+        killer = threading.Timer(timeout or 0, process.kill)
+        if timeout:
+            killer.start()
+        if stdin is not None and process.stdin:
+            threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True).start()
+        assert process.stdout
+        with log.open("a", encoding="utf-8") as out:
+            for raw in process.stdout:
+                line = raw.decode(errors="replace")
+                for secret in self.masked:
+                    line = line.replace(secret, "***")
+                out.write(line)
+                out.flush()
+        returncode = process.wait()
+        killer.cancel()
+        if returncode:
+            reason = f"took longer than {timeout:.0f} s" if timeout and returncode < 0 else f"ended with code {returncode}"
+            raise BuildError(f"{' '.join(command[:3])} {reason}")
+
+    def answer(self, command: Sequence[str]) -> str:
+        """Return what a command prints, or nothing when it fails."""
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    def make(self, image: Mapping[str, Any], log: Path) -> None:
+        """Make one image; its parent is there."""
+        if self.is_twin(image):
+            self.run(log, ["docker", "tag", image["twin"], image["ref"]])
+        elif image["kind"] == "os":
+            self.make_os(image, log)
+        elif image["kind"] == "ready":
+            self.run(log, ["docker", "pull", image["ref"]])
+            self.check_release(image, image["ref"], log)
+        else:
+            made = self.build(image, log)
+            self.run(log, ["docker", "tag", self.tried(image, made, log), image["ref"]])
+
+    def is_twin(self, image: Mapping[str, Any]) -> bool:
+        """Whether another project on this engine has made the very same image."""
+        name = f'{{{{index .Config.Labels "{LABEL}.content-hash"}}}}'
+        twin = image.get("twin")
+        return bool(twin) and self.answer(["docker", "image", "inspect", "--format", name, str(twin)]) == image["hash"]
+
+    def make_os(self, image: Mapping[str, Any], log: Path) -> None:
+        """Choose the OS base once: one that is here, one from a registry, or one made of packages."""
+        source = image["source"]
+        if not self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", source]):
+            try:
+                self.run(log, ["docker", "pull", source], timeout=PULL_TIMEOUT_S)
+            except BuildError:
+                self.bootstrap(image, log)
+                return
+        self.run(log, ["docker", "tag", source, image["ref"]])
+
+    def bootstrap(self, image: Mapping[str, Any], log: Path) -> None:
+        """Make Debian of its packages: no registry is needed."""
+        match = SUITE.match(image["source"])
+        if not match:
+            raise BuildError(f"{image['source']} cannot be pulled, and only debian:<suite> can be made of packages")
+        if not shutil.which("mmdebstrap"):
+            self.run(log, ["apt-get", "update", "-q"])
+            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"]
+            self.run(log, install, environment={"DEBIAN_FRONTEND": "noninteractive"})
+        options = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
+        options.insert(1, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
+        mirror = image["apt_mirror"].rstrip("/")
+        sources = [f"deb {mirror} {suite} main" for suite in (match["suite"], f"{match['suite']}-updates")]
+        sources.append(f"deb {mirror}-security {match['suite']}-security main")
+        with tempfile.TemporaryDirectory(dir=self.logs) as folder:
+            archive = str(Path(folder) / "os.tar")
+            self.run(log, ["mmdebstrap", "--variant=minbase", *options, match["suite"], archive, *(sources if mirror else [])])
+            labels = "LABEL " + " ".join(f"{key}={value}" for key, value in labels_of(image).items())
+            self.run(log, ["docker", "import", "--change", labels, "--change", 'CMD ["bash"]', archive, image["ref"]])
+
+    def build(self, image: Mapping[str, Any], log: Path) -> str:
+        """Build an image and return its id; nobody can use it yet."""
+        command = ["docker", "buildx", "build", "--builder=default", "--load"] if self.buildx else ["docker", "build", "--force-rm"]
+        parent = "OS" if image["kind"] == "base" else "BASE"
+        for key, value in {parent: image["parent_ref"], **image["args"]}.items():
+            command.append(f"--build-arg={key}={value}")
+        # By name only: the values stay out of the process list. These predefined
+        # arguments are kept out of the image's history by the engine.
+        command += [f"--build-arg={name}" for name in self.proxies]
+        command += [f"--label={key}={value}" for key, value in labels_of(image).items()]
+        with tempfile.TemporaryDirectory(dir=self.logs) as folder:
+            result = Path(folder) / "id"
+            self.run(log, [*command, f"--iidfile={result}", "-"], stdin=self.context(image))
+            return result.read_text().strip()
+
+    def context(self, image: Mapping[str, Any]) -> bytes:
+        """Return the build context with this machine's own files in the place of empty ones."""
+        bundle = self.ca_bundle.read_bytes() if self.ca_bundle.is_file() else b""
+        ours = {"network.env": network_env(self.network).encode(), "ca-bundle.crt": bundle}
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(image["context"]))) as source, tarfile.open(fileobj=packed, mode="w") as target:
+            for member in source:
+                content = source.extractfile(member)
+                if member.name in ours:
+                    content = io.BytesIO(ours[member.name])
+                    member.size = len(ours[member.name])
+                target.addfile(member, content)
+        return packed.getvalue()
+
+    def tried(self, image: Mapping[str, Any], made: str, log: Path) -> str:
+        """Return the image's id when a container of it does its work."""
+        trial = TRIALS[image["kind"]]
+        name = f"jupyterhub-ansible-trial-{image['name']}-{image['hash']}"
+        run = ["docker", "run", "--rm", "--init", "--network=none", f"--name={name}"]
+        with log.open("a", encoding="utf-8") as out:
+            out.write("Trying the image: " + " ".join(trial) + "\n")
+        if image["kind"] == "environment":
+            self.check_release(image, made, log)
+            # An operator's Dockerfile may start from an image that is not ours.
+            trial = ["sh", "-c", f"[ ! -x {trial[0]} ] || exec {trial[0]}"]
+        try:
+            self.run(log, [*run, made, *trial] if image["kind"] != "proxy" else [*run, f"--entrypoint={trial[0]}", made], timeout=TRY_TIMEOUT_S)
+        except BuildError as error:
+            subprocess.run(["docker", "rm", "--force", name], capture_output=True)
+            raise BuildError(f"the image was built, but does not work: {error}") from error
+        return made
+
+    def check_release(self, image: Mapping[str, Any], made: str, log: Path) -> None:
+        """Refuse an image whose JupyterHub is of another major version than the Hub's."""
+        printed = self.answer(["docker", "run", "--rm", "--network=none", made, *RELEASE])
+        found = printed.splitlines()[-1].strip() if printed else "no jupyterhub-singleuser"
+        with log.open("a", encoding="utf-8") as out:
+            out.write(f"JupyterHub in the image: {found}; the Hub: {image['hub_release']}\n")
+        if found.split(".")[0] != image["hub_release"].split(".")[0]:
+            raise BuildError(f"the image has {found}, and the Hub is JupyterHub {image['hub_release']}: the major versions must agree")
+
+    def clean_up(self) -> None:
+        """Remove the stages that read the network's settings: the classic builder leaves them behind as images."""
+        subprocess.run(["docker", "image", "prune", "--force", f"--filter=label={LABEL}.stage"], capture_output=True)
+
+
+def _feed(pipe: Any, content: bytes) -> None:
+    try:
+        with pipe:
+            pipe.write(content)
+    except BrokenPipeError:
+        pass  # It ended early, and its own words are in the log.
+
+
+def secrets_of(urls: Any) -> list[str]:
+    """Return the user's part of each address that has a password, longest first."""
+    found = set()
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.password:
+            userinfo = parts.netloc.rpartition("@")[0]
+            found |= {userinfo, parts.password, unquote(parts.password)}
+    return sorted(found, key=len, reverse=True)
+
+
+def network_env(network: Mapping[str, str]) -> str:
+    """Return the shell lines that a build stage reads."""
+    names = {"pip_index_url": ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), "npm_registry": ("NPM_CONFIG_REGISTRY",)}
+    quoted = {key: "'" + value.replace("'", "'\\''") + "'" for key, value in network.items()}
+    return "".join(f"export {name}={quoted[key]}\n" for key in names if key in quoted for name in names[key])
+
+
+def labels_of(image: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an image that we make."""
+    # Coolify's nightly clean-up removes what no container uses, but for this label.
+    return {f"{LABEL}.kind": image["kind"], f"{LABEL}.content-hash": image["hash"], "coolify.managed": "true"}
+
+
+class Progress:
+    """What is being done, in a file that the action plugin prints."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.running: dict[str, tuple[float, Path]] = {}
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+        self.writer = threading.Thread(target=self._write, daemon=True)
+        self.writer.start()
+
+    def _write(self) -> None:
+        while not self.done.wait(1):
+            with self.lock:
+                lines = [self._line(name, since, log) for name, (since, log) in self.running.items()]
+            new = self.path.with_suffix(".new")
+            new.write_text("".join(lines), encoding="utf-8")
+            new.replace(self.path)
+
+    @staticmethod
+    def _line(name: str, since: float, log: Path) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - since), 60)
+        return f"{name} {minutes:02}:{seconds:02}  {(tail(log, 1) or [''])[0][:100]}\n"
+
+
+def tail(log: Path, count: int) -> list[str]:
+    """Return the last lines that say something."""
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-count:]
+
+
+def build_all(images: Sequence[Mapping[str, Any]], make: Callable[[Mapping[str, Any], Path], None], logs: Path) -> dict[str, Any]:
+    """Make all images, each as soon as its parent is made; return what was made and what failed."""
+    progress = Progress(logs / "progress")
+    futures: dict[str, Future[float]] = {}
+
+    def work(image: Mapping[str, Any]) -> float:
+        parent = futures.get(image["parent"] or "")
+        if parent and parent.exception():
+            raise BuildError(f"{image['parent']}, which it stands on, was not made")
+        log = logs / f"{image['name']}.log"
+        log.unlink(missing_ok=True)
+        log.touch(mode=0o600)
+        since = time.monotonic()
+        with progress.lock:
+            progress.running[image["name"]] = (since, log)
+        try:
+            make(image, log)
+        finally:
+            with progress.lock:
+                del progress.running[image["name"]]
+        return time.monotonic() - since
+
+    # Parents come first, so that one is never waited for by all the workers.
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for image in images:
+            futures[image["name"]] = pool.submit(work, image)
+    progress.done.set()
+    progress.writer.join()
+    made, failures = [], []
+    for image in images:
+        error = futures[image["name"]].exception()
+        log = logs / f"{image['name']}.log"
+        if error is None:
+            made.append({"name": image["name"], "ref": image["ref"], "seconds": round(futures[image["name"]].result())})
+        elif not isinstance(error, (BuildError, OSError)):
+            raise error
+        else:
+            failures.append({"name": image["name"], "error": str(error), "log": str(log), "tail": tail(log, TAIL_LINES)})
+    return {"made": made, "failures": failures}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "images": {"type": "list", "elements": "dict", "required": True, "no_log": False},
+            "network": {"type": "dict", "default": {}, "no_log": True},
+            "ca_bundle": {"type": "path", "required": True},
+            "logs": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    images = module.params["images"]
+    if module.check_mode:
+        module.exit_json(changed=bool(images), made=[{"name": image["name"], "ref": image["ref"]} for image in images], failures=[])
+    logs = Path(module.params["logs"])
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs.chmod(0o700)
+    builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
+    try:
+        result = build_all(images, builder.make, logs)
+    finally:
+        builder.clean_up()
+        (logs / "progress").unlink(missing_ok=True)
+    module.exit_json(changed=bool(result["made"]), **json.loads(json.dumps(result)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+#!/usr/bin/python
+"""Module `image_prune`: remove tags that no container uses."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_prune
+short_description: Remove tags of images, but none that a container uses
+description:
+  - A container that is stopped counts as well, for it may be started again.
+  - The image goes with its last tag.
+options:
+  refs:
+    description: The tags, as repository:tag.
+    type: list
+    elements: str
+    required: true
+"""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={"refs": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+    )
+
+    def ask(*command: str) -> list[str]:
+        _, out, _ = module.run_command(["docker", *command], check_rc=True)
+        return str(out).split()
+
+    refs = module.params["refs"]
+    containers = ask("container", "ls", "--all", "--quiet", "--no-trunc")
+    used = set(ask("container", "inspect", "--format", "{{.Image}}", *containers)) if containers else set()
+    ids = dict(zip(refs, ask("image", "inspect", "--format", "{{.Id}}", *refs))) if refs else {}
+    unused = [ref for ref, image in ids.items() if image not in used]
+    if unused and not module.check_mode:
+        ask("image", "rm", *unused)
+    module.exit_json(changed=bool(unused), removed=unused)
+
+
+if __name__ == "__main__":
+    main()
