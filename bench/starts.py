@@ -80,7 +80,7 @@ class Bare:
             "--memory", str(limits["Memory"]), "--memory-swap", str(limits["MemorySwap"]),
             "--cpu-period", str(limits["CpuPeriod"]), "--cpu-quota", str(limits["CpuQuota"]),
             "--pids-limit", str(limits["PidsLimit"] or -1),
-            *(["--init"] if limits["Init"] else []),
+            *(["--init"] if limits.get("Init") else []),
             *(f"--cap-drop={name}" for name in limits["CapDrop"] or []),
             *(f"--security-opt={name}" for name in limits["SecurityOpt"] or []),
             "--volume", f"{self.name}:/home/jovyan",
