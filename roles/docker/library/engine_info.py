@@ -1,0 +1,202 @@
+#!/usr/bin/python
+"""Report on the machine's Docker engine.
+
+Reads only, needs nothing but Python, and works where there is no engine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: engine_info
+short_description: Report on the machine's Docker engine
+description:
+  - Asks the engine on its socket and looks at its files. Changes nothing.
+options:
+  socket:
+    description: The engine's socket.
+    type: path
+    default: /var/run/docker.sock
+  timeout_s:
+    description: How long the engine may take to answer, in seconds.
+    type: int
+    default: 5
+author: The jupyterhub-ansible authors
+"""
+
+RETURN = r"""
+running: {description: The engine answers., type: bool, returned: always}
+installed: {description: There is an engine on this machine. A mere client is none., type: bool, returned: always}
+ours: {description: The role docker installed it or was given it., type: bool, returned: always}
+enabled: {description: systemd starts it at boot. Null without systemd., type: bool, returned: always}
+version: {description: The engine's version., type: str, returned: when running}
+api_version: {description: The newest API version it speaks., type: str, returned: when running}
+rootless: {description: The engine is rootless., type: bool, returned: always}
+snap: {description: The engine is a snap., type: bool, returned: always}
+userns_remap: {description: Containers' users are mapped to others., type: bool, returned: always}
+podman: {description: Podman poses as Docker., type: bool, returned: always}
+live_restore: {description: Containers survive an engine restart., type: bool, returned: always}
+swarm_active: {description: The engine is part of a swarm., type: bool, returned: always}
+root_dir: {description: Where it keeps images and volumes., type: str, returned: when running}
+log_driver: {description: What it does with containers' logs., type: str, returned: when running}
+log_rotated: {description: Logs cannot grow without bound., type: bool, returned: always}
+started_before_settings: {description: It runs with older settings than daemon.json., type: bool, returned: always}
+cli: {description: The docker command is there., type: bool, returned: always}
+buildx: {description: The command can build with BuildKit., type: bool, returned: always}
+python_requests: {description: This module's Python has requests., type: bool, returned: always}
+"""
+
+MARKER = Path("/etc/docker/managed-by-jupyterhub-ansible")
+SETTINGS = Path("/etc/docker/daemon.json")
+PID_FILE = Path("/run/docker.pid")
+ENABLED_LINK = Path("/etc/systemd/system/multi-user.target.wants/docker.service")
+SNAP = Path("/snap/docker/current")
+PLUGIN_FOLDERS = (
+    "/usr/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/local/lib/docker/cli-plugins",
+)
+# An ssh session's PATH may lack the folders for administrators.
+SEARCH_PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+)
+# The other drivers rotate by themselves or keep the log elsewhere.
+UNBOUNDED_LOG_DRIVER = "json-file"
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: int) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def ask(socket_path: str, url: str, timeout_s: int) -> dict[str, Any] | None:
+    """Return the engine's answer, or None where nothing useful answers."""
+    connection = SocketConnection(socket_path, timeout_s)
+    try:
+        connection.request("GET", url)
+        response = connection.getresponse()
+        body = response.read()
+        return cast("dict[str, Any]", json.loads(body)) if response.status == http.client.OK else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def describe(version: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a running engine says of itself."""
+    options = [option.split(",")[0] for option in info.get("SecurityOptions") or []]
+    root_dir = info.get("DockerRootDir", "")
+    return {
+        "version": version.get("Version", ""),
+        "api_version": version.get("ApiVersion", ""),
+        "rootless": "name=rootless" in options,
+        "snap": root_dir.startswith("/var/snap/"),
+        "userns_remap": "name=userns" in options,
+        "podman": any("podman" in part.get("Name", "").lower() for part in version.get("Components") or []),
+        "live_restore": bool(info.get("LiveRestoreEnabled")),
+        "swarm_active": info.get("Swarm", {}).get("LocalNodeState", "inactive") not in ("", "inactive"),
+        "root_dir": root_dir,
+        "log_driver": info.get("LoggingDriver", ""),
+    }
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return daemon.json's settings; none where it is absent or unreadable."""
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def is_log_rotated(driver: str, settings: dict[str, Any]) -> bool:
+    """Return whether a container's log cannot fill the disk."""
+    return bool(driver) and (driver != UNBOUNDED_LOG_DRIVER or "max-size" in settings.get("log-opts", {}))
+
+
+def is_older(path: Path, than: Path) -> bool:
+    """Return whether both exist and the first was written earlier."""
+    try:
+        return path.stat().st_mtime_ns < than.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def is_podman_command(path: str | None) -> bool:
+    """Return whether the docker command is the wrapper that runs Podman."""
+    if not path:
+        return False
+    with Path(path).open("rb") as file:
+        start = file.read(1024)
+    return start.startswith(b"#!") and b"podman" in start
+
+
+def find_files() -> dict[str, Any]:
+    """Return what the machine's files tell, whether an engine runs or not."""
+    command = shutil.which("docker", path=SEARCH_PATH)
+    podman_command = is_podman_command(command)
+    rootless_sockets = list(Path("/run/user").glob("*/docker.sock"))
+    return {
+        "installed": bool(shutil.which("dockerd", path=SEARCH_PATH)) or SNAP.exists(),
+        "ours": MARKER.exists(),
+        "enabled": ENABLED_LINK.is_symlink() if Path("/run/systemd/system").is_dir() else None,
+        "rootless": bool(rootless_sockets),
+        "snap": SNAP.exists(),
+        "podman": podman_command,
+        "started_before_settings": is_older(PID_FILE, SETTINGS),
+        "cli": bool(command) and not podman_command,
+        "buildx": any(Path(folder, "docker-buildx").exists() for folder in PLUGIN_FOLDERS),
+        "python_requests": importlib.util.find_spec("requests") is not None,
+    }
+
+
+def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
+    """Return everything that is known of the engine."""
+    version = ask(socket_path, "/version", timeout_s)
+    info = ask(socket_path, "/info", timeout_s) if version else None
+    engine = describe(version or {}, info or {})
+    engine["running"] = version is not None and info is not None
+    engine["log_rotated"] = is_log_rotated(engine["log_driver"], read_settings(SETTINGS))
+    files = find_files()
+    # A running engine knows better what it is than the files that lie about.
+    for key in ("rootless", "snap", "podman"):
+        files[key] = engine[key] if engine["running"] else files[key]
+    files["installed"] = files["installed"] or engine["running"]
+    return {**engine, **files}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "timeout_s": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **gather(module.params["socket"], module.params["timeout_s"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What engine_info makes of an engine's answers and a machine's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roles.docker.library import engine_info
+
+VERSION = {"Version": "26.1.5", "ApiVersion": "1.45", "Components": [{"Name": "Engine"}]}
+INFO = {
+    "LiveRestoreEnabled": True,
+    "Swarm": {"LocalNodeState": "inactive"},
+    "DockerRootDir": "/var/lib/docker",
+    "LoggingDriver": "json-file",
+    "SecurityOptions": ["name=seccomp,profile=default", "name=cgroupns"],
+}
+
+
+def test_plain_engine() -> None:
+    assert engine_info.describe(VERSION, INFO) == {
+        "version": "26.1.5",
+        "api_version": "1.45",
+        "rootless": False,
+        "snap": False,
+        "userns_remap": False,
+        "podman": False,
+        "live_restore": True,
+        "swarm_active": False,
+        "root_dir": "/var/lib/docker",
+        "log_driver": "json-file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "info"),
+    [
+        ("rootless", {}, {"SecurityOptions": ["name=seccomp", "name=rootless"]}),
+        ("userns_remap", {}, {"SecurityOptions": ["name=userns"]}),
+        ("snap", {}, {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}),
+        ("podman", {"Components": [{"Name": "Podman Engine"}]}, {}),
+        ("swarm_active", {}, {"Swarm": {"LocalNodeState": "active"}}),
+        # Locked or joining: part of a swarm all the same.
+        ("swarm_active", {}, {"Swarm": {"LocalNodeState": "locked"}}),
+    ],
+)
+def test_unusual_engine_is_recognised(kind: str, version: dict[str, Any], info: dict[str, Any]) -> None:
+    assert engine_info.describe(VERSION, INFO)[kind] is False
+    assert engine_info.describe(VERSION | version, INFO | info)[kind] is True
+
+
+def test_absent_engine_is_described_without_error() -> None:
+    assert not any(engine_info.describe({}, {}).values())
+
+
+@pytest.mark.parametrize(
+    ("driver", "settings", "rotated"),
+    [
+        ("json-file", {}, False),
+        ("json-file", {"log-opts": {"max-file": "3"}}, False),
+        ("json-file", {"log-opts": {"max-size": "10m"}}, True),
+        ("local", {}, True),
+        ("journald", {}, True),
+        ("", {"log-opts": {"max-size": "10m"}}, False),
+    ],
+)
+def test_log_rotation(driver: str, settings: dict[str, Any], rotated: bool) -> None:
+    assert engine_info.is_log_rotated(driver, settings) is rotated
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"text"'])
+def test_settings_that_are_no_object_are_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text(text)
+    assert engine_info.read_settings(path) == {}
+    assert engine_info.read_settings(tmp_path / "absent") == {}
+
+
+def test_age_tells_whether_the_engine_has_read_its_settings(tmp_path: Path) -> None:
+    pid, settings = tmp_path / "pid", tmp_path / "daemon.json"
+    assert engine_info.is_older(pid, settings) is False
+    pid.touch()
+    assert engine_info.is_older(pid, settings) is False
+    settings.touch()
+    os.utime(pid, ns=(0, 1_000_000_000))
+    os.utime(settings, ns=(0, 1_000_000_001))
+    assert engine_info.is_older(pid, settings) is True
+    os.utime(settings, ns=(0, 999_999_999))
+    assert engine_info.is_older(pid, settings) is False
+
+
+@pytest.mark.parametrize(
+    ("content", "podman"),
+    [
+        (b'#!/bin/sh\nexec /usr/bin/podman "$@"\n', True),
+        (b"\x7fELF podman", False),
+        (b"#!/bin/sh\nexec nerdctl\n", False),
+    ],
+)
+def test_podman_wrapper(tmp_path: Path, content: bytes, podman: bool) -> None:
+    command = tmp_path / "docker"
+    command.write_bytes(content)
+    assert engine_info.is_podman_command(str(command)) is podman
+    assert engine_info.is_podman_command(None) is False
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
+    """Listen as an engine does and give the next of the listed answers to each request."""
+    path = str(tmp_path / "docker.sock")
+    answers: list[bytes] = []
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+
+    def serve() -> None:
+        while answers:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answers.pop(0))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    # The answers are listed by the test, after this.
+    start = threading.Timer(0.05, thread.start)
+    start.start()
+    yield path, answers
+    start.join()
+    thread.join(timeout=2)
+    server.close()
+
+
+def answer(body: Any, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n{json.dumps(body)}".encode()
+
+
+def test_engine_is_asked_on_its_socket(engine: tuple[str, list[bytes]]) -> None:
+    path, answers = engine
+    answers += [answer(VERSION), answer(INFO)]
+    found = engine_info.gather(path, 2)
+    assert found["running"] is True
+    assert found["installed"] is True
+    assert found["version"] == "26.1.5"
+
+
+@pytest.mark.parametrize("reply", [answer({}, "500 Internal Server Error"), b"no HTTP\r\n\r\n", b""])
+def test_engine_that_talks_nonsense_does_not_run(engine: tuple[str, list[bytes]], reply: bytes) -> None:
+    path, answers = engine
+    answers.append(reply)
+    assert engine_info.gather(path, 2)["running"] is False
+
+
+def test_no_engine(tmp_path: Path) -> None:
+    assert engine_info.gather(str(tmp_path / "absent.sock"), 2)["running"] is False
