@@ -1,0 +1,51 @@
+"""What the tests of all scenarios share. Molecule gives the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+MOLECULE = PROJECT / "molecule"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A play that has ended."""
+
+    ok: bool
+    changed: int
+    output: str
+
+
+@pytest.fixture
+def converge(host: Any) -> Callable[..., Run]:
+    """Run the scenario's play once more, on this machine alone, with other settings."""
+
+    def run(**settings: Any) -> Run:
+        scenario = MOLECULE / os.environ["MOLECULE_SCENARIO_NAME"]
+        command = ["ansible-playbook", "--inventory", MOLECULE / "inventory", "--limit", host.backend.host]
+        command += ["--extra-vars", json.dumps(settings), scenario / "converge.yml"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        output = ended.stdout + ended.stderr
+        counts = re.findall(r"\bchanged=(\d+)", output)
+        return Run(ok=ended.returncode == 0, changed=sum(map(int, counts)), output=output)
+
+    return run
+
+
+@pytest.fixture
+def busybox(host: Any) -> str:
+    """Return a small image that this machine's own engine has."""
+    tag = subprocess.check_output([MOLECULE / "vps" / "build", "--tag"], text=True).strip()
+    image = f"jhtest/busybox-bookworm:{tag}"
+    subprocess.run([MOLECULE / "shared" / "load-images", host.backend.host, image], check=True)
+    return image

@@ -1,0 +1,50 @@
+"""An engine that somebody else brought, configured and uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+MARKER = "/etc/docker/managed-by-jupyterhub-ansible"
+
+
+def test_nothing_of_it_was_touched(host: Any) -> None:
+    """Packages, settings, process, container: as they were before the role ran, several times."""
+    assert host.check_output("snapshot") == host.file("/var/lib/snapshot").content_string.rstrip("\n")
+
+
+def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
+    run = converge()
+    assert run.ok, run.output
+    assert run.changed == 0
+    said = " ".join(run.output.split())
+    assert 'set "live-restore": true' in said
+    assert 'set "log-opts"' in said
+
+
+def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
+    host.check_output("systemctl stop docker.socket docker.service")
+
+    run = converge()
+
+    assert not run.ok
+    said = " ".join(run.output.split())
+    assert "did not install, and it does not answer" in said
+    assert f"touch {MARKER}" in said
+    assert not host.service("docker").is_running
+    assert not host.file(MARKER).exists
+
+
+def test_engine_that_is_handed_over_becomes_ours(host: Any, converge: Callable[..., Any]) -> None:
+    host.check_output(f"touch {MARKER}")
+
+    run = converge()
+
+    assert run.ok, run.output
+    settings = json.loads(host.file("/etc/docker/daemon.json").content_string)
+    assert settings["live-restore"] is True
+    # What its owner had set stays.
+    assert settings["debug"] is True
+    assert host.file("/etc/docker/daemon.json").mode == 0o600
+    assert json.loads(host.check_output("docker info --format '{{json .}}'"))["LiveRestoreEnabled"] is True
