@@ -17,24 +17,41 @@ from ansible.utils.display import Display
 POLL_S = 2
 TELL_S = 10
 # The usual causes, in the words that the tools have for them, and what to do.
-CAUSES = (
-    (r"no space left on device", "The disk is full: free some space (docker system df shows what the engine holds)."),
-    (r"No solution found when resolving|because .* depends on .* conclude that", "The requirements cannot live together, or with the server's own packages, which stay as they are: change the pip list."),  # fmt: skip
-    (r"ResolutionImpossible|conflicting dependencies", "The requirements cannot live together: change the pip list."),
-    (r"No matching distribution found|was not found in the package registry|Unable to locate package", "A package of that name is not in the index: look for a typing error."),  # fmt: skip
-    (r"Hash mismatch|THESE PACKAGES DO NOT MATCH THE HASHES|EINTEGRITY", "The index serves another file than the lock names: a mirror that alters packages cannot be used."),  # fmt: skip
-    (r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|SELF_SIGNED_CERT|certificate verify failed", "A server's certificate is not trusted: add its authority to this machine's bundle (images_ca_bundle)."),  # fmt: skip
-    (r"\b(401|407)\b.*(Unauthorized|Authentication Required)|(Unauthorized|Authentication Required).*\b(401|407)\b", "The index or the proxy wants another user or password: see images_pip_index_url, images_npm_registry, images_http_proxy."),  # fmt: skip
-    (r"npm (error|ERR!) .*(ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN)", "The npm registry cannot be reached: set images_npm_registry to a mirror, or images_https_proxy."),  # fmt: skip
-    (r"(Err:\d+|E: Failed to fetch|Could not resolve|Temporary failure resolving).*", "The distribution's packages cannot be reached: set images_apt_mirror to a mirror, or images_http_proxy."),  # fmt: skip
-    (r"Failed to fetch: |error sending request for url|Could not fetch URL|NewConnectionError|dns error|Name or service not known|Connection refused", "The Python package index cannot be reached: set images_pip_index_url to a mirror, or images_https_proxy."),  # fmt: skip
-)
+CAUSES = {
+    r"no space left on device": "The disk is full: free some space (docker system df shows what the engine holds).",
+    r"No solution found when resolving|ResolutionImpossible|conflicting dependencies": (
+        "The requirements cannot live together, or not with the server's own packages, which stay as they are:"
+        " change the pip list."
+    ),
+    r"No matching distribution found|not found in the package registry|Unable to locate package": (
+        "The index has no package of that name: look for a typing error."
+    ),
+    r"Hash mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
+        "The index serves another file than the lock names: a mirror that alters packages cannot be used."
+    ),
+    r"certificate.verify.failed|invalid peer certificate|UnknownIssuer|SELF_SIGNED_CERT": (
+        "A server's certificate is not trusted: add its authority to this machine's bundle (images_ca_bundle)."
+    ),
+    r"401 Unauthorized|407 Proxy Authentication|HTTP status client error \(40[137]": (
+        "The index or the HTTP proxy wants another user or password: see images_pip_index_url, images_npm_registry"
+        " and images_https_proxy."
+    ),
+    r"npm (error|ERR!).*(ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN)": (
+        "The npm registry cannot be reached: set images_npm_registry to a mirror, or images_https_proxy."
+    ),
+    r"E: Failed to fetch|Temporary failure resolving": (
+        "The distribution's packages cannot be reached: set images_apt_mirror to a mirror, or images_http_proxy."
+    ),
+    r"Failed to fetch: |error sending request for url|NewConnectionError|dns error|Connection refused": (
+        "The Python package index cannot be reached: set images_pip_index_url to a mirror, or images_https_proxy."
+    ),
+}
 
 
 def advice(lines: list[str]) -> str:
     """Return what to do about a log's last lines, or nothing when the cause is not a usual one."""
     text = "\n".join(lines)
-    for pattern, hint in CAUSES:
+    for pattern, hint in CAUSES.items():
         if re.search(pattern, text, re.IGNORECASE):
             return hint
     return ""
@@ -89,14 +106,17 @@ class ActionModule(ActionBase):
             if time.monotonic() - told >= TELL_S:
                 self._tell()
                 told = time.monotonic()
-        return {"failed": True, "msg": f"The images were not made within {self._task.async_val} s; the builds still run on the target."}
+        late = f"The images were not made within {self._task.async_val} s; the builds still run on the target."
+        return {"failed": True, "msg": late}
 
     def _job(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
         args = {"jid": job, "mode": mode, "_async_dir": folder}
         background, self._task.async_val = self._task.async_val, 0
         try:
-            status: dict[str, Any] = self._execute_module(module_name="ansible.legacy.async_status", module_args=args, task_vars=task_vars)
+            status: dict[str, Any] = self._execute_module(
+                module_name="ansible.legacy.async_status", module_args=args, task_vars=task_vars
+            )
         finally:
             self._task.async_val = background
         return status

@@ -92,14 +92,16 @@ def _image(
     }
 
 
-def _environment(project: str, entry: Mapping[str, Any], base: Mapping[str, Any], files: Path, playbook_dir: str) -> dict[str, Any]:
+def _environment(
+    project: str, entry: Mapping[str, Any], base: Mapping[str, Any], files: Path, playbook_dir: str
+) -> dict[str, Any]:
     """Return the image of one entry of the catalogue."""
     slug = entry["slug"]
     args = {"SLUG": slug}
     if entry.get("dockerfile"):
         folder = Path(playbook_dir, entry["dockerfile"])
         if not (folder / "Dockerfile").is_file():
-            raise AnsibleFilterError(f"images_environments, {slug}: there is no Dockerfile in {folder} on this machine.")
+            raise AnsibleFilterError(f"images_environments, {slug}: {folder} has no Dockerfile on this machine.")
         return _image(project, f"env-{slug}", "environment", base, folder, args=args)
     if entry.get("pip") or entry.get("apt"):
         requirements, packages = entry.get("pip") or [], entry.get("apt") or []
@@ -108,6 +110,7 @@ def _environment(project: str, entry: Mapping[str, Any], base: Mapping[str, Any]
             "packages.txt": "".join(f"{line}\n" for line in packages),
         }
     elif slug in BUILT_IN:
+        args["TESTS"] = "drop"
         texts = {"requirements.txt": (files / slug / "requirements.txt").read_text(), "packages.txt": ""}
     else:
         raise AnsibleFilterError(
@@ -143,7 +146,7 @@ def images_plan(
     root = Path(files)
     if "@" in apt_mirror:
         raise AnsibleFilterError(
-            "images_apt_mirror: a password would be kept in all images. Give a mirror without one, or images_http_proxy."
+            "images_apt_mirror: all images would keep its password. Give a mirror without one, or images_http_proxy."
         )
     digest = hashlib.sha256(system.encode()).hexdigest()[:16]
     os: dict[str, Any] = {
@@ -213,8 +216,10 @@ def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             **{key: value for key, value in image.items() if key not in ("folder", "files")},
-            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode() if "folder" in image else "",
+            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode(),
         }
+        if "folder" in image
+        else dict(image)
         for image in images
     ]
 

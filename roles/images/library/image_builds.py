@@ -35,7 +35,9 @@ options:
     elements: dict
     required: true
   network:
-    description: The settings pip_index_url, npm_registry, http_proxy, https_proxy and no_proxy. They reach no image and no log.
+    description:
+      - The settings pip_index_url, npm_registry, http_proxy, https_proxy and no_proxy.
+      - They reach no image and no log.
     type: dict
     default: {}
   ca_bundle:
@@ -55,6 +57,8 @@ TAIL_LINES = 25
 # Side by side, but not all at once: a build is mostly one busy core.
 WORKERS = 3
 SUITE = re.compile(r"^(?:.*/)?debian:(?P<suite>[a-z]+)(-slim)?$")
+# The classic builder paints what a step writes to its standard error.
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TRIALS = {
     "base": ["python3", "-c", "import ssl; ssl.create_default_context()"],
     "hub": ["python", "-m", "jupyterhub_ansible.check", "--example"],
@@ -63,6 +67,9 @@ TRIALS = {
 }
 # Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.
 RELEASE = ["jupyterhub-singleuser", "--version"]
+
+
+Make = Callable[[Mapping[str, Any], Path], None]
 
 
 class BuildError(Exception):
@@ -84,7 +91,8 @@ class Builder:
             for name in (key, key.upper())
             if (value := self.network.get(key))
         }
-        self.environment = {**os.environ, **self.proxies, "DOCKER_BUILDKIT": str(int(self.buildx)), "BUILDKIT_PROGRESS": "plain"}
+        builder = {"DOCKER_BUILDKIT": str(int(self.buildx)), "BUILDKIT_PROGRESS": "plain"}
+        self.environment = {**os.environ, **self.proxies, **builder}
 
     def run(
         self,
@@ -114,7 +122,7 @@ class Builder:
         assert process.stdout
         with log.open("a", encoding="utf-8") as out:
             for raw in process.stdout:
-                line = raw.decode(errors="replace")
+                line = COLOUR.sub("", raw.decode(errors="replace"))
                 for secret in self.masked:
                     line = line.replace(secret, "***")
                 out.write(line)
@@ -122,7 +130,8 @@ class Builder:
         returncode = process.wait()
         killer.cancel()
         if returncode:
-            reason = f"took longer than {timeout:.0f} s" if timeout and returncode < 0 else f"ended with code {returncode}"
+            killed = timeout and returncode < 0
+            reason = f"took longer than {timeout:.0f} s" if killed else f"ended with code {returncode}"
             raise BuildError(f"{' '.join(command[:3])} {reason}")
 
     def answer(self, command: Sequence[str]) -> str:
@@ -167,7 +176,8 @@ class Builder:
             raise BuildError(f"{image['source']} cannot be pulled, and only debian:<suite> can be made of packages")
         if not shutil.which("mmdebstrap"):
             self.run(log, ["apt-get", "update", "-q"])
-            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"]
+            packages = ["mmdebstrap", "debian-archive-keyring"]
+            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
             self.run(log, install, environment={"DEBIAN_FRONTEND": "noninteractive"})
         options = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
         options.insert(1, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
@@ -176,13 +186,15 @@ class Builder:
         sources.append(f"deb {mirror}-security {match['suite']}-security main")
         with tempfile.TemporaryDirectory(dir=self.logs) as folder:
             archive = str(Path(folder) / "os.tar")
-            self.run(log, ["mmdebstrap", "--variant=minbase", *options, match["suite"], archive, *(sources if mirror else [])])
+            wanted = [match["suite"], archive, *(sources if mirror else [])]
+            self.run(log, ["mmdebstrap", "--variant=minbase", *options, *wanted])
             labels = "LABEL " + " ".join(f"{key}={value}" for key, value in labels_of(image).items())
             self.run(log, ["docker", "import", "--change", labels, "--change", 'CMD ["bash"]', archive, image["ref"]])
 
     def build(self, image: Mapping[str, Any], log: Path) -> str:
         """Build an image and return its id; nobody can use it yet."""
-        command = ["docker", "buildx", "build", "--builder=default", "--load"] if self.buildx else ["docker", "build", "--force-rm"]
+        buildx = ["docker", "buildx", "build", "--builder=default", "--load"]
+        command = buildx if self.buildx else ["docker", "build", "--force-rm"]
         parent = "OS" if image["kind"] == "base" else "BASE"
         for key, value in {parent: image["parent_ref"], **image["args"]}.items():
             command.append(f"--build-arg={key}={value}")
@@ -200,7 +212,8 @@ class Builder:
         bundle = self.ca_bundle.read_bytes() if self.ca_bundle.is_file() else b""
         ours = {"network.env": network_env(self.network).encode(), "ca-bundle.crt": bundle}
         packed = io.BytesIO()
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(image["context"]))) as source, tarfile.open(fileobj=packed, mode="w") as target:
+        given = io.BytesIO(base64.b64decode(image["context"]))
+        with tarfile.open(fileobj=given) as source, tarfile.open(fileobj=packed, mode="w") as target:
             for member in source:
                 content = source.extractfile(member)
                 if member.name in ours:
@@ -211,17 +224,17 @@ class Builder:
 
     def tried(self, image: Mapping[str, Any], made: str, log: Path) -> str:
         """Return the image's id when a container of it does its work."""
-        trial = TRIALS[image["kind"]]
+        entrypoint, *arguments = TRIALS[image["kind"]]
         name = f"jupyterhub-ansible-trial-{image['name']}-{image['hash']}"
         run = ["docker", "run", "--rm", "--init", "--network=none", f"--name={name}"]
         with log.open("a", encoding="utf-8") as out:
-            out.write("Trying the image: " + " ".join(trial) + "\n")
+            out.write("Trying the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
         if image["kind"] == "environment":
             self.check_release(image, made, log)
             # An operator's Dockerfile may start from an image that is not ours.
-            trial = ["sh", "-c", f"[ ! -x {trial[0]} ] || exec {trial[0]}"]
+            entrypoint, arguments = "sh", ["-c", f"[ ! -x {entrypoint} ] || exec {entrypoint}"]
         try:
-            self.run(log, [*run, made, *trial] if image["kind"] != "proxy" else [*run, f"--entrypoint={trial[0]}", made], timeout=TRY_TIMEOUT_S)
+            self.run(log, [*run, f"--entrypoint={entrypoint}", made, *arguments], timeout=TRY_TIMEOUT_S)
         except BuildError as error:
             subprocess.run(["docker", "rm", "--force", name], capture_output=True)
             raise BuildError(f"the image was built, but does not work: {error}") from error
@@ -234,7 +247,8 @@ class Builder:
         with log.open("a", encoding="utf-8") as out:
             out.write(f"JupyterHub in the image: {found}; the Hub: {image['hub_release']}\n")
         if found.split(".")[0] != image["hub_release"].split(".")[0]:
-            raise BuildError(f"the image has {found}, and the Hub is JupyterHub {image['hub_release']}: the major versions must agree")
+            hub = f"the Hub is JupyterHub {image['hub_release']}"
+            raise BuildError(f"the image has {found}, and {hub}: the major versions must agree")
 
     def clean_up(self) -> None:
         """Remove the stages that read the network's settings: the classic builder leaves them behind as images."""
@@ -295,7 +309,9 @@ class Progress:
     @staticmethod
     def _line(name: str, since: float, log: Path) -> str:
         minutes, seconds = divmod(int(time.monotonic() - since), 60)
-        return f"{name} {minutes:02}:{seconds:02}  {(tail(log, 1) or [''])[0][:100]}\n"
+        # "---> Running in ..." is all that the classic builder says for a while.
+        said = [line for line in tail(log, 5) if not line.startswith(" --->")]
+        return f"{name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
 
 
 def tail(log: Path, count: int) -> list[str]:
@@ -306,7 +322,7 @@ def tail(log: Path, count: int) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
-def build_all(images: Sequence[Mapping[str, Any]], make: Callable[[Mapping[str, Any], Path], None], logs: Path) -> dict[str, Any]:
+def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> dict[str, Any]:
     """Make all images, each as soon as its parent is made; return what was made and what failed."""
     progress = Progress(logs / "progress")
     futures: dict[str, Future[float]] = {}
@@ -343,7 +359,8 @@ def build_all(images: Sequence[Mapping[str, Any]], make: Callable[[Mapping[str, 
         elif not isinstance(error, (BuildError, OSError)):
             raise error
         else:
-            failures.append({"name": image["name"], "error": str(error), "log": str(log), "tail": tail(log, TAIL_LINES)})
+            end = tail(log, TAIL_LINES)
+            failures.append({"name": image["name"], "error": str(error), "log": str(log), "tail": end})
     return {"made": made, "failures": failures}
 
 
@@ -360,7 +377,8 @@ def main() -> None:
     )
     images = module.params["images"]
     if module.check_mode:
-        module.exit_json(changed=bool(images), made=[{"name": image["name"], "ref": image["ref"]} for image in images], failures=[])
+        made = [{"name": image["name"], "ref": image["ref"]} for image in images]
+        module.exit_json(changed=bool(images), made=made, failures=[])
     logs = Path(module.params["logs"])
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs.chmod(0o700)

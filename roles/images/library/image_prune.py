@@ -33,7 +33,7 @@ def main() -> None:
     refs = module.params["refs"]
     containers = ask("container", "ls", "--all", "--quiet", "--no-trunc")
     used = set(ask("container", "inspect", "--format", "{{.Image}}", *containers)) if containers else set()
-    ids = dict(zip(refs, ask("image", "inspect", "--format", "{{.Id}}", *refs))) if refs else {}
+    ids = {ref: ask("image", "inspect", "--format", "{{.Id}}", ref)[0] for ref in refs}
     unused = [ref for ref, image in ids.items() if image not in used]
     if unused and not module.check_mode:
         ask("image", "rm", *unused)

@@ -1,0 +1,138 @@
+"""How images are built side by side, and what is told of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import tarfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolefile import role_file
+
+builds = role_file("images/library/image_builds.py")
+action = role_file("images/action_plugins/image_builds.py")
+CANARY = "https://user:c4n%41ry@index.test/simple"
+
+
+def images(**parents: str | None) -> list[dict[str, Any]]:
+    return [{"name": name, "ref": f"p/{name}:1", "parent": parent} for name, parent in parents.items()]
+
+
+def test_parents_first_and_side_by_side(tmp_path: Path) -> None:
+    """Two children of one parent are made at the same time, after it."""
+    made: list[str] = []
+    together = threading.Barrier(2, timeout=10)
+
+    def make(image: Mapping[str, Any], log: Path) -> None:
+        if image["parent"]:
+            assert made == ["base"]
+            together.wait()
+        made.append(image["name"])
+
+    result = builds.build_all(images(base=None, hub="base", proxy="base"), make, tmp_path)
+    assert [image["name"] for image in result["made"]] == ["base", "hub", "proxy"]
+    assert result["failures"] == []
+
+
+def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
+    def make(image: Mapping[str, Any], log: Path) -> None:
+        if image["name"] == "env-base":
+            log.write_text("Step 1\nit broke\n")
+            raise builds.BuildError("docker build ended with code 1")
+
+    given = images(**{"base": None, "env-base": "base", "proxy": "base", "env-x": "env-base"})
+    result = builds.build_all(given, make, tmp_path)
+    assert [image["name"] for image in result["made"]] == ["base", "proxy"]
+    [base, child] = result["failures"]
+    assert base["tail"] == ["Step 1", "it broke"]
+    assert child["error"] == "env-base, which it stands on, was not made"
+    told = action.message(result["failures"])
+    assert "The image env-base was not made: docker build ended with code 1." in told
+    assert str(tmp_path / "env-base.log") in told
+    assert "Traceback" not in told
+
+
+def builder(tmp_path: Path, **network: str) -> Any:
+    made = builds.Builder(network, tmp_path / "bundle", tmp_path)
+    made.buildx = False
+    return made
+
+
+def test_a_password_is_masked_in_the_log(tmp_path: Path) -> None:
+    maker = builder(tmp_path, pip_index_url=CANARY)
+    log = tmp_path / "log"
+    maker.run(log, ["echo", f"\x1b[91mfetching {CANARY}, that is c4nAry\x1b[0m"])
+    assert log.read_text() == "fetching https://***@index.test/simple, that is ***\n"
+
+
+def test_settings_take_the_place_of_the_contexts_empty_files(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_text("the host's authorities")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in ("Dockerfile", "network.env", "ca-bundle.crt"):
+            archive.addfile(tarfile.TarInfo(name))
+    maker = builder(tmp_path, pip_index_url=CANARY, npm_registry="https://it's.test")
+    content = maker.context({"context": base64.b64encode(packed.getvalue()).decode()})
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(tmp_path / "context", filter="data")
+    assert (tmp_path / "context/ca-bundle.crt").read_text() == "the host's authorities"
+    printed = ". ./network.env; echo $PIP_INDEX_URL $UV_DEFAULT_INDEX $NPM_CONFIG_REGISTRY"
+    out = subprocess.run(["sh", "-c", printed], cwd=tmp_path / "context", capture_output=True, text=True, check=True)
+    assert out.stdout.split() == [CANARY, CANARY, "https://it's.test"]
+
+
+def test_a_proxys_password_is_in_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments are in the process list, for all to read."""
+    maker = builder(tmp_path, https_proxy="http://user:c4nary@proxy.test:3128")
+    seen: list[Any] = []
+
+    def run(log: Path, command: list[str], **_: Any) -> None:
+        seen.append(command)
+        Path(next(word for word in command if word.startswith("--iidfile=")).removeprefix("--iidfile=")).write_text(
+            "id"
+        )
+
+    monkeypatch.setattr(maker, "run", run)
+    monkeypatch.setattr(maker, "context", lambda image: b"")
+    image = {"name": "hub", "kind": "hub", "hash": "h", "parent_ref": "p/base:1", "args": {}}
+    assert maker.build(image, tmp_path / "log") == "id"
+    assert "--build-arg=HTTPS_PROXY" in seen[0]
+    assert "c4nary" not in " ".join(seen[0])
+    assert maker.environment["https_proxy"] == "http://user:c4nary@proxy.test:3128"
+
+
+def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(builds.BuildError, match=r"sleep 60 took longer than 0 s"):
+        builder(tmp_path).run(tmp_path / "log", ["sleep", "60"], timeout=0.2)
+
+
+def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = builder(tmp_path)
+    monkeypatch.setattr(maker, "answer", lambda command: "Entered start.sh\n5.4.1")
+    with pytest.raises(builds.BuildError, match=r"has 5\.4\.1, and the Hub is JupyterHub 6\.1\.1"):
+        maker.check_release({"hub_release": "6.1.1"}, "id", tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("said", "setting"),
+    [
+        ("× Failed to fetch: `https://x/simple/numpy/`", "images_pip_index_url"),
+        ("error: invalid peer certificate: UnknownIssuer", "images_ca_bundle"),
+        ("E: Failed to fetch http://x/debian/dists", "images_apt_mirror"),
+        ("npm error code ENOTFOUND", "images_npm_registry"),
+        ("write /x: no space left on device", "docker system df"),
+        ("× No solution found when resolving dependencies:", "change the pip list"),
+        ("E: Unable to locate package libfoo", "typing error"),
+    ],
+)
+def test_usual_causes(said: str, setting: str) -> None:
+    assert setting in action.advice(["Step 3/7", said, "returned a non-zero code: 1"])
+
+
+def test_an_unusual_cause_is_left_to_the_log() -> None:
+    assert action.advice(["segmentation fault"]) == ""

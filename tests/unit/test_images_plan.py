@@ -1,0 +1,202 @@
+"""The images' names follow from what they are made of."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from rolefile import ROLES, role_file
+
+plan_filters = role_file("images/filter_plugins/image_plan.py")
+FILES = ROLES / "images/files"
+BASE = {"slug": "base", "title": "Base"}
+SCIENCE = {"slug": "datascience", "title": "Science"}
+
+
+def plan(*catalogue: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    given = {"project": "hub1", "system": "debian:trixie-slim", "refresh_date": "2026-01-01", **settings}
+    made: dict[str, Any] = plan_filters.images_plan(list(catalogue), **given)
+    return made
+
+
+def hashes(made: dict[str, Any]) -> dict[str, str]:
+    return {name: image["hash"] for name, image in made.items()}
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {name for name, value in hashes(after).items() if hashes(before).get(name) != value}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FILES, tmp_path / "files"))
+
+
+def test_names() -> None:
+    made = plan(BASE, SCIENCE)
+    assert list(made) == ["os", "base", "hub", "proxy", "env-base", "env-datascience"]
+    assert made["env-datascience"]["ref"] == f"hub1/env-datascience:{made['env-datascience']['hash']}"
+    assert len(made["hub"]["hash"]) == 16
+
+
+def test_the_project_is_no_part_of_the_hash() -> None:
+    """Two projects on one engine share what is the same."""
+    assert hashes(plan(BASE)) == hashes(plan(BASE, project="other"))
+
+
+def test_what_changes_with_a_file(files: Path) -> None:
+    before = plan(BASE, SCIENCE, files=str(files))
+    with (files / "singleuser/entrypoint").open("a") as entrypoint:
+        entrypoint.write("# changed\n")
+    assert changed(before, plan(BASE, SCIENCE, files=str(files))) == {"env-base", "env-datascience"}
+
+
+def test_what_is_no_content(files: Path) -> None:
+    """Neither a clone's umask and times, nor what Python leaves behind."""
+    before = plan(BASE, files=str(files))
+    (files / "hub/requirements.txt").chmod(0o600)
+    (files / "hub/requirements.txt").touch()
+    (files / "hub/__pycache__").mkdir()
+    (files / "hub/__pycache__/x.pyc").write_bytes(b"x")
+    assert changed(before, plan(BASE, files=str(files))) == set()
+
+
+def test_whether_a_file_may_be_run_is_content(files: Path) -> None:
+    before = plan(BASE, files=str(files))
+    (files / "proxy/entrypoint").chmod(0o644)
+    assert changed(before, plan(BASE, files=str(files))) == {"proxy"}
+
+
+def test_a_refresh_builds_all_but_the_system() -> None:
+    before = plan(BASE)
+    assert changed(before, plan(BASE, refresh_date="2026-02-01")) == set(before) - {"os"}
+
+
+def test_operators_packages() -> None:
+    made = plan(BASE, {"slug": "geo", "title": "Geo", "pip": ["geopandas"], "apt": ["gdal-bin"]})
+    image = made["env-geo"]
+    assert image["files"] == {"requirements.txt": "geopandas\n", "packages.txt": "gdal-bin\n"}
+    assert image["parent"] == "env-base"
+    assert image["args"] == {"SLUG": "geo"}
+
+
+def test_operators_dockerfile(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    entry = {"slug": "r", "title": "R", "dockerfile": "r"}
+    with pytest.raises(AnsibleFilterError, match=r"images_environments, r: .*/r has no Dockerfile"):
+        plan(entry, playbook_dir=str(tmp_path))
+    (tmp_path / "r/Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
+    before = plan(entry, playbook_dir=str(tmp_path))
+    (tmp_path / "r/Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN true\n")
+    # `base` is built for it, though users are not offered it.
+    assert "env-base" in before
+    assert changed(before, plan(entry, playbook_dir=str(tmp_path))) == {"env-r"}
+
+
+def test_ready_image() -> None:
+    made = plan({"slug": "scipy", "title": "Scipy", "image": "stacks/scipy:1"})
+    assert made["env-scipy"]["ref"] == "stacks/scipy:1"
+    assert "env-base" not in made
+
+
+def test_nothing_says_how_it_is_made() -> None:
+    with pytest.raises(AnsibleFilterError, match="geo: nothing says how it is made"):
+        plan({"slug": "geo", "title": "Geo"})
+
+
+def test_a_mirror_that_images_keep_has_no_password() -> None:
+    with pytest.raises(AnsibleFilterError, match="images_apt_mirror") as refused:
+        plan(BASE, apt_mirror="https://user:hunter2@mirror.test/debian")
+    assert "hunter2" not in str(refused.value)
+
+
+def names(missing: list[dict[str, Any]]) -> list[str]:
+    return [image["name"] for image in missing]
+
+
+def listing(made: dict[str, Any], *absent: str) -> list[str]:
+    present = [image["ref"] for name, image in made.items() if name not in absent]
+    return [f"{ref} {ref.rpartition(':')[0]}@<none>" for ref in present]
+
+
+def test_missing() -> None:
+    made = plan(BASE, SCIENCE)
+    assert names(plan_filters.images_missing(made, [])) == list(made)
+    assert names(plan_filters.images_missing(made, listing(made))) == []
+    assert names(plan_filters.images_missing(made, listing(made, "proxy"))) == ["proxy"]
+
+
+def test_the_system_is_needed_for_base_only() -> None:
+    made = plan(BASE)
+    assert names(plan_filters.images_missing(made, listing(made, "os"))) == []
+    assert names(plan_filters.images_missing(made, listing(made, "os", "base"))) == ["os", "base"]
+
+
+@pytest.mark.parametrize("ref", ["docker.io/library/busybox", "busybox", "busybox:latest", "busybox@sha256:ab"])
+def test_a_ready_image_that_is_there(ref: str) -> None:
+    made = plan({"slug": "x", "title": "X", "image": ref})
+    shown = [*listing(made, "env-x"), "busybox:latest busybox@sha256:ab"]
+    assert names(plan_filters.images_missing(made, shown)) == []
+
+
+def test_the_same_image_of_another_project() -> None:
+    mine, other = plan(BASE), plan(BASE, project="other")
+    [hub] = plan_filters.images_missing(mine, [*listing(mine, "hub"), *listing(other)])
+    assert hub["twin"] == other["hub"]["ref"]
+
+
+def test_packed_context() -> None:
+    [hub] = plan_filters.images_packed([plan(BASE)["hub"]])
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(hub["context"]))) as archive:
+        members = {member.name: member for member in archive}
+    assert {"Dockerfile", "requirements.txt", "jupyterhub_ansible/spawner.py"} <= set(members)
+    assert not [name for name in members if "__pycache__" in name]
+    assert {member.mtime for member in members.values()} == {0}
+
+
+def test_surplus() -> None:
+    made = plan(BASE)
+    old = [f"hub1/env-base:{number:016x}" for number in range(5)]
+    strangers = ["other/env-base:" + "a" * 16, "hub1/env-base:mine", "postgres:18"]
+    shown = [f"{ref} x@<none>" for ref in [made["env-base"]["ref"], *old, *strangers]]
+    assert plan_filters.images_surplus(made, shown, "hub1", 2) == old[2:]
+    assert plan_filters.images_surplus(made, shown, "hub1", 5) == []
+
+
+def test_catalogue_for_the_hub() -> None:
+    catalogue = [BASE, {"slug": "x", "title": "X", "image": "a/b:1", "home": "/home/me"}]
+    [base, ready] = plan_filters.images_catalogue(catalogue, plan(*catalogue))
+    assert base["image"].startswith("hub1/env-base:")
+    assert base["default_url"] == "/lab"
+    assert (ready["image"], ready["home"]) == ("a/b:1", "/home/me")
+
+
+def test_one_lock_of_uv() -> None:
+    """`make lock` writes requirements/uv.txt; the images install by this copy."""
+    assert (FILES / "base/uv.txt").read_text() == (ROLES.parent / "requirements/uv.txt").read_text()
+
+
+def test_locks_agree() -> None:
+    """The data scientist's packages leave the server's at their versions, and those the Hub's."""
+
+    def pins(lock: str) -> dict[str, str]:
+        lines = (FILES / lock / "requirements.txt").read_text().splitlines()
+        found = [line.split()[0].split("==") for line in lines if "==" in line and not line.startswith(" ")]
+        return dict(found)
+
+    server, science = pins("singleuser"), pins("datascience")
+    assert {name for name in science.keys() & server.keys() if science[name] != server[name]} == set()
+    assert server["jupyterhub"] == pins("hub")["jupyterhub"]
+
+
+def test_proxys_lock_names_no_host() -> None:
+    """`resolved` would send npm past a mirror that the operator set."""
+    lock = (FILES / "proxy/package-lock.json").read_text()
+    assert '"integrity"' in lock
+    assert '"resolved"' not in lock
