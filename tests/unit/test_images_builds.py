@@ -121,12 +121,12 @@ def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("said", "setting"),
     [
-        ("× Failed to fetch: `https://x/simple/numpy/`", "images_pip_index_url"),
+        ("Failed to fetch: `https://x/simple/numpy/`", "images_pip_index_url"),
         ("error: invalid peer certificate: UnknownIssuer", "images_ca_bundle"),
         ("E: Failed to fetch http://x/debian/dists", "images_apt_mirror"),
         ("npm error code ENOTFOUND", "images_npm_registry"),
         ("write /x: no space left on device", "docker system df"),
-        ("× No solution found when resolving dependencies:", "change the pip list"),
+        ("No solution found when resolving dependencies:", "change the pip list"),
         ("E: Unable to locate package libfoo", "typing error"),
     ],
 )

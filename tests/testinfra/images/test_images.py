@@ -1,0 +1,169 @@
+"""Images that a new machine built itself: without a registry, through an HTTP proxy that wants a password."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LABELS = "jupyterhub-ansible."
+LOGS = "/srv/jupyterhub/builds"
+FILES = Path(__file__).parents[3] / "molecule/images/files"
+BROKEN = {"slug": "broken", "title": "Broken", "dockerfile": str(FILES / "broken")}
+
+
+def tags(host: Any) -> set[str]:
+    """The images with a name."""
+    listed = host.check_output("docker image ls --filter dangling=false --format '{{.Repository}}:{{.Tag}}'")
+    return set(listed.split())
+
+
+def images(host: Any) -> dict[str, dict[str, Any]]:
+    """What `docker image inspect` says of each, by the last part of its repository's name."""
+    described = json.loads(host.check_output("docker image inspect " + " ".join(sorted(tags(host)))))
+    return {re.split("[/:]", image["RepoTags"][0])[1]: image for image in described}
+
+
+@pytest.fixture
+def canary(host: Any) -> str:
+    return str(host.ansible.get_variables()["vps_canary"])
+
+
+def test_all_are_there_by_the_hash_of_their_content(host: Any) -> None:
+    found = images(host)
+    assert set(found) == {"os", "base", "hub", "proxy", "env-base", "env-tiny"}
+    for image in found.values():
+        labels = image["Config"]["Labels"]
+        assert image["RepoTags"][0].startswith("jupyterhub/")
+        assert image["RepoTags"][0].endswith(":" + labels[LABELS + "content-hash"])
+        assert labels["coolify.managed"] == "true"
+    assert found["env-tiny"]["Config"]["Labels"][LABELS + "kind"] == "environment"
+
+
+def test_users_image_is_small(host: Any) -> None:
+    """The budget of the design: 500 MB."""
+    assert images(host)["env-base"]["Size"] < 500e6
+
+
+def test_nobody_is_root(host: Any) -> None:
+    found = images(host)
+    users = {name: found[name]["Config"]["User"] for name in ("hub", "proxy", "env-base", "env-tiny")}
+    assert users == {"hub": "64101", "proxy": "64102", "env-base": "jovyan", "env-tiny": "jovyan"}
+
+
+def test_operators_packages_in_an_environment_of_its_own(host: Any) -> None:
+    ref = images(host)["env-tiny"]["RepoTags"][0]
+    said = host.check_output(
+        "docker run --rm %s sh -c %s", ref, "tree --version && python -c 'import cowsay, sys; print(sys.prefix)'"
+    )
+    assert said.endswith("/envs/tiny-py3.13")
+
+
+def test_what_the_host_trusts(host: Any) -> None:
+    """The last authority of the host's bundle is in the image's."""
+    ref = images(host)["base"]["RepoTags"][0]
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    last = host.file(bundle).content_string.split("-----BEGIN CERTIFICATE-----")[-1].split("-----END")[0].split()
+    assert "".join(last) in host.check_output("docker run --rm %s cat %s", ref, bundle).replace("\n", "")
+
+
+def test_users_packages_survive_and_cannot_break_the_server(host: Any) -> None:
+    """A user replaces, in the environment of their own, what the server and the kernel stand on."""
+    ref = images(host)["env-base"]["RepoTags"][0]
+    run = f"docker run --rm --network none --volume hostile:/home/jovyan {ref}"
+    hostile = (
+        'for name in tornado jupyter_server jupyterhub; do mkdir -p "$1/$name";'
+        ' echo "raise SystemExit(9)" > "$1/$name/__init__.py"; done;'
+        ' cp /bin/false "$VIRTUAL_ENV/bin/jupyterhub-singleuser"'
+    )
+    try:
+        folder = host.check_output(run + " python -c %s", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        host.check_output(run + " sh -c %s sh %s", hostile, folder)
+        assert host.run(run + " python -c 'import tornado'").rc == 9
+        assert host.check_output(run + " jupyterhub-singleuser --version").startswith("6.")
+        server = run + " timeout 8 jupyter-lab --no-browser --ServerApp.token=x"
+        assert "is running at" in host.run(server).stderr
+        # Half-made environments are mended.
+        host.check_output(run + " sh -c %s", 'rm "$VIRTUAL_ENV/bin/python" "$VIRTUAL_ENV/pyvenv.cfg"')
+        assert host.check_output(run + " python -c %s", "import sys; print(sys.prefix)").endswith("/envs/base-py3.13")
+    finally:
+        host.check_output("docker volume rm --force hostile")
+
+
+def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
+    """Not in an image, its history, its environment; not in a log; not in a stage that was left behind."""
+    shapes = [canary, base64.b64encode(f"builder:{canary}".encode()).decode()]
+    every = host.check_output("docker image ls --all --quiet --no-trunc").split()
+    said = host.check_output("docker image inspect " + " ".join(every))
+    for image in every:
+        said += host.check_output("docker image history --no-trunc %s", image)
+    said += host.check_output(f"cat {LOGS}/*.log")
+    assert "Step" in said or "#1" in said
+    for shape in shapes:
+        assert shape not in said
+    # It was needed: without the password the proxy refuses.
+    assert host.run("http_proxy=http://172.17.0.1:3128 apt-get update").stdout.count("407") > 0
+    assert host.file(LOGS).mode == 0o700
+
+
+def test_a_broken_entry_leaves_the_others_alone(host: Any, converge: Callable[..., Any], canary: str) -> None:
+    before = tags(host)
+    run = converge(more_environments=[BROKEN])
+    assert not run.ok
+    assert "The image env-broken was not made" in run.output
+    assert "this is what went wrong" in run.output
+    assert f"{LOGS}/env-broken.log" in run.output
+    assert "Traceback" not in run.output
+    assert canary not in run.output
+    assert tags(host) == before
+
+
+def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Callable[..., Any]) -> None:
+    before = tags(host)
+    run = converge(more_environments=[{"slug": "old", "title": "Old", "pip": ["tornado==6.1"]}])
+    assert not run.ok
+    said = " ".join(run.output.split())
+    assert "The image env-old was not made" in said
+    assert "change the pip list" in said
+    assert tags(host) == before
+
+
+def test_an_index_that_does_not_answer(host: Any, converge: Callable[..., Any]) -> None:
+    """Its password is in neither the output nor a log, nor in what the build leaves behind."""
+    secret = "c4n4ry-of-the-index"
+    index = f"http://me:{secret}@172.17.0.1:9/simple"
+    new = {"slug": "new", "title": "New", "pip": ["humanize"]}
+    run = converge(more_environments=[new], images_pip_index_url=index, images_http_proxy="", images_https_proxy="")
+    assert not run.ok
+    assert "images_pip_index_url" in run.output
+    assert secret not in run.output
+    assert secret not in host.check_output(f"cat {LOGS}/env-new.log")
+    every = host.check_output("docker image ls --all --quiet").split()
+    assert secret not in host.check_output("docker image inspect " + " ".join(every))
+
+
+def test_old_tags_go_but_none_in_use(host: Any, converge: Callable[..., Any]) -> None:
+    """Two of five made-up old tags stay by number, one since a stopped container uses it; another's stay all."""
+    ref = images(host)["base"]["RepoTags"][0]
+    mine = [f"jupyterhub/env-base:{number:016x}" for number in range(5)]
+    strangers = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand"]
+    # Their order is that of their age in seconds.
+    for name in [*mine, *strangers]:
+        labelled = f"sleep 1; printf 'FROM {ref}\\nLABEL number={name}\\n' | docker build --quiet --tag {name} -"
+        host.check_output(labelled)
+    host.check_output("docker create --name user-of-an-old-one %s true", mine[0])
+    before = tags(host)
+    try:
+        run = converge()
+        assert run.ok, run.output
+        assert tags(host) == before - {mine[1], mine[2]}
+        again = converge()
+        assert again.changed == 0
+    finally:
+        host.check_output("docker rm user-of-an-old-one")
+        host.run("docker rmi " + " ".join([*mine, *strangers]))
