@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import tarfile
@@ -123,8 +125,8 @@ class Builder:
         with log.open("a", encoding="utf-8") as out:
             for raw in process.stdout:
                 line = COLOUR.sub("", raw.decode(errors="replace"))
-                for secret in self.masked:
-                    line = line.replace(secret, "***")
+                for word in self.masked:
+                    line = line.replace(word, "***")
                 out.write(line)
                 out.flush()
         returncode = process.wait()
@@ -141,6 +143,8 @@ class Builder:
 
     def make(self, image: Mapping[str, Any], log: Path) -> None:
         """Make one image; its parent is there."""
+        if self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", image["ref"]]):
+            return  # Another run made it while this one waited.
         if self.is_twin(image):
             self.run(log, ["docker", "tag", image["twin"], image["ref"]])
         elif image["kind"] == "os":
@@ -225,7 +229,8 @@ class Builder:
     def tried(self, image: Mapping[str, Any], made: str, log: Path) -> str:
         """Return the image's id when a container of it does its work."""
         entrypoint, *arguments = TRIALS[image["kind"]]
-        name = f"jupyterhub-ansible-trial-{image['name']}-{image['hash']}"
+        # Unique, since other projects' runs may be trying the same content.
+        name = f"jupyterhub-ansible-trial-{image['name']}-{secrets.token_hex(4)}"
         run = ["docker", "run", "--rm", "--init", "--network=none", f"--name={name}"]
         with log.open("a", encoding="utf-8") as out:
             out.write("Trying the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
@@ -383,11 +388,14 @@ def main() -> None:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs.chmod(0o700)
     builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
-    try:
-        result = build_all(images, builder.make, logs)
-    finally:
-        builder.clean_up()
-        (logs / "progress").unlink(missing_ok=True)
+    with (logs / "lock").open("w") as lock:
+        # A run that was cut off goes on building in the background: one at a time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            result = build_all(images, builder.make, logs)
+        finally:
+            builder.clean_up()
+            (logs / "progress").unlink(missing_ok=True)
     module.exit_json(changed=bool(result["made"]), **json.loads(json.dumps(result)))
 
 
