@@ -53,6 +53,8 @@ log_rotated: {description: Logs cannot grow without bound., type: bool, returned
 started_before_settings: {description: It runs with older settings than daemon.json., type: bool, returned: always}
 cli: {description: The docker command is there., type: bool, returned: always}
 buildx: {description: The command can build with BuildKit., type: bool, returned: always}
+nft: {description: The nft command is there., type: bool, returned: always}
+socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 
@@ -167,6 +169,7 @@ def find_files() -> dict[str, Any]:
         "started_before_settings": is_older(PID_FILE, SETTINGS),
         "cli": bool(command) and not podman_command,
         "buildx": any(Path(folder, "docker-buildx").exists() for folder in PLUGIN_FOLDERS),
+        "nft": bool(shutil.which("nft", path=SEARCH_PATH)),
         "python_requests": importlib.util.find_spec("requests") is not None,
     }
 
@@ -177,6 +180,7 @@ def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
     info = ask(socket_path, "/info", timeout_s) if version else None
     engine = describe(version or {}, info or {})
     engine["running"] = version is not None and info is not None
+    engine["socket_gid"] = Path(socket_path).stat().st_gid if Path(socket_path).exists() else None
     engine["log_rotated"] = is_log_rotated(engine["log_driver"], read_settings(SETTINGS))
     files = find_files()
     # A running engine knows better what it is than the files that lie about.
