@@ -111,6 +111,15 @@ def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
         builder(tmp_path).run(tmp_path / "log", ["sleep", "60"], timeout=0.2)
 
 
+def test_the_same_image_of_another_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same name and hash under another project's prefix, not just any image with the label."""
+    maker = builder(tmp_path)
+    monkeypatch.setattr(maker, "answer", lambda command: "mine/copy:abc\nother/hub:abc")
+    assert maker.twin({"name": "hub", "hash": "abc"}) == "other/hub:abc"
+    assert maker.twin({"name": "proxy", "hash": "abc"}) == ""
+    assert maker.twin({"name": "env-x", "hash": ""}) == ""
+
+
 def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = builder(tmp_path)
     monkeypatch.setattr(maker, "answer", lambda command: "Entered start.sh\n5.4.1")

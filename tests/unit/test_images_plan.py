@@ -145,12 +145,6 @@ def test_a_ready_image_that_is_there(ref: str) -> None:
     assert names(plan_filters.images_missing(made, shown)) == []
 
 
-def test_the_same_image_of_another_project() -> None:
-    mine, other = plan(BASE), plan(BASE, project="other")
-    [hub] = plan_filters.images_missing(mine, [*listing(mine, "hub"), *listing(other)])
-    assert hub["twin"] == other["hub"]["ref"]
-
-
 def test_packed_context() -> None:
     [hub] = plan_filters.images_packed([plan(BASE)["hub"]])
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(hub["context"]))) as archive:

@@ -202,13 +202,7 @@ def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
     # The OS base serves only to build `base`.
     if "base" not in missing:
         missing.discard("os")
-    result = []
-    for name, image in plan.items():
-        if name in missing:
-            tail = f"/{image['name']}:{image['hash']}"
-            twin = next((ref for ref in sorted(present) if image["hash"] and ref.endswith(tail)), None)
-            result.append({**image, "twin": twin})
-    return result
+    return [image for name, image in plan.items() if name in missing]
 
 
 def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ options:
 """
 
 LABEL = "jupyterhub-ansible"
+LOCK = Path("/run/lock/jupyterhub-ansible-images")
 PULL_TIMEOUT_S = 120
 TRY_TIMEOUT_S = 180
 TAIL_LINES = 25
@@ -145,8 +146,8 @@ class Builder:
         """Make one image; its parent is there."""
         if self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", image["ref"]]):
             return  # Another run made it while this one waited.
-        if self.is_twin(image):
-            self.run(log, ["docker", "tag", image["twin"], image["ref"]])
+        if twin := self.twin(image):
+            self.run(log, ["docker", "tag", twin, image["ref"]])
         elif image["kind"] == "os":
             self.make_os(image, log)
         elif image["kind"] == "ready":
@@ -156,11 +157,13 @@ class Builder:
             made = self.build(image, log)
             self.run(log, ["docker", "tag", self.tried(image, made, log), image["ref"]])
 
-    def is_twin(self, image: Mapping[str, Any]) -> bool:
-        """Whether another project on this engine has made the very same image."""
-        name = f'{{{{index .Config.Labels "{LABEL}.content-hash"}}}}'
-        twin = image.get("twin")
-        return bool(twin) and self.answer(["docker", "image", "inspect", "--format", name, str(twin)]) == image["hash"]
+    def twin(self, image: Mapping[str, Any]) -> str:
+        """Return the very same image of another project on this engine, or nothing."""
+        if not image["hash"]:
+            return ""
+        same = ["--filter", f"label={LABEL}.content-hash={image['hash']}", "--format", "{{.Repository}}:{{.Tag}}"]
+        refs = self.answer(["docker", "image", "ls", *same]).split()
+        return next((ref for ref in refs if ref.endswith(f"/{image['name']}:{image['hash']}")), "")
 
     def make_os(self, image: Mapping[str, Any], log: Path) -> None:
         """Choose the OS base once: one that is here, one from a registry, or one made of packages."""
@@ -388,8 +391,10 @@ def main() -> None:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs.chmod(0o700)
     builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
-    with (logs / "lock").open("w") as lock:
-        # A run that was cut off goes on building in the background: one at a time.
+    with LOCK.open("w") as lock:
+        # A run that was cut off goes on building in the background, and cleaning up
+        # would take another project's half-made stages along: one run at a time.
+        (logs / "progress").write_text("nothing yet: another run on this machine builds\n", encoding="utf-8")
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             result = build_all(images, builder.make, logs)

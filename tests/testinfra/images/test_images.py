@@ -107,7 +107,7 @@ def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
     for shape in shapes:
         assert shape not in said
     # It was needed: without the password the proxy refuses.
-    assert host.run("http_proxy=http://172.17.0.1:3128 apt-get update").stdout.count("407") > 0
+    assert host.run("http_proxy=http://172.31.99.1:3128 apt-get update").stdout.count("407") > 0
     assert host.file(LOGS).mode == 0o700
 
 
@@ -136,7 +136,7 @@ def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Call
 def test_an_index_that_does_not_answer(host: Any, converge: Callable[..., Any]) -> None:
     """Its password is in neither the output nor a log, nor in what the build leaves behind."""
     secret = "c4n4ry-of-the-index"
-    index = f"http://me:{secret}@172.17.0.1:9/simple"
+    index = f"http://me:{secret}@172.31.99.1:9/simple"
     new = {"slug": "new", "title": "New", "pip": ["humanize"]}
     run = converge(more_environments=[new], images_pip_index_url=index, images_http_proxy="", images_https_proxy="")
     assert not run.ok
