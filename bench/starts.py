@@ -44,8 +44,8 @@ class ByHub:
         answer = self.user.api("POST", f"users/{self.user.name}/server", timeout=TIMEOUT_S)
         if answer.status_code == http.client.ACCEPTED:
             list(self.user.server().progress())
-        else:
-            answer.raise_for_status()
+        elif not answer.ok:
+            raise RuntimeError(f"{self.container} did not start: {answer.text}")
         _until(
             lambda: self.user.request("GET", f"/user/{self.user.name}/api", allow_redirects=False).status_code == 200
         )

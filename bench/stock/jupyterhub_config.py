@@ -15,6 +15,8 @@ name = os.environ["BENCH_NAME"]
 
 c.JupyterHub.hub_ip = "0.0.0.0"
 c.JupyterHub.hub_connect_ip = f"{name}-hub"
+# A login starts no server by itself: that is what is measured.
+c.JupyterHub.default_url = "/hub/home"
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = f"http://{name}-proxy:8001"
 
