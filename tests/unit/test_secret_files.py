@@ -18,7 +18,7 @@ def run(path: Path, files: dict[str, Any], check: bool = False) -> dict[str, Any
     """Run the module as Ansible does: as a program of its own, arguments by standard input."""
     arguments = {"path": str(path), "owner": OWNER, "files": files, "_ansible_check_mode": check}
     done = subprocess.run(
-        [sys.executable, ROLES / "proxy/library/secret_files.py"],
+        [sys.executable, ROLES / "jupyterhub/library/secret_files.py"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
         capture_output=True,
         text=True,
