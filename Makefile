@@ -11,7 +11,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes -
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
 SOURCES := roles tests bench docs
 # What the images hold; each one's *.in may lean on an earlier lock.
-LOCKS := $(addprefix roles/images/files/,hub/requirements singleuser/requirements datascience/requirements)
+LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
 .DEFAULT_GOAL := help
 .PHONY: help deploy check test lint unit settings molecule e2e bench engine lock docs clean
