@@ -167,13 +167,16 @@ class Server:
         Raises:
             StartError: the server did not start.
         """
+        deadline = time.monotonic() + 2 * TIMEOUT_S
         for event in self.progress():
             if event.get("failed"):
                 raise StartError(event["message"])
             if event.get("ready"):
                 self.open().raise_for_status()
                 return
-        raise StartError("the progress ended without a word")
+            if time.monotonic() > deadline:
+                break
+        raise StartError("neither ready nor failed")
 
     def open(self) -> requests.Response:
         """Open JupyterLab; the redirects through the Hub's OAuth are followed, as by a browser."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 
 import pytest
 from e2e.client import NewUser, User
@@ -13,11 +14,17 @@ _DEPLOYMENT = pytest.StashKey[Deployment]()
 
 
 @pytest.fixture(scope="session")
-def deployment(pytestconfig: pytest.Config) -> Iterator[Deployment]:
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The Hub under test; a Hub that is deployed on the same machine must not notice."""
     others = other_hubs()
-    with deployed(keep=bool(os.environ.get("KEEP"))) as hub:
-        pytestconfig.stash[_DEPLOYMENT] = hub
+    with ExitStack() as stack:
+        try:
+            hub = stack.enter_context(deployed(keep=bool(os.environ.get("KEEP"))))
+        except AssertionError:
+            # Said once: no other test would say anything else.
+            request.session.shouldfail = "the Hub could not be deployed"
+            raise
+        request.config.stash[_DEPLOYMENT] = hub
         yield hub
     assert {name: other_hubs().get(name) for name in others} == others, "another Hub of this machine was touched"
 
@@ -34,8 +41,12 @@ def new_user(deployment: Deployment) -> Iterator[NewUser]:
     users: list[User] = []
 
     def log_in(name: str) -> User:
-        users.append(_log_in(deployment, name))
-        return users[-1]
+        user = _log_in(deployment, name)
+        users.append(user)
+        # A deployment that was kept may have some from a run that was interrupted.
+        for server in user.servers():
+            server.stop()
+        return user
 
     yield log_in
     for server in [server for user in users for server in user.servers()]:

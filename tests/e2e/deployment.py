@@ -81,10 +81,11 @@ class Run:
         """Insist on success.
 
         Raises:
-            AssertionError: with the end of the output.
+            AssertionError: with the output from the failure on.
         """
         if self.code:
-            raise AssertionError(f"ansible-playbook ended with {self.code}:\n{self.output[-6000:]}")
+            error = self.output.find("[ERROR]")
+            raise AssertionError(f"ansible-playbook ended with {self.code}:\n{self.output[error:][:6000]}")
         return self
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from e2e.client import NewUser
 from e2e.deployment import ARTEFACTS, Deployment
-from playwright.sync_api import BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Locator, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -55,12 +55,20 @@ def log_in_and_choose(page: Page, deployment: Deployment, name: str) -> None:
     shoot(page, "2-environments")
 
 
+def type_code(cell: Locator, code: str) -> None:
+    """Type into a cell, and look that it is there: an editor that is still loading loses the focus."""
+    editor = cell.locator(".cm-content")
+    editor.click()
+    cell.page.keyboard.insert_text(code)
+    expect(editor).to_contain_text(code)
+
+
 def run_a_notebook_in_jupyterlab(page: Page) -> None:
     """From JupyterLab's launcher to a cell's output."""
     page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     cell = page.locator(".jp-Notebook .jp-Cell").first
-    cell.locator(".cm-content").click()
-    page.keyboard.type("import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')")
+    type_code(cell, "import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')")
     page.keyboard.press("Shift+Enter")
     expect(cell.locator(".jp-OutputArea-output")).to_have_text("12 in JupyterLab")
 
@@ -70,10 +78,11 @@ def run_a_notebook_in_marimo(page: Page, context: BrowserContext) -> Page:
     with context.expect_page() as opened:
         page.get_by_text("Create a new notebook").click()
     notebook = opened.value
-    notebook.locator(".cm-content").first.click()
-    notebook.keyboard.type("import numpy; f'{numpy.arange(4).sum()} in marimo'")
+    notebook.set_default_timeout(TIMEOUT_MS)
+    cell = notebook.locator(".marimo-cell").first
+    type_code(cell, "import numpy; f'{numpy.arange(4).sum()} in marimo'")
     notebook.keyboard.press("Control+Enter")
-    expect(notebook.locator(".output-area").first).to_contain_text("6 in marimo")
+    expect(cell.locator(".output-area")).to_contain_text("6 in marimo")
     return notebook
 
 
