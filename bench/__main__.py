@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,9 @@ def say(words: str) -> None:
 
 def machine() -> dict[str, str]:
     """Return what the figures depend on."""
-
-    def first_line(*command: str) -> str:
-        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.partition("\n")[
-            0
-        ]
-
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
     cpu = next(
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ": unknown"
     )
@@ -50,9 +48,9 @@ def machine() -> dict[str, str]:
         "system": platform.freedesktop_os_release()["PRETTY_NAME"],
         "kernel": platform.release(),
         "engine": docker("version", "--format", "{{.Server.Version}}"),
-        "Ansible": first_line("ansible", "--version"),
+        "ansible-core": version("ansible-core"),
         "Python": platform.python_version(),
-        "this project": first_line("git", "describe", "--always", "--dirty"),
+        "this project": commit.stdout.strip() or "not a git clone",
     }
 
 

@@ -23,7 +23,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _machine(machine: dict[str, str]) -> str:
-    return table(["", ""], machine.items())
+    return table(["machine", ""], machine.items())
 
 
 def _starts(starts: dict[str, list[float]]) -> str:
