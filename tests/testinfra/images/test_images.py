@@ -138,7 +138,7 @@ def test_an_index_that_does_not_answer(host: Any, converge: Callable[..., Any]) 
     secret = "c4n4ry-of-the-index"
     index = f"http://me:{secret}@172.31.99.1:9/simple"
     new = {"slug": "new", "title": "New", "pip": ["humanize"]}
-    run = converge(more_environments=[new], images_pip_index_url=index, images_http_proxy="", images_https_proxy="")
+    run = converge(more_environments=[new], images_pip_index_url=index, images_no_proxy="172.31.99.1")
     assert not run.ok
     assert "images_pip_index_url" in run.output
     assert secret not in run.output
@@ -154,7 +154,7 @@ def test_old_tags_go_but_none_in_use(host: Any, converge: Callable[..., Any]) ->
     strangers = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand"]
     # Their order is that of their age in seconds.
     for name in [*mine, *strangers]:
-        labelled = f"sleep 1; printf 'FROM {ref}\\nLABEL number={name}\\n' | docker build --quiet --tag {name} -"
+        labelled = f"sleep 1; printf 'FROM {ref}\\nRUN : {name}\\n' | docker build --quiet --tag {name} -"
         host.check_output(labelled)
     host.check_output("docker create --name user-of-an-old-one %s true", mine[0])
     before = tags(host)
