@@ -130,7 +130,7 @@ def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("said", "setting"),
     [
-        ("Failed to fetch: `https://x/simple/numpy/`", "images_pip_index_url"),
+        ("5.5   cause: Failed to fetch: http://x/simple/numpy/", "images_pip_index_url"),
         ("error: invalid peer certificate: UnknownIssuer", "images_ca_bundle"),
         ("E: Failed to fetch http://x/debian/dists", "images_apt_mirror"),
         ("npm error code ENOTFOUND", "images_npm_registry"),

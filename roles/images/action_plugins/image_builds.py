@@ -29,7 +29,7 @@ CAUSES = {
     r"Hash mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
         "The index serves another file than the lock names: a mirror that alters packages cannot be used."
     ),
-    r"certificate.verify.failed|invalid peer certificate|UnknownIssuer|SELF_SIGNED_CERT": (
+    r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|SELF_SIGNED_CERT": (
         "A server's certificate is not trusted: add its authority to this machine's bundle (images_ca_bundle)."
     ),
     r"401 Unauthorized|407 Proxy Authentication|HTTP status client error \(40[137]": (
@@ -39,7 +39,7 @@ CAUSES = {
     r"npm (error|ERR!).*(ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN)": (
         "The npm registry cannot be reached: set images_npm_registry to a mirror, or images_https_proxy."
     ),
-    r"E: Failed to fetch|Temporary failure resolving": (
+    r"\bE: Failed to fetch|Temporary failure resolving": (
         "The distribution's packages cannot be reached: set images_apt_mirror to a mirror, or images_http_proxy."
     ),
     r"Failed to fetch: |error sending request for url|NewConnectionError|dns error|Connection refused": (
@@ -52,7 +52,7 @@ def advice(lines: list[str]) -> str:
     """Return what to do about a log's last lines, or nothing when the cause is not a usual one."""
     text = "\n".join(lines)
     for pattern, hint in CAUSES.items():
-        if re.search(pattern, text, re.IGNORECASE):
+        if re.search(pattern, text):
             return hint
     return ""
 
