@@ -135,6 +135,7 @@ def main() -> None:
     # An end from outside cleans up as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    ARTEFACTS.mkdir(parents=True)
     remove(images=False)
     try:
         results = measure(options)

@@ -59,7 +59,6 @@ def playbook(*arguments: str, path: str = "site.yml") -> Run:
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles"}
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
     log = ARTEFACTS / f"{len(list(ARTEFACTS.glob('*.log'))) + 1:02}.log"
     begin = time.perf_counter()
     with log.open("w") as output:

@@ -26,17 +26,18 @@ def _machine(machine: dict[str, str]) -> str:
     return table(["machine", ""], machine.items())
 
 
-def _starts(starts: dict[str, list[float]]) -> str:
-    def ratio(one: str, to: str) -> str:
-        return f"{median(starts[one]) / median(starts[to]):.2f}"
+def _ratio(starts: dict[str, list[float]], one: str, to: str) -> float:
+    return median(starts[one]) / median(starts[to])
 
+
+def _starts(starts: dict[str, list[float]]) -> str:
     rows = [
         [
             title,
             f"{median(values):.2f} s",
             f"{p95(values):.2f} s",
-            ratio(title, "ours, bare"),
-            ratio(title, "stock, by its Hub"),
+            f"{_ratio(starts, title, 'ours, bare'):.2f}",
+            f"{_ratio(starts, title, 'stock, by its Hub'):.2f}",
         ]
         for title, values in starts.items()
     ]
@@ -74,15 +75,21 @@ def _images(images: list[dict[str, Any]]) -> str:
     return table(["image", "MB", "adds", "to"], rows)
 
 
+def _first_parts(first: dict[str, Any]) -> dict[str, float]:
+    alone = {f"{name}, alone": seconds for name, seconds in first["images_s"].items()}
+    return {**alone, "the run with all images present": first["rest_s"]}
+
+
+def _first_ratio(first: dict[str, Any]) -> float:
+    return float(first["first_s"]) / sum(_first_parts(first).values())
+
+
 def _first_run(first: dict[str, Any]) -> str:
-    parts = {
-        **{f"{name}, alone": seconds for name, seconds in first["images_s"].items()},
-        "the run with all images present": first["rest_s"],
-    }
-    total = sum(parts.values())
+    parts = _first_parts(first)
     rows = [[title, f"{seconds:.0f} s"] for title, seconds in parts.items()]
-    rows += [["sum of the parts", f"{total:.0f} s"], ["first run, all images missing", f"{first['first_s']:.0f} s"]]
-    return table(["first run", ""], [*rows, ["first run : sum of the parts", f"{first['first_s'] / total:.2f}"]])
+    rows.append(["sum of the parts", f"{sum(parts.values()):.0f} s"])
+    rows.append(["first run, all images missing", f"{first['first_s']:.0f} s"])
+    return table(["first run", ""], [*rows, ["first run : sum of the parts", f"{_first_ratio(first):.2f}"]])
 
 
 def _second_run(runs: list[dict[str, Any]]) -> str:
@@ -108,9 +115,33 @@ TABLES: dict[str, Callable[[Any], str]] = {
 }
 
 
+def _budgets(results: dict[str, Any]) -> str:
+    """The architecture's budgets, and what became of them."""
+    starts, memory, runs = results["starts"], results["memory"], results["second_run"]
+    [environment] = [row["mb"] for row in results["images"] if row["image"] == "env-base"]
+    rows: list[tuple[str, float, float | None]] = [
+        ("tasks of a run that changes nothing", 25, max(run["tasks"] for run in runs)),
+        ("seconds of such a run", 8, median(run["seconds"] for run in runs)),
+        ("MB of Hub and proxy together (PSS)", 160, memory["our Hub"] + memory["our proxy"]),
+        ("MB of an idle user's server (PSS)", 80, memory["our idle server"]),
+        ("MB of the image env-base", 500, environment),
+        ("first run : sum of its parts", 1.2, _first_ratio(results["first_run"]) if "first_run" in results else None),
+        ("start by our Hub : the same container bare", 1.3, _ratio(starts, "ours, by our Hub", "ours, bare")),
+    ]
+    return table(
+        ["what", "at most", "measured", ""],
+        [
+            [what, f"{most:g}", "-", "not measured"]
+            if found is None
+            else [what, f"{most:g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
+            for what, most, found in rows
+        ],
+    )
+
+
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Return a table for each kind of result that there is."""
-    return {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
+    """Return a table for each kind of result that there is, and that of the budgets."""
+    return {"budgets": _budgets(results)} | {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
 
 
 def write_docs(found: dict[str, str]) -> None:
