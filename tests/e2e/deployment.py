@@ -129,7 +129,8 @@ class Deployment:
             ).returncode
         if code == 0 and "--check" not in arguments:
             self._as_in_inventory = "-e" not in command
-        return Run(code, log.read_text())
+        # Without the command, which holds the settings.
+        return Run(code, log.read_text().partition("\n")[2])
 
     def settle(self) -> None:
         """Put back what a test deployed differently."""
@@ -188,7 +189,8 @@ class Deployment:
         found |= dict.fromkeys((f"network {line}" for line in docker("network", "ls", *of_ours, "{{.ID}}").split()), "")
         images = docker("images", f"{self.name}/*", "--format", "{{.Repository}}:{{.Tag}}={{.ID}}").split()
         found |= dict(f"image {line}".split("=") for line in images)
-        for path in sorted(self.root.rglob("*")):
+        # A build that failed leaves its log.
+        for path in sorted(set(self.root.rglob("*")) - set(self.root.glob("builds/*"))):
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
             found[f"file {path}"] = f"{path.lstat().st_mode:o} {path.lstat().st_uid} {content}"
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import urlsplit
 
 import pytest
@@ -89,7 +90,8 @@ def run_a_notebook_in_marimo(page: Page, context: BrowserContext) -> Page:
 def test_login_environment_jupyterlab_and_marimo(
     deployment: Deployment, new_user: NewUser, context: BrowserContext
 ) -> None:
-    user = new_user("browser")
+    # A new name: JupyterLab opens what was open in the home, in a deployment that was kept.
+    user = new_user(f"browser-{token_hex(2)}")
     asked_outside: set[str] = set()
     broken: list[str] = []
 
