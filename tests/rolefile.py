@@ -11,7 +11,7 @@ ROLES = Path(__file__).parents[1] / "roles"
 
 
 def role_file(path: str) -> ModuleType:
-    """Import ``roles/<path>``, such as ``proxy/library/secret_files.py``."""
+    """Import ``roles/<path>``, such as ``jupyterhub/library/secret_files.py``."""
     name = "roles_" + path.removesuffix(".py").replace("/", "_")
     spec = importlib.util.spec_from_file_location(name, ROLES / path)
     assert spec
