@@ -39,8 +39,10 @@ def _parts() -> dict[str, float]:
     plan_filters = role_file("images/filter_plugins/image_plan.py")
     settings = _as_new("2000-01-02")
     plan = plan_filters.images_plan(_defaults()["images_environments"], NAME, SYSTEM, settings["images_refresh_date"])
-    # All others have hashes of their own by their date; this one would be found.
-    docker("image", "rm", plan["os"]["ref"])
+    # All others have hashes of their own by their date; this one would be found, and is put aside.
+    system, aside = plan["os"]["ref"], f"{NAME}/os:aside"
+    docker("tag", system, aside)
+    docker("image", "rm", system)
     logs = ARTEFACTS / "builds"
     logs.mkdir(exist_ok=True)
     builder = role_file("images/library/image_builds.py").Builder({}, Path(settings["images_ca_bundle"]), logs)
@@ -52,7 +54,9 @@ def _parts() -> dict[str, float]:
             seconds[image["name"]] = time.perf_counter() - begin
     finally:
         builder.clean_up()
-    docker("image", "rm", *(image["ref"] for image in plan.values() if image["name"] != "os"))
+    docker("image", "rm", *(image["ref"] for image in plan.values()))
+    docker("tag", aside, system)
+    docker("image", "rm", aside)
     return seconds
 
 

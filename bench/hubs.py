@@ -59,8 +59,13 @@ def build_stock_image() -> None:
     """Build the stock user's image on our base, from our lock."""
     folder = Path(__file__).parent / "stock"
     context = PROJECT / "roles/images/files/singleuser"
-    base = f"BASE={base_image()}"
-    docker("build", "--tag", STOCK_IMAGE, "--file", str(folder / "Dockerfile"), "--build-arg", base, str(context))
+    base, label = f"BASE={base_image()}", "jupyterhub-ansible.kind=stock"
+    docker(
+        "build", "--tag", STOCK_IMAGE, "--file", str(folder / "Dockerfile"),
+        "--build-arg", base, "--label", label, str(context),
+    )  # fmt: skip
+    # One of an earlier bench lost its tag to this.
+    docker("image", "prune", "--force", "--filter", f"label={label}")
 
 
 def stock(memory_mb: int, cpus: float) -> Hub:
