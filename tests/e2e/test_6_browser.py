@@ -56,11 +56,10 @@ def log_in_and_choose(page: Page, deployment: Deployment, name: str) -> None:
     shoot(page, "2-environments")
 
 
-def type_code(cell: Locator, code: str) -> None:
+def type_code(editor: Locator, code: str) -> None:
     """Type into a cell, and look that it is there: an editor that is still loading loses the focus."""
-    editor = cell.locator(".cm-content")
     editor.click()
-    cell.page.keyboard.insert_text(code)
+    editor.page.keyboard.insert_text(code)
     expect(editor).to_contain_text(code)
 
 
@@ -69,7 +68,9 @@ def run_a_notebook_in_jupyterlab(page: Page) -> None:
     page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     cell = page.locator(".jp-Notebook .jp-Cell").first
-    type_code(cell, "import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')")
+    type_code(
+        cell.locator(".cm-content"), "import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')"
+    )
     page.keyboard.press("Shift+Enter")
     expect(cell.locator(".jp-OutputArea-output")).to_have_text("12 in JupyterLab")
 
@@ -80,10 +81,9 @@ def run_a_notebook_in_marimo(page: Page, context: BrowserContext) -> Page:
         page.get_by_text("Create a new notebook").click()
     notebook = opened.value
     notebook.set_default_timeout(TIMEOUT_MS)
-    cell = notebook.locator(".marimo-cell").first
-    type_code(cell, "import numpy; f'{numpy.arange(4).sum()} in marimo'")
+    type_code(notebook.locator(".cm-content").first, "import numpy; f'{numpy.arange(4).sum()} in marimo'")
     notebook.keyboard.press("Control+Enter")
-    expect(cell.locator(".output-area")).to_contain_text("6 in marimo")
+    expect(notebook.locator(".output-area").first).to_contain_text("6 in marimo")
     return notebook
 
 

@@ -51,7 +51,7 @@ def test_all_problems_are_told_at_once(deployment: Deployment) -> None:
     assert_told(
         run,
         "nothing was changed",
-        f'images_environments[{len(CATALOGUE)}] (slug "geo"): (CLI option '-e'): unknown key "pipp"',
+        f'images_environments[{len(CATALOGUE)}] (slug "geo") (CLI option \'-e\'): unknown key "pipp"',
         "did you mean pip?",
         "GB are needed",
         "hub_server_cpus (CLI option '-e'): must be a number, but is a text",
@@ -71,7 +71,8 @@ def test_port_of_another_program(deployment: Deployment) -> None:
             }
         )
     # The program is this test itself, whatever it is called.
-    assert_told(run, f"port {port} is taken by {Path('/proc/self/comm').read_text().strip()}", f"jupyterhub_port: {port + 1}")
+    program_name = Path("/proc/self/comm").read_text().strip()
+    assert_told(run, f"port {port} is taken by {program_name}", f"jupyterhub_port: {port + 1}")
     assert not Path(f"/srv/{other}").exists()
     assert not containers(other)
     assert not docker("network", "ls", "--quiet", "--filter", f"name=^{other}-")
