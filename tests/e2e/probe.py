@@ -79,4 +79,6 @@ def assert_fenced(deployment: Deployment, server: Server, another: str) -> None:
         },
     }
     with listeners(deployment) as host:
-        assert reached(server, may | may_not | host) == may.keys()
+        opened = reached(server, may | may_not | host)
+    wrong = {"open": sorted(opened - may.keys()), "closed": sorted(may.keys() - opened)}
+    assert not any(wrong.values()), f"from {server.path}: {wrong}"
