@@ -66,8 +66,8 @@ def assert_fenced(deployment: Deployment, server: Server, another: str) -> None:
     """From `server`, Hub and proxy are open; the container `another`, the proxy's API and the host are closed."""
     [target] = addresses(another).values()
     # Positive control: the same port is open to the Hub, on the same network.
-    opened = "import socket, sys; socket.create_connection((sys.argv[1], 8888), timeout=3)"
-    docker("exec", deployment.hub, "python", "-c", opened, target)
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], 8888), timeout=3)"
+    docker("exec", deployment.hub, "python", "-c", connect, target)
     may: Ways = {"the Hub": ("hub", 8081), "the proxy's public port": ("proxy", 8000)}
     may_not: Ways = {
         "another user's server": (target, 8888),
