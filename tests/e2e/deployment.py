@@ -190,7 +190,7 @@ class Deployment:
         images = docker("images", f"{self.name}/*", "--format", "{{.Repository}}:{{.Tag}}={{.ID}}").split()
         found |= dict(f"image {line}".split("=") for line in images)
         # A build that failed leaves its log.
-        for path in sorted(set(self.root.rglob("*")) - set(self.root.glob("builds/*"))):
+        for path in sorted(path for path in self.root.rglob("*") if self.root / "builds" not in (path, path.parent)):
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
             found[f"file {path}"] = f"{path.lstat().st_mode:o} {path.lstat().st_uid} {content}"
         return found
