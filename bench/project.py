@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from e2e.deployment import docker
+from e2e.deployment import Run, docker
 
 PROJECT = Path(__file__).parents[1]
 ARTEFACTS = PROJECT / "artefacts/bench"
@@ -27,22 +27,10 @@ ROOT = Path(SETTINGS["jupyterhub_root"])
 
 
 @dataclass(frozen=True)
-class Run:
+class TimedRun(Run):
     """A run of a playbook that succeeded."""
 
     seconds: float
-    output: str
-
-    @property
-    def tasks(self) -> int:
-        """How many tasks were begun (a skipped one counts)."""
-        return len(re.findall(r"^TASK \[", self.output, re.MULTILINE))
-
-    @property
-    def changed(self) -> int:
-        """The recap's count."""
-        [count] = re.findall(r"^localhost .*\bchanged=(\d+)", self.output, re.MULTILINE)
-        return int(count)
 
     @property
     def roles(self) -> dict[str, float]:
@@ -51,7 +39,7 @@ class Run:
         return {role: float(seconds) for role, seconds in found if role != "total"}
 
 
-def playbook(*arguments: str, path: str = "site.yml") -> Run:
+def playbook(*arguments: str, path: str = "site.yml") -> TimedRun:
     """Run the playbook as an operator does; its output goes to artefacts/bench/.
 
     Raises:
@@ -66,7 +54,7 @@ def playbook(*arguments: str, path: str = "site.yml") -> Run:
             ["ansible-playbook", "-i", INVENTORY, path, *arguments],
             cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
         ).returncode  # fmt: skip
-    run = Run(time.perf_counter() - begin, log.read_text())
+    run = TimedRun(code, log.read_text(), time.perf_counter() - begin)
     if code:
         raise RuntimeError(f"ansible-playbook ended with {code}:\n{run.output[-4000:]}")
     return run

@@ -391,6 +391,8 @@ def main() -> None:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs.chmod(0o700)
     builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
+    # Of an address only the user and password are secret: a message must name the index that does not answer.
+    module.no_log_values = set(builder.masked)
     with LOCK.open("w") as lock:
         # A run that was cut off goes on building in the background, and cleaning up
         # would take another project's half-made stages along: one run at a time.
