@@ -21,10 +21,6 @@ options:
   timeout_s: {description: Seconds to wait at the most., type: int, default: 90}
 """
 
-RETURN = r"""
-container: {description: What C(docker inspect) says of the container., type: dict, returned: success}
-"""
-
 LOG_LINES = 30
 
 
@@ -67,12 +63,12 @@ def main() -> None:
     name, deadline = module.params["name"], time.monotonic() + module.params["timeout_s"]
     before = now = inspect(name)
     if module.check_mode or now.get("State", {}).get("Health", {}).get("Status") == "healthy":
-        module.exit_json(changed=False, container=now)
+        module.exit_json(changed=False)
     why, said = "", ""
     while not (why := why or trouble(before, now)):
         tried = docker("exec", name, *now["Config"]["Healthcheck"]["Test"][1:])
         if tried.returncode == 0:
-            module.exit_json(changed=False, container=now)
+            module.exit_json(changed=False)
         said = (tried.stdout + tried.stderr).strip()
         if time.monotonic() > deadline:
             why = f"its health check failed for {module.params['timeout_s']} seconds, at last with: {said}"
