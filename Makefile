@@ -14,15 +14,15 @@ SOURCES := roles tests bench docs
 LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy check test lint unit settings molecule e2e bench engine lock docs clean
+.PHONY: inventory help deploy check test lint unit settings molecule e2e bench engine lock docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-deploy: $(VENV)/run.stamp ## Make a working Hub of this machine (or of INVENTORY=...), or change it
+deploy: inventory $(VENV)/run.stamp ## Make a working Hub of this machine (or of INVENTORY=...), or change it
 	ansible-playbook -i $(INVENTORY) site.yml $(ARGS)
 
-check: $(VENV)/run.stamp ## Show what a deploy would change, and change nothing
+check: inventory $(VENV)/run.stamp ## Show what a deploy would change, and change nothing
 	ansible-playbook -i $(INVENTORY) site.yml --check --diff $(ARGS)
 
 test: lint unit settings molecule e2e ## Everything below, the quick layers first
@@ -61,6 +61,10 @@ docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
 
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache
+
+# Ansible takes a missing inventory for an empty one, and calls that a success.
+inventory:
+	@test -e "$(INVENTORY)" || { echo "There is no inventory $(INVENTORY): correct INVENTORY=..." >&2; exit 2; }
 
 $(VENV)/bin/uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 # Settings
 
 Settings are variables of your inventory, best kept in `group_vars/`. All have defaults or may stay unset; the types
-are meant strictly (`"no"` is a text, not `false`), and a name that is not listed here stops the run.
+are meant strictly (`"no"` is a text, not `false`), and a name that looks like one of these, but is not, stops the run.
 """
 
 

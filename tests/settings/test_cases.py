@@ -36,7 +36,15 @@ GOOD = host.Host(
         "strangers": [],
         "deployed": False,
     },
-    engine={"version": "20.10.24+dfsg1", "rootless": False, "snap": False, "userns_remap": False, "podman": False},
+    engine={
+        "version": "20.10.24+dfsg1",
+        "rootless": False,
+        "snap": False,
+        "userns_remap": False,
+        "podman": False,
+        "ours": True,
+        "root_dir": "/var/lib/docker",
+    },
 )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ reached: {description: Name to whether the container reached it., type: dict, re
 LISTEN = """
 import socket
 server = socket.create_server(("", 9))
-print("ready", flush=True)
 while True:
     server.accept()[0].close()
 """
@@ -67,6 +67,24 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def wait_for(address: str) -> None:
+    """Wait until the other container listens.
+
+    Raises:
+        OSError: it does not within 10 seconds.
+    """
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection((address, 9), timeout=2).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def prove(params: dict[str, Any]) -> dict[str, bool]:
     """Try every way from a container on the users' network.
 
@@ -81,9 +99,8 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
         # The listener is ours, so that no other program of the host is ever knocked at.
         with socket.create_server((params["gateway"], 0)) as listener:
             address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", other)
-            for _ in range(50):
-                if "ready" in docker("logs", other):
-                    break
+            # From here the way is open: what the fence closes below is a listener that listens.
+            wait_for(address)
             ways = {
                 "another server": f"{address}:9",
                 "this machine": f"{params['gateway']}:{listener.getsockname()[1]}",

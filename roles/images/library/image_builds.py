@@ -55,6 +55,8 @@ options:
 LABEL = "jupyterhub-ansible"
 LOCK = Path("/run/lock/jupyterhub-ansible-images")
 PULL_TIMEOUT_S = 120
+# Absent where ca-certificates is not installed: then nothing more than the distribution's own is trusted.
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 TRY_TIMEOUT_S = 180
 TAIL_LINES = 25
 # Side by side, but not all at once: a build is mostly one busy core.
@@ -391,6 +393,8 @@ def main() -> None:
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs.chmod(0o700)
     builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
+    if not builder.ca_bundle.is_file() and str(builder.ca_bundle) != SYSTEM_BUNDLE:
+        module.fail_json(msg=f"images_ca_bundle: there is no file {builder.ca_bundle} on the target. Correct the path.")
     # Of an address only the user and password are secret: a message must name the index that does not answer.
     module.no_log_values = set(builder.masked)
     with LOCK.open("w") as lock:

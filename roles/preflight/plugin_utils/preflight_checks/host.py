@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .problems import Finding, shown
@@ -187,6 +188,18 @@ def engine(host: Host) -> Findings:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == len(OLDEST_ENGINE) and numbers < OLDEST_ENGINE:
         yield Finding(f"version {version} is too old", "upgrade it to 20.10 or newer", "the Docker engine")
+
+
+@rule("docker_daemon_settings")
+def data_root(host: Host, daemon_settings: Mapping[str, Any]) -> Findings:
+    """The engine would start without images, volumes and users' files."""
+    wanted, used = daemon_settings.get("data-root"), host.engine.get("root_dir")
+    if wanted and used and host.engine.get("ours") and Path(str(wanted)) != Path(used):
+        yield Finding(
+            f"the engine keeps its images and volumes in {used}, and would not find them in {shown(str(wanted))}",
+            f"stop the engine, move {used} there, write data-root into /etc/docker/daemon.json, start it, deploy again",
+            "docker_daemon_settings.data-root",
+        )
 
 
 def collide(one: str, other: str) -> bool:
