@@ -9,7 +9,6 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
-SOURCES := roles tests bench docs
 # What the images hold; each one's *.in may lean on an earlier lock.
 LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
