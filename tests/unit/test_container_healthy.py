@@ -1,0 +1,78 @@
+"""The module waits for a container's own health check, and says why it never succeeds (with a stand-in for docker)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rolefile import ROLES
+
+# Answers as Docker's client does; the container's state comes from files beside it.
+DOCKER = """#!/bin/sh
+cd "$(dirname "$0")"
+case "$1" in
+  container) cat state ;;
+  exec) echo tried >> tries; if [ "$(wc -l < tries)" -ge "$(cat enough)" ]; then exit 0; fi; echo "not yet"; exit 1 ;;
+  logs) echo "last words" ;;
+esac
+"""
+RUNNING = {"Running": True, "Restarting": False, "ExitCode": 0, "Health": {"Status": "starting"}}
+
+
+def run(folder: Path, enough: int, timeout_s: int = 5, **state: Any) -> dict[str, Any]:
+    """Run the module as Ansible does; the health check succeeds from the `enough`th time on."""
+    docker = folder / "docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    (folder / "enough").write_text(str(enough))
+    described = {
+        "RestartCount": 0,
+        "State": {**RUNNING, **state},
+        "Config": {"Healthcheck": {"Test": ["CMD", "check"]}},
+    }
+    (folder / "state").write_text(json.dumps([described]))
+    arguments = {"name": "hub", "timeout_s": timeout_s}
+    done = subprocess.run(
+        [sys.executable, ROLES / "jupyterhub/library/container_healthy.py"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_waits_for_the_containers_own_check(tmp_path: Path) -> None:
+    result = run(tmp_path, enough=3)
+    assert not result.get("failed")
+    assert not result["changed"]
+    assert len((tmp_path / "tries").read_text().split()) == 3
+
+
+def test_healthy_container_is_not_asked_again(tmp_path: Path) -> None:
+    assert not run(tmp_path, enough=1, Health={"Status": "healthy"}).get("failed")
+    assert not (tmp_path / "tries").exists()
+
+
+def test_container_that_ended_is_told_at_once_with_its_last_words(tmp_path: Path) -> None:
+    result = run(tmp_path, enough=1, timeout_s=600, Running=False, ExitCode=3)
+    assert result["failed"]
+    assert "hub is not healthy: it ended with status 3" in result["msg"]
+    assert "last words" in result["msg"]
+
+
+def test_container_that_ends_again_and_again_is_told_at_once(tmp_path: Path) -> None:
+    result = run(tmp_path, enough=1, timeout_s=600, Restarting=True)
+    assert "it ends as soon as it is started" in result["msg"]
+
+
+def test_check_that_never_succeeds_is_quoted(tmp_path: Path) -> None:
+    result = run(tmp_path, enough=10**6, timeout_s=1)
+    assert result["failed"]
+    assert "its health check failed for 1 seconds, at last with: not yet" in result["msg"]
