@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROLES = Path(__file__).parents[1] / "roles"
 
@@ -20,3 +24,17 @@ def role_file(path: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def run_module(path: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
+    """Run the module ``roles/<path>`` as Ansible does, a program with its arguments on standard input."""
+    done = subprocess.run(
+        [sys.executable, ROLES / path],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from rolefile import ROLES
+from rolefile import run_module
 
 # Answers as Docker's client does; the container's state comes from files beside it.
 DOCKER = """#!/bin/sh
@@ -24,7 +22,7 @@ RUNNING = {"Running": True, "Restarting": False, "ExitCode": 0, "Health": {"Stat
 
 
 def run(folder: Path, enough: int, timeout_s: int = 5, **state: Any) -> dict[str, Any]:
-    """Run the module as Ansible does; the health check succeeds from the `enough`th time on."""
+    """Wait for the stand-in's container; the health check succeeds from the `enough`th time on."""
     docker = folder / "docker"
     docker.write_text(DOCKER)
     docker.chmod(0o755)
@@ -35,17 +33,11 @@ def run(folder: Path, enough: int, timeout_s: int = 5, **state: Any) -> dict[str
         "Config": {"Healthcheck": {"Test": ["CMD", "check"]}},
     }
     (folder / "state").write_text(json.dumps([described]))
-    arguments = {"name": "hub", "timeout_s": timeout_s}
-    done = subprocess.run(
-        [sys.executable, ROLES / "jupyterhub/library/container_healthy.py"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
+    return run_module(
+        "jupyterhub/library/container_healthy.py",
+        {"name": "hub", "timeout_s": timeout_s},
+        PATH=f"{folder}:{os.environ['PATH']}",
     )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def test_waits_for_the_containers_own_check(tmp_path: Path) -> None:

@@ -3,29 +3,19 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import ROLES
+from rolefile import run_module
 
 OWNER = os.getuid()
 
 
 def run(path: Path, files: dict[str, Any], check: bool = False) -> dict[str, Any]:
-    """Run the module as Ansible does: as a program of its own, arguments by standard input."""
+    """Keep these files in a folder of the test's own user."""
     arguments = {"path": str(path), "owner": OWNER, "files": files, "_ansible_check_mode": check}
-    done = subprocess.run(
-        [sys.executable, ROLES / "jupyterhub/library/secret_files.py"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_module("jupyterhub/library/secret_files.py", arguments)
 
 
 def test_generates_once_and_keeps(tmp_path: Path) -> None:
