@@ -25,6 +25,11 @@ class Run:
     changed: int
     output: str
 
+    @property
+    def said(self) -> str:
+        """The output without the line breaks that Ansible puts where a message is long."""
+        return " ".join(self.output.split())
+
 
 @pytest.fixture
 def converge(host: Any) -> Callable[..., Run]:
@@ -34,7 +39,9 @@ def converge(host: Any) -> Callable[..., Run]:
         scenario = MOLECULE / os.environ["MOLECULE_SCENARIO_NAME"]
         command = ["ansible-playbook", "--inventory", MOLECULE / "inventory", "--limit", host.backend.host]
         command += ["--extra-vars", json.dumps(settings), scenario / "converge.yml"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Molecule asks for colours when its own output has them, and they would stand between the words.
+        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         output = ended.stdout + ended.stderr
         counts = re.findall(r"\bchanged=(\d+)", output)
         return Run(ok=ended.returncode == 0, changed=sum(map(int, counts)), output=output)

@@ -24,9 +24,8 @@ def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
     run = converge()
     assert run.ok, run.output
     assert run.changed == 0
-    said = " ".join(run.output.split())
-    assert 'set "live-restore": true' in said
-    assert 'set "log-opts"' in said
+    assert 'set "live-restore": true' in run.said
+    assert 'set "log-opts"' in run.said
 
 
 def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
@@ -35,9 +34,8 @@ def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., 
     run = converge()
 
     assert not run.ok
-    said = " ".join(run.output.split())
-    assert "did not install, and it does not answer" in said
-    assert f"touch {MARKER}" in said
+    assert "did not install, and it does not answer" in run.said
+    assert f"touch {MARKER}" in run.said
     assert not host.service("docker").is_running
     assert not host.file(MARKER).exists
 

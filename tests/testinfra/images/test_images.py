@@ -103,9 +103,9 @@ def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
     for image in every:
         said += host.check_output("docker image history --no-trunc %s", image)
     said += host.check_output(f"cat {LOGS}/*.log")
-    assert "Step" in said or "#1" in said
+    assert "Step" in run.said or "#1" in run.said
     for shape in shapes:
-        assert shape not in said
+        assert shape not in run.said
     # It was needed: without the password the proxy refuses.
     assert host.run("http_proxy=http://172.31.99.1:3128 apt-get update").stdout.count("407") > 0
     assert host.file(LOGS).mode == 0o700
@@ -127,9 +127,8 @@ def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Call
     before = tags(host)
     run = converge(more_environments=[{"slug": "old", "title": "Old", "pip": ["tornado==6.1"]}])
     assert not run.ok
-    said = " ".join(run.output.split())
-    assert "The image env-old was not made" in said
-    assert "change the pip list" in said
+    assert "The image env-old was not made" in run.said
+    assert "change the pip list" in run.said
     assert tags(host) == before
 
 
