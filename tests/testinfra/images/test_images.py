@@ -103,9 +103,9 @@ def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
     for image in every:
         said += host.check_output("docker image history --no-trunc %s", image)
     said += host.check_output(f"cat {LOGS}/*.log")
-    assert "Step" in run.said or "#1" in run.said
+    assert "Step" in said or "#1" in said
     for shape in shapes:
-        assert shape not in run.said
+        assert shape not in said
     # It was needed: without the password the proxy refuses.
     assert host.run("http_proxy=http://172.31.99.1:3128 apt-get update").stdout.count("407") > 0
     assert host.file(LOGS).mode == 0o700
