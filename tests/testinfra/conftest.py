@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sites import Site
 
 PROJECT = Path(__file__).resolve().parents[2]
 MOLECULE = PROJECT / "molecule"
@@ -47,6 +48,19 @@ def converge(host: Any) -> Callable[..., Run]:
         return Run(ok=ended.returncode == 0, changed=sum(map(int, counts)), output=output)
 
     return run
+
+
+@pytest.fixture
+def site(host: Any, pytestconfig: pytest.Config) -> Site:
+    """Return the way to deploy to this machine as an operator does."""
+    return Site(host.backend.name, pytestconfig.getoption("--ansible-inventory"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, one does all that concerns a machine."""
+    for item in items:
+        if call := getattr(item, "callspec", None):
+            item.add_marker(pytest.mark.xdist_group(call.params["_testinfra_host"].backend.get_hostname()))
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""The site's playbook, run on a throwaway machine as an operator does: over SSH, from this host."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+NAME = "jupyterhub"
+"""The default of jupyterhub_name."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended, or was ended."""
+
+    code: int
+    output: str
+
+    @property
+    def said(self) -> str:
+        """The output without the line breaks that Ansible puts where a message is long."""
+        return " ".join(self.output.split())
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that were begun, in order; skipped ones, too."""
+        return re.findall(r"^TASK \[(.*?)\] \*", self.output, re.MULTILINE)
+
+    @property
+    def changes(self) -> list[str]:
+        """What changed or would change, in order: ``role : task``, with ``=> (item=...)`` where a task loops."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if begun := re.match(r"TASK \[(.*?)\] \*", line):
+                task = begun[1]
+            elif changed := re.match(r"changed: \[[^]]+\](.*)", line):
+                found.append(task + changed[1])
+        return found
+
+    def succeeded(self) -> Run:
+        """Insist on success.
+
+        Raises:
+            AssertionError: with the end of the output.
+        """
+        if self.code:
+            raise AssertionError(f"ansible-playbook ended with {self.code}:\n{self.output[-6000:]}")
+        return self
+
+
+class Site:
+    """A throwaway machine of the inventory, and the way to deploy to it."""
+
+    def __init__(self, machine: str, inventory: str) -> None:
+        self.machine = machine
+        self.inventory = inventory
+
+    def _command(self, arguments: tuple[str, ...], settings: dict[str, Any]) -> list[str]:
+        command = ["ansible-playbook", "--inventory", self.inventory, "--limit", self.machine]
+        return [*command, "--extra-vars", json.dumps(settings), *arguments, "site.yml"]
+
+    @contextmanager
+    def _started(self, arguments: tuple[str, ...], settings: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
+        # The machine that runs Ansible needs neither an engine nor images.
+        environment |= {"DOCKER_HOST": "unix:///nowhere", "ANSIBLE_NOCOLOR": "true"}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        with subprocess.Popen(
+            self._command(arguments, settings),
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A group of its own, to be ended as a whole.
+            start_new_session=True,
+        ) as run:
+            yield run
+
+    def run(self, *arguments: str, **settings: Any) -> Run:
+        """Run the playbook to its end, with settings over those of the inventory."""
+        with self._started(arguments, settings) as run:
+            output, _ = run.communicate()
+        return Run(run.returncode, output)
+
+    def check(self, **settings: Any) -> Run:
+        """Run it dry."""
+        return self.run("--check", "--diff", **settings)
+
+    @contextmanager
+    def at(self, line: str, **settings: Any) -> Iterator[subprocess.Popen[str]]:
+        """Start a run, and hand it over as soon as a line of its output holds `line`.
+
+        Raises:
+            AssertionError: it ended before.
+        """
+        with self._started((), settings) as run:
+            assert run.stdout
+            output = ""
+            for shown in run.stdout:
+                output += shown
+                if line in shown:
+                    break
+            else:
+                raise AssertionError(f"no line of the output holds {line!r}:\n{output[-6000:]}")
+            try:
+                yield run
+            finally:
+                if run.poll() is None:
+                    os.killpg(run.pid, signal.SIGKILL)
+
+    def kill(self, line: str, after_s: float = 0, **settings: Any) -> None:
+        """Start a run, and kill it `after_s` seconds after a line of its output held `line`."""
+        with self.at(line, **settings):
+            time.sleep(after_s)
