@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
+KEY = PROJECT / "artefacts/ssh/key"
 NAME = "jupyterhub"
 """The default of jupyterhub_name."""
 
@@ -125,3 +127,22 @@ class Site:
         """Start a run, and kill it `after_s` seconds after a line of its output held `line`."""
         with self.at(line, **settings):
             time.sleep(after_s)
+
+    @contextmanager
+    def tunnel(self, port: int) -> Iterator[None]:
+        """Hold an SSH tunnel from a port of this host's loopback to the Hub, as docs/how-to/vps.md says."""
+        listed = subprocess.check_output(["ansible-inventory", "--inventory", self.inventory, "--host", self.machine])
+        machine = json.loads(listed)
+        command = ["ssh", "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:8000", "-o", "ExitOnForwardFailure=yes"]
+        command += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        command += ["-i", str(KEY), "-p", str(machine["ansible_port"]), f"{machine['ansible_user']}@127.0.0.1"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:
+            try:
+                for _ in range(100):
+                    with socket.socket() as probe:
+                        if probe.connect_ex(("127.0.0.1", port)) == 0:
+                            break
+                    time.sleep(0.1)
+                yield
+            finally:
+                ssh.terminate()

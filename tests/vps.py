@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,3 +68,38 @@ def listener(host: Host, where: str) -> Iterator[str]:
         yield f"{address}:{port}"
     finally:
         host.check_output("docker rm --force %s", name)
+
+
+def started(host: Host, name: str) -> str:
+    """When a container was started: another time is another process."""
+    at: str = inspect(host, name)["State"]["StartedAt"]
+    return at
+
+
+def wait_until_healthy(host: Host) -> None:
+    """The machine's services, Hub and proxy are back within a minute."""
+    for _ in range(60):
+        states = host.run(
+            "docker inspect --format '{{.State.Health.Status}}' jupyterhub-hub jupyterhub-proxy"
+        ).stdout.split()
+        if states == ["healthy", "healthy"]:
+            return
+        time.sleep(1)
+    raise AssertionError(f"Hub and proxy are {states}")
+
+
+def assert_fence(host: Host, user: str) -> None:
+    """Proves the fence from inside a user's own server."""
+    with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as other:
+        control = inspect(host, "jupyterhub-proxy")["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
+        ways = {
+            "hub": "hub:8081",
+            "proxy": "proxy:8000",
+            "api": f"{control}:8001",
+            "machine": machine,
+            "other": other,
+        }
+        closed = {"api": False, "machine": False, "other": False}
+        assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
+        # The other way round: the Hub reaches a server.
+        assert reached(host, "container:jupyterhub-hub", {"other": other}) == {"other": True}

@@ -172,6 +172,23 @@ def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
     assert not operator.root.exists()
 
 
+def test_hosts_of_one_inventory_are_hubs_of_their_own(operator: Operator) -> None:
+    """What is wrong with one does not stop the other."""
+    operator.write("jupyterhub_port: '{{ ports[inventory_hostname] }}'\nports: {localhost: 0, other: 18000}")
+    machine = yaml.safe_load(MACHINE)
+    machine["all"]["hosts"]["other"] = machine["all"]["hosts"]["localhost"]
+    (operator.folder / "hosts.yml").write_text(yaml.safe_dump(machine))
+    play = yaml.safe_load(PREFLIGHT)
+    play[0]["post_tasks"] = [{"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} goes on"}}]
+    (operator.folder / "preflight.yml").write_text(yaml.safe_dump(play))
+
+    run = operator.run()
+
+    assert run.returncode == 2, run.stdout
+    assert "other goes on" in run.stdout
+    assert "localhost goes on" not in run.stdout
+
+
 def test_preflight_is_the_first_role_of_the_site() -> None:
     roles = yaml.safe_load((PROJECT / "playbooks/site.yml").read_text())[0]["roles"]
     assert roles[0] == "preflight", "what comes before it could change something"

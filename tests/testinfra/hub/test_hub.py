@@ -1,16 +1,15 @@
-"""A Hub on a machine with systemd: real servers, before and after a restart of the engine and of the machine."""
+"""A Hub and real servers of users. Restarts and reboots: scenario default."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
-from vps import inspect, listener, reached
+from vps import assert_fence, inspect
 
 ROOT = "/srv/jupyterhub/hub"
 CONFIG = "/usr/local/share/jupyterhub/jupyterhub_config.py"
@@ -68,40 +67,6 @@ def logs(host: Host) -> Iterator[None]:
     print(host.run("docker logs --tail 60 jupyterhub-hub 2>&1; docker ps --all").stdout)
 
 
-def started(host: Host, name: str) -> str:
-    at: str = inspect(host, name)["State"]["StartedAt"]
-    return at
-
-
-def wait_until_healthy(host: Host) -> None:
-    """The machine's services, Hub and proxy are back within a minute."""
-    for _ in range(60):
-        states = host.run(
-            "docker inspect --format '{{.State.Health.Status}}' jupyterhub-hub jupyterhub-proxy"
-        ).stdout.split()
-        if states == ["healthy", "healthy"]:
-            return
-        time.sleep(1)
-    raise AssertionError(f"Hub and proxy are {states}")
-
-
-def assert_fence(host: Host, user: str) -> None:
-    """Proves the fence from inside a user's own server."""
-    with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as other:
-        control = inspect(host, "jupyterhub-proxy")["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
-        ways = {
-            "hub": "hub:8081",
-            "proxy": "proxy:8000",
-            "api": f"{control}:8001",
-            "machine": machine,
-            "other": other,
-        }
-        closed = {"api": False, "machine": False, "other": False}
-        assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
-        # The other way round: the Hub reaches a server.
-        assert reached(host, "container:jupyterhub-hub", {"other": other}) == {"other": True}
-
-
 def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:
     hub = inspect(host, "jupyterhub-hub")
     assert hub["State"]["Health"]["Status"] == "healthy"
@@ -147,24 +112,3 @@ def test_server_runs_with_limits_and_without_rights(host: Host, admin: Admin) ->
 def test_server_is_fenced(host: Host, admin: Admin) -> None:
     admin.start("bob")
     assert_fence(host, "bob")
-
-
-def test_server_survives_an_engine_restart(host: Host, admin: Admin) -> None:
-    admin.start("cleo")
-    before = started(host, "jupyterhub-user-cleo")
-    host.check_output("systemctl restart docker")
-    wait_until_healthy(host)
-    assert started(host, "jupyterhub-user-cleo") == before
-    assert admin.ask("GET", "/user/cleo/api/status")[0] == 200
-    assert_fence(host, "cleo")
-
-
-def test_server_and_files_after_a_reboot(host: Host, admin: Admin) -> None:
-    admin.start("dora")
-    host.check_output("docker exec jupyterhub-user-dora sh -c 'echo kept > ~/file'")
-    machine = host.backend.get_hostname()
-    subprocess.run(["docker", "restart", machine], check=True, capture_output=True, timeout=120)
-    wait_until_healthy(host)
-    admin.start("dora")
-    assert host.check_output("docker exec jupyterhub-user-dora cat file") == "kept"
-    assert_fence(host, "dora")
