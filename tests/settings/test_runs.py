@@ -147,9 +147,11 @@ def test_a_port_that_another_program_holds(operator: Operator) -> None:
 
 def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: Operator) -> None:
     operator.write(f"jupyterhub_port: {operator.port}\n")
-    done = operator.run("--check")
+    done = operator.run("--check", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
+    # The summary names the files to change.
+    assert done.stdout.partition("settings_files:")[2].split()[:2] == ["-", str(operator.settings)]
     operator.write(f"jupyterhub_port: {operator.port}\nhub_server_memory_mb: true\n")
     done = operator.run("-e", "hub_server_pids=512")
     assert done.returncode == 2

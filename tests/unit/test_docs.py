@@ -1,8 +1,59 @@
-"""What is generated in docs/ is up to date."""
+"""What is generated in docs/ is up to date, links lead somewhere, and the tables say what the code says."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import generate
+import pytest
+from preflight_checks.host import BEST_EFFORT, OLDEST_ENGINE, TESTED
+
+PROJECT = generate.PROJECT
+PAGES = sorted({*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")})
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(page: Path) -> Iterator[str]:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        if re.match(r"https?:", link):
+            continue
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(dead_links(page)) == []
+
+
+def supported(row: str) -> tuple[str, str]:
+    """What README says is tested, and what is best effort."""
+    [(tested, best_effort)] = re.findall(
+        rf"^\| {row} \| (.*?) \| (.*?) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE
+    )
+    return tested, best_effort
+
+
+def test_supported_targets_are_those_that_preflight_accepts() -> None:
+    said = [{cell.split()[0]: tuple(re.findall(r"[\d.]+", cell))} for cell in supported("target")]
+    assert said == [TESTED, BEST_EFFORT]
+
+
+def test_supported_versions_are_those_that_are_installed() -> None:
+    [core] = re.findall(r"^ansible-core==(\d+\.\d+)", (PROJECT / "requirements/run.txt").read_text(), re.MULTILINE)
+    [python] = re.findall(r"version_info < \((\d+), (\d+)\)", (PROJECT / "Makefile").read_text())
+    assert f"ansible-core {core} " in supported("control machine")[0]
+    assert f"Python {'.'.join(python)} " in supported("control machine")[0]
+    assert supported("Docker engine")[0].startswith(".".join(map(str, OLDEST_ENGINE)) + " ")
 
 
 def test_the_settings_reference_is_fresh() -> None:

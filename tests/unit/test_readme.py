@@ -1,15 +1,32 @@
-"""The README shows the banner that a first run really prints."""
+"""README and how-to show the banners that a first run really prints."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 ROOT = Path(__file__).parents[2]
+HERE = {
+    "ansible_connection": "local",
+    "ansible_host": "localhost",
+    "inventory_hostname": "localhost",
+    "summary_inventory": "inventory/local.yml",
+    "summary_settings": ["group_vars/local.yml"],
+}
+# As examples/production has it.
+THERE = {
+    "ansible_connection": "ssh",
+    "ansible_host": "hub.example.org",
+    "ansible_user": "root",
+    "inventory_hostname": "hub.example.org",
+    "summary_inventory": "inventory/production.yml",
+    "summary_settings": ["group_vars/production/settings.yml"],
+}
 
 
-def test_banner_is_the_summary_of_a_first_run() -> None:
+def banner(machine: dict[str, Any], **others: Any) -> str:
     templates = Environment(
         loader=FileSystemLoader(ROOT / "playbooks/templates"),
         undefined=StrictUndefined,
@@ -17,14 +34,39 @@ def test_banner_is_the_summary_of_a_first_run() -> None:
         autoescape=select_autoescape([]),
     )
     templates.filters["ternary"] = lambda value, yes, no: yes if value else no
-    banner = templates.get_template("summary.txt.j2").render(
-        ansible_check_mode=False,
-        hub_authenticator="shared-password",
-        hub_folder="/srv/jupyterhub/hub",
-        hub_container="jupyterhub-hub",
-        jupyterhub_address="127.0.0.1",
-        jupyterhub_port=8000,
-        summary_changed=["the engine", "images (6)", "the fence", "the proxy", "the Hub"],
-    )
-    shown = "".join(f"    {line}\n" if line else "\n" for line in banner.splitlines())
-    assert shown in (ROOT / "README.md").read_text()
+    values = {
+        "ansible_check_mode": False,
+        "hub_authenticator": "shared-password",
+        "hub_folder": "/srv/jupyterhub/hub",
+        "hub_container": "jupyterhub-hub",
+        "jupyterhub_address": "127.0.0.1",
+        "jupyterhub_port": 8000,
+        "summary_changed": ["the engine", "images (6)", "the fence", "the proxy", "the Hub"],
+        **machine,
+        **others,
+    }
+    return templates.get_template("summary.txt.j2").render(values)
+
+
+def shown(text: str) -> str:
+    return "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+
+
+def test_banner_is_the_summary_of_a_first_run() -> None:
+    assert shown(banner(HERE)) in (ROOT / "README.md").read_text()
+
+
+def test_banner_of_another_machine() -> None:
+    assert shown(banner(THERE)) in (ROOT / "docs/how-to/vps.md").read_text()
+
+
+def test_tunnel_is_how_ansible_reaches_the_machine() -> None:
+    reached = {"ansible_user": "deploy", "ansible_port": 2222, "ansible_ssh_private_key_file": "~/.ssh/hub"}
+    text = banner(THERE, **reached, jupyterhub_address="::1", jupyterhub_port=8888)
+    assert " ssh -p 2222 -i ~/.ssh/hub -L 8888:[::1]:8888 deploy@hub.example.org\n" in text
+    assert "sudo cat /srv/" in text
+    assert "sudo" not in banner(THERE), "a machine with root alone need not have it"
+
+
+def test_address_of_this_machine_is_one_that_a_browser_takes() -> None:
+    assert " http://[::1]:8000\n" in banner(HERE, jupyterhub_address="::1")

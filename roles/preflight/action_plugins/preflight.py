@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         declared = specs.load(ROLES, self._read)
-        settings = self._settings(declared, variables)
+        sources, settings = self._settings(declared, variables)
         problems, good = report.check_settings(declared, settings)
         host = self._host(good, variables)
         problems += report.check_host(host, settings, good)
@@ -49,12 +49,14 @@ class ActionModule(ActionBase):
         result["warnings"] = warnings(host)
         if problems:
             result.update(failed=True, msg=message(problems))
+        else:
+            result["settings_files"] = sources.files()
         return result
 
     def _read(self, path: Path) -> Any:
         return self._loader.load_from_file(str(path), trusted_as_template=True)
 
-    def _settings(self, declared: specs.Specs, variables: Mapping[str, Any]) -> report.Settings:
+    def _settings(self, declared: specs.Specs, variables: Mapping[str, Any]) -> tuple[Sources, report.Settings]:
         """Evaluate all settings; roles outside this play count with their defaults."""
         raw = {**declared.defaults, **variables}
         templar = self._templar.copy_with_new_env(available_variables=raw)
@@ -68,7 +70,7 @@ class ActionModule(ActionBase):
                     broken[name] = _explained(error)
         sources = Sources(raw, values, declared)
         context = {"playbook_dir": variables["playbook_dir"]}
-        return report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
+        return sources, report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any]) -> Host:
         """Ask the machine; the engine too, where the role that knows engines is in the play."""

@@ -15,6 +15,7 @@ from .specs import Specs
 SECRET_NAME = re.compile(r"(password|secret|key|token)$")
 SECRET_IN_TEMPLATE = re.compile(r"\{[{%].*(vault|password|secret|key|token)", re.DOTALL)
 VAULT_HEADER = "$ANSIBLE_VAULT"
+LINE = ", line "
 
 
 class Sources:
@@ -43,12 +44,16 @@ class Sources:
             return "the default"
         return _place(origin.path, origin.line_num)
 
+    def files(self) -> list[str]:
+        """Return the files in which settings are set."""
+        places = {self.where(name) for name in self.specs.options}
+        return sorted({place.rpartition(LINE)[0] for place in places if LINE in place})
+
     def _searched(self, name: str) -> str:
         """Return the only line that sets a boolean or null: Ansible cannot tag these."""
         folders = {str(self.raw.get(folder)) for folder in ("inventory_dir", "playbook_dir")}
-        # A set, since inventory/group_vars may be a link to group_vars.
         places = {
-            _place(str(path.resolve()), number)
+            _place(str(path), number)
             for folder in folders
             for variables in ("group_vars", "host_vars")
             for path in Path(folder, variables).rglob("*.y*ml")
@@ -91,5 +96,6 @@ def _is_vault(path: Path) -> bool:
 
 def _place(path: str, line: int | None) -> str:
     """Return file and line, the path relative to the working folder where it lies in it."""
-    short = path.removeprefix(f"{Path.cwd()}/")
-    return f"{short}, line {line}" if line else short
+    # Resolved, since inventory/group_vars may be a link to group_vars.
+    short = str(Path(path).resolve()).removeprefix(f"{Path.cwd()}/")
+    return f"{short}{LINE}{line}" if line else short
