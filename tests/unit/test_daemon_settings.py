@@ -1,10 +1,14 @@
-"""Merging into daemon.json: others' keys stay, ours win, a null removes."""
+"""Merging into daemon.json: others' keys stay, ours win, a null removes, and what is no longer set goes."""
 
 from __future__ import annotations
 
+import json
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rolefile import run_module
 
 from roles.docker.library.daemon_settings import conceal, merge, prune
 
@@ -42,3 +46,92 @@ def test_credentials_are_not_shown() -> None:
         == '"http-proxy": "http://***@proxy.example:3128"'
     )
     assert conceal('"hosts": ["unix:///run/docker.sock"]') == '"hosts": ["unix:///run/docker.sock"]'
+
+
+class Machine:
+    """A folder with daemon.json and the marker, and runs of the module on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "daemon.json"
+        self.marker = folder / "marker"
+
+    def run(self, check: bool = False, **settings: Any) -> dict[str, Any]:
+        arguments = {"settings": settings, "path": str(self.file), "record": str(self.marker)}
+        return run_module("docker/library/daemon_settings.py", {**arguments, "_ansible_check_mode": check})
+
+    def after(self, **settings: Any) -> Any:
+        result = self.run(**settings)
+        assert not result.get("failed"), result
+        again = self.run(**settings)
+        assert (again["changed"], again["settings_changed"]) == (False, False)
+        return json.loads(self.file.read_text())
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_settings_that_are_taken_out_go(machine: Machine) -> None:
+    machine.after(debug=True, dns=["192.0.2.1"], **{"log-opts": {"tag": "x", "max-size": "1m"}})
+    assert machine.after(dns=["192.0.2.2"], **{"log-opts": {"max-size": "1m"}}) == {
+        "dns": ["192.0.2.2"],
+        "log-opts": {"max-size": "1m"},
+    }
+    assert machine.after() == {}
+
+
+def test_what_the_owner_wrote_stays_or_comes_back(machine: Machine) -> None:
+    owners = {"debug": False, "log-opts": {"tag": "mine"}, "dns": ["192.0.2.1"], "mtu": 1400}
+    machine.file.write_text(json.dumps(owners))
+    with_ours = machine.after(debug=True, dns=None, **{"log-opts": {"max-size": "1m"}})
+    assert with_ours == {"debug": True, "log-opts": {"tag": "mine", "max-size": "1m"}, "mtu": 1400}
+    assert machine.after() == owners
+
+
+def test_what_the_owner_changed_since_stays(machine: Machine) -> None:
+    machine.after(debug=True, mtu=1400, **{"log-opts": {"tag": "x"}})
+    machine.file.write_text(json.dumps({"debug": False, "mtu": 1400, "log-opts": {"tag": "mine"}, "dns": []}))
+    assert machine.after() == {"debug": False, "log-opts": {"tag": "mine"}, "dns": []}
+
+
+def test_the_folder_of_users_files_stays_where_it_is(machine: Machine) -> None:
+    machine.after(debug=True, **{"data-root": "/data/docker"})
+    assert machine.after() == {"data-root": "/data/docker"}
+
+
+@pytest.mark.parametrize("content", ["", "This engine is handed over.\n", "[]"])
+def test_a_marker_that_a_person_made(machine: Machine, content: str) -> None:
+    machine.marker.write_text(content)
+    machine.file.write_text('{"mtu": 1400}')
+    assert machine.after(debug=True) == {"mtu": 1400, "debug": True}
+    # It may hold an HTTP proxy's password from now on.
+    assert stat.S_IMODE(machine.marker.stat().st_mode) == 0o600
+    assert machine.after() == {"mtu": 1400}
+
+
+def test_a_file_that_says_it_already_is_only_remembered(machine: Machine) -> None:
+    machine.file.write_text('{"debug": true}')
+    before = machine.file.stat().st_mtime_ns
+    result = machine.run(debug=True)
+    # Its age tells whether the engine has read it.
+    assert (result["changed"], result["settings_changed"]) == (True, False)
+    assert machine.file.stat().st_mtime_ns == before
+    assert machine.after() == {"debug": True}
+
+
+def test_a_run_that_was_cut_off_before_it_wrote_the_settings(machine: Machine) -> None:
+    machine.file.write_text('{"debug": false}')
+    machine.run(debug=True)
+    machine.file.write_text('{"debug": false}')
+    assert machine.after(debug=True) == {"debug": True}
+    assert machine.after() == {"debug": False}
+
+
+def test_a_dry_run_writes_nothing_and_tells_both_files(machine: Machine) -> None:
+    result = machine.run(check=True, **{"http-proxy": "http://user:canary@proxy.example:3128"})
+    assert result["changed"]
+    assert not machine.file.exists()
+    assert not machine.marker.exists()
+    assert [each["after_header"] for each in result["diff"]] == [str(machine.file), str(machine.marker)]
+    assert "canary" not in json.dumps(result["diff"])

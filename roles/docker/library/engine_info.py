@@ -55,6 +55,7 @@ cli: {description: The docker command is there., type: bool, returned: always}
 buildx: {description: The command can build with BuildKit., type: bool, returned: always}
 nft: {description: The nft command is there., type: bool, returned: always}
 socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
+repository: {description: Files of docker_apt_repository that are there., type: list, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 
@@ -62,6 +63,10 @@ MARKER = Path("/etc/docker/managed-by-jupyterhub-ansible")
 SETTINGS = Path("/etc/docker/daemon.json")
 PID_FILE = Path("/run/docker.pid")
 ENABLED_LINK = Path("/etc/systemd/system/multi-user.target.wants/docker.service")
+REPOSITORY = (
+    Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
+    Path("/etc/apt/keyrings/jupyterhub-ansible-docker.asc"),
+)
 SNAP = Path("/snap/docker/current")
 PLUGIN_FOLDERS = (
     "/usr/libexec/docker/cli-plugins",
@@ -170,6 +175,7 @@ def find_files() -> dict[str, Any]:
         "cli": bool(command) and not podman_command,
         "buildx": any(Path(folder, "docker-buildx").exists() for folder in PLUGIN_FOLDERS),
         "nft": bool(shutil.which("nft", path=SEARCH_PATH)),
+        "repository": [str(path) for path in REPOSITORY if path.exists()],
         "python_requests": importlib.util.find_spec("requests") is not None,
     }
 

@@ -193,8 +193,9 @@ def engine(host: Host) -> Findings:
 @rule("docker_daemon_settings")
 def data_root(host: Host, daemon_settings: Mapping[str, Any]) -> Findings:
     """The engine would start without images, volumes and users' files."""
-    wanted, used = daemon_settings.get("data-root"), host.engine.get("root_dir")
-    if wanted and used and host.engine.get("ours") and Path(str(wanted)) != Path(used):
+    used = host.engine.get("root_dir")
+    wanted = daemon_settings.get("data-root", used) or "/var/lib/docker"
+    if used and host.engine.get("ours") and Path(str(wanted)) != Path(used):
         yield Finding(
             f"the engine keeps its images and volumes in {used}, and would not find them in {shown(str(wanted))}",
             f"stop the engine, move {used} there, write data-root into /etc/docker/daemon.json, start it, deploy again",
