@@ -1,0 +1,118 @@
+"""The module keeps the script and the unit of the fence, and has the rules loaded (with a stand-in for the script)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rolefile import run_module
+
+# In force is what lies beside the script, as the real one's rules lie in the kernel.
+SCRIPT = """#!/bin/sh
+cd "$(dirname "$0")"
+echo "$1" >> calls
+[ ! -e broken ] || { echo "no such table" >&2; exit 1; }
+if [ "$(cat loaded 2>/dev/null)" = "$(cat "$0")" ]; then echo "in force"
+elif [ "$1" = check ]; then echo "not in force"
+else cat "$0" > loaded; echo "loaded"; fi
+"""
+
+
+class Fence:
+    """A folder as the target's, and runs of the module on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.script, self.unit = folder / "fence", folder / "fence.service"
+        self.content = SCRIPT
+
+    def run(self, *, dry: bool = False, unit: str | None = "[Unit]\n") -> dict[str, Any]:
+        arguments: dict[str, Any] = {"script": {"path": str(self.script), "content": self.content}}
+        if unit:
+            arguments["unit"] = {"path": str(self.unit), "content": unit}
+        return run_module("proxy/library/fence.py", {**arguments, "_ansible_check_mode": dry, "_ansible_diff": True})
+
+    def predicted(self, **options: Any) -> dict[str, Any]:
+        """Run it, after a dry run that is to say the same and to change nothing."""
+        before = self._state()
+        prediction = self.run(dry=True, **options)
+        assert self._state() == before
+        result = self.run(**options)
+        assert {**prediction, "invocation": None} == {**result, "invocation": None}
+        return result
+
+    def _state(self) -> dict[str, tuple[str, int]]:
+        files = (path for path in self.folder.iterdir() if path.name != "calls")
+        return {path.name: (path.read_text(), path.stat().st_mode) for path in files}
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().split()
+
+
+def test_first_run_writes_and_loads(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    result = fence.predicted()
+    assert result["changed"]
+    assert result["written"] == [str(fence.script), str(fence.unit)]
+    assert [(diff["before"], diff["after"]) for diff in result["diff"]] == [("", SCRIPT), ("", "[Unit]\n")]
+    assert (tmp_path / "loaded").read_text() == SCRIPT
+    assert [path.stat().st_mode & 0o777 for path in (fence.script, fence.unit)] == [0o755, 0o644]
+
+
+def test_second_run_changes_nothing(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.run()
+    result = fence.predicted()
+    assert (result["changed"], result["written"], result["diff"]) == (False, [], [])
+
+
+def test_other_rules_are_written_and_loaded(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    first = fence.run()
+    fence.content += "# another subnet\n"
+    result = fence.predicted()
+    assert (result["changed"], result["written"]) == (True, [str(fence.script)])
+    assert (tmp_path / "loaded").read_text() == fence.content
+    assert result["digest"] != first["digest"]
+    # The dry run did not run the script that it would have replaced.
+    assert fence.calls() == ["load", "load"]
+
+
+def test_rules_removed_by_hand_are_put_back(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.run()
+    (tmp_path / "loaded").unlink()
+    result = fence.predicted()
+    assert (result["changed"], result["written"]) == (True, [])
+    assert fence.calls() == ["load", "check", "load"]
+
+
+def test_mode_changed_by_hand_is_put_back(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.run()
+    fence.script.chmod(0o600)
+    result = fence.predicted()
+    assert (result["changed"], result["written"]) == (True, [str(fence.script)])
+    assert fence.script.stat().st_mode & 0o777 == 0o755
+
+
+def test_other_unit_is_written(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.run()
+    result = fence.predicted(unit="[Unit]\nDescription=Another\n")
+    assert (result["changed"], result["written"]) == (True, [str(fence.unit)])
+
+
+def test_without_systemd_there_is_no_unit(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    assert fence.predicted(unit=None)["written"] == [str(fence.script)]
+    assert not fence.unit.exists()
+
+
+def test_rules_that_cannot_be_loaded_stop_the_run(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    (tmp_path / "broken").touch()
+    result = fence.run()
+    assert result["failed"]
+    assert "no such table" in result["msg"]
+    assert str(fence.script) in result["msg"]
