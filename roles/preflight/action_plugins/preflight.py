@@ -47,6 +47,7 @@ class ActionModule(ActionBase):
         problems += report.check_host(host, settings, good)
         result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
         result["warnings"] = warnings(host)
+        result["engine"] = dict(host.engine)
         if problems:
             result.update(failed=True, msg=message(problems))
         else:
