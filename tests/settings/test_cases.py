@@ -34,6 +34,9 @@ GOOD = host.Host(
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],
         "strangers": [],
+        "guests": [],
+        "bridge_holder": "",
+        "foreign_root": "",
         "deployed": False,
     },
     engine={

@@ -75,6 +75,72 @@ def test_strangers_bear_our_names_without_our_label() -> None:
     assert list(host_report.strangers(things, "third")) == []
 
 
+def test_guests_are_on_our_networks_without_our_label() -> None:
+    def container(name: str, labels: dict[str, str] | None, *networks: str) -> dict[str, object]:
+        return {"Names": [f"/{name}"], "Labels": labels, "NetworkSettings": {"Networks": {key: {} for key in networks}}}
+
+    containers = [
+        container("team-hub", OURS, "team-control", "team-users"),
+        container("web", None, "bridge", "team-users"),
+        container("b-hub", {"jupyterhub-ansible.project": "b"}, "b-users"),
+    ]
+    assert list(host_report.guests(containers, "team")) == [{"container": "web", "network": "team-users"}]
+    assert list(host_report.guests([{"Names": None}], "team")) == []
+
+
+def network(
+    name: str, subnet: str = "", *, bridge: str = "", labels: dict[str, str] | None = None
+) -> dict[str, object]:
+    return {
+        "Name": name,
+        "Labels": labels,
+        "IPAM": {"Config": [{"Subnet": subnet}] if subnet else None},
+        "Options": {"com.docker.network.bridge.name": bridge} if bridge else None,
+    }
+
+
+def test_the_bridge_of_the_users_network_is_somebody_else_s() -> None:
+    ours = network("team-users", bridge="br-team")
+    assert host_report.bridge_holder([network("bridge"), ours], "team") == ""
+    assert host_report.bridge_holder([network("old", bridge="br-team")], "team") == "the network old"
+    assert host_report.bridge_holder([network("bridge")], "team") == ""
+
+
+def test_networks_of_the_engine() -> None:
+    networks = [
+        network("lan", "192.0.2.0/24"),
+        network("team-users", "10.213.0.0/20", labels=OURS),
+        network("six", "2001:db8::/64"),
+        network("host"),
+        {**network("ingress", "10.0.0.0/24"), "Scope": "swarm"},
+    ]
+    assert list(host_report.subnets(networks, "team")) == [
+        {"network": "192.0.2.0/24", "interface": "the Docker network lan"},
+        # Ours, also where somebody made it anew with another bridge.
+        {"network": "10.213.0.0/20", "interface": ""},
+    ]
+
+
+def test_a_folder_that_is_used_by_something_else(tmp_path: Path) -> None:
+    root = tmp_path / "hub"
+    assert host_report.foreign_root(root, "team") == ""
+    root.mkdir()
+    (root / "lost+found").mkdir()
+    assert host_report.foreign_root(root, "team") == ""
+    for name in ("cookie_secret", "hub", "jupyterhub.sqlite", "ssl"):
+        (root / name).mkdir()
+    assert host_report.foreign_root(root, "team") == "cookie_secret, hub, jupyterhub.sqlite, ..."
+    (root / "hub/secrets").mkdir()
+    assert host_report.foreign_root(root, "team") == ""
+    (root / "hub/hub.json").write_text("damaged by hand")
+    assert host_report.foreign_root(root, "team") == ""
+    (root / "hub/hub.json").write_text('{"name": "team"}')
+    assert host_report.foreign_root(root, "team") == ""
+    assert host_report.foreign_root(root, "other") == "the Hub team"
+    (tmp_path / "file").touch()
+    assert host_report.foreign_root(tmp_path / "file", "team") == "a file"
+
+
 def test_disk_of_a_folder_that_is_yet_to_be_made(tmp_path: Path) -> None:
     assert host_report.free_mb(tmp_path / "a" / "b") == host_report.free_mb(tmp_path)
 
@@ -96,12 +162,14 @@ def test_the_program_behind_a_socket() -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> str:
-    """A socket that answers like an engine with one container, whatever is asked."""
+    """A socket that answers like an engine with one container and one network, whatever is asked."""
     path = str(tmp_path / "docker.sock")
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(path)
     server.listen()
-    body = json.dumps([{"Names": ["/team-hub"], "Name": "team-users", "Labels": OURS, "Ports": []}]).encode()
+    # The second name is a link to it from another container.
+    names = ["/web/hub", "/team-hub"]
+    body = json.dumps([{"Names": names, "Name": "team-users", "Labels": OURS, "Ports": []}]).encode()
 
     def answer() -> None:
         for _ in range(2):
@@ -115,10 +183,12 @@ def engine(tmp_path: Path) -> str:
     return path
 
 
+NOTHING = {"publishers": [], "strangers": [], "guests": [], "bridge_holder": "", "subnets": [], "deployed": False}
+
+
 def test_the_engine_is_asked(engine: str) -> None:
-    assert host_report.ask_engine(engine, "team", 8000) == {"publishers": [], "strangers": [], "deployed": True}
+    assert host_report.ask_engine(engine, "team", 8000) == {**NOTHING, "deployed": True}
 
 
 def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:
-    nothing = {"publishers": [], "strangers": [], "deployed": False}
-    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", 8000) == nothing
+    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", 8000) == NOTHING

@@ -29,6 +29,7 @@ class FakeDocker:
         self.containers: dict[str, dict[str, Any]] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images = {"x/base:1", "x/other:1"}
+        self.networks = {"users"}
         self.log = b"the last words"
         self._ids = itertools.count()
 
@@ -73,6 +74,12 @@ class FakeDocker:
             raise APIError("is running", response=Mock(status_code=409))
         self.containers = {name: other for name, other in self.containers.items() if other is not container}
 
+    def connect_container_to_network(self, name_or_id: str, network: str) -> None:
+        if network not in self.networks:
+            raise NotFound("no such network", response=Mock(status_code=404))
+        address = f"127.0.0.{next(self._ids) + 2}"
+        self._find(name_or_id)["NetworkSettings"]["Networks"][network] = {"IPAddress": address}
+
     def logs(self, name_or_id: str, tail: int) -> bytes:
         self._find(name_or_id)
         return self.log
@@ -91,7 +98,15 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
 class Spawner(UserServerSpawner):
     """Without what a spawner takes from a running Hub, and without the wait for a server that is not there."""
 
-    server = SimpleNamespace(base_url="/user/alice/")
+    def __init__(self, **kwargs: Any) -> None:
+        # No address before the start has ended.
+        self.in_the_database = SimpleNamespace(base_url="/user/alice/", ip="")
+        super().__init__(**kwargs)
+        self.db = Mock()
+
+    @property
+    def server(self) -> Any:
+        return self.in_the_database
 
     def get_env(self) -> dict[str, str]:
         return {}
@@ -319,6 +334,42 @@ def test_a_dead_server_is_logged_and_removed(docker: FakeDocker, caplog: pytest.
     assert "ExitCode=3" in run(mine.poll)
     assert "the last words" in caplog.text
     assert not docker.containers
+
+
+def running(docker: FakeDocker) -> Any:
+    mine = spawner()
+    mine.log = logging.getLogger("spawner")
+    mine.server.ip, _ = run(mine.start)
+    return mine
+
+
+def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    assert run(mine.poll) is None
+    networks = docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]
+    assert mine.server.ip == networks["users"]["IPAddress"] != "127.0.0.1"
+    mine.db.commit.assert_called_once()
+
+
+def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == "127.0.0.9"
+    mine.db.commit.assert_called_once()
+
+
+def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
+    docker: FakeDocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    docker.networks = set()
+    assert run(mine.poll) is None
+    assert "cannot be put back" in caplog.text
+    assert mine.server.ip == "127.0.0.1"
+    mine.db.commit.assert_not_called()
 
 
 # --- readiness, against a server that listens

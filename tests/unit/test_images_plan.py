@@ -163,6 +163,13 @@ def test_surplus() -> None:
     assert plan_filters.images_surplus(made, shown, "hub1", 5) == []
 
 
+def test_surplus_of_an_environment_that_is_no_longer_in_the_catalogue() -> None:
+    left = plan(BASE, SCIENCE)["env-datascience"]["ref"]
+    shown = [f"{ref} x@<none>" for ref in (left, "hub1/env-datascience:mine")]
+    assert plan_filters.images_surplus(plan(BASE), shown, "hub1", 2) == [left]
+    assert plan_filters.images_surplus(plan(BASE, SCIENCE), shown, "hub1", 2) == []
+
+
 def test_catalogue_for_the_hub() -> None:
     catalogue = [BASE, {"slug": "x", "title": "X", "image": "a/b:1", "home": "/home/me"}]
     [base, ready] = plan_filters.images_catalogue(catalogue, plan(*catalogue))

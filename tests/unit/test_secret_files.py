@@ -14,7 +14,13 @@ OWNER = os.getuid()
 
 def run(path: Path, files: dict[str, Any], check: bool = False) -> dict[str, Any]:
     """Keep these files in a folder of the test's own user."""
-    arguments = {"path": str(path), "owner": OWNER, "files": files, "_ansible_check_mode": check}
+    arguments = {
+        "path": str(path),
+        "root": str(path.parent),
+        "owner": OWNER,
+        "files": files,
+        "_ansible_check_mode": check,
+    }
     return run_module("jupyterhub/library/secret_files.py", arguments)
 
 
@@ -47,6 +53,24 @@ def test_nobody_else_can_read(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
     assert (folder / "token").read_text() == token
+
+
+def test_nobody_else_can_change_what_is_above(tmp_path: Path) -> None:
+    root = tmp_path / "hub"
+    folder = root / "secrets"
+    run(folder, {"token": {}})
+    assert stat.S_IMODE(root.stat().st_mode) & 0o022 == 0
+    root.chmod(0o2775)
+    assert run(folder, {"token": {}}, check=True)["mended"] == [str(root)]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o2775
+    assert run(folder, {"token": {}})["mended"] == [str(root)]
+    assert stat.S_IMODE(root.stat().st_mode) == 0o2755
+    # Who may read it is the operator's choice.
+    root.chmod(0o750)
+    assert not run(folder, {"token": {}})["changed"]
+    # What is above the root is not ours.
+    tmp_path.chmod(0o777)
+    assert not run(folder, {"token": {}})["changed"]
 
 
 def test_given_secret_replaces_generated_one_and_is_not_told(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) -> list[str]:
-    """Return the project's own tags beyond those wanted and `keep` older ones of each image.
+    """Return the project's own tags beyond those wanted and `keep` older ones of each image that is still wanted.
 
     Args:
         plan: what images_plan returned.
@@ -228,13 +228,16 @@ def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) 
         keep: how many older tags of each image stay.
     """
     wanted = {image["ref"] for image in plan.values()}
+    repositories = {ref.rpartition(":")[0] for ref in wanted}
     older: dict[str, list[str]] = {}
     for line in listing:
         ref = line.split()[0]
         repository, _, tag = ref.rpartition(":")
         if repository.startswith(f"{project}/") and ref not in wanted and re.fullmatch(r"[0-9a-f]{16}", tag):
             older.setdefault(repository, []).append(ref)
-    return sorted(ref for refs in older.values() for ref in refs[keep:])
+    # Of an environment that is no longer in the catalogue nothing is kept.
+    kept = {repository: keep if repository in repositories else 0 for repository in older}
+    return sorted(ref for repository, refs in older.items() for ref in refs[kept[repository] :])
 
 
 def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list[dict[str, str]]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -17,13 +19,21 @@ options:
     type: list
     elements: str
     required: true
+  logs:
+    description: Folder of the builds' logs. That of an image whose last tag goes is removed, too.
+    type: path
+    required: true
 """
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"refs": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "refs": {"type": "list", "elements": "str", "required": True},
+            "logs": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
     )
 
     def ask(*command: str) -> list[str]:
@@ -37,6 +47,9 @@ def main() -> None:
     unused = [ref for ref, image in ids.items() if image not in used]
     if unused and not module.check_mode:
         ask("image", "rm", *unused)
+        left = ask("image", "ls", "--format", "{{.Repository}}")
+        for repository in {ref.rpartition(":")[0] for ref in unused} - set(left):
+            Path(module.params["logs"], f"{repository.rpartition('/')[2]}.log").unlink(missing_ok=True)
     module.exit_json(changed=bool(unused), removed=unused)
 
 

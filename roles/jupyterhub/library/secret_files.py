@@ -17,10 +17,12 @@ module: secret_files
 short_description: Keep a folder of secret files for one container
 description:
   - Each secret is a file that only its owner can read, in a folder that only its owner can enter.
+  - Who runs Ansible's tasks owns the folders above it, and is the only one who can change what is in them.
   - A secret that is given is written; one that is not given is generated once and then kept.
   - Returns no secret, only a digest over all of them, by which a container tells that one changed.
 options:
   path: {description: The folder (mode 0700)., type: path, required: true}
+  root: {description: The highest of the folders above it that is ours., type: path, required: true}
   owner: {description: Numeric user id of the container that reads the files., type: int, required: true}
   files:
     description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
@@ -32,6 +34,7 @@ options:
 RETURN = r"""
 digest: {description: SHA-256 over all names and secrets; empty when check mode has none., type: str, returned: always}
 written: {description: Names of the files that were or would be written., type: list, returned: always}
+mended: {description: Folders and files whose owner or mode were or would be set., type: list, returned: always}
 """
 
 
@@ -68,6 +71,23 @@ def write(path: Path, content: bytes, owner: int) -> None:
     Path(name).replace(path)
 
 
+def folders_above(path: Path, root: Path) -> list[Path]:
+    """The folders that the path is in, from the root down."""
+    return [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
+
+
+def open_to_others(folder: Path) -> bool:
+    """Whether somebody else could put another file in the place of one in it."""
+    status = folder.stat()
+    return status.st_uid != os.geteuid() or bool(status.st_mode & 0o022)
+
+
+def close(folder: Path) -> None:
+    """Let nobody else change what is in it; who may read it stays."""
+    os.chown(folder, os.geteuid(), -1)
+    folder.chmod(folder.stat().st_mode & ~0o022 & 0o7777)
+
+
 def right(path: Path, owner: int, mode: int) -> bool:
     """Whether owner and mode are as they should be."""
     if not path.exists():
@@ -87,6 +107,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "root": {"type": "path", "required": True},
             "owner": {"type": "int", "required": True},
             "files": {"type": "dict", "required": True, "no_log": True},
         },
@@ -95,10 +116,16 @@ def main() -> None:
     folder, owner = Path(module.params["path"]), module.params["owner"]
     digest, written, mended = hashlib.sha256(), [], []
     try:
+        for above in folders_above(folder, Path(module.params["root"])):
+            if not above.exists() or open_to_others(above):
+                mended.append(str(above))
+                if not module.check_mode:
+                    above.mkdir(parents=True, exist_ok=True)
+                    close(above)
         if not right(folder, owner, 0o700):
             mended.append(str(folder))
             if not module.check_mode:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
                 set_right(folder, owner, 0o700)
         for name, spec in sorted(module.params["files"].items()):
             path = folder / name

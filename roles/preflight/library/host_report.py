@@ -40,14 +40,20 @@ memory_mb: {description: The machine's memory., type: int, returned: always}
 disks: {description: Path to the free MB where it is or will be., type: dict, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
 listeners: {description: "Who listens on that port: address and program.", type: list, returned: always}
-networks: {description: "IPv4 networks the machine reaches: network and interface.", type: list, returned: always}
+networks: {description: "IPv4 networks in use: network and interface or Docker network.", type: list, returned: always}
 publishers: {description: "Containers that publish that port: name, addresses, ours.", type: list, returned: always}
+guests: {description: "Others' containers on our networks: container and network.", type: list, returned: always}
+bridge_holder: {description: "Who has the bridge of our users' network, if not that.", type: str, returned: always}
+foreign_root: {description: What is in the root folder if that is not ours., type: str, returned: always}
 strangers: {description: Things of the engine that bear our names without our label., type: list, returned: always}
 deployed: {description: A Hub of this name is there., type: bool, returned: always}
 """
 
 PROJECT_LABEL = "jupyterhub-ansible.project"
 KIND_LABEL = "jupyterhub-ansible.kind"
+BRIDGE_OPTION = "com.docker.network.bridge.name"
+# One of these is made before anything else in the folder of configuration and secrets.
+OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
 TIMEOUT_S = 5
 LISTEN = "0A"
 
@@ -136,14 +142,25 @@ def is_local(address: str) -> bool:
     return True
 
 
+def name_of(container: dict[str, Any]) -> str:
+    """Return a container's name; those with a second slash are links to it."""
+    names = [name.lstrip("/") for name in container.get("Names") or []]
+    return next((name for name in names if "/" not in name), "")
+
+
+def is_ours(thing: dict[str, Any], name: str) -> bool:
+    """Return whether a thing of the engine carries our label."""
+    return (thing.get("Labels") or {}).get(PROJECT_LABEL) == name
+
+
 def publishers(containers: list[dict[str, Any]], name: str, port: int) -> Iterator[dict[str, Any]]:
     """Yield the containers that publish a port of the machine."""
     for container in containers:
         addresses = [entry.get("IP", "") for entry in container.get("Ports") or [] if entry.get("PublicPort") == port]
         if addresses:
             labels = container.get("Labels") or {}
-            ours = labels.get(PROJECT_LABEL) == name and labels.get(KIND_LABEL) == "proxy"
-            yield {"name": container["Names"][0].lstrip("/"), "addresses": addresses, "ours": ours}
+            ours = is_ours(container, name) and labels.get(KIND_LABEL) == "proxy"
+            yield {"name": name_of(container), "addresses": addresses, "ours": ours}
 
 
 def strangers(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterator[str]:
@@ -160,21 +177,72 @@ def strangers(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterat
                 yield f"{kind} {each}"
 
 
+def guests(containers: list[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
+    """Yield the containers without our label that are on one of our networks."""
+    for container in containers:
+        if not is_ours(container, name):
+            joined = (container.get("NetworkSettings") or {}).get("Networks") or {}
+            for network in sorted({f"{name}-control", f"{name}-users"} & set(joined)):
+                yield {"container": name_of(container), "network": network}
+
+
+def bridge_holder(networks: list[dict[str, Any]], name: str) -> str:
+    """Return who has the bridge of our users' network, if that is not this network."""
+    for network in networks:
+        if (network.get("Options") or {}).get(BRIDGE_OPTION) == f"br-{name}":
+            ours = network["Name"] == f"{name}-users"
+            return "" if ours else f"the network {network['Name']}"
+    # Docker would take it over.
+    return "a network interface that is no Docker network's" if Path(f"/sys/class/net/br-{name}").exists() else ""
+
+
+def subnets(networks: list[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
+    """Yield the engine's IPv4 networks, also those that the machine has no route to (macvlan); "" by which is ours."""
+    for network in (each for each in networks if each.get("Scope") != "swarm"):
+        ours = network["Name"] == f"{name}-users" and is_ours(network, name)
+        for config in (network.get("IPAM") or {}).get("Config") or []:
+            if "." in config.get("Subnet", ""):
+                yield {
+                    "network": config["Subnet"],
+                    "interface": "" if ours else f"the Docker network {network['Name']}",
+                }
+
+
 def ask_engine(socket_path: str, name: str, port: int) -> dict[str, Any]:
     """Return what the engine knows of our port and names; nothing where none answers."""
     containers = engine_answer(socket_path, "/containers/json?all=1") or []
-    networks = engine_answer(socket_path, "/networks") or []
+    networks = engine_answer(socket_path, "/networks")
     volume = engine_answer(socket_path, f"/volumes/{name}-hub")
     things = {
-        "container": {each["Names"][0].lstrip("/"): each.get("Labels") or {} for each in containers if each["Names"]},
-        "network": {each["Name"]: each.get("Labels") or {} for each in networks},
+        "container": {name_of(each): each.get("Labels") or {} for each in containers},
+        "network": {each["Name"]: each.get("Labels") or {} for each in networks or []},
         "volume": {volume["Name"]: volume.get("Labels") or {}} if volume else {},
     }
     return {
         "publishers": list(publishers(containers, name, port)),
         "strangers": list(strangers(things, name)),
+        "guests": list(guests(containers, name)),
+        # Without an answer nobody can tell whose it is.
+        "bridge_holder": bridge_holder(networks, name) if networks is not None else "",
+        "subnets": list(subnets(networks or [], name)),
         "deployed": things["container"].get(f"{name}-hub", {}).get(PROJECT_LABEL) == name,
     }
+
+
+def foreign_root(root: Path, name: str) -> str:
+    """Return what is in the folder of configuration and secrets, if that is not ours."""
+    try:
+        owner = json.loads((root / "hub/hub.json").read_text())["name"]
+    except (OSError, ValueError, TypeError, KeyError):
+        owner = name  # none yet, or damaged: then it is written anew
+    if owner != name:
+        return f"the Hub {owner}"
+    if not root.exists() or any((root / ours).exists() for ours in OUR_FOLDERS):
+        return ""
+    if not root.is_dir():
+        return "a file"
+    found = sorted(path.name for path in root.iterdir() if path.name != "lost+found")
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
 
 
 def gather(options: dict[str, Any]) -> dict[str, Any]:
@@ -184,14 +252,23 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
         for entry in parse_listeners(read(table), options["port"])
     ]
+    root, name = Path(options["root"]), options["name"]
+    engine = ask_engine(options["socket"], name, options["port"])
+    # The engine's own are told by their name instead of their bridge's.
+    known = engine.pop("subnets")
+    taken = {each["network"] for each in known}
+    routes = [each for each in parse_routes(read("/proc/net/route")) if each["network"] not in taken]
     return {
         "euid": os.geteuid(),
         "memory_mb": parse_memory(read("/proc/meminfo")),
         "disks": {path: free_mb(Path(path)) for path in (options["docker_root"], options["root"])},
         "address_is_local": is_local(options["address"]),
         "listeners": [{"address": address, "program": program_of(inode)} for address, inode in sockets],
-        "networks": list(parse_routes(read("/proc/net/route"))),
-        **ask_engine(options["socket"], options["name"], options["port"]),
+        "networks": routes + [each for each in known if each["interface"]],
+        "foreign_root": foreign_root(root, name),
+        **engine,
+        # An engine that is stopped is no reason to ask for the room of a first deployment.
+        "deployed": engine["deployed"] or (root / "hub/hub.json").exists(),
     }
 
 

@@ -174,6 +174,39 @@ def strangers(host: Host, name: str) -> Findings:
         )
 
 
+@rule("jupyterhub_name")
+def bridge(host: Host, name: str) -> Findings:
+    """Docker would take an interface that is there for its own, and the fence would shut in whoever uses it."""
+    if holder := host.report["bridge_holder"]:
+        yield Finding(
+            f"the users' network needs the bridge br-{name}, which {holder} has",
+            "remove or rename that, or set another jupyterhub_name",
+            "jupyterhub_name",
+        )
+
+
+@rule("jupyterhub_name")
+def guests(host: Host, name: str) -> Findings:
+    """It may hold an address of ours, reaches the proxy's API on the control network, and is in no fence's plan."""
+    for guest in host.report["guests"]:
+        yield Finding(
+            f"the container {guest['container']}, which is not ours, is on our network {guest['network']}",
+            f"give it another: docker network disconnect {guest['network']} {guest['container']}",
+            "jupyterhub_name",
+        )
+
+
+@rule("jupyterhub_root")
+def foreign_root(host: Host, value: str) -> Findings:
+    """Another JupyterHub often has its files in /srv/jupyterhub."""
+    if found := host.report["foreign_root"]:
+        yield Finding(
+            f"{value} belongs to something else: it holds {found}",
+            "set another jupyterhub_root, or move that away",
+            "jupyterhub_root",
+        )
+
+
 @rule()
 def engine(host: Host) -> Findings:
     """An engine of a kind that cannot carry this is recognised."""

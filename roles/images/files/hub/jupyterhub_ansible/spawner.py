@@ -264,12 +264,43 @@ class UserServerSpawner(DockerSpawner):
     async def poll(self) -> Any:
         """None while the server runs, else its exit status; a server that ended is logged and removed."""
         status = await super().poll()
-        if status is not None and self.object_id:
+        if status is None:
+            # One that is still starting has no address yet.
+            if self.server and self.server.ip:
+                await self._find_again()
+        elif self.object_id:
             await self._log_last_lines(f"ended: {status}")
             if self.remove:
                 await self.remove_object()
                 self.object_id = ""
         return status
+
+    async def _find_again(self) -> None:
+        """Follow a server whose address changed, back on the users' network if somebody took it off.
+
+        A network that was removed by hand and made anew by a deployment is empty: the servers run on unreachably,
+        and a Hub that starts would take them for dead (jupyterhub.app.JupyterHub.init_spawners).
+        The Hub gives the proxy the new address when it next compares routes (`last_activity_interval`).
+        """
+        try:
+            networks = await self._networks()
+            if self.network_name not in networks:
+                self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
+                await self.docker("connect_container_to_network", self.object_id, self.network_name)
+                networks = await self._networks()
+        except APIError as error:
+            self.log.warning("%s cannot be put back: %s", self._log_name, error.explanation or error)
+            return
+        address = networks[self.network_name]["IPAddress"]
+        if address and address != self.server.ip:
+            self.log.warning("%s moved from %s to %s", self._log_name, self.server.ip, address)
+            self.server.ip = address
+            self.db.commit()
+
+    async def _networks(self) -> dict[str, Any]:
+        container = await self.docker("inspect_container", self.object_id)
+        networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
+        return networks
 
     async def _log_last_lines(self, what: str) -> None:
         lines = await self.docker("logs", self.object_id, tail=20)
