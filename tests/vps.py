@@ -29,6 +29,22 @@ def reached(way):
 print(json.dumps({name: reached(way) for name, way in json.loads(sys.argv[1]).items()}))
 """
 
+CONFIG = "/usr/local/share/jupyterhub/jupyterhub_config.py"
+# JupyterHub's REST API, from within the machine: the Hub is published on its loopback address only.
+ASK = """
+import json, sys, urllib.error, urllib.request
+method, path, token, body = sys.argv[1:5]
+request = urllib.request.Request("http://127.0.0.1:8000" + path, method=method, data=body.encode() or None)
+request.add_header("Authorization", "token " + token)
+try:
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        print(json.dumps([answer.status, answer.read().decode()]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, error.read().decode()]))
+except OSError as error:
+    print(json.dumps([0, str(error)]))
+"""
+
 
 def inspect(host: Host, name: str, kind: str = "container") -> dict[str, Any]:
     """What ``docker inspect`` says of a container, a network or a volume."""
@@ -103,3 +119,29 @@ def assert_fence(host: Host, user: str) -> None:
         assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
         # The other way round: the Hub reaches a server.
         assert reached(host, "container:jupyterhub-hub", {"other": other}) == {"other": True}
+
+
+class Admin:
+    """An administrator with a token."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.token = host.check_output(f"docker exec jupyterhub-hub jupyterhub token admin -f {CONFIG} 2>/dev/null")
+
+    def ask(self, method: str, path: str, body: object = "") -> tuple[int, Any]:
+        text = json.dumps(body) if body != "" else ""
+        status, answer = json.loads(
+            self.host.check_output("python3 -c %s %s %s %s %s", ASK, method, path, self.token, text)
+        )
+        return status, answer
+
+    def start(self, user: str) -> None:
+        self.ask("POST", f"/hub/api/users/{user}")
+        status, answer = self.ask("POST", f"/hub/api/users/{user}/server", {})
+        assert status in (201, 202), answer
+        for _ in range(60):
+            status, answer = self.ask("GET", f"/user/{user}/api/status")
+            if status == 200:
+                return
+            time.sleep(1)
+        raise AssertionError(answer)

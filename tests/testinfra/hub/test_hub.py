@@ -3,56 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from testinfra.host import Host
-from vps import assert_fence, inspect
+from vps import Admin, assert_fence, inspect
 
 ROOT = "/srv/jupyterhub/hub"
-CONFIG = "/usr/local/share/jupyterhub/jupyterhub_config.py"
-# JupyterHub's REST API, from within the machine: the Hub is published on its loopback address only.
-ASK = """
-import json, sys, urllib.error, urllib.request
-method, path, token, body = sys.argv[1:5]
-request = urllib.request.Request("http://127.0.0.1:8000" + path, method=method, data=body.encode() or None)
-request.add_header("Authorization", "token " + token)
-try:
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        print(json.dumps([answer.status, answer.read().decode()]))
-except urllib.error.HTTPError as error:
-    print(json.dumps([error.code, error.read().decode()]))
-except OSError as error:
-    print(json.dumps([0, str(error)]))
-"""
-
-
-class Admin:
-    """An administrator with a token."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.token = host.check_output(f"docker exec jupyterhub-hub jupyterhub token admin -f {CONFIG} 2>/dev/null")
-
-    def ask(self, method: str, path: str, body: object = "") -> tuple[int, Any]:
-        text = json.dumps(body) if body != "" else ""
-        status, answer = json.loads(
-            self.host.check_output("python3 -c %s %s %s %s %s", ASK, method, path, self.token, text)
-        )
-        return status, answer
-
-    def start(self, user: str) -> None:
-        self.ask("POST", f"/hub/api/users/{user}")
-        status, answer = self.ask("POST", f"/hub/api/users/{user}/server", {})
-        assert status in (201, 202), answer
-        for _ in range(60):
-            status, answer = self.ask("GET", f"/user/{user}/api/status")
-            if status == 200:
-                return
-            time.sleep(1)
-        raise AssertionError(answer)
 
 
 @pytest.fixture(scope="module")
