@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
+from ansible.utils.display import Display
 
 # Ansible has no place for code that a role's action shares with tests.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 
-from preflight_checks import report, specs
+from preflight_checks import lease, report, specs
 from preflight_checks.host import Host, warnings
 from preflight_checks.problems import Finding, message
 from preflight_checks.sources import Sources
@@ -43,7 +46,12 @@ class ActionModule(ActionBase):
         declared = specs.load(ROLES, self._read)
         sources, settings = self._settings(declared, variables)
         problems, good = report.check_settings(declared, settings)
-        host = self._host(good, variables)
+        # With wrong settings nothing will be changed; and the name may be wrong.
+        wanted = None if problems or self._task.check_mode else lease.Lease(good["jupyterhub_name"], os.getppid())
+        host = self._host(good, variables, wanted)
+        if holder := host.report.get("holder"):
+            result.update(failed=True, msg=lease.taken(holder))
+            return result
         problems += report.check_host(host, settings, good)
         result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
         result["warnings"] = warnings(host)
@@ -73,7 +81,7 @@ class ActionModule(ActionBase):
         context = {"playbook_dir": variables["playbook_dir"]}
         return sources, report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
 
-    def _host(self, good: Mapping[str, Any], variables: dict[str, Any]) -> Host:
+    def _host(self, good: Mapping[str, Any], variables: dict[str, Any], wanted: lease.Lease | None) -> Host:
         """Ask the machine; the engine too, where the role that knows engines is in the play."""
         engine: dict[str, Any] = {}
         if module_loader.find_plugin("engine_info"):
@@ -82,7 +90,25 @@ class ActionModule(ActionBase):
         arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
         if engine.get("root_dir"):
             arguments["docker_root"] = engine["root_dir"]
-        return Host(variables["ansible_facts"], self._module("host_report", arguments, variables), engine)
+        if wanted:
+            arguments["lease"] = wanted.request()
+        answer = self._module("host_report", arguments, variables)
+        if first := answer.get("holder"):
+            Display().display(lease.sought(first))
+            # Alive if it is renewed; otherwise the machine gives it to us in the end.
+            while answer.get("holder", {}).get("renewed") == first["renewed"]:
+                time.sleep(1)
+                answer = self._module("host_report", arguments, variables)
+        if wanted and "holder" not in answer:
+            lease.in_background(lambda: wanted.keep(self._execute))
+        return Host(variables["ansible_facts"], answer, engine)
+
+    def _execute(self, command: str) -> bool | None:
+        try:
+            done: bool = self._low_level_execute_command(command)["rc"] == 0
+        except AnsibleConnectionFailure:
+            return None
+        return done
 
     def _module(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(name, arguments, task_vars=variables)

@@ -1,11 +1,12 @@
 #!/usr/bin/python
-"""Report on what a deployment needs of the machine.
+"""Report on what a deployment needs of the machine, and take the lease on it.
 
-Reads only, needs nothing but Python, and works where there is no engine.
+Changes nothing else, needs nothing but Python, and works where there is no engine.
 """
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import ipaddress
 import json
@@ -13,6 +14,7 @@ import os
 import shutil
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ module: host_report
 short_description: Report on what a deployment needs of the machine
 description:
   - Looks at disk, memory, listeners, addresses and routes, and asks the engine who bears our names. Changes nothing.
+  - Before that, takes the lease that keeps other runs from the machine; not in check mode.
 options:
   name: {description: Prefix of everything that is ours., type: str, required: true}
   address: {description: Address that the public port is published on., type: str, required: true}
@@ -31,10 +34,12 @@ options:
   root: {description: Folder of configuration and secrets., type: path, required: true}
   docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
   socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
+  lease: {description: "The lease to take: path, by, token, seconds. None is taken without it.", type: dict}
 author: The jupyterhub-ansible authors
 """
 
 RETURN = r"""
+holder: {description: "The run that has the lease: by, since, renewed.", type: dict, returned: alone when there is one}
 euid: {description: The user id that changes would be made with., type: int, returned: always}
 memory_mb: {description: The machine's memory., type: int, returned: always}
 disks: {description: Path to the free MB where it is or will be., type: dict, returned: always}
@@ -208,6 +213,28 @@ def subnets(networks: list[dict[str, Any]], name: str) -> Iterator[dict[str, str
                 }
 
 
+def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the lease, and return None; or return who has it."""
+    path = Path(wanted["path"])
+    while True:
+        with path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            status = os.fstat(file.fileno())
+            if not status.st_nlink:
+                continue  # its holder gave it back meanwhile
+            file.seek(0)
+            text = file.read()
+            # Either way, as the machine's clock may have been put right.
+            fresh = abs(time.time() - status.st_mtime) < wanted["seconds"]
+            if text and fresh:
+                held = json.loads(text)
+                return {"by": held["by"], "since": held["since"], "renewed": status.st_mtime_ns}
+            file.truncate(0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+            file.write(json.dumps({"by": wanted["by"], "since": since, "token": wanted["token"]}))
+            return None
+
+
 def ask_engine(socket_path: str, name: str, port: int) -> dict[str, Any]:
     """Return what the engine knows of our port and names; nothing where none answers."""
     containers = engine_answer(socket_path, "/containers/json?all=1") or []
@@ -282,9 +309,15 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "lease": {"type": "dict", "no_log": False},
         },
         supports_check_mode=True,
     )
+    # Without root a deployment is refused, anyway.
+    if module.params["lease"] and not module.check_mode and os.geteuid() == 0:
+        holder = take_lease(module.params["lease"])
+        if holder:
+            module.exit_json(changed=False, holder=holder)
     module.exit_json(changed=False, **gather(module.params))
 
 
