@@ -82,26 +82,30 @@ class ActionModule(ActionBase):
         return sources, report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any], wanted: lease.Lease | None) -> Host:
+        """Ask the machine, and take the lease on it; while it is unclear whether its holder lives, wait."""
+        known = {name: good.get(name, value) for name, value in STAND_INS.items()}
+        arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
+        if wanted:
+            arguments["lease"] = wanted.request()
+        host = self._ask(arguments, variables)
+        if first := host.report.get("holder"):
+            Display().display(lease.sought(first))
+            # It lives if it is renewed; otherwise it expires, and the module takes it.
+            while host.report.get("holder", {}).get("renewed") == first["renewed"]:
+                time.sleep(1)
+                host = self._ask(arguments, variables)
+        if wanted and "holder" not in host.report:
+            lease.in_background(lambda: wanted.keep(self._execute))
+        return host
+
+    def _ask(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Host:
         """Ask the machine; the engine too, where the role that knows engines is in the play."""
         engine: dict[str, Any] = {}
         if module_loader.find_plugin("engine_info"):
             engine = self._module("engine_info", {}, variables)
-        known = {name: good.get(name, value) for name, value in STAND_INS.items()}
-        arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
-        if engine.get("root_dir"):
-            arguments["docker_root"] = engine["root_dir"]
-        if wanted:
-            arguments["lease"] = wanted.request()
-        answer = self._module("host_report", arguments, variables)
-        if first := answer.get("holder"):
-            Display().display(lease.sought(first))
-            # Alive if it is renewed; otherwise the machine gives it to us in the end.
-            while answer.get("holder", {}).get("renewed") == first["renewed"]:
-                time.sleep(1)
-                answer = self._module("host_report", arguments, variables)
-        if wanted and "holder" not in answer:
-            lease.in_background(lambda: wanted.keep(self._execute))
-        return Host(variables["ansible_facts"], answer, engine)
+        where = {"docker_root": engine["root_dir"]} if engine.get("root_dir") else {}
+        report = self._module("host_report", {**arguments, **where}, variables)
+        return Host(variables["ansible_facts"], report, engine)
 
     def _execute(self, command: str) -> bool | None:
         try:
