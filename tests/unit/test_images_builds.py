@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import subprocess
 import tarfile
 import threading
@@ -57,10 +58,17 @@ def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
+@pytest.fixture(autouse=True)
+def docker_without_buildx(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client that a builder asks what it can do; the machine that runs these tests may have none."""
+    client = tmp_path_factory.mktemp("bin") / "docker"
+    client.write_text("#!/bin/sh\nexit 1\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+
+
 def builder(tmp_path: Path, **network: str) -> Any:
-    made = builds.Builder(network, tmp_path / "bundle", tmp_path)
-    made.buildx = False
-    return made
+    return builds.Builder(network, tmp_path / "bundle", tmp_path)
 
 
 def test_a_password_is_masked_in_the_log(tmp_path: Path) -> None:
