@@ -58,11 +58,10 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={"name": {"type": "str", "required": True}, "timeout_s": {"type": "int", "default": 90}},
-        supports_check_mode=True,
     )
     name, deadline = module.params["name"], time.monotonic() + module.params["timeout_s"]
     before = now = inspect(name)
-    if module.check_mode or now.get("State", {}).get("Health", {}).get("Status") == "healthy":
+    if now.get("State", {}).get("Health", {}).get("Status") == "healthy":
         module.exit_json(changed=False)
     why, said = "", ""
     while not (why := why or trouble(before, now)):

@@ -1,0 +1,124 @@
+#!/usr/bin/python
+"""Write the Hub's settings, tried with the Hub's own code first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: hub_settings
+short_description: Write the Hub's settings, tried with the Hub's own code first
+description:
+  - Settings that the Hub would not start with never replace those it runs with.
+  - Check mode tries them as well, where the Hub's image and secrets are on the machine already.
+extends_documentation_fragment: files
+options:
+  content: {description: The file's text (JSON)., type: str, required: true}
+  path: {description: The file., type: path, required: true}
+  image: {description: The Hub's image., type: str, required: true}
+  secrets: {description: Folder of the Hub's secrets., type: path, required: true}
+  secrets_ready: {description: The secrets are those that the Hub will have., type: bool, required: true}
+"""
+
+# Of `docker run`: there is no container to try them in.
+NO_CONTAINER = 125
+PRIVATE = (("", "traits"), ("server", "environment"))
+HIDDEN = "(not shown, since it may hold a secret)"
+
+
+def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
+    """Return why the Hub would not start with these settings; nothing when it would.
+
+    Args:
+        content: the settings.
+        image: the Hub's image.
+        secrets: folder of the Hub's secrets.
+        surely: not being able to try is a reason, too.
+    """
+    # By standard input: no file has to be made for it. As root, since the secrets belong to the Hub's account.
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--pull=never"]
+    command += [f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly", "--env=JUPYTERHUB_SETTINGS_FILE=/dev/stdin"]
+    try:
+        done = subprocess.run(
+            [*command, image, "python", "-m", "jupyterhub_ansible.check"],
+            input=content,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        return str(error) if surely else ""
+    if done.returncode == 0 or (done.returncode == NO_CONTAINER and not surely):
+        return ""
+    return done.stderr.strip() or f"the trial ended with status {done.returncode}"
+
+
+def difference(before: str, after: str) -> dict[str, Any]:
+    """Return the difference key by key, without what may hold a secret."""
+    old, new = _read(before), _read(after)
+    for group, key in PRIVATE:
+        olds, news = old.get(group, {}) if group else old, new.get(group, {}) if group else new
+        other = olds.get(key) != news.get(key)
+        if olds.get(key):
+            olds[key] = HIDDEN
+        if news.get(key):
+            news[key] = f"{HIDDEN}: changed" if other else HIDDEN
+    return {"before": old, "after": new}
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Return the settings; none where somebody damaged the file."""
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def write(module: AnsibleModule, path: Path, content: str, attributes: dict[str, Any]) -> None:
+    """Replace the file at once, by one that already has its owner and mode."""
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        file.write(content)
+    module.set_fs_attributes_if_different({**attributes, "path": name}, changed=False)
+    Path(name).replace(path)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "content": {"type": "str", "required": True, "no_log": True},
+            "path": {"type": "path", "required": True},
+            "image": {"type": "str", "required": True},
+            "secrets": {"type": "path", "required": True, "no_log": False},
+            "secrets_ready": {"type": "bool", "required": True, "no_log": False},
+        },
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    params, content, path = module.params, module.params["content"], Path(module.params["path"])
+    attributes = module.load_file_common_arguments(params)
+    before = path.read_text() if path.exists() else ""
+    if before == content:
+        module.exit_json(changed=module.set_fs_attributes_if_different(attributes, changed=False))
+    if params["secrets_ready"] or not module.check_mode:
+        why = refusal(content, params["image"], params["secrets"], surely=not module.check_mode)
+        if why:
+            module.fail_json(msg=f"The Hub would not start with these settings, so they were not written to {path}:\n{why}")
+    if not module.check_mode:
+        write(module, path, content, attributes)
+    headers = {"before_header": str(path), "after_header": str(path)}
+    module.exit_json(changed=True, diff={**headers, **difference(before, content)})
+
+
+if __name__ == "__main__":
+    main()
