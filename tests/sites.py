@@ -46,8 +46,8 @@ class Run:
         for line in self.output.splitlines():
             if begun := re.match(r"TASK \[(.*?)\] \*", line):
                 task = begun[1]
-            elif changed := re.match(r"changed: \[[^]]+\](.*)", line):
-                found.append(task + changed[1])
+            elif changed := re.match(r"changed: \[[^]]+\]( => \(item=.*\))?", line):
+                found.append(task + (changed[1] or ""))
         return found
 
     def succeeded(self) -> Run:

@@ -44,7 +44,10 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
     """
     # By standard input: no file has to be made for it. As root, since the secrets belong to the Hub's account.
     command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--pull=never"]
-    command += [f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly", "--env=JUPYTERHUB_SETTINGS_FILE=/dev/stdin"]
+    command += [
+        f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly",
+        "--env=JUPYTERHUB_SETTINGS_FILE=/dev/stdin",
+    ]
     try:
         done = subprocess.run(
             [*command, image, "python", "-m", "jupyterhub_ansible.check"],
@@ -113,7 +116,9 @@ def main() -> None:
     if params["secrets_ready"] or not module.check_mode:
         why = refusal(content, params["image"], params["secrets"], surely=not module.check_mode)
         if why:
-            module.fail_json(msg=f"The Hub would not start with these settings, so they were not written to {path}:\n{why}")
+            module.fail_json(
+                msg=f"The Hub would not start with these settings, so they were not written to {path}:\n{why}"
+            )
     if not module.check_mode:
         write(module, path, content, attributes)
     headers = {"before_header": str(path), "after_header": str(path)}
