@@ -12,7 +12,7 @@ MARKER = "/etc/docker/managed-by-jupyterhub-ansible"
 def test_nothing_of_it_was_touched(host: Any) -> None:
     """Packages, settings, process, container: as they were before the role ran, several times."""
     before = set(host.file("/var/lib/snapshot").content_string.splitlines())
-    now = set(host.check_output("snapshot").splitlines())
+    now = set(host.check_output("engine-snapshot").splitlines())
     assert before - now == set()
     # What is needed beside the engine is brought, and nothing of an engine.
     brought = {line.split()[0] for line in now - before}

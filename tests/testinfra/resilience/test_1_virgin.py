@@ -2,9 +2,73 @@
 
 from __future__ import annotations
 
-from sites import Site
+from pathlib import Path
+
+import pytest
+from sites import Run, Site
+from testinfra.host import Host
+
+SNAPSHOT = Path(__file__).resolve().parents[3] / "molecule/shared/snapshot"
+# Left by whoever logs in and uses sudo, whatever he does then.
+TRACES = ("/var/log/", "/.sudo_as_admin_successful", "/.ansible/tmp")
+ALL = [
+    "docker : Write the engine's settings",
+    "docker : packages | Install",
+    "images : build | Make os, base, hub, proxy, env-base",
+    "proxy : Keep the proxy's token",
+    "proxy : fence | Keep the rules in force",
+    "proxy : Make both networks => (item=jupyterhub-control)",
+    "proxy : Make both networks => (item=jupyterhub-users)",
+    "proxy : container | Run the proxy",
+    "hub : Keep the Hub's secrets",
+    "hub : Write the Hub's settings",
+    "hub : container | Run the Hub",
+]
 
 
-def test_it_lists_what_would_be_made(site: Site) -> None:
-    run = site.check().succeeded()
-    assert any("Run the Hub" in task for task in run.tasks), run.output
+def snapshot(host: Host) -> list[str]:
+    """The machine's packages and all its files."""
+    lines = host.check_output("sh -c %s snapshot /", SNAPSHOT.read_text()).splitlines()
+    return [line for line in lines if not any(trace in line for trace in TRACES)]
+
+
+@pytest.fixture(scope="module")
+def before(host: Host) -> list[str]:
+    assert not host.exists("dockerd")
+    # What a timer does meanwhile is not the run's doing.
+    host.check_output("systemctl stop '*.timer'")
+    return snapshot(host)
+
+
+@pytest.fixture(scope="module")
+def run(host: Host, before: list[str], pytestconfig: pytest.Config) -> Run:
+    return Site(host.backend.name, pytestconfig.getoption("--ansible-inventory")).check()
+
+
+def test_it_lists_what_would_be_made(run: Run) -> None:
+    """By the tasks that make it in a real run."""
+    packages = next(change for change in run.changes if "packages | Install" in change)
+    assert [change.removesuffix(packages.partition("Install")[2]) for change in run.changes] == ALL
+    assert {"docker.io", "python3-requests", "nftables"} <= set(packages.partition("Install ")[2].split(", "))
+    # The settings, too, value by value.
+    assert "+ memory_mb: 2048" in run.said
+
+
+def test_it_ends_well(run: Run) -> None:
+    """No failure that is passed over, either."""
+    assert run.code == 0, run.output
+    assert "failed=0 " in run.output
+    assert "rescued=0 ignored=0" in run.said
+    for word in ("Traceback", "fatal:", "[ERROR]", "[WARNING]"):
+        assert word not in run.output, run.output
+
+
+def test_it_says_that_nothing_was_changed(run: Run) -> None:
+    assert "This was a dry run: nothing was changed." in run.said
+    assert "Would change the engine, images (5), the fence, the proxy, the Hub" in run.said
+    assert "No engine answers yet" in run.said
+
+
+def test_nothing_was_changed(host: Host, before: list[str], run: Run) -> None:
+    assert len(before) > 10_000
+    assert set(snapshot(host)) ^ set(before) == set()

@@ -1,0 +1,73 @@
+"""A dry run predicts what the run after it does, task by task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sites import Site
+from testinfra.host import Host
+
+ENGINE = [
+    "docker : Write the engine's settings",
+    "docker : start | Have the engine read its settings",
+    "docker : start | Start the engine, now and at boot",
+]
+NETWORK = ["proxy : fence | Keep the rules in force", "proxy : Make both networks => (item=jupyterhub-users)"]
+PROXY = ["proxy : container | Run the proxy"]
+HUB = ["hub : container | Run the Hub"]
+SETTINGS = ["hub : Write the Hub's settings"]
+
+ELSEWHERE: dict[str, Any] = {"proxy_users_subnet": "10.214.0.0/20", "docker_log_max_size_mb": 11}
+OTHERWISE: dict[str, Any] = {
+    "jupyterhub_port": 8010,
+    "hub_server_memory_mb": 1500,
+    "hub_traits": {"Spawner": {"default_url": "/lab/tree"}},
+    "images_environments": [
+        {"slug": "base", "title": "Notebooks", "description": "And more."},
+        {"slug": "cow", "title": "Cow", "pip": ["cowsay==6.1"]},
+    ],
+}
+
+
+def foretold(site: Site, **edit: Any) -> list[str]:
+    """What a run changed, just as the dry run before it said."""
+    foreseen = site.check(**edit).succeeded()
+    done = site.run(**edit).succeeded()
+    assert foreseen.changes == done.changes, foreseen.output
+    return done.changes
+
+
+# Each edit leaves the ones before it in place: what is foretold has one cause, and all else is unchanged.
+
+
+def test_engine_settings_and_the_users_subnet(site: Site) -> None:
+    """Proxy and Hub, whose own settings stay, follow the network."""
+    assert foretold(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + HUB
+
+
+def test_port_limits_traits_and_catalogue(host: Host, site: Site) -> None:
+    # From an earlier run of this test on the same machine.
+    host.check_output("docker image ls --quiet jupyterhub/env-cow | xargs --no-run-if-empty docker image rm --force")
+    changes = foretold(site, **ELSEWHERE, **OTHERWISE)
+    assert changes == ["images : build | Make env-cow", *PROXY, *SETTINGS, *HUB]
+
+
+def test_all_of_it_taken_back_and_a_secret_given(site: Site) -> None:
+    """The Hub's copy of the token is foretold before the proxy's is written."""
+    token = ["proxy : Keep the proxy's token"]
+    changes = foretold(site, proxy_token="5157" * 16)
+    assert changes == ENGINE + token + NETWORK + PROXY + ["hub : Keep the Hub's secrets"] + SETTINGS + HUB
+
+
+def test_then_nothing(site: Site) -> None:
+    """A generated secret and one that was given once are kept alike."""
+    assert foretold(site) == []
+
+
+def test_settings_that_the_hub_would_refuse(host: Host, site: Site) -> None:
+    """The Hub's own code is asked by a dry run, too."""
+    before = host.file("/srv/jupyterhub/hub/hub.json").content_string
+    run = site.check(hub_traits={"Spawner": {"defualt_url": "/lab"}}, hub_server_memory_mb=1500)
+    assert run.code
+    assert "traits: Spawner.defualt_url: no such trait; do you mean default_url?" in run.said
+    assert host.file("/srv/jupyterhub/hub/hub.json").content_string == before
