@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
 
 from sites import Site
@@ -45,18 +46,17 @@ def test_engine_settings_and_the_users_subnet(site: Site) -> None:
     assert foretold(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + HUB
 
 
-def test_port_limits_traits_and_catalogue(host: Host, site: Site) -> None:
-    # From an earlier run of this test on the same machine.
-    host.check_output("docker image ls --quiet jupyterhub/env-cow | xargs --no-run-if-empty docker image rm --force")
+def test_port_limits_traits_and_catalogue(site: Site) -> None:
     changes = foretold(site, **ELSEWHERE, **OTHERWISE)
     assert changes == ["images : build | Make env-cow", *PROXY, *SETTINGS, *HUB]
 
 
 def test_all_of_it_taken_back_and_a_secret_given(site: Site) -> None:
     """The Hub's copy of the token is foretold before the proxy's is written."""
-    token = ["proxy : Keep the proxy's token"]
-    changes = foretold(site, proxy_token="5157" * 16)
-    assert changes == ENGINE + token + NETWORK + PROXY + ["hub : Keep the Hub's secrets"] + SETTINGS + HUB
+    image = ["images : prune | Remove tags beyond images_keep that no container uses"]
+    token, copy = ["proxy : Keep the proxy's token"], ["hub : Keep the Hub's secrets"]
+    changes = foretold(site, proxy_token=token_hex())
+    assert changes == ENGINE + image + token + NETWORK + PROXY + copy + SETTINGS + HUB
 
 
 def test_then_nothing(site: Site) -> None:
