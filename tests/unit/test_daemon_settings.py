@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,17 @@ def test_a_dry_run_writes_nothing_and_tells_both_files(machine: Machine) -> None
     assert not machine.marker.exists()
     assert [each["after_header"] for each in result["diff"]] == [str(machine.file), str(machine.marker)]
     assert "canary" not in json.dumps(result["diff"])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_the_engine_refuses_is_told_by_a_dry_run_too(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    dockerd = tmp_path / "dockerd"
+    dockerd.write_text('#!/bin/sh\ngrep -q nonsense "$3" && echo "no such directive" >&2 && exit 1\nexit 0\n')
+    dockerd.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert machine.run(check=check, debug=True)["changed"]
+    result = machine.run(check=check, nonsense=True)
+    assert result["failed"]
+    assert "no such directive" in result["msg"]

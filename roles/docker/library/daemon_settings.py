@@ -172,11 +172,12 @@ def main() -> None:
         diff.append(difference(path, render(old) if path.exists() else "", render(new)))
     if remembered != earlier:
         diff.append(difference(record, render(earlier) if earlier else "", render(remembered)))
-    if diff and not module.check_mode:
+    if diff:
         with tempfile.NamedTemporaryFile("w", dir=module.tmpdir) as candidate:
             candidate.write(render(new))
             candidate.flush()
             validate(module, candidate.name)
+    if diff and not module.check_mode:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         # First of all: a run that is cut off after this finds its own engine again, and what it meant to write.
         record.touch()
