@@ -135,10 +135,10 @@ class Admin:
         )
         return status, answer
 
-    def start(self, user: str) -> None:
+    def start(self, user: str, **options: str) -> None:
         self.ask("POST", f"/hub/api/users/{user}")
-        status, answer = self.ask("POST", f"/hub/api/users/{user}/server", {})
-        assert status in (201, 202), answer
+        status, answer = self.ask("POST", f"/hub/api/users/{user}/server", options)
+        assert status in (201, 202) or "already running" in answer, answer
         for _ in range(60):
             status, answer = self.ask("GET", f"/user/{user}/api/status")
             if status == 200:

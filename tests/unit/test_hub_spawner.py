@@ -346,10 +346,21 @@ def running(docker: FakeDocker) -> Any:
 def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    # Not at once, but where the Hub starts: a deployment may be at it.
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
     assert run(mine.poll) is None
     networks = docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]
     assert mine.server.ip == networks["users"]["IPAddress"] != "127.0.0.1"
     mine.db.commit.assert_called_once()
+
+
+def test_a_hub_that_starts_puts_a_server_back_at_once(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
 
 
 def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
@@ -366,6 +377,7 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     docker.networks = set()
+    mine._check_pending = True
     assert run(mine.poll) is None
     assert "cannot be put back" in caplog.text
     assert mine.server.ip == "127.0.0.1"

@@ -61,6 +61,8 @@ class UserServerSpawner(DockerSpawner):
         help="Template of the homes' names, expanded and escaped as DockerSpawner does, to adopt its volumes",
     ).tag(config=True)
 
+    # Not on the users' network when it was last looked at.
+    _missing = False
     extra_create_kwargs: dict[str, Any]
     extra_host_config: dict[str, Any]
 
@@ -279,12 +281,16 @@ class UserServerSpawner(DockerSpawner):
         """Follow a server whose address changed, back on the users' network if somebody took it off.
 
         A network that was removed by hand and made anew by a deployment is empty: the servers run on unreachably,
-        and a Hub that starts would take them for dead (jupyterhub.app.JupyterHub.init_spawners).
+        and a Hub that starts (`pending` is "check") would take them for dead (jupyterhub.app.JupyterHub.init_spawners).
         The Hub gives the proxy the new address when it next compares routes (`last_activity_interval`).
         """
         try:
             networks = await self._networks()
-            if self.network_name not in networks:
+            missing, self._missing = self._missing, self.network_name not in networks
+            if self._missing:
+                # A deployment that makes the network anew puts servers back itself, and must not be forestalled.
+                if not missing and self.pending != "check":
+                    return
                 self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
                 await self.docker("connect_container_to_network", self.object_id, self.network_name)
                 networks = await self._networks()

@@ -1,0 +1,129 @@
+"""Things of somebody else's: where they are in the way, a run names them and changes nothing; it never changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sites import Run, Site
+from testinfra.host import Host
+from vps import image
+
+HUB, CONTROL, USERS = "jupyterhub-hub", "jupyterhub-control", "jupyterhub-users"
+FOLDER = "/opt/other"
+# Of the machine's owner, all the time: an own network, a container on it, rules, and a folder.
+OWNERS = [
+    "docker network create --subnet 10.77.1.0/24 other",
+    "docker volume create other",
+    "docker run --detach --name other --network other --volume other:/data SLEEPER",
+    "nft add table inet other",
+    "nft 'add chain inet other input { type filter hook input priority 5; }'",
+    "nft add rule inet other input tcp dport 9 drop",
+    "iptables --new-chain OTHER",
+    "iptables --append OTHER --protocol tcp --dport 7 --jump DROP",
+    f"mkdir {FOLDER}",
+    f"touch {FOLDER}/jupyterhub.sqlite",
+]
+
+
+def sleeper(host: Host) -> str:
+    """An image and its command, of a container that does nothing."""
+    return f"--entrypoint sleep {image(host)} 86400"
+
+
+def seen(host: Host) -> dict[str, str]:
+    """All that somebody else has, and when it was made and started; a run that changes nothing leaves ours as well."""
+    inspect = "docker {0} ls --quiet {1} | xargs docker {0} inspect --format '{2}'"
+    return {
+        name: host.check_output(command)
+        for name, command in {
+            "containers": inspect.format(
+                "container",
+                "--all --no-trunc",
+                "{{.Name}} {{.Id}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}",
+            ),
+            "networks": inspect.format("network", "--no-trunc", "{{.Name}} {{.Id}} {{json .Containers}}"),
+            "volumes": inspect.format("volume", "", "{{.Name}} {{.CreatedAt}}"),
+            "rules": "nft list table inet other; iptables --list-rules OTHER",
+            "files": f"find {FOLDER} /srv/jupyterhub /etc/docker /etc/systemd/system -printf '%p %M %U %T@\\n'",
+        }.items()
+    }
+
+
+def owners(host: Host) -> list[str]:
+    """What of all that is the owner's."""
+    now = seen(host)
+    rules = now.pop("rules").splitlines()
+    return rules + [line for table in now.values() for line in table.splitlines() if "other" in line]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def foreign(host: Host) -> Iterator[None]:
+    """A machine that its owner uses for something else, too."""
+    for command in OWNERS:
+        host.check_output(command.replace("SLEEPER", sleeper(host)))
+    before = owners(host)
+    assert len(before) > 8
+    yield
+    assert owners(host) == before
+    host.check_output("docker rm --force other && docker network rm other && docker volume rm other")
+    host.check_output(
+        f"nft delete table inet other; iptables --flush OTHER; iptables --delete-chain OTHER; rm -r {FOLDER}"
+    )
+
+
+def refused(host: Host, site: Site, **settings: str) -> Run:
+    """A run that changes nothing at all."""
+    before = seen(host)
+    run = site.run(**settings)
+    assert run.code
+    assert "nothing was changed" in run.said
+    assert run.changes == []
+    assert seen(host) == before
+    return run
+
+
+def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
+    for command in (
+        # Ours make room, a server that an earlier test left as well.
+        "docker ps --all --quiet --filter label=jupyterhub-ansible.project=jupyterhub | xargs docker rm --force",
+        f"docker network rm {USERS}",
+        f"docker network create {USERS}",
+        f"docker run --detach --name {HUB} {sleeper(host)}",
+        f"docker run --detach --name web --publish 8000:80 --network {CONTROL} {sleeper(host)}",
+    ):
+        host.check_output(command)
+
+    run = refused(host, site, jupyterhub_root=FOLDER, proxy_users_subnet="10.77.0.0/20")
+
+    for problem in (
+        "6 problems were found",
+        f"the container {HUB} bears one of our names without our label",
+        f"the network {USERS} bears one of our names without our label",
+        "remove or rename it, or set another jupyterhub_name",
+        "port 8000 is taken by the container web",
+        f"the container web, which is not ours, is on our network {CONTROL}",
+        f"docker network disconnect {CONTROL} web",
+        "10.77.0.0/20 overlaps 10.77.1.0/24, which the machine reaches by the Docker network other",
+        f"{FOLDER} belongs to something else: it holds jupyterhub.sqlite",
+    ):
+        assert problem in run.said, problem
+    host.check_output(f"docker rm --force {HUB} web && docker network rm {USERS}")
+
+
+def test_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
+    host.check_output("ip link add br-jupyterhub type bridge")
+    host.check_output("systemd-run --unit other-web python3 -m http.server --bind 127.0.0.1 8000")
+
+    run = refused(host, site)
+
+    assert "2 problems were found" in run.said
+    assert "port 8000 is taken by python3" in run.said
+    assert "jupyterhub_port: 8001" in run.said
+    assert "needs the bridge br-jupyterhub, which a network interface that is no Docker network's has" in run.said
+    host.check_output("systemctl stop other-web; ip link delete br-jupyterhub")
+
+
+def test_out_of_the_way_they_are_left_alone(site: Site) -> None:
+    """The fixture compares."""
+    assert any("Run the Hub" in change for change in site.run().succeeded().changes)

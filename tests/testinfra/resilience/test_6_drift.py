@@ -1,0 +1,151 @@
+"""What is ours and was changed or removed by hand is put right by the next run, while a user's server runs on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from e2e.client import eventually
+from sites import Site
+from testinfra.host import Host
+from vps import Admin, assert_fence, inspect, started
+
+HUB, PROXY, SERVER = "jupyterhub-hub", "jupyterhub-proxy", "jupyterhub-user-ada"
+CONTROL, USERS = "jupyterhub-control", "jupyterhub-users"
+ROOT = "/srv/jupyterhub"
+UNIT = "/etc/systemd/system/jupyterhub-fence.service"
+DAEMON = "/etc/docker/daemon.json"
+LABELS = "--label jupyterhub-ansible.project=jupyterhub --label jupyterhub-ansible.kind=network"
+
+
+@pytest.fixture(scope="module")
+def admin(host: Host) -> Admin:
+    return Admin(host)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logs(host: Host) -> Iterator[None]:
+    """Pytest shows this only beside a failure."""
+    yield
+    print(host.run("docker logs --tail 40 jupyterhub-hub 2>&1; docker ps --all").stdout)
+
+
+@contextmanager
+def undisturbed(host: Host, admin: Admin) -> Iterator[None]:
+    """A user's server that runs before is the same afterwards, reached through the proxy, and fenced."""
+    admin.start("ada")
+    before = started(host, SERVER)
+    yield
+    assert started(host, SERVER) == before
+    eventually("the server through the proxy", lambda: admin.ask("GET", "/user/ada/api/status")[0] == 200, 75)
+    assert_fence(host, "ada")
+
+
+def by_hand(host: Host, *commands: str) -> None:
+    for command in commands:
+        host.check_output(command)
+
+
+def content(host: Host, path: str) -> str:
+    return str(host.file(path).content_string)
+
+
+def test_what_was_removed(host: Host, site: Site, admin: Admin) -> None:
+    before = {path: content(host, path) for path in (f"{ROOT}/hub/hub.json", f"{ROOT}/proxy/fence", UNIT)}
+    image = inspect(host, HUB)["Config"]["Image"]
+    with undisturbed(host, admin):
+        by_hand(
+            host,
+            f"docker rm --force {HUB} {PROXY}",
+            f"docker image rm {image}",
+            "nft delete table inet jupyterhub_fence",
+            "systemctl disable jupyterhub-fence",
+            f"rm -r {ROOT}/proxy/secrets {' '.join(before)} {DAEMON}",
+            "systemctl stop docker.socket docker.service",
+        )
+        site.run().succeeded()
+    assert {path: content(host, path) for path in before} == before
+    assert json.loads(content(host, DAEMON))["live-restore"] is True
+    assert inspect(host, HUB)["Config"]["Image"] == image
+    assert host.service("docker").is_running
+    assert host.service("jupyterhub-fence").is_enabled
+
+
+def test_what_was_changed(host: Host, site: Site, admin: Admin) -> None:
+    files = (f"{ROOT}/hub/hub.json", f"{ROOT}/proxy/fence", UNIT)
+    before = {path: content(host, path) for path in files}
+    secrets = host.file(f"{ROOT}/hub/secrets").listdir()
+    with undisturbed(host, admin):
+        by_hand(
+            host,
+            f"docker stop {HUB}",
+            f"docker network disconnect {CONTROL} {HUB}",
+            f"docker update --restart no {PROXY}",
+            f"docker pause {PROXY}",
+            "nft insert rule inet jupyterhub_fence forward accept",
+            "systemctl disable jupyterhub-fence",
+            f"chmod 0777 {ROOT} {ROOT}/hub {ROOT}/hub/secrets",
+            f"chown --recursive nobody {ROOT}/hub",
+            f"chmod 0666 {ROOT}/hub/hub.json {ROOT}/hub/secrets/*",
+            f"sed -i s/2048/1024/ {ROOT}/hub/hub.json",
+            f"sed -i s/drop/accept/ {ROOT}/proxy/fence",
+            f"echo '# by hand' >> {UNIT}",
+            # Ours is put back, and the owner's own stays.
+            f"""echo '{{"live-restore": false, "debug": true}}' > {DAEMON}""",
+        )
+        site.run().succeeded()
+    assert {path: content(host, path) for path in files} == before
+    for path, owner, mode in [
+        (ROOT, 0, 0o755),
+        (f"{ROOT}/hub", 0, 0o755),
+        (f"{ROOT}/hub/hub.json", 64101, 0o600),
+        (f"{ROOT}/hub/secrets", 64101, 0o700),
+        *((f"{ROOT}/hub/secrets/{name}", 64101, 0o600) for name in secrets),
+    ]:
+        assert (host.file(path).uid, host.file(path).mode) == (owner, mode), path
+    settings = json.loads(content(host, DAEMON))
+    assert (settings["live-restore"], settings["debug"], "log-opts" in settings) == (True, True, True)
+    assert inspect(host, PROXY)["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert set(inspect(host, HUB)["NetworkSettings"]["Networks"]) == {CONTROL, USERS}
+
+
+def test_networks_that_were_made_anew(host: Host, site: Site, admin: Admin) -> None:
+    """Nobody is on them any more: even the user's server comes back, and its address is found."""
+    before = {name: inspect(host, name, "network") for name in (CONTROL, USERS)}
+    with undisturbed(host, admin):
+        by_hand(
+            host,
+            *(f"docker network disconnect --force {USERS} {name}" for name in (SERVER, HUB, PROXY)),
+            *(f"docker network disconnect --force {CONTROL} {name}" for name in (HUB, PROXY)),
+            f"docker network rm {CONTROL} {USERS}",
+            # Somebody's idea of the network: neither bridge nor addresses are those that the fence is for.
+            f"docker network create {LABELS} --subnet 10.99.0.0/24 {USERS}",
+            f"docker network connect {USERS} {SERVER}",
+        )
+        site.run().succeeded()
+    now = {name: inspect(host, name, "network") for name in before}
+    for part in ("Labels", "Options"):
+        assert [now[name][part] for name in now] == [before[name][part] for name in before]
+    assert now[USERS]["IPAM"] == before[USERS]["IPAM"]
+
+
+def test_state_that_was_lost(host: Host, site: Site, admin: Admin) -> None:
+    """The Hub forgets its users and their servers; their files stay, and they start anew."""
+    admin.start("ada")
+    by_hand(
+        host,
+        f"docker exec {SERVER} sh -c 'echo kept > ~/file'",
+        f"docker rm --force {HUB}",
+        f"docker volume rm {HUB}",
+    )
+    site.run().succeeded()
+    anew = Admin(host)
+    anew.start("ada")
+    assert host.check_output(f"docker exec {SERVER} cat file") == "kept"
+    assert anew.ask("DELETE", "/hub/api/users/ada/server")[0] in (202, 204)
+
+
+def test_then_nothing_is_left_to_do(site: Site) -> None:
+    assert site.run().succeeded().changes == []

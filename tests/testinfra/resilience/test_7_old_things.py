@@ -1,0 +1,96 @@
+"""What was a setting once leaves the machine with the next run; a server that uses it runs on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sites import Site
+from testinfra.host import Host
+from vps import Admin, inspect, started
+
+SERVER = "jupyterhub-user-eve"
+HUB_SETTINGS = "/srv/jupyterhub/hub/hub.json"
+LOG = "/srv/jupyterhub/builds/env-extra.log"
+DAEMON = "/etc/docker/daemon.json"
+REPOSITORY = [
+    "/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources",
+    "/etc/apt/keyrings/jupyterhub-ansible-docker.asc",
+]
+EXTRA = "jupyterhub/env-extra:0123456789abcdef"
+# Removed later, all at once.
+SETTINGS: dict[str, Any] = {
+    "docker_daemon_settings": {"debug": True, "log-opts": {"compress": "true"}},
+    "hub_traits": {"JupyterHub": {"active_server_limit": 7}},
+    "hub_server_environment": {"A_MIRROR": "https://mirror.example"},
+    "images_pip_index_url": "https://mirror.example/simple",
+}
+
+
+@pytest.fixture(scope="module")
+def admin(host: Host) -> Admin:
+    return Admin(host)
+
+
+def content(host: Host, path: str) -> Any:
+    return json.loads(host.file(path).content_string)
+
+
+def tags(host: Host, repository: str) -> list[str]:
+    return str(host.check_output("docker image ls --format '{{.Tag}}' %s", repository)).split()
+
+
+def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, admin: Admin) -> None:
+    before = content(host, HUB_SETTINGS)
+    [base] = before["environments"]
+    # An image of an environment of the operator's own, with the log of its build; and older ones of ours.
+    host.check_output(f"printf 'FROM {base['image']}\\nLABEL extra=yes' | docker build --tag {EXTRA} -")
+    host.check_output(f"mkdir -p {LOG.rpartition('/')[0]} && touch {LOG}")
+    for number in range(1, 5):
+        host.check_output(f"docker tag {base['image']} jupyterhub/env-base:{number:016x}")
+    # By the machine's owner, and of an engine that came from a repository.
+    host.check_output(f"echo '{{\"max-concurrent-downloads\": 2}}' > {DAEMON}")
+    host.check_output(f"mkdir -p /etc/apt/keyrings && touch {' '.join(REPOSITORY)}")
+    catalogue = [{"slug": "base", "title": "Base"}, {"slug": "extra", "title": "Extra", "image": EXTRA}]
+
+    site.run(images_environments=catalogue, **SETTINGS).succeeded()
+
+    engine = content(host, DAEMON)
+    assert (engine["debug"], engine["log-opts"]["compress"], engine["max-concurrent-downloads"]) == (True, "true", 2)
+    assert content(host, HUB_SETTINGS)["server"]["environment"] == SETTINGS["hub_server_environment"]
+    admin.start("eve", profile="extra")
+    assert inspect(host, SERVER)["Config"]["Labels"]["extra"] == "yes"
+    since = started(host, SERVER)
+
+    site.run().succeeded()
+
+    engine = content(host, DAEMON)
+    assert "debug" not in engine
+    assert set(engine["log-opts"]) == {"max-size", "max-file"}
+    assert engine["max-concurrent-downloads"] == 2
+    assert content(host, HUB_SETTINGS) == before
+    assert [path for path in REPOSITORY if host.file(path).exists] == []
+    assert len(tags(host, "jupyterhub/env-base")) == 1 + 2, "the one in use, and images_keep older ones"
+    # The server runs on, with its image; nobody can choose it any more.
+    assert started(host, SERVER) == since
+    assert admin.ask("GET", "/user/eve/api/status")[0] == 200
+    assert tags(host, "jupyterhub/env-extra") == [EXTRA.rpartition(":")[2]]
+    admin.ask("POST", "/hub/api/users/bob")
+    status, answer = admin.ask("POST", "/hub/api/users/bob/server", {"profile": "extra"})
+    assert status == 400
+    assert "There is no environment of that name. Choose one of: base." in answer
+
+
+def test_the_image_goes_with_its_last_server(host: Host, site: Site, admin: Admin) -> None:
+    assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)
+    # Her last choice is stored, and gives way to the default.
+    admin.start("eve")
+    assert "extra" not in inspect(host, SERVER)["Config"]["Labels"]
+
+    run = site.run().succeeded()
+
+    assert run.changes == ["images : prune | Remove tags beyond images_keep that no container uses"]
+    assert tags(host, "jupyterhub/env-extra") == []
+    assert not host.file(LOG).exists
+    assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)
