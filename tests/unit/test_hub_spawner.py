@@ -85,7 +85,14 @@ class FakeDocker:
         return self.log
 
     def create_volume(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
-        return self.volumes.setdefault(name, {"Name": name, "Labels": labels})
+        if name in self.volumes:
+            # What moby 26.1 answers after a restart of the engine.
+            return {"Name": name, "Labels": None}
+        self.volumes[name] = {"Name": name, "Labels": labels}
+        return self.volumes[name]
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        return self.volumes[name]
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ REPOSITORY = [
     "/etc/apt/keyrings/jupyterhub-ansible-docker.asc",
 ]
 EXTRA = "jupyterhub/env-extra:0123456789abcdef"
+# One more than images_keep, oldest first.
+OLDER = [f"jupyterhub/env-base:{number:016x}" for number in range(3)]
 # Removed later, all at once.
 SETTINGS: dict[str, Any] = {
     "docker_daemon_settings": {"debug": True, "log-opts": {"compress": "true"}},
@@ -45,10 +47,9 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     before = content(host, HUB_SETTINGS)
     [base] = before["environments"]
     # An image of an environment of the operator's own, with the log of its build; and older ones of ours.
-    host.check_output(f"printf 'FROM {base['image']}\\nLABEL extra=yes' | docker build --tag {EXTRA} -")
+    for tag in (EXTRA, *OLDER):
+        host.check_output(f"printf 'FROM {base['image']}\\nLABEL extra={tag}' | docker build --tag {tag} -")
     host.check_output(f"mkdir -p {LOG.rpartition('/')[0]} && touch {LOG}")
-    for number in range(1, 5):
-        host.check_output(f"docker tag {base['image']} jupyterhub/env-base:{number:016x}")
     # By the machine's owner, and of an engine that came from a repository.
     host.check_output(f"echo '{{\"max-concurrent-downloads\": 2}}' > {DAEMON}")
     host.check_output(f"mkdir -p /etc/apt/keyrings && touch {' '.join(REPOSITORY)}")
@@ -60,7 +61,7 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     assert (engine["debug"], engine["log-opts"]["compress"], engine["max-concurrent-downloads"]) == (True, "true", 2)
     assert content(host, HUB_SETTINGS)["server"]["environment"] == SETTINGS["hub_server_environment"]
     admin.start("eve", profile="extra")
-    assert inspect(host, SERVER)["Config"]["Labels"]["extra"] == "yes"
+    assert inspect(host, SERVER)["Config"]["Labels"]["extra"] == EXTRA
     since = started(host, SERVER)
 
     site.run().succeeded()
@@ -71,7 +72,7 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     assert engine["max-concurrent-downloads"] == 2
     assert content(host, HUB_SETTINGS) == before
     assert [path for path in REPOSITORY if host.file(path).exists] == []
-    assert len(tags(host, "jupyterhub/env-base")) == 1 + 2, "the one in use, and images_keep older ones"
+    assert {f"jupyterhub/env-base:{tag}" for tag in tags(host, "jupyterhub/env-base")} == {base["image"], *OLDER[1:]}
     # The server runs on, with its image; nobody can choose it any more.
     assert started(host, SERVER) == since
     assert admin.ask("GET", "/user/eve/api/status")[0] == 200

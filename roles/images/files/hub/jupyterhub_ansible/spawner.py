@@ -201,10 +201,12 @@ class UserServerSpawner(DockerSpawner):
             ) from None
 
     async def _ensure_home(self) -> None:
-        # Docker answers with the volume that is there, labels and all, if the name is taken.
+        # Docker leaves the volume that is there alone, if the name is taken.
         name = self.home_volume
         wanted = self._labels("home", "" if self.share_home else self.name)
-        volume = await self.docker("create_volume", name, labels=wanted)
+        await self.docker("create_volume", name, labels=wanted)
+        # Its answer to that would lack the labels after a restart of the engine (seen: 26.1).
+        volume = await self.docker("inspect_volume", name)
         found = volume["Labels"] or {}
         # Volumes of another scheme have no labels, and Docker cannot add any.
         adopted = self.volume_name_template and PROJECT not in found
