@@ -1,4 +1,4 @@
-"""An engine that somebody else brought, configured and uses."""
+"""The whole site on an engine that somebody else brought, configured and uses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from testinfra.host import Host
+from vps import Admin, assert_fence, inspect, started
+
 MARKER = "/etc/docker/managed-by-jupyterhub-ansible"
 
 
 def test_nothing_of_it_was_touched(host: Any) -> None:
-    """Packages, settings, process, container: as they were before the role ran, several times."""
+    """Packages, settings, process, network, container, rules: as they were before several runs."""
     before = set(host.file("/var/lib/snapshot").content_string.splitlines())
     now = set(host.check_output("engine-snapshot").splitlines())
     assert before - now == set()
     # What is needed beside the engine is brought, and nothing of an engine.
-    brought = {line.split()[0] for line in now - before}
+    brought = {line.split()[0] for line in now - before if line.endswith(" install ok installed")}
     assert "nftables" in brought
     assert all(name == "nftables" or name.startswith("lib") for name in brought)
+
+
+def test_a_user_works_beside_it(host: Host) -> None:
+    """Also where the engine publishes ports without a proxy of its own, and keeps its images elsewhere."""
+    admin = Admin(host)
+    admin.start("ada")
+    assert_fence(host, "ada")
 
 
 def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
@@ -41,7 +51,8 @@ def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., 
 
 
 def test_engine_that_is_handed_over_becomes_ours(host: Any, converge: Callable[..., Any]) -> None:
-    host.check_output(f"touch {MARKER}")
+    host.check_output(f"touch {MARKER} && systemctl start docker && docker start somebody-elses")
+    container = started(host, "somebody-elses")
 
     run = converge()
 
@@ -49,6 +60,13 @@ def test_engine_that_is_handed_over_becomes_ours(host: Any, converge: Callable[.
     settings = json.loads(host.file("/etc/docker/daemon.json").content_string)
     assert settings["live-restore"] is True
     # What its owner had set stays.
-    assert settings["debug"] is True
+    assert (settings["debug"], settings["bip"], settings["data-root"]) == (
+        True,
+        "10.99.0.1/24",
+        "/var/lib/docker/elsewhere",
+    )
+    assert settings["log-opts"] == {"tag": "{{.Name}}", "max-size": "10m", "max-file": "3"}
+    assert started(host, "somebody-elses") == container
+    assert inspect(host, "jupyterhub-hub")["State"]["Running"]
     assert host.file("/etc/docker/daemon.json").mode == 0o600
     assert json.loads(host.check_output("docker info --format '{{json .}}'"))["LiveRestoreEnabled"] is True
