@@ -128,6 +128,19 @@ def test_the_same_image_of_another_project(tmp_path: Path, monkeypatch: pytest.M
     assert maker.twin({"name": "env-x", "hash": ""}) == ""
 
 
+def test_the_system_is_not_made_for_a_base_that_another_project_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = builds.Builder({}, tmp_path, tmp_path)
+    wanted = [
+        {"name": name, "kind": kind, "hash": "abc"} for name, kind in (("os", "os"), ("base", "base"), ("hub", "hub"))
+    ]
+    monkeypatch.setattr(maker, "answer", lambda command: "other/base:abc")
+    assert [image["name"] for image in maker.needed(wanted)] == ["base", "hub"]
+    monkeypatch.setattr(maker, "answer", lambda command: "")
+    assert maker.needed(wanted) == wanted
+
+
 def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = builder(tmp_path)
     monkeypatch.setattr(maker, "answer", lambda command: "Entered start.sh\n5.4.1")

@@ -167,6 +167,11 @@ class Builder:
         refs = self.answer(["docker", "image", "ls", *same]).split()
         return next((ref for ref in refs if ref.endswith(f"/{image['name']}:{image['hash']}")), "")
 
+    def needed(self, images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the images without the OS base, if the only one that is built on it needs no build."""
+        twins = {image["name"] for image in images if image["kind"] == "base" and self.twin(image)}
+        return [image for image in images if image["kind"] != "os" or not twins]
+
     def make_os(self, image: Mapping[str, Any], log: Path) -> None:
         """Choose the OS base once: one that is here, one from a registry, or one made of packages."""
         source = image["source"]
@@ -403,7 +408,7 @@ def main() -> None:
         (logs / "progress").write_text("nothing yet: another run on this machine builds\n", encoding="utf-8")
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            result = build_all(images, builder.make, logs)
+            result = build_all(builder.needed(images), builder.make, logs)
         finally:
             builder.clean_up()
             (logs / "progress").unlink(missing_ok=True)
