@@ -18,7 +18,7 @@ from typing import Any
 
 from e2e.deployment import docker
 
-from . import first_run, hubs, report, sizes
+from . import first_run, hubs, report, sizes, unchanged
 from .project import ARTEFACTS, NAME, PROJECT, hub_settings, playbook, remove
 from .starts import Bare, ByHub, Start, interleaved, simultaneous
 
@@ -89,20 +89,8 @@ def compare(repetitions: int, users: int, results: dict[str, Any]) -> None:
     results["memory"]["our proxy, after all starts"] = sizes.memory_mb(f"{NAME}-proxy")
 
 
-def second_runs(count: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """Run the playbook again, while servers run, with nothing to change."""
-    runs = []
-    for number in range(count):
-        say(f"second run: {number + 1} of {count}")
-        run = playbook(*arguments)
-        if run.changed:
-            raise RuntimeError(f"a run that had nothing to change reports changed={run.changed}:\n{run.output}")
-        runs.append({"seconds": run.seconds, "tasks": run.tasks, "roles": run.roles})
-    return runs
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Deploy, and measure everything."""
+    """Deploy, and measure."""
     results: dict[str, Any] = {"machine": machine()}
     arguments: list[str] = []
     if options.first_run:
@@ -110,17 +98,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     else:
         say("deploying the bench's own Hub")
         playbook(*arguments)
-    say("building the stock user's image")
-    hubs.build_stock_image()
-    results["images"] = sizes.images()
-    compare(options.repetitions, options.users, results)
-    results["second_run"] = second_runs(options.runs, arguments)
+    if options.part == "all":
+        say("building the stock user's image")
+        hubs.build_stock_image()
+        results["images"] = sizes.images()
+        compare(options.repetitions, options.users, results)
+    results["unchanged"] = unchanged.measure(options.runs, arguments, say)
     return results
 
 
 def main() -> None:
     """Measure, clean up, and show."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=["all", "playbook"],
+        default="all",
+        help="what is measured: all, or only runs of the playbook that change nothing (default: all)",
+    )
     parser.add_argument("--repetitions", type=int, default=10, help="starts of each kind (default: 10)")
     parser.add_argument("--users", type=int, default=10, help="servers started at once; 0 leaves it out (default: 10)")
     parser.add_argument("--runs", type=int, default=3, help="runs without a change (default: 3)")

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from .unchanged import MANY
+
 DOCS = Path(__file__).parents[1] / "docs/bench.md"
 
 
@@ -24,6 +26,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _machine(machine: dict[str, str]) -> str:
     return table(["machine", ""], machine.items())
+
+
+def _unchanged_machine(machine: dict[str, str]) -> str:
+    """These figures may come from another day than the others: `bench/run playbook`."""
+    return table(["runs of the playbook", ""], [[key, machine[key]] for key in ("date", "load before", "this project")])
 
 
 def _ratio(starts: dict[str, list[float]], one: str, to: str) -> float:
@@ -92,56 +99,104 @@ def _first_run(first: dict[str, Any]) -> str:
     return table(["first run", ""], [*rows, ["first run : sum of the parts", f"{_first_ratio(first):.2f}"]])
 
 
-def _second_run(runs: list[dict[str, Any]]) -> str:
-    roles = sorted({role for run in runs for role in run["roles"]})
-    share = {role: median(run["roles"].get(role, 0) for run in runs) for role in roles}
-    rows = [["whole run, from the command line", f"{median(run['seconds'] for run in runs):.1f} s"]]
-    rows += [
-        ["slowest", f"{max(run['seconds'] for run in runs):.1f} s"],
-        ["tasks", str(max(run["tasks"] for run in runs))],
+def _p50(runs: list[dict[str, Any]], key: str = "seconds") -> float:
+    return float(median(run[key] for run in runs))
+
+
+def _unchanged(unchanged: dict[str, list[dict[str, Any]]]) -> str:
+    columns = [unchanged["here"], unchanged["over SSH"]]
+    share = [{role: median(run["roles"].get(role, 0) for run in runs) for role in runs[0]["roles"]} for runs in columns]
+
+    def row(title: str, value: Callable[[list[dict[str, Any]]], str]) -> list[str]:
+        return [title, *map(value, columns)]
+
+    rows = [
+        row("whole run, from the command line", lambda runs: f"{_p50(runs):.1f} s"),
+        row("slowest", lambda runs: f"{max(run['seconds'] for run in runs):.1f} s"),
+        row("processor time, on this machine", lambda runs: f"{_p50(runs, 'cpu_s'):.1f} s"),
+        row("tasks", lambda runs: str(max(run["tasks"] for run in runs))),
     ]
-    rows += [[role, f"{seconds:.1f} s"] for role, seconds in sorted(share.items(), key=lambda item: -item[1])]
-    return table([f"second run, {len(runs)} times", "p50"], rows)
+    rows += [
+        [role, *(f"{each.get(role, 0):.1f} s" for each in share)]
+        for role, _ in sorted(share[0].items(), key=lambda item: -item[1])
+    ]
+    return table([f"nothing to change, {len(columns[0])} runs each", "here", "over SSH"], rows)
+
+
+def _many_users(unchanged: dict[str, list[dict[str, Any]]]) -> str:
+    titles = {"here": "none", "many users": f"{MANY} volumes and {MANY} networks"}
+    rows = [
+        [
+            title,
+            f"{_p50(unchanged[key]):.1f} s",
+            f"{_p50(unchanged[key], 'cpu_s'):.1f} s",
+            f"{_p50(unchanged[key]) / _p50(unchanged['here']):.2f}",
+        ]
+        for key, title in titles.items()
+    ]
+    return table(["users' things on the engine", "p50", "processor time", "x none"], rows)
 
 
 TABLES: dict[str, Callable[[Any], str]] = {
-    "machine": _machine,
     "starts": _starts,
     "simultaneous": _simultaneous,
     "memory": _memory,
     "images": _images,
     "first_run": _first_run,
-    "second_run": _second_run,
+    "unchanged": _unchanged,
 }
 
+Budget = tuple[str, float, float | None]
 
-def _budgets(results: dict[str, Any]) -> str:
-    """The architecture's budgets, and what became of them."""
-    starts, memory, runs = results["starts"], results["memory"], results["second_run"]
+
+def _budgets(what: str, budgets: list[Budget]) -> str:
+    """What is allowed, and what became of it."""
+    return table(
+        [what, "at most", "measured", ""],
+        [
+            [what, f"{most:g}", "-", "not measured"]
+            if found is None
+            else [what, f"{most:g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
+            for what, most, found in budgets
+        ],
+    )
+
+
+def _unchanged_budgets(unchanged: dict[str, list[dict[str, Any]]]) -> list[Budget]:
+    return [
+        ("tasks", 25, max(run["tasks"] for run in unchanged["here"])),
+        ("seconds, on this machine", 8, _p50(unchanged["here"])),
+        ("seconds, over SSH", 12, _p50(unchanged["over SSH"])),
+        (
+            f"with {MANY} users' volumes and networks : without",
+            1.1,
+            _p50(unchanged["many users"]) / _p50(unchanged["here"]),
+        ),
+    ]
+
+
+def _other_budgets(results: dict[str, Any]) -> list[Budget]:
+    starts, memory = results["starts"], results["memory"]
     [environment] = [row["mb"] for row in results["images"] if row["image"] == "env-base"]
-    rows: list[tuple[str, float, float | None]] = [
-        ("tasks of a run that changes nothing", 25, max(run["tasks"] for run in runs)),
-        ("seconds of such a run", 8, median(run["seconds"] for run in runs)),
+    return [
         ("MB of Hub and proxy together (PSS)", 160, memory["our Hub"] + memory["our proxy"]),
         ("MB of an idle user's server (PSS)", 80, memory["our idle server"]),
         ("MB of the image env-base", 500, environment),
         ("first run : sum of its parts", 1.2, _first_ratio(results["first_run"]) if "first_run" in results else None),
         ("start by our Hub : the same container bare", 1.3, _ratio(starts, "ours, by our Hub", "ours, bare")),
     ]
-    return table(
-        ["what", "at most", "measured", ""],
-        [
-            [what, f"{most:g}", "-", "not measured"]
-            if found is None
-            else [what, f"{most:g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
-            for what, most, found in rows
-        ],
-    )
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Return a table for each kind of result that there is, and that of the budgets."""
-    return {"budgets": _budgets(results)} | {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
+    """Return a table for each kind of result that there is, and those of the budgets."""
+    found = {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
+    found["unchanged_machine"] = _unchanged_machine(results["machine"])
+    found["unchanged_budgets"] = _budgets("of a run that changes nothing", _unchanged_budgets(results["unchanged"]))
+    found["many_users"] = _many_users(results["unchanged"])
+    if "starts" in results:
+        found["machine"] = _machine(results["machine"])
+        found["budgets"] = _budgets("what", _other_budgets(results))
+    return found
 
 
 def write_docs(found: dict[str, str]) -> None:

@@ -74,7 +74,7 @@ class Run:
     @property
     def changed(self) -> int:
         """The recap's count."""
-        [count] = re.findall(r"^localhost .*\bchanged=(\d+)", self.output, re.MULTILINE)
+        [count] = re.findall(r"^\S+ +: ok=.*\bchanged=(\d+)", self.output, re.MULTILINE)
         return int(count)
 
     def succeeded(self) -> Run:
