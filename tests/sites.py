@@ -73,11 +73,16 @@ class Site:
         return [*command, "--extra-vars", json.dumps(settings), *arguments, "site.yml"]
 
     @contextmanager
-    def _started(self, arguments: tuple[str, ...], settings: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    def _started(
+        self, arguments: tuple[str, ...], settings: dict[str, Any], before: str = ""
+    ) -> Iterator[subprocess.Popen[str]]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
         # The machine that runs Ansible needs neither an engine nor images.
         environment |= {"DOCKER_HOST": "unix:///nowhere", "ANSIBLE_NOCOLOR": "true"}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        if before:
+            environment |= {"ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "tests/callback_plugins")}
+            environment |= {"ANSIBLE_CALLBACKS_ENABLED": "hold", "HOLD_BEFORE": before}
         with subprocess.Popen(
             self._command(arguments, settings),
             cwd=PROJECT,
@@ -102,13 +107,13 @@ class Site:
         return self.run("--check", "--diff", **settings)
 
     @contextmanager
-    def at(self, line: str, **settings: Any) -> Iterator[subprocess.Popen[str]]:
+    def at(self, line: str, before: str = "", **settings: Any) -> Iterator[subprocess.Popen[str]]:
         """Start a run, and hand it over as soon as a line of its output holds `line`.
 
         Raises:
             AssertionError: it ended before.
         """
-        with self._started((), settings) as run:
+        with self._started((), settings, before) as run:
             assert run.stdout
             output = ""
             for shown in run.stdout:
@@ -127,6 +132,11 @@ class Site:
         """Start a run, and kill it `after_s` seconds after a line of its output held `line`."""
         with self.at(line, **settings):
             time.sleep(after_s)
+
+    def kill_before(self, task: str, **settings: Any) -> None:
+        """Start a run, and kill it when all that comes before a task is done."""
+        with self.at(f"TASK [{task}]", before=task, **settings):
+            pass
 
     @contextmanager
     def tunnel(self, port: int) -> Iterator[None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +161,19 @@ def test_engine_that_talks_nonsense_does_not_run(engine: tuple[str, list[bytes]]
 
 def test_no_engine(tmp_path: Path) -> None:
     assert engine_info.gather(str(tmp_path / "absent.sock"), 2)["running"] is False
+
+
+def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path: Path) -> None:
+    (tmp_path / "updates").mkdir()
+    assert not engine_info.is_dpkg_interrupted(tmp_path)
+    (tmp_path / "updates/0000").touch()
+    assert engine_info.is_dpkg_interrupted(tmp_path)
+    # dpkg's own kind of lock, which a process never sees of itself.
+    lock = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", lock, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as dpkg:
+        assert dpkg.stdout
+        dpkg.stdout.readline()
+        assert not engine_info.is_dpkg_interrupted(tmp_path)
+        dpkg.kill()

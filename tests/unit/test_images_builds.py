@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import os
 import subprocess
@@ -166,3 +167,17 @@ def test_usual_causes(said: str, setting: str) -> None:
 
 def test_an_unusual_cause_is_left_to_the_log() -> None:
     assert action.advice(["segmentation fault"]) == ""
+
+
+def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
+    notice = tmp_path / "waiting"
+    with (tmp_path / "lock").open("w") as theirs, (tmp_path / "lock").open("w") as ours:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        thread = threading.Thread(target=builds.wait_for, args=[ours, notice])
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        assert "waiting for what another run began" in notice.read_text()
+        fcntl.flock(theirs, fcntl.LOCK_UN)
+        thread.join(5)
+        assert not notice.exists()

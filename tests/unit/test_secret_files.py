@@ -82,6 +82,20 @@ def test_given_secret_replaces_generated_one_and_is_not_told(tmp_path: Path) -> 
     assert "canary-5157" not in json.dumps(after)
 
 
+def test_what_a_run_that_was_cut_off_left_half_written_is_used_up(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    kept = run(folder, {"kept": {}})["digest"]
+    # As a machine that loses its power in write() leaves it.
+    (folder / ".new.new").touch(mode=0o600)
+    (folder / ".new.new").write_text("a longer half of another secret than what is written now" * 9)
+    (folder / "empty").touch(mode=0o600)
+    run(folder, {"kept": {}, "new": {"value": "now"}, "empty": {}})
+    assert sorted(path.name for path in folder.iterdir()) == ["empty", "kept", "new"]
+    assert (folder / "new").read_text() == "now"
+    assert len((folder / "empty").read_text()) == 64
+    assert run(folder, {"kept": {}})["digest"] == kept
+
+
 def test_copy_follows_its_source(tmp_path: Path) -> None:
     source, folder = tmp_path / "token", tmp_path / "secrets"
     source.write_text("one")

@@ -6,6 +6,7 @@ Reads only, needs nothing but Python, and works where there is no engine.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import importlib.util
 import json
@@ -55,6 +56,7 @@ cli: {description: The docker command is there., type: bool, returned: always}
 buildx: {description: The command can build with BuildKit., type: bool, returned: always}
 nft: {description: The nft command is there., type: bool, returned: always}
 socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
+dpkg_interrupted: {description: dpkg was ended in the middle of its work., type: bool, returned: always}
 repository: {description: Files of docker_apt_repository that are there., type: list, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
@@ -62,6 +64,7 @@ python_requests: {description: This module's Python has requests., type: bool, r
 MARKER = Path("/etc/docker/managed-by-jupyterhub-ansible")
 SETTINGS = Path("/etc/docker/daemon.json")
 PID_FILE = Path("/run/docker.pid")
+DPKG = Path("/var/lib/dpkg")
 ENABLED_LINK = Path("/etc/systemd/system/multi-user.target.wants/docker.service")
 REPOSITORY = (
     Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
@@ -159,6 +162,18 @@ def is_podman_command(path: str | None) -> bool:
     return start.startswith(b"#!") and b"podman" in start
 
 
+def is_dpkg_interrupted(folder: Path) -> bool:
+    """Return whether a journal was left behind by a dpkg that is not at work any more."""
+    if not (folder / "updates/0000").exists():
+        return False
+    try:
+        with (folder / "lock").open("a") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def find_files() -> dict[str, Any]:
     """Return what the machine's files tell, whether an engine runs or not."""
     command = shutil.which("docker", path=SEARCH_PATH)
@@ -175,6 +190,7 @@ def find_files() -> dict[str, Any]:
         "cli": bool(command) and not podman_command,
         "buildx": any(Path(folder, "docker-buildx").exists() for folder in PLUGIN_FOLDERS),
         "nft": bool(shutil.which("nft", path=SEARCH_PATH)),
+        "dpkg_interrupted": is_dpkg_interrupted(DPKG),
         "repository": [str(path) for path in REPOSITORY if path.exists()],
         "python_requests": importlib.util.find_spec("requests") is not None,
     }

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +86,12 @@ def _read(text: str) -> dict[str, Any]:
 
 def write(module: AnsibleModule, path: Path, content: str, attributes: dict[str, Any]) -> None:
     """Replace the file at once, by one that already has its owner and mode."""
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w") as file:
-        file.write(content)
-    module.set_fs_attributes_if_different({**attributes, "path": name}, changed=False)
-    Path(name).replace(path)
+    # Always of the same name: what a run that was cut off left behind is the next one's to use.
+    new = path.with_name(f".{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(content)
+    module.set_fs_attributes_if_different({**attributes, "path": str(new)}, changed=False)
+    new.replace(path)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ A build may take minutes: without a line now and then it looks like a hang.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import time
@@ -97,8 +98,12 @@ class ActionModule(ActionBase):
         job = started["ansible_job_id"]
         deadline = time.monotonic() + self._task.async_val
         told = time.monotonic()
+        run = os.getppid()
         while time.monotonic() < deadline:
             time.sleep(POLL_S)
+            if os.getppid() != run:
+                # The run was killed: nobody would read a result, and to write one would last for ever.
+                os._exit(1)
             status = self._job(job, "status", task_vars)
             if status.get("finished"):
                 self._job(job, "cleanup", task_vars)
@@ -122,7 +127,7 @@ class ActionModule(ActionBase):
         return status
 
     def _tell(self) -> None:
-        path = shlex.quote(f"{self._task.args['logs']}/progress")
-        shown = self._low_level_execute_command(f"cat {path} 2>/dev/null || :")
+        paths = [shlex.quote(f"{self._task.args['logs']}/{name}") for name in ("waiting", "progress")]
+        shown = self._low_level_execute_command(f"cat {' '.join(paths)} 2>/dev/null || :")
         for line in shown["stdout"].splitlines():
-            Display().display(f"  building {line.strip()}")
+            Display().display(f"  {line.strip()}")

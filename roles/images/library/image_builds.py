@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -326,7 +326,7 @@ class Progress:
         minutes, seconds = divmod(int(time.monotonic() - since), 60)
         # "---> Running in ..." is all that the classic builder says for a while.
         said = [line for line in tail(log, 5) if not line.startswith(" --->")]
-        return f"{name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
+        return f"building {name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
 
 
 def tail(log: Path, count: int) -> list[str]:
@@ -379,6 +379,17 @@ def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> di
     return {"made": made, "failures": failures}
 
 
+def wait_for(lock: TextIO, notice: Path) -> None:
+    """Wait until nothing else is built on this machine, with a notice for the operator meanwhile.
+
+    What a run that was cut off began goes on in the background, and cleaning up
+    would take another project's half-made stages along.
+    """
+    notice.write_text("waiting for what another run began to build on this machine\n", encoding="utf-8")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    notice.unlink(missing_ok=True)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -403,10 +414,10 @@ def main() -> None:
     # Of an address only the user and password are secret: a message must name the index that does not answer.
     module.no_log_values = set(builder.masked)
     with LOCK.open("w") as lock:
-        # A run that was cut off goes on building in the background, and cleaning up
-        # would take another project's half-made stages along: one run at a time.
-        (logs / "progress").write_text("nothing yet: another run on this machine builds\n", encoding="utf-8")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for(lock, logs / "waiting")
+        # Of a machine that lost its power in the middle.
+        for left in logs.glob("tmp*"):
+            shutil.rmtree(left)
         try:
             result = build_all(builder.needed(images), builder.make, logs)
         finally:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +60,16 @@ def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
 
 def write(path: Path, content: bytes, owner: int) -> None:
     """Replace a file at once: a reader sees the old secret or the new one, never half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600 from the first moment
+    # Always of the same name: what a run that was cut off left behind is the next one's to use.
+    new = path.with_name(f".{path.name}.new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(handle, content)
         os.fchown(handle, owner, owner)
         os.fsync(handle)
     finally:
         os.close(handle)
-    Path(name).replace(path)
+    new.replace(path)
 
 
 def folders_above(path: Path, root: Path) -> list[Path]:

@@ -13,7 +13,7 @@ CUT_OFF = '{"by": "ann@laptop", "since": "2026-01-01 10:00:00 UTC", "token": "x"
 
 
 def test_one_run_at_a_time(site: Site, host: Any) -> None:
-    with site.at("TASK [docker : Look at the engine]", hub_server_pids=600) as first:
+    with site.at("TASK [docker : Write the engine", hub_server_pids=600) as first:
         # However slow it is: it lives.
         os.kill(first.pid, signal.SIGSTOP)
         second = site.run(hub_server_pids=700)
@@ -33,7 +33,7 @@ def test_one_run_at_a_time(site: Site, host: Any) -> None:
 
 
 def test_after_a_run_that_ended_the_next_begins_at_once(site: Site, host: Any) -> None:
-    site.kill("TASK [docker : Look at the engine]")
+    site.kill("TASK [docker : Write the engine")
     after_a_killed_one = site.run().succeeded()
     assert "Waiting for the run" not in after_a_killed_one.output
     # One whose network is lost cannot give anything back: its lease expires.

@@ -1,0 +1,28 @@
+"""Callback `hold`: have a run stand still before a task, so that a test can kill it exactly there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: hold
+type: aggregate
+short_description: Stand still before a task
+description: [The task is named by the environment variable HOLD_BEFORE.]
+"""
+
+
+class CallbackModule(CallbackBase):
+    """See above."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_NAME = "hold"
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Wait to be killed; the task's name was shown, and it has not begun."""
+        if task.get_name() == os.environ["HOLD_BEFORE"]:
+            signal.pause()
