@@ -5,6 +5,8 @@ PYTHON    ?= python3
 INVENTORY ?= inventory/local.yml
 ARGS      ?=
 VENV      := .venv
+# Where it is set, every run of Ansible compiles all of itself anew (1-2 s).
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
