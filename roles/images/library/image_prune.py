@@ -36,13 +36,21 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def ask(*command: str) -> list[str]:
-        _, out, _ = module.run_command(["docker", *command], check_rc=True)
+    def ask(*command: str, gone: str = "") -> list[str]:
+        """Return what the engine says; `gone` is its word for things that went since they were listed."""
+        code, out, error = module.run_command(["docker", *command])
+        if code and not all(gone and gone in line for line in error.splitlines() if line):
+            module.fail_json(msg=f"docker {command[0]} {command[1]} failed: {error.strip()}")
         return str(out).split()
 
     refs = module.params["refs"]
     containers = ask("container", "ls", "--all", "--quiet", "--no-trunc")
-    used = set(ask("container", "inspect", "--format", "{{.Image}}", *containers)) if containers else set()
+    # Users' servers come and go.
+    used = (
+        set(ask("container", "inspect", "--format", "{{.Image}}", *containers, gone="No such container"))
+        if containers
+        else set()
+    )
     ids = {ref: ask("image", "inspect", "--format", "{{.Id}}", ref)[0] for ref in refs}
     unused = [ref for ref, image in ids.items() if image not in used]
     if unused and not module.check_mode:

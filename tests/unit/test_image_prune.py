@@ -1,0 +1,44 @@
+"""Old images go, beside users who come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolefile import run_module
+
+DOCKER = """#!/bin/sh
+echo "$*" >> $CALLS
+case "$1 $2" in
+  "container ls") printf 'here\\nleft\\n' ;;
+  "container inspect") echo sha256:used; echo "Error response from daemon: $SAYS" >&2; exit 1 ;;
+  "image inspect") case "$5" in *:1) echo sha256:used ;; *) echo sha256:old ;; esac ;;
+esac
+"""
+
+
+def prune(folder: Path, says: str) -> dict[str, Any]:
+    docker = folder / "docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    refs = ["jupyterhub/hub:1", "jupyterhub/hub:2"]
+    calls = str(folder / "calls")
+    return run_module(
+        "images/library/image_prune.py",
+        {"refs": refs, "logs": str(folder)},
+        PATH=f"{folder}:/usr/bin:/bin", CALLS=calls, SAYS=says,
+    )  # fmt: skip
+
+
+def test_a_container_that_ends_meanwhile_is_no_failure(tmp_path: Path) -> None:
+    assert prune(tmp_path, "No such container: left")["removed"] == ["jupyterhub/hub:2"]
+    assert "image rm jupyterhub/hub:2" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("trouble", ["permission denied", "context deadline exceeded"])
+def test_any_other_trouble_is(tmp_path: Path, trouble: str) -> None:
+    answer = prune(tmp_path, trouble)
+    assert answer["failed"]
+    assert trouble in answer["msg"]
+    assert "image rm" not in (tmp_path / "calls").read_text()
