@@ -9,7 +9,7 @@ import pytest
 from sites import PROJECT, Site
 
 APT = "TASK [docker : packages | Install "
-JOURNAL = "/var/lib/dpkg/updates/0005"
+DPKG_WORKS = "[ -e /var/lib/dpkg/updates/0005 ] && pgrep -x dpkg"
 HUB_JSON = "/srv/jupyterhub/hub/hub.json"
 SECRETS = ("hub/secrets/cookie_secret", "hub/secrets/crypt_key", "proxy/secrets/token")
 WAITS = "waiting for what another run began to build on this machine"
@@ -33,7 +33,7 @@ def hub(host: Any) -> str:
 def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> None:
     """The connection is lost in the middle of apt's work; then dpkg, too, is ended."""
     with site.at(APT) as run:
-        within(host, 120, f"[ -e {JOURNAL} ]")
+        within(host, 120, DPKG_WORKS)
         host.check_output("kill $(pgrep -f '^sshd(-session)?: (root|deploy)')")
         host.check_output("kill -9 $(pgrep -x 'apt-get|dpkg')")
         assert run.stdout
@@ -47,7 +47,7 @@ def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> N
 def test_docker_killed_while_apt_installs(site: Site, host: Any) -> None:
     with site.at(APT):
         # What dpkg was interrupted in is finished, and it is at work again.
-        within(host, 120, f"[ -e {JOURNAL} ]")
+        within(host, 120, DPKG_WORKS)
 
 
 def test_images_killed_while_they_are_built(site: Site, host: Any) -> None:
