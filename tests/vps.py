@@ -92,16 +92,15 @@ def started(host: Host, name: str) -> str:
     return at
 
 
-def wait_until_healthy(host: Host) -> None:
-    """The machine's services, Hub and proxy are back within a minute."""
+def wait_until_healthy(host: Host, *names: str) -> None:
+    """Hub and proxy, or the containers that are named, are healthy within a minute; the engine looks every 10 s."""
+    asked = names or ("jupyterhub-hub", "jupyterhub-proxy")
     for _ in range(60):
-        states = host.run(
-            "docker inspect --format '{{.State.Health.Status}}' jupyterhub-hub jupyterhub-proxy"
-        ).stdout.split()
-        if states == ["healthy", "healthy"]:
+        states = host.run(f"docker inspect --format '{{{{.State.Health.Status}}}}' {' '.join(asked)}").stdout.split()
+        if states == ["healthy"] * len(asked):
             return
         time.sleep(1)
-    raise AssertionError(f"Hub and proxy are {states}")
+    raise AssertionError(f"{' and '.join(asked)}: {states}")
 
 
 def assert_fence(host: Host, user: str) -> None:
