@@ -56,13 +56,6 @@ def site(host: Any, pytestconfig: pytest.Config) -> Site:
     return Site(host.backend.name, pytestconfig.getoption("--ansible-inventory"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, one does all that concerns a machine."""
-    for item in items:
-        if call := getattr(item, "callspec", None):
-            item.add_marker(pytest.mark.xdist_group(call.params["_testinfra_host"].backend.get_hostname()))
-
-
 @pytest.fixture
 def busybox(host: Any) -> str:
     """Return a small image that this machine's own engine has."""
