@@ -6,13 +6,14 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sites import Site
+from vps import Admin
 
 PROJECT = Path(__file__).resolve().parents[2]
 MOLECULE = PROJECT / "molecule"
@@ -54,6 +55,23 @@ def converge(host: Any) -> Callable[..., Run]:
 def site(host: Any, pytestconfig: pytest.Config) -> Site:
     """Return the way to deploy to this machine as an operator does."""
     return Site(host.backend.name, pytestconfig.getoption("--ansible-inventory"))
+
+
+@pytest.fixture(scope="module")
+def admin(host: Any) -> Admin:
+    """Return an administrator of the Hub that runs."""
+    return Admin(host)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure, show what the machine's containers and services said."""
+    report = yield
+    if report.failed and (host := getattr(item, "funcargs", {}).get("host")):
+        names = host.run("docker ps --all --format '{{.Names}}'").stdout.split()
+        for command in ["docker ps --all; systemctl --failed", *(f"docker logs --tail 40 {name}" for name in names)]:
+            report.sections.append((f"{host.backend.host}: {command}", host.run(f"({command}) 2>&1").stdout))
+    return report
 
 
 @pytest.fixture

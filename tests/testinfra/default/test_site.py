@@ -54,15 +54,6 @@ def kernel(ada: Browser) -> Kernel:
     return ada.server().kernel()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def logs(host: Host) -> Iterator[None]:
-    """Pytest shows this only beside a failure."""
-    yield
-    for name in (HUB, PROXY, SERVER):
-        print(host.run("docker logs --tail 40 %s 2>&1", name).stdout)
-    print(host.run("docker ps --all; systemctl --failed").stdout)
-
-
 def kill(host: Host, name: str) -> None:
     """From outside of Docker, which would take its own command for a wish."""
     host.check_output("kill -9 %s", str(inspect(host, name)["State"]["Pid"]))

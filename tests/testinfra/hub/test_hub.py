@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from testinfra.host import Host
 from vps import Admin, assert_fence, inspect, wait_until_healthy
 
 ROOT = "/srv/jupyterhub/hub"
-
-
-@pytest.fixture(scope="module")
-def admin(host: Host) -> Admin:
-    return Admin(host)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def logs(host: Host) -> Iterator[None]:
-    """Pytest shows this only beside a failure."""
-    yield
-    print(host.run("docker logs --tail 60 jupyterhub-hub 2>&1; docker ps --all").stdout)
 
 
 def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:

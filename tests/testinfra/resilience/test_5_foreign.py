@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sites import Run, Site
@@ -65,11 +66,24 @@ def foreign(host: Host) -> Iterator[None]:
     before = owners(host)
     assert len(before) > 8
     yield
-    assert owners(host) == before
+    after = owners(host)
     host.check_output("docker rm --force other && docker network rm other && docker volume rm other")
     host.check_output(
         f"nft delete table inet other; iptables --flush OTHER; iptables --delete-chain OTHER; rm -r {FOLDER}"
     )
+    assert after == before
+
+
+@contextmanager
+def in_the_way(host: Host, made: list[str], removed: list[str]) -> Iterator[None]:
+    """Things that are gone afterwards, however it ends."""
+    try:
+        for command in made:
+            host.check_output(command)
+        yield
+    finally:
+        for command in removed:
+            host.run(command)
 
 
 def refused(host: Host, site: Site, **settings: str) -> Run:
@@ -84,17 +98,17 @@ def refused(host: Host, site: Site, **settings: str) -> Run:
 
 
 def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
-    for command in (
-        # Ours make room, a server that an earlier test left as well.
-        "docker ps --all --quiet --filter label=jupyterhub-ansible.project=jupyterhub | xargs docker rm --force",
+    # Ours make room, a server that an earlier test left as well.
+    ours = "docker ps --all --quiet --filter label=jupyterhub-ansible.project=jupyterhub | xargs docker rm --force"
+    made = [
+        ours,
         f"docker network rm {USERS}",
         f"docker network create {USERS}",
         f"docker run --detach --name {HUB} {sleeper(host)}",
         f"docker run --detach --name web --publish 8000:80 --network {CONTROL} {sleeper(host)}",
-    ):
-        host.check_output(command)
-
-    run = refused(host, site, jupyterhub_root=FOLDER, proxy_users_subnet="10.77.0.0/20")
+    ]
+    with in_the_way(host, made, [f"docker rm --force {HUB} web", f"docker network rm {USERS}"]):
+        run = refused(host, site, jupyterhub_root=FOLDER, proxy_users_subnet="10.77.0.0/20")
 
     for problem in (
         "6 problems were found",
@@ -108,20 +122,20 @@ def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
         f"{FOLDER} belongs to something else: it holds jupyterhub.sqlite",
     ):
         assert problem in run.said, problem
-    host.check_output(f"docker rm --force {HUB} web && docker network rm {USERS}")
 
 
 def test_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
-    host.check_output("ip link add br-jupyterhub type bridge")
-    host.check_output("systemd-run --unit other-web python3 -m http.server --bind 127.0.0.1 8000")
-
-    run = refused(host, site)
+    made = [
+        "ip link add br-jupyterhub type bridge",
+        "systemd-run --collect --unit other-web python3 -m http.server --bind 127.0.0.1 8000",
+    ]
+    with in_the_way(host, made, ["systemctl stop other-web", "ip link delete br-jupyterhub"]):
+        run = refused(host, site)
 
     assert "2 problems were found" in run.said
     assert "port 8000 is taken by python3" in run.said
     assert "jupyterhub_port: 8001" in run.said
     assert "needs the bridge br-jupyterhub, which a network interface that is no Docker network's has" in run.said
-    host.check_output("systemctl stop other-web; ip link delete br-jupyterhub")
 
 
 def test_out_of_the_way_they_are_left_alone(site: Site) -> None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from e2e.client import eventually
 from sites import Site
 from testinfra.host import Host
@@ -18,18 +17,6 @@ ROOT = "/srv/jupyterhub"
 UNIT = "/etc/systemd/system/jupyterhub-fence.service"
 DAEMON = "/etc/docker/daemon.json"
 LABELS = "--label jupyterhub-ansible.project=jupyterhub --label jupyterhub-ansible.kind=network"
-
-
-@pytest.fixture(scope="module")
-def admin(host: Host) -> Admin:
-    return Admin(host)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def logs(host: Host) -> Iterator[None]:
-    """Pytest shows this only beside a failure."""
-    yield
-    print(host.run("docker logs --tail 40 jupyterhub-hub 2>&1; docker ps --all").stdout)
 
 
 @contextmanager
@@ -59,6 +46,7 @@ def test_what_was_removed(host: Host, site: Site, admin: Admin) -> None:
         by_hand(
             host,
             f"docker rm --force {HUB} {PROXY}",
+            f"docker network disconnect {USERS} {SERVER}",
             f"docker image rm {image}",
             "nft delete table inet jupyterhub_fence",
             "systemctl disable jupyterhub-fence",

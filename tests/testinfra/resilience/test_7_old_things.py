@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from sites import Site
 from testinfra.host import Host
 from vps import Admin, inspect, started
@@ -28,11 +27,6 @@ SETTINGS: dict[str, Any] = {
     "hub_server_environment": {"A_MIRROR": "https://mirror.example"},
     "images_pip_index_url": "https://mirror.example/simple",
 }
-
-
-@pytest.fixture(scope="module")
-def admin(host: Host) -> Admin:
-    return Admin(host)
 
 
 def content(host: Host, path: str) -> Any:
