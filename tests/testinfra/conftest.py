@@ -70,7 +70,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and (host := getattr(item, "funcargs", {}).get("host")):
         names = host.run("docker ps --all --format '{{.Names}}'").stdout.split()
         for command in ["docker ps --all; systemctl --failed", *(f"docker logs --tail 40 {name}" for name in names)]:
-            report.sections.append((f"{host.backend.host}: {command}", host.run(f"({command}) 2>&1").stdout))
+            report.sections.append((f"{host.backend.get_pytest_id()}: {command}", host.run(f"({command}) 2>&1").stdout))
     return report
 
 
