@@ -34,8 +34,8 @@ def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> N
     """The connection is lost in the middle of apt's work; then dpkg, too, is ended."""
     with site.at(APT) as run:
         within(host, 120, DPKG_WORKS)
-        host.check_output("kill $(pgrep -f '^sshd(-session)?: (root|deploy)')")
-        host.check_output("kill -9 $(pgrep -x 'apt-get|dpkg')")
+        host.check_output("pkill -f '^sshd(-session)?: (root|deploy)'")
+        host.check_output("pkill -9 -x 'apt-get|dpkg'")
         assert run.stdout
         said = run.stdout.read()
         assert run.wait() == 4
