@@ -42,7 +42,7 @@ def test_the_service_that_synchronises_routes_can_do_nothing_else(hub_files: Pat
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
-    change(hub_files, public={"address": "::1", "port": 8000})
+    change(hub_files, public={"url": "http://[::1]:8000", "address": "::1", "port": 8000})
     assert config().JupyterHub.bind_url == "http://[::1]:8000"
 
 

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import string
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -66,6 +66,10 @@ def _volume_template(template: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$")]
+# GitHub takes upper and lower case for the same.
+UserName = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
+Organization = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", to_lower=True)]
+Team = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+:[A-Za-z0-9_.-]+$", to_lower=True)]
 Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=30)]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s{}]*$")]
@@ -80,8 +84,9 @@ class _Model(BaseModel):
 
 
 class Public(_Model):
-    """Where the proxy's public port is published."""
+    """`address` and `port`: where the proxy's public port is published; `url`: the address that browsers use."""
 
+    url: Url
     address: Annotated[str, AfterValidator(_ip_address)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
@@ -130,6 +135,26 @@ class NamedServers(_Model):
     share_home: bool
 
 
+class Access(_Model):
+    """Who may log in, by the names that the authenticator gives."""
+
+    allow_all: bool
+    allowed_users: frozenset[UserName]
+    admin_users: frozenset[UserName]
+    blocked_users: frozenset[UserName]
+
+
+class GitHub(_Model):
+    """The OAuth app, whose secret is a file, and the organizations and teams that come in by it."""
+
+    client_id: Text
+    url: Url
+    allowed_organizations: frozenset[Organization]
+    allowed_teams: frozenset[Team]
+    admin_teams: frozenset[Team]
+    membership_interval_s: Annotated[int, Field(ge=1)]
+
+
 class Settings(_Model):
     """hub.json."""
 
@@ -138,7 +163,9 @@ class Settings(_Model):
     hub: Hub
     proxy: Proxy
     users_network: Text
-    authenticator: Literal["shared-password"]
+    authenticator: Text
+    access: Access
+    github: GitHub | None
     environments: tuple[Environment, ...]
     default_environment: Slug
     server: Server
@@ -155,8 +182,10 @@ class Settings(_Model):
             raise ValueError(f"environments: the slug {doubles[0]} is there more than once")
         if self.default_environment not in slugs:
             raise ValueError(f"default_environment: must be one of {', '.join(slugs)}")
+        if (self.authenticator == "github") != (self.github is not None):
+            raise ValueError("github: is there if authenticator is github, and only then")
         # Any user can log in as any other.
-        if not ipaddress.ip_address(self.public.address).is_loopback:
+        if self.authenticator == "shared-password" and not ipaddress.ip_address(self.public.address).is_loopback:
             raise ValueError("authenticator: shared-password is for a loopback public.address only")
         if self.volume_name_template and self.named_servers.limit:
             separate = "servername}" in self.volume_name_template
@@ -220,7 +249,7 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     except SettingsError as error:
         problems.append(str(error))
     try:
-        secrets = load_secrets(secrets_dir)
+        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "")
     except SecretsError as error:
         problems.append(str(error))
     if settings is None or secrets is None:
