@@ -42,7 +42,7 @@ def test_the_key_is_not_kept(ticket: Path) -> None:
 
 
 def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(break_glass.time, "time", lambda: 1000)
+    monkeypatch.setattr("time.time", lambda: 1000)
     user = SimpleNamespace(name=break_glass.USER)
 
     def stays(until: float) -> bool | None:

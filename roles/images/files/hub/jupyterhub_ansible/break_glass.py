@@ -1,6 +1,6 @@
 """A way in for the administrator when no other works: a link, made on the host, that is good once and for minutes.
 
-    docker exec jupyterhub-hub break-glass
+    docker exec jupyterhub-hub python -m jupyterhub_ansible.break_glass
 
 The link logs in as a user of its own, whose name no account can have, as an administrator for an hour. Whoever may run
 this on the host may do anything there, so nothing is given away; each link and each use is in the Hub's log.
@@ -107,7 +107,7 @@ class BreakGlassHandler(BaseHandler):
 
 def main() -> None:
     """Print a link."""
-    argparse.ArgumentParser(prog="break-glass", description=__doc__).parse_args()
+    argparse.ArgumentParser(prog="python -m jupyterhub_ansible.break_glass", description=__doc__).parse_args()
     try:
         settings = load().settings
     except SettingsError as error:

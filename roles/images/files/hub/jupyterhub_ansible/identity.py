@@ -57,7 +57,7 @@ class Identities:
         Raises:
             NameTakenError: the account never came before, and somebody else has the name.
         """
-        if known := self._db.get(Identity, github_id):
+        if known := self._db.get(Identity, github_id, populate_existing=True):
             return known.username
         if holder := self._named(login.lower()):
             raise NameTakenError(holder.username, holder.github_id)
@@ -65,7 +65,7 @@ class Identities:
 
     def remember(self, github_id: int, username: str, login: str) -> None:
         """Store that an account has logged in as a user."""
-        known = self._db.get(Identity, github_id)
+        known = self._db.get(Identity, github_id, populate_existing=True)
         if known is None:
             known = Identity(github_id=github_id, username=username)
             self._db.add(known)
