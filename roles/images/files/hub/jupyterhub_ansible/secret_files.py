@@ -5,6 +5,7 @@ What is wrong with one is told without its value.
 
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,8 +70,8 @@ def _complaints(texts: dict[str, str]) -> list[str]:
     return complaints
 
 
-def load_secrets(folder: Path, authenticator: str) -> Secrets:
-    """Read and check all secrets in `folder` that a Hub with this authenticator needs.
+def load_secrets(folder: Path, authenticator: str, given: Mapping[str, str] | None = None) -> Secrets:
+    """Read and check all secrets that a Hub with this authenticator needs: those that are given, or from `folder`.
 
     Raises:
         SecretsError: one is missing, unreadable, empty, open to other users, too short, or of the wrong form.
@@ -79,7 +80,7 @@ def load_secrets(folder: Path, authenticator: str) -> Secrets:
     problems: list[str] = []
     for name in (*ALWAYS, *OF_AUTHENTICATOR.get(authenticator, ())):
         try:
-            texts[name] = _read(folder / name)
+            texts[name] = (given or {}).get(name) or _read(folder / name)
         except SecretsError as error:
             problems.append(str(error))
     problems = problems or _complaints(texts)

@@ -1,12 +1,14 @@
-"""The Hub's settings: hub.json, and the secrets beside it.
+"""The Hub's settings: hub.json, what the environment lays over it (Compose only), and the secrets beside it.
 
 Data, never code: every key is known and typed, and what is wrong is told in one line each, without any value,
 since `traits` and `server.environment` may hold secrets.
 """
 
 import ipaddress
+import json
 import os
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -21,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from . import environment
 from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
@@ -216,18 +219,23 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def load_settings(path: Path) -> Settings:
-    """Read and check hub.json.
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check hub.json, and what environment variables lay over it.
 
     Raises:
         SettingsError: the file cannot be read, or what it says cannot be used.
     """
     try:
-        return Settings.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        if environ is None:
+            return Settings.model_validate_json(text)
+        return Settings.model_validate_json(json.dumps(environment.overlaid(json.loads(text), environ)))
     except OSError as error:
         raise SettingsError(f"hub.json: cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except environment.EnvironmentVariableError as error:
+        raise SettingsError(str(error)) from None
 
 
 def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
@@ -242,15 +250,17 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     """
     path = path or Path(os.environ.get("JUPYTERHUB_SETTINGS_FILE", SETTINGS_FILE))
     secrets_dir = secrets_dir or Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
+    environ = os.environ if os.environ.get(environment.SWITCH) == "1" else None
     problems: list[str] = []
     settings = secrets = None
     try:
-        settings = load_settings(path)
+        settings = load_settings(path, environ)
     except SettingsError as error:
         problems.append(str(error))
     try:
-        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "")
-    except SecretsError as error:
+        given = environment.secrets(environ) if environ else {}
+        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "", given)
+    except (SecretsError, environment.EnvironmentVariableError) as error:
         problems.append(str(error))
     if settings is None or secrets is None:
         raise SettingsError("\n".join(problems))
