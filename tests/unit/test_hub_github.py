@@ -123,8 +123,8 @@ def test_administrators_by_name_and_by_team(door: Any, github: GitHub) -> None:
     assert (ann["admin"], entrance.enter("bob")["admin"]) == (True, True)
     github.remove_team_member("Acme", "data-science", "Ann")
     # Whoever is none any more is told so, and not left as he was.
-    entrance = door(admin_groups={"acme:data-science"}, allowed_organizations={"acme"})
-    assert entrance.stays(ann)["admin"] is False
+    assert door(admin_groups={"acme:data-science"}, allowed_organizations={"acme"}).stays(ann)["admin"] is False
+    assert door(allowed_organizations={"acme"}).stays(ann)["admin"] is False
 
 
 def test_without_organizations_and_teams_nothing_is_asked_for(door: Any, github: GitHub) -> None:
@@ -169,6 +169,12 @@ def test_who_is_blocked_may_not_stay(door: Any, github: GitHub, said: str) -> No
     github.rename_user("Ann", "Anna")
     blocked = {"ann"} if said == "name" else {"anna"}
     assert door(allow_all=True, blocked_users=blocked).stays(ann) is False
+
+
+def test_who_is_blocked_may_not_stay_while_nothing_can_be_asked(door: Any, github: GitHub) -> None:
+    bob = door(allow_all=True).enter("bob")
+    github.break_down(503)
+    assert door(allow_all=True, blocked_users={"bob"}).stays(bob) is False
 
 
 @pytest.mark.parametrize("trouble", ["503", "slow", "rate limit", "secondary rate limit", "gone"])
@@ -217,6 +223,16 @@ def test_a_login_that_changed_hands_inherits_nothing(door: Any, github: GitHub) 
     github.add_user("ann")
     with pytest.raises(RefusedError, match="The name ann belongs to another GitHub account here"):
         entrance.enter("ann")
+
+
+def test_a_login_that_changed_hands_is_no_membership(door: Any, github: GitHub) -> None:
+    entrance = door(allowed_organizations={"acme"})
+    ann = entrance.enter("Ann")
+    github.rename_user("Ann", "Anna")
+    github.remove_member("Acme", "Anna")
+    github.add_user("ann")
+    github.set_member("Acme", "ann")
+    assert entrance.stays(ann) is False
 
 
 def test_who_was_refused_holds_no_name(door: Any, github: GitHub) -> None:
