@@ -231,7 +231,7 @@ def test_a_login_that_changed_hands_is_no_membership(door: Any, github: GitHub) 
     github.rename_user("Ann", "Anna")
     github.remove_member("Acme", "Anna")
     github.add_user("ann")
-    github.set_member("Acme", "ann")
+    github.set_member("Acme", "ann", public=True)
     assert entrance.stays(ann) is False
 
 
