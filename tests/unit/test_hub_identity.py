@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from jupyterhub import orm
+from jupyterhub_ansible import identity
 from jupyterhub_ansible.identity import Identities, NameTakenError
+from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 
@@ -30,7 +32,7 @@ def test_a_renamed_account_keeps_its_name_here(identities: Identities) -> None:
     identities.remember(7, "alice", "Alice")
     assert identities.username(7, "Alicia") == "alice"
     identities.remember(7, "alice", "Alicia")
-    assert [(each["username"], each["login"]) for each in identities.all()] == [("alice", "Alicia")]
+    assert [(each.username, each.login) for each in identities.all()] == [("alice", "Alicia")]
 
 
 def test_a_login_that_changed_hands_is_not_the_old_name(identities: Identities) -> None:
@@ -65,3 +67,23 @@ def test_a_name_can_be_given_free(identities: Identities) -> None:
     assert identities.username(8, "alice") == "alice"
     with pytest.raises(KeyError):
         identities.forget("alice")
+
+
+def test_the_command_lists_and_gives_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/jupyterhub.sqlite"
+    monkeypatch.setattr(identity, "DATABASE_URL", url)
+    Identities(Session(create_engine(url))).remember(7, "alice", "Alice")
+
+    def run(*arguments: str) -> str | None:
+        monkeypatch.setattr("sys.argv", ["identity", *arguments])
+        return identity.main()
+
+    assert run("list") is None
+    assert capsys.readouterr().out.split("\t")[:3] == ["alice", "Alice", "7"]
+    assert run("forget", "alice") is None
+    assert run("forget", "alice") == "No account that has logged in is called alice here; see: list"
+    capsys.readouterr()
+    assert run("list") is None
+    assert capsys.readouterr().out == ""

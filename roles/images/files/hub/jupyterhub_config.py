@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jupyterhub_ansible import break_glass, sync_routes
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
-from jupyterhub_ansible.settings import SettingsError, load
+from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 # Seconds; the Hub gives a restarted proxy its routes back this often.
 c.JupyterHub.last_activity_interval = 30
-c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+c.JupyterHub.db_url = DATABASE_URL
 c.JupyterHub.cookie_secret = secrets.cookie_secret
 c.CryptKeeper.keys = list(secrets.crypt_keys)
 c.JupyterHub.public_url = f"{settings.public.url}/"

@@ -2,13 +2,19 @@
 
 A login can be given up and registered by somebody else; what the Hub keeps (homes, rights) belongs to the number that
 came first. The table lies in the Hub's database, beside JupyterHub's own, so that both are saved and restored together.
+
+    docker exec jupyterhub-hub python -m jupyterhub_ansible.identity list
+    docker exec jupyterhub-hub python -m jupyterhub_ansible.identity forget <user>
 """
 
+import argparse
+import sys
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Unicode, select
+from sqlalchemy import BigInteger, DateTime, Unicode, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from .settings import DATABASE_URL
 
 
 class _Base(DeclarativeBase):
@@ -73,13 +79,9 @@ class Identities:
         known.last_login = datetime.now(UTC)
         self._db.commit()
 
-    def all(self) -> list[dict[str, Any]]:
+    def all(self) -> list[Identity]:
         """Return every account, by user name."""
-        found = self._db.scalars(select(Identity).order_by(Identity.username))
-        return [
-            {"github_id": each.github_id, "username": each.username, "login": each.login, "last_login": each.last_login}
-            for each in found
-        ]
+        return list(self._db.scalars(select(Identity).order_by(Identity.username)))
 
     def forget(self, username: str) -> None:
         """Give a name free: whoever logs in next with that login gets it, with its home.
@@ -92,3 +94,32 @@ class Identities:
             raise KeyError(username)
         self._db.delete(known)
         self._db.commit()
+
+
+def main() -> str | None:
+    """List the accounts, or give a name free; a message if that is not possible (`sys.exit` prints it)."""
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.identity", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "list", help="accounts that have logged in: user, last login name, number, last login"
+    )
+    forget = commands.add_parser(
+        "forget", help="give a name free: the next account of that login gets it, and the files"
+    )
+    forget.add_argument("user")
+    arguments = parser.parse_args()
+    identities = Identities(Session(create_engine(DATABASE_URL)))
+    if arguments.command == "list":
+        for each in identities.all():
+            print(each.username, each.login, each.github_id, f"{each.last_login:%Y-%m-%d %H:%M}", sep="\t")
+        return None
+    try:
+        identities.forget(arguments.user)
+    except KeyError:
+        return f"No account that has logged in is called {arguments.user} here; see: list"
+    print(f"{arguments.user} is free: the next GitHub account with that login gets the name and the files.")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,6 +28,7 @@ from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
 SECRETS_DIR = Path("/run/secrets")
+DATABASE_URL = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 
 VOLUME_FIELDS = {"username", "safe_username", "raw_username", "servername", "raw_servername"}
 """Fields of DockerSpawner's templates (`DockerSpawner.template_namespace`) that can name a volume."""

@@ -1,0 +1,259 @@
+"""Logging in with GitHub, and having to leave; GitHub is a stand-in that speaks its protocol."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
+from e2e.client import eventually
+from e2e.deployment import Deployment, docker
+from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
+from github import GitHub
+from playwright.sync_api import expect
+
+
+@dataclass
+class Place:
+    """The Hub, GitHub, and the people who have an account there."""
+
+    deployment: Deployment
+    github: GitHub
+    settings: dict[str, Any]
+    certificate: Path
+
+    def person(self, login: str) -> Person:
+        """Return somebody with a browser of their own."""
+        return Person(self.deployment.url, login, self.certificate)
+
+    def member(self, login: str, team: str = "") -> Person:
+        """Return a member of the organization, logged in."""
+        if login.lower() not in {user.login.lower() for user in self.github.users.values()}:
+            self.github.add_user(login)
+            self.github.set_member("acme", login)
+        if team:
+            self.github.add_team_member("acme", team, login)
+        person = self.person(login)
+        page = person.login()
+        assert page.ok, page.text
+        return person
+
+    def runs(self, user: str) -> bool:
+        """Whether the user's server has a container."""
+        return bool(self.deployment.containers(f"label=jupyterhub-ansible.user={user}"))
+
+
+@pytest.fixture(scope="module")
+def place(deployment: Deployment) -> Iterator[Place]:
+    with github(deployment) as (account, settings, certificate):
+        account.add_organization("acme")
+        for team in ("Operators", "Data"):
+            account.add_team("acme", team)
+        deployment.run(settings=settings).succeeded()
+        place = Place(deployment, account, settings, certificate)
+        with ExitStack() as stack:
+            stack.callback(deployment.settle)
+            yield place
+            for name in deployment.containers("label=jupyterhub-ansible.kind=user-server"):
+                docker("rm", "--force", name)
+
+
+def test_the_main_job_in_a_browser(place: Place) -> None:
+    """Open the Hub, be sent to GitHub, authorize, come back, work in both kinds of notebooks, leave."""
+    place.github.add_user("Grace")
+    place.github.set_member("acme", "Grace")
+    host = urlsplit(place.settings["hub_github_url"]).hostname
+    with browser(host or "") as context:
+        page = context.new_page()
+        page.goto(place.deployment.url)
+        shoot(page, "github-1-hub")
+        page.get_by_role("link", name="Sign in with GitHub").or_(
+            page.get_by_role("button", name="Sign in with GitHub")
+        ).first.click()
+        page.get_by_label("Username or email address").fill("Grace")
+        page.get_by_role("button", name="Sign in").click()
+        shoot(page, "github-2-authorize")
+        page.get_by_role("button", name=re.compile("^Authorize")).click()
+        expect(page.get_by_role("radio").first).to_be_checked()
+        assert page.url.startswith(place.deployment.url)
+        page.get_by_role("radio", name="Data science").check()
+        page.get_by_role("button", name="Start").click()
+        expect(page.locator(".jp-Launcher")).to_be_visible()
+        run_a_notebook_in_jupyterlab(page)
+        page.keyboard.press("Control+s")
+        page.get_by_role("button", name="Rename").click()
+        expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+        shoot(page, "github-3-notebook")
+        page.goto(f"{place.deployment.url}/user/grace/marimo/")
+        run_a_notebook_in_marimo(page, context)
+        page.goto(f"{place.deployment.url}/hub/home")
+        page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).first.click()
+        expect(page.get_by_role("link", name="Sign in with GitHub").first).to_be_visible()
+        shoot(page, "github-4-logged-out")
+    assert "Untitled.ipynb" in docker("exec", f"{place.deployment.name}-user-grace", "ls")
+
+
+def test_who_is_no_member_is_told_why(place: Place) -> None:
+    place.github.add_user("mallory")
+    page = place.person("mallory").login()
+    assert page.status_code == 403
+    assert (
+        "The GitHub account mallory is not a member of the organization acme, so it may not log in here." in page.text
+    )
+    assert "Please ask the administrator." in page.text
+    with browser(urlsplit(place.settings["hub_github_url"]).hostname or "") as context:
+        window = context.new_page()
+        window.goto(f"{place.deployment.url}/hub/oauth_login")
+        window.get_by_label("Username or email address").fill("mallory")
+        window.get_by_role("button", name="Sign in").click()
+        expect(window.get_by_text("not a member of the organization acme")).to_be_visible()
+        shoot(window, "github-5-no-member")
+
+
+def test_administrators_by_team(place: Place) -> None:
+    operator, member = place.member("Olga", "operators"), place.member("Mia", "data")
+    assert operator.request("GET", "/hub/admin").ok
+    assert member.request("GET", "/hub/admin").status_code == 403
+    users = {user["name"]: user for user in operator.api("GET", "users").json()}
+    assert users["olga"]["admin"]
+    assert users["olga"]["groups"] == ["acme:operators"]
+    assert users["mia"]["groups"] == ["acme:data"]
+    # No right that was taken away stays.
+    place.github.remove_team_member("acme", "operators", "Olga")
+    eventually(
+        "the rights are gone",
+        lambda: operator.request("GET", "/hub/admin").status_code == 403,
+        INTERVAL_S + 10,
+    )
+
+
+def test_logout(place: Place) -> None:
+    person = place.member("Mia")
+    assert person.is_logged_in()
+    person.request("GET", "/hub/logout")
+    assert not person.is_logged_in()
+
+
+def test_leaving_means_leaving(place: Place) -> None:
+    leaving, staying = place.member("Lee"), place.member("Mia")
+    for person in (leaving, staying):
+        person.server().start("base")
+    token = leaving.token()
+    with staying.server().kernel() as kernel:
+        kernel.execute("x = 1")
+        place.github.remove_member("acme", "Lee")
+        eventually("the server is gone", lambda: not place.runs("lee"), INTERVAL_S + 30)
+        assert not leaving.is_logged_in()
+        assert leaving.login().status_code == 403
+        refused = Person(place.deployment.url, "lee", place.certificate)
+        refused.session.headers["Authorization"] = f"token {token}"
+        assert refused.api("GET", "user").status_code in (401, 403)
+        assert kernel.execute("x + 1").result == "2"
+    assert place.runs("mia")
+    assert staying.is_logged_in()
+    log = docker("logs", place.deployment.hub)
+    assert "lee may not stay: The GitHub account Lee is not a member of the organization acme" in log
+    assert "Stopping lee: its user may not be in any more. The files stay." in log
+    assert f"{place.deployment.name}-user-lee" in docker("volume", "ls", "--quiet")
+
+
+def test_while_github_is_down_nobody_is_thrown_out_and_nobody_comes_in(place: Place) -> None:
+    person = place.member("Mia")
+    person.server().open().raise_for_status()
+    place.github.break_down(503)
+    try:
+        end = time.monotonic() + 3 * INTERVAL_S + 1
+        while time.monotonic() < end:
+            assert person.is_logged_in()
+            assert person.request("GET", f"{person.server().path}api/status").ok
+            time.sleep(1)
+        assert place.runs("mia")
+    finally:
+        place.github.recover()
+    newcomer = place.person("Mia")
+    place.github.break_down(503, below="/api")
+    try:
+        page = newcomer.login()
+    finally:
+        place.github.recover()
+    assert page.status_code == 503
+    assert "GitHub does not answer, so that nobody can log in just now." in page.text
+    assert "stays in, since GitHub cannot be asked: it answered with 503" in docker("logs", place.deployment.hub)
+
+
+def test_a_login_that_changed_hands(place: Place) -> None:
+    first = place.member("Nina")
+    first.server().start("base")
+    docker("exec", f"{place.deployment.name}-user-nina", "touch", "mine")
+    place.github.rename_user("Nina", "Nina-Smith")
+    # The same account under another login keeps name, home and server.
+    renamed = place.person("Nina-Smith")
+    assert renamed.login().ok
+    renamed.name = "nina"
+    assert renamed.server().open().ok
+    assert "mine" in docker("exec", f"{place.deployment.name}-user-nina", "ls")
+    # Another account under the same login gets nothing.
+    place.github.add_user("nina")
+    place.github.set_member("acme", "nina")
+    page = place.person("nina").login()
+    assert page.status_code == 403
+    assert "The name nina belongs to another GitHub account here" in page.text
+
+
+def test_blocked_by_a_deployment(place: Place) -> None:
+    blocked, staying = place.member("Mia"), place.member("Paula")
+    for person in (blocked, staying):
+        person.server().start("base")
+    place.deployment.run(settings={**place.settings, "hub_blocked_users": ["Mia"]}).succeeded()
+    eventually("the server is gone", lambda: not place.runs("mia"), INTERVAL_S + 30)
+    page = blocked.login()
+    assert page.status_code == 403
+    assert "Your account is blocked here." in page.text
+    assert place.runs("paula")
+    assert staying.is_logged_in()
+
+
+def test_a_client_secret_that_was_changed(place: Place) -> None:
+    secret = "d2e1" * 10
+    place.github.change_client_secret(CLIENT_ID, secret)
+    assert place.person("Paula").login().status_code == 403
+    place.settings["hub_github_client_secret"] = secret
+    run = place.deployment.run(settings=place.settings).succeeded()
+    assert secret not in run.output
+    assert place.person("Paula").login().ok
+
+
+def test_emergency_link(place: Place) -> None:
+    made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.break_glass").splitlines()
+    path = urlsplit(made[0]).path + "?" + urlsplit(made[0]).query
+    place.github.break_down(503)
+    try:
+        admin = place.person("nobody")
+        page = admin.request("GET", path)
+        assert "Log in as the administrator break.glass for an hour" in page.text
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page.text)
+        assert xsrf
+        done = admin.request("POST", path, data={"_xsrf": xsrf[1]})
+        assert done.ok
+        assert admin.request("GET", "/hub/admin").ok
+        time.sleep(INTERVAL_S + 1)
+        assert admin.api("GET", "users").ok, "it is asked again, and not of GitHub"
+    finally:
+        place.github.recover()
+    again = place.person("nobody").request("GET", path)
+    assert again.status_code == 403
+    assert "This link has been used already" in again.text
+    log = docker("logs", place.deployment.hub)
+    assert "break-glass: a link was made on the host" in log
+    assert "Break-glass link used by" in log
+    assert "Break-glass link refused for" in log
+    key = urlsplit(made[0]).query.removeprefix("key=")
+    assert key not in log
+    assert key not in docker("logs", place.deployment.proxy)
