@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from github import GitHub, running
-from jupyterhub_ansible import membership
+from jupyterhub_ansible import break_glass, membership
 from jupyterhub_ansible.github import GitHubMemberAuthenticator, GitHubUnavailableError, RefusedError
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -269,3 +270,14 @@ def test_what_cannot_be_asked_ends_no_server(door: Any) -> None:
     assert entrance.stays(bob) is False, "he must log in again, with the permission"
     assert may_stay(entrance, {**bob, "auth_state": None})
     assert not may_stay(door(blocked_users={"bob"}), {**bob, "auth_state": None}), "blocked is blocked"
+
+
+def test_the_emergency_s_session_ends_with_its_server(door: Any, github: GitHub) -> None:
+    github.break_down(503)
+    entrance = door(allowed_groups={"acme:data-science"})
+    emergency = {"name": break_glass.USER, "auth_state": {"until": time.time() + 60}}
+    assert entrance.stays(emergency) is True
+    assert may_stay(entrance, emergency)
+    over = {**emergency, "auth_state": {"until": time.time() - 1}}
+    assert entrance.stays(over) is False
+    assert not may_stay(entrance, over)

@@ -6,7 +6,7 @@ Each trait is set on the class that defines it, so that the settings' `traits`, 
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible import break_glass, sync_routes
+from jupyterhub_ansible import sync_routes
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
@@ -58,9 +58,6 @@ else:
     c.Authenticator.enable_auth_state = True
     c.Authenticator.auth_refresh_strict = True
     c.OAuthenticator.oauth_callback_url = f"{settings.public.url}/hub/oauth_callback"
-    c.OAuthenticator.refresh_user_hook = break_glass.refresh
-    c.JupyterHub.extra_handlers = [(break_glass.PATH, break_glass.BreakGlassHandler)]
-    c.Authenticator.blocked_users |= {break_glass.USER}
 if github:
     c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
     c.Authenticator.auth_refresh_age = github.membership_interval_s
@@ -68,8 +65,9 @@ if github:
     c.OAuthenticator.client_secret = secrets.github_client_secret
     c.GitHubOAuthenticator.github_url = github.url
     c.GitHubOAuthenticator.allowed_organizations = set(github.allowed_organizations)
-    c.OAuthenticator.allowed_groups = set(github.allowed_teams)
-    c.OAuthenticator.admin_groups = set(github.admin_teams)
+    # Not on their own class: they need that groups are managed, which ours decides.
+    c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
+    c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
 

@@ -62,10 +62,8 @@ def problem(ticket: Path, key: str, now: float) -> str:
     return ""
 
 
-async def refresh(authenticator: Any, user: Any, auth_state: dict[str, Any] | None) -> bool | None:
-    """Tell an OAuthenticator how long this user's session lasts (`OAuthenticator.refresh_user_hook`)."""
-    if user.name != USER:
-        return None
+def lasts(auth_state: dict[str, Any] | None) -> bool:
+    """Return whether this user's session still lasts."""
     return bool(auth_state and time.time() < auth_state["until"])
 
 
@@ -112,6 +110,8 @@ def main() -> None:
         settings = load().settings
     except SettingsError as error:
         sys.exit(str(error))
+    if settings.github is None:
+        sys.exit(f"The link is for a Hub with GitHub's login; this one has {settings.authenticator}.")
     key = make(TICKET, time.time())
     print(f"{settings.public.url}/hub{PATH}?key={key}")
     print(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.", file=sys.stderr)

@@ -16,7 +16,7 @@ from jupyterhub.handlers import BaseHandler
 from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 
-from . import membership
+from . import break_glass, membership
 from .errors import PageError
 from .identity import Identities, NameTakenError
 
@@ -187,16 +187,15 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     def get_handlers(self, app: Any) -> list[Any]:
         """Begin to look after those who are in; JupyterHub calls this once, on its event loop, with itself."""
         self._watch = asyncio.ensure_future(membership.watch(app, self.auth_refresh_age))
-        handlers: list[Any] = super().get_handlers(app)
-        return handlers
+        return [*super().get_handlers(app), (break_glass.PATH, break_glass.BreakGlassHandler)]
 
     def can_ask(self, auth_state: Mapping[str, Any]) -> bool:
         """Return whether the account gave us what the settings of now need to know of it.
 
         With a team in the settings for the first time it did not, and must log in again: that says nothing against it.
         """
-        # GitHub separates them by commas, oauthenticator by blanks.
-        given = ",".join(auth_state["scope"]).split(",")
+        # GitHub separates them by commas, oauthenticator by blanks; who came by another way has none.
+        given = ",".join(auth_state.get("scope", self.scope)).split(",")
         return set(self.scope) <= set(given)
 
     async def refresh_user(self, user: Any, handler: BaseHandler | None = None, **kwargs: Any) -> Any:
@@ -205,6 +204,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         Returns:
             What is new of the user; True if that cannot be known now; False if the user may not stay.
         """
+        if user.name == break_glass.USER:
+            return break_glass.lasts(await user.get_auth_state())
         if user.name in self.blocked_users:
             return False
         try:

@@ -100,9 +100,7 @@ def main() -> str | None:
     """List the accounts, or give a name free; a message if that is not possible (`sys.exit` prints it)."""
     parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.identity", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "list", help="accounts that have logged in: user, last login name, number, last login"
-    )
+    commands.add_parser("list", help="accounts that have logged in: user, last login name, number, last login")
     forget = commands.add_parser(
         "forget", help="give a name free: the next account of that login gets it, and the files"
     )
