@@ -205,6 +205,14 @@ def test_a_login_that_changed_hands(place: Place) -> None:
     page = place.person("nina").login()
     assert page.status_code == 403
     assert "The name nina belongs to another GitHub account here" in page.text
+    # The user's name here follows, if that is wanted.
+    renamed.server().stop()
+    docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.rename", "nina", "Nina-Smith")
+    docker("restart", place.deployment.hub)
+    renamed.name = "nina-smith"
+    eventually("the Hub is back", lambda: renamed.is_logged_in())
+    renamed.server().start("base")
+    assert "mine" in docker("exec", f"{place.deployment.name}-user-nina-smith", "ls")
 
 
 def test_blocked_by_a_deployment(place: Place) -> None:

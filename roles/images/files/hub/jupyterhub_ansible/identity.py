@@ -54,7 +54,8 @@ class Identities:
         self._db = db
         _Base.metadata.create_all(db.get_bind())
 
-    def _named(self, username: str) -> Identity | None:
+    def named(self, username: str) -> Identity | None:
+        """Return the account of a user."""
         return self._db.scalar(select(Identity).where(Identity.username == username))
 
     def username(self, github_id: int, login: str) -> str:
@@ -65,7 +66,7 @@ class Identities:
         """
         if known := self._db.get(Identity, github_id, populate_existing=True):
             return known.username
-        if holder := self._named(login.lower()):
+        if holder := self.named(login.lower()):
             raise NameTakenError(holder.username, holder.github_id)
         return login.lower()
 
@@ -89,7 +90,7 @@ class Identities:
         Raises:
             KeyError: nobody has the name.
         """
-        known = self._named(username)
+        known = self.named(username)
         if known is None:
             raise KeyError(username)
         self._db.delete(known)
