@@ -229,7 +229,7 @@ def test_what_users_are_called_is_no_markup(github: GitHub, url: str) -> None:
         ("http://example.com/path", "http://example.org", False),
         ("http://127.0.0.1/path", "http://127.0.0.1:1234/path", True),
         # And what somebody would try.
-        ("http://example.com/path", "https://example.com/path", False),
+        ("https://example.com/path", "http://example.com:443/path", False),
         ("http://example.com/path", "http://example.com/pathology", False),
         ("http://example.com/path", "http://example.com/path/../bar", False),
         ("http://example.com/path", "http://badexample.com/path", False),
@@ -722,11 +722,13 @@ def test_requests_are_logged_without_secrets(github: GitHub, url: str) -> None:
     browser = Browser(url)
     code = browser.code("alice", code_challenge=CHALLENGE, code_challenge_method="S256")
     token = exchange(url, code, code_verifier=VERIFIER)["access_token"]
+    unused = came_back(browser.authorize())["code"]
     ask(url, f"/api/v3/user?access_token={token}", token)
     ask(url, "/api/v3/user", "gho_wrong")
     seen = [(asked.method, asked.path, asked.status, asked.login) for asked in github.requests]
-    assert seen[-3:] == [
+    assert seen[-4:] == [
         ("POST", "/login/oauth/access_token", 200, None),
+        ("GET", "/login/oauth/authorize", 302, None),
         ("GET", "/api/v3/user", 200, "alice"),
         ("GET", "/api/v3/user", 401, None),
     ]
@@ -734,7 +736,7 @@ def test_requests_are_logged_without_secrets(github: GitHub, url: str) -> None:
     assert github.count("/login/oauth/access_token", "POST") == 1
     [session] = github.sessions
     said = repr(github) + json.dumps(requests.get(f"{url}/_control/requests", headers=CONTROL, timeout=5).json())
-    for secret in (code, token, SECRET, VERIFIER, CHALLENGE, session, github.sessions[session].authenticity_token):
+    for secret in (code, unused, token, SECRET, VERIFIER, session, github.sessions[session].authenticity_token):
         assert secret not in said
     github.forget_requests()
     assert github.count("/api/v3/user") == 0
