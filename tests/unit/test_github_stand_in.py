@@ -22,6 +22,7 @@ import pytest
 import requests
 from certipy import Certipy
 from github import GitHub, running
+from github.control import METHODS
 from github.oauth import redirects_to
 from github.scopes import covered, normalized
 from oauthenticator.github import GitHubOAuthenticator
@@ -378,6 +379,12 @@ def test_without_a_good_token(url: str, header: str, message: str) -> None:
     assert answer.json()["documentation_url"].startswith("https://docs.github.com/rest")
 
 
+def test_a_good_token_is_sent_as_one(github: GitHub, url: str) -> None:
+    token = github.issue_token("alice", "client")
+    assert ask(url, "/user", token, Authorization=f"Basic {token}").status_code == 401
+    assert ask(url, "/user", token, Authorization=token).status_code == 401
+
+
 def test_revoked_tokens_and_grants(github: GitHub, url: str) -> None:
     browser = Browser(url)
     token = exchange(url, browser.code("alice"))["access_token"]
@@ -692,6 +699,8 @@ def test_a_deleted_account_frees_its_login_for_another_id(github: GitHub, url: s
     github.delete_user("alice")
     assert ask(url, "/user", token).status_code == 401
     assert "Username or email address" in browser.authorize().text
+    assert number not in github.organization("acme").members
+    assert number not in github.team("acme", "data-science").members
     assert github.add_user("alice").id > number
     token = github.issue_token("alice", "client", "read:org")
     assert ask(url, "/user/teams", token).json() == []
@@ -779,6 +788,10 @@ def test_control_calls_methods_of_the_state(github: GitHub, url: str) -> None:
 )
 def test_control_says_what_cannot_be_done(url: str, method: str, arguments: dict[str, Any], status: int) -> None:
     assert control(url, method, **arguments).status_code == status
+
+
+def test_control_names_methods_that_there_are() -> None:
+    assert not METHODS - set(dir(GitHub))
 
 
 def test_control_needs_its_token(github: GitHub, url: str) -> None:
