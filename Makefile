@@ -15,7 +15,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes -
 LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help deploy check test lint unit settings molecule e2e bench engine lock docs clean
+.PHONY: inventory help deploy check test lint unit settings molecule e2e bench engine lock docs traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
 	python docs/generate.py
+
+traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_traits is checked against
+	python docs/hub_traits.py
 
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache

@@ -4,8 +4,10 @@ What it answers is what GitHub documents (docs.github.com: «Authorizing OAuth a
 its errors, «Scopes for OAuth apps», «Rate limits for the REST API», and the REST reference of users, organization
 members, teams and team members).  What GitHub knows is in `state.GitHub`, and nothing there knows of HTTP.
 
-    with running(github) as url:            # in a test's own process
-    python -m github --port 9000            # a process of its own; `/_control/` is then the way to its state
+    with running(github) as url:            # in a thread of a test; afterwards connections are refused, the state stays
+    python -m github --port 9000            # a process, with tests/ on Python's path; ruled over `/_control/`
+
+A Hub takes its URL for that of a GitHub Enterprise Server.
 """
 
 from github.server import running

@@ -172,7 +172,7 @@ def _teams(call: Call) -> web.Response:
     teams = [
         _team(call, organization, team)
         for organization in _seen(call)
-        for team in organization.teams.values()
+        for team in tuple(organization.teams.values())
         if call.user.id in team.members
     ]
     return _paged(call, sorted(teams, key=lambda team: str(team["slug"])))

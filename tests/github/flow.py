@@ -63,7 +63,7 @@ async def show_authorize(request: web.Request) -> web.Response:
         _back(asked.redirect_uri or app.callback_url, {"code": github.issue_code(user, asked)}, query.get("state"))
     fields = {name: query[name] for name in ASKED if name in query}
     fields["authenticity_token"] = session.authenticity_token
-    organizations = [organization for organization in github.organizations.values() if organization.has(user)]
+    organizations = [organization for organization in tuple(github.organizations.values()) if organization.has(user)]
     return _html(pages.authorize(fields, app, user, sorted(asked.scopes), organizations))
 
 
@@ -109,7 +109,7 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 def _named(github: GitHub, name: str) -> User:
-    for user in github.users.values():
+    for user in tuple(github.users.values()):
         if user.email.lower() == name.lower():
             return user
     return github.user(name)

@@ -6,8 +6,9 @@ import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from github.accounts import LOGIN, Membership, Organization, Team, User
 from github.oauth import (
@@ -39,6 +40,12 @@ class Asked:
 
     login: str | None
     """Of the token's owner, as it was then."""
+
+
+def _drop(table: MutableMapping[Any, Any], user: User) -> None:
+    """Remove what is a user's, in place: a server in another thread may add something meanwhile."""
+    for key in [key for key, value in tuple(table.items()) if value.user_id == user.id]:
+        del table[key]
 
 
 @dataclass
@@ -127,7 +134,7 @@ class GitHub:
         for organization in self.organizations.values():
             self._leave(organization, user)
         self.revoke_grants(login)
-        self.sessions = {key: session for key, session in self.sessions.items() if session.user_id != user.id}
+        _drop(self.sessions, user)
         del self.users[user.id]
 
     def add_organization(self, login: str, restricts_apps: bool = False) -> Organization:
@@ -238,7 +245,7 @@ class GitHub:
         if issued is None or issued.request.client_id != client_id:
             raise wrong_code()
         del self.codes[code]
-        if self.now() >= issued.expires_at or (issued.user_id, client_id) not in self.grants:
+        if self.now() >= issued.expires_at:
             raise wrong_code()
         if redirect_uri is not None and redirect_uri != (issued.request.redirect_uri or app.callback_url):
             raise wrong_redirect(exchanging=True)
@@ -248,14 +255,12 @@ class GitHub:
 
     def revoke_tokens(self, login: str) -> None:
         """Revoke a user's tokens; their authorization of apps stays."""
-        user = self.user(login)
-        self.tokens = {key: token for key, token in self.tokens.items() if token.user_id != user.id}
+        _drop(self.tokens, self.user(login))
 
     def revoke_grants(self, login: str) -> None:
         """Take back a user's authorization of all apps, tokens and codes with it."""
-        self.revoke_tokens(login)
-        user = self.user(login)
-        self.grants = {key: grant for key, grant in self.grants.items() if grant.user_id != user.id}
+        for theirs in (self.grants, self.codes, self.tokens):
+            _drop(theirs, self.user(login))
 
     # Trouble
 

@@ -22,6 +22,7 @@ import pytest
 import requests
 from certipy import Certipy
 from github import GitHub, running
+from github.control import METHODS
 from github.oauth import redirects_to
 from github.scopes import covered, normalized
 from oauthenticator.github import GitHubOAuthenticator
@@ -229,7 +230,7 @@ def test_what_users_are_called_is_no_markup(github: GitHub, url: str) -> None:
         ("http://example.com/path", "http://example.org", False),
         ("http://127.0.0.1/path", "http://127.0.0.1:1234/path", True),
         # And what somebody would try.
-        ("http://example.com/path", "https://example.com/path", False),
+        ("https://example.com/path", "http://example.com:443/path", False),
         ("http://example.com/path", "http://example.com/pathology", False),
         ("http://example.com/path", "http://example.com/path/../bar", False),
         ("http://example.com/path", "http://badexample.com/path", False),
@@ -376,6 +377,12 @@ def test_without_a_good_token(url: str, header: str, message: str) -> None:
     assert answer.status_code == 401
     assert answer.json()["message"] == message
     assert answer.json()["documentation_url"].startswith("https://docs.github.com/rest")
+
+
+def test_a_good_token_is_sent_as_one(github: GitHub, url: str) -> None:
+    token = github.issue_token("alice", "client")
+    assert ask(url, "/user", token, Authorization=f"Basic {token}").status_code == 401
+    assert ask(url, "/user", token, Authorization=token).status_code == 401
 
 
 def test_revoked_tokens_and_grants(github: GitHub, url: str) -> None:
@@ -692,6 +699,8 @@ def test_a_deleted_account_frees_its_login_for_another_id(github: GitHub, url: s
     github.delete_user("alice")
     assert ask(url, "/user", token).status_code == 401
     assert "Username or email address" in browser.authorize().text
+    assert number not in github.organization("acme").members
+    assert number not in github.team("acme", "data-science").members
     assert github.add_user("alice").id > number
     token = github.issue_token("alice", "client", "read:org")
     assert ask(url, "/user/teams", token).json() == []
@@ -722,11 +731,13 @@ def test_requests_are_logged_without_secrets(github: GitHub, url: str) -> None:
     browser = Browser(url)
     code = browser.code("alice", code_challenge=CHALLENGE, code_challenge_method="S256")
     token = exchange(url, code, code_verifier=VERIFIER)["access_token"]
+    unused = came_back(browser.authorize())["code"]
     ask(url, f"/api/v3/user?access_token={token}", token)
     ask(url, "/api/v3/user", "gho_wrong")
     seen = [(asked.method, asked.path, asked.status, asked.login) for asked in github.requests]
-    assert seen[-3:] == [
+    assert seen[-4:] == [
         ("POST", "/login/oauth/access_token", 200, None),
+        ("GET", "/login/oauth/authorize", 302, None),
         ("GET", "/api/v3/user", 200, "alice"),
         ("GET", "/api/v3/user", 401, None),
     ]
@@ -734,7 +745,7 @@ def test_requests_are_logged_without_secrets(github: GitHub, url: str) -> None:
     assert github.count("/login/oauth/access_token", "POST") == 1
     [session] = github.sessions
     said = repr(github) + json.dumps(requests.get(f"{url}/_control/requests", headers=CONTROL, timeout=5).json())
-    for secret in (code, token, SECRET, VERIFIER, CHALLENGE, session, github.sessions[session].authenticity_token):
+    for secret in (code, unused, token, SECRET, VERIFIER, session, github.sessions[session].authenticity_token):
         assert secret not in said
     github.forget_requests()
     assert github.count("/api/v3/user") == 0
@@ -777,6 +788,10 @@ def test_control_calls_methods_of_the_state(github: GitHub, url: str) -> None:
 )
 def test_control_says_what_cannot_be_done(url: str, method: str, arguments: dict[str, Any], status: int) -> None:
     assert control(url, method, **arguments).status_code == status
+
+
+def test_control_names_methods_that_there_are() -> None:
+    assert not METHODS - set(dir(GitHub))
 
 
 def test_control_needs_its_token(github: GitHub, url: str) -> None:
