@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in
 from e2e.client import eventually
 from e2e.deployment import Deployment, docker
 from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
+from e2e.places import found, of_files, of_processes, of_runs, of_the_engine, secrets
 from github import GitHub
 from playwright.sync_api import expect
 
@@ -43,6 +45,14 @@ class Place:
         person = self.person(login)
         page = person.login()
         assert page.ok, page.text
+        return person
+
+    def working(self, login: str) -> Person:
+        """Return a member whose server runs."""
+        person = self.member(login)
+        if not self.runs(person.name):
+            person.server().start("base")
+        person.server().open().raise_for_status()
         return person
 
     def runs(self, user: str) -> bool:
@@ -142,9 +152,7 @@ def test_logout(place: Place) -> None:
 
 
 def test_leaving_means_leaving(place: Place) -> None:
-    leaving, staying = place.member("Lee"), place.member("Mia")
-    for person in (leaving, staying):
-        person.server().start("base")
+    leaving, staying = place.working("Lee"), place.working("Mia")
     token = leaving.token()
     with staying.server().kernel() as kernel:
         kernel.execute("x = 1")
@@ -165,8 +173,7 @@ def test_leaving_means_leaving(place: Place) -> None:
 
 
 def test_while_github_is_down_nobody_is_thrown_out_and_nobody_comes_in(place: Place) -> None:
-    person = place.member("Mia")
-    person.server().open().raise_for_status()
+    person = place.working("Mia")
     place.github.break_down(503)
     try:
         end = time.monotonic() + 3 * INTERVAL_S + 1
@@ -189,8 +196,7 @@ def test_while_github_is_down_nobody_is_thrown_out_and_nobody_comes_in(place: Pl
 
 
 def test_a_login_that_changed_hands(place: Place) -> None:
-    first = place.member("Nina")
-    first.server().start("base")
+    place.working("Nina")
     docker("exec", f"{place.deployment.name}-user-nina", "touch", "mine")
     place.github.rename_user("Nina", "Nina-Smith")
     # The same account under another login keeps name, home and server.
@@ -216,9 +222,7 @@ def test_a_login_that_changed_hands(place: Place) -> None:
 
 
 def test_blocked_by_a_deployment(place: Place) -> None:
-    blocked, staying = place.member("Mia"), place.member("Paula")
-    for person in (blocked, staying):
-        person.server().start("base")
+    blocked, staying = place.working("Mia"), place.working("Paula")
     place.deployment.run(settings={**place.settings, "hub_blocked_users": ["Mia"]}).succeeded()
     eventually("the server is gone", lambda: not place.runs("mia"), INTERVAL_S + 30)
     page = blocked.login()
@@ -236,6 +240,47 @@ def test_a_client_secret_that_was_changed(place: Place) -> None:
     run = place.deployment.run(settings=place.settings).succeeded()
     assert secret not in run.output
     assert place.person("Paula").login().ok
+
+
+def test_no_secret_shows(place: Place) -> None:
+    """Neither the client secret, nor what GitHub gave the Hub for its users."""
+    settings = {**place.settings, "hub_server_memory_mb": 1400}
+    place.deployment.run("-vvv", "--diff", settings=settings).succeeded()
+    person = place.working("Paula")
+    wanted = {**secrets(place.deployment), "the client secret": place.settings["hub_github_client_secret"]}
+    tokens = {f"token {number}": token for number, token in enumerate(place.github.tokens)}
+    assert len(tokens) > 5
+    pages = ("/hub/home", "/hub/token", "/hub/spawn", f"{person.server().path}lab", "/hub/api/user")
+    places = chain(
+        of_the_engine(place.deployment),
+        of_processes(place.deployment),
+        of_files(place.deployment),
+        of_runs(),
+        ((path, person.request("GET", path).text) for path in pages),
+    )
+    assert found({**wanted, **tokens}, places) == []
+
+
+@pytest.mark.parametrize("secret", ["crypt_key", "proxy_token", "cookie_secret"])
+def test_a_secret_is_rotated_while_a_user_works(place: Place, secret: str) -> None:
+    person = place.working("Paula")
+    with person.server().kernel() as kernel:
+        kernel.execute("x = 6")
+        before = place.deployment.server("paula")["State"]["StartedAt"]
+        old = secrets(place.deployment)
+        rotated = {**place.settings, "secret_to_rotate": secret}
+        place.deployment.run(settings=rotated, playbook="playbooks/rotate.yml").succeeded()
+        new = secrets(place.deployment)
+        assert place.deployment.run(settings=place.settings).succeeded().changed == 0
+        changed = {name for name in new if new[name] != old[name]}
+        assert changed == ({"hub/proxy_token", "proxy/token"} if secret == "proxy_token" else {f"hub/{secret}"})
+        time.sleep(INTERVAL_S + 1)
+        assert person.is_logged_in() == (secret != "cookie_secret")
+        assert person.login().ok
+        assert place.deployment.server("paula")["State"]["StartedAt"] == before
+        assert person.server().open().ok
+        if secret != "proxy_token":
+            assert kernel.execute("7 * x").result == "42", "its connection lasted"
 
 
 def test_emergency_link(place: Place) -> None:
