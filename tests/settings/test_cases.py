@@ -21,7 +21,7 @@ SPECS = specs.load(ROLES, lambda path: yaml.safe_load(path.read_text()))
 DEFAULTS = {**SPECS.defaults, "jupyterhub_root": "/srv/jupyterhub"}
 KEY = "d2c9e4b07f6a1853c0e7f4a9b86d213590fe8c7ba61d04e2937f5c8b1a6e0d43"
 TRY_IT = {"hub_authenticator": "shared-password"}
-GITHUB = {
+GITHUB: dict[str, Any] = {
     "hub_authenticator": "github",
     "hub_github_client_id": "Ov23liGq0Zb1yTtRkPw7",
     "hub_github_client_secret": "9f2c71d0b54e8a6637c1e0d4f8b2a95d13c6e7f0",

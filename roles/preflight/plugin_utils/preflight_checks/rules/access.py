@@ -14,6 +14,7 @@ rule = Rules()
 ALLOWED = ("hub_allowed_users", "hub_github_allowed_organizations", "hub_github_allowed_teams")
 ADMINS = ("hub_admin_users", "hub_github_admin_teams")
 LISTS = (*ALLOWED, *ADMINS, "hub_blocked_users")
+USERS = ("hub_admin_users", "hub_allowed_users", "hub_blocked_users")
 # Settings that only one way in reads, with the value by which they are as good as unset.
 ONLY_WITH: dict[str, dict[str, Any]] = {
     "github": {
@@ -152,6 +153,7 @@ def _register_tables() -> None:
 
     for setting in LISTS:
         rule(setting)(once)
+    for setting in USERS:
         rule(setting, "hub_authenticator")(no_blanks(setting))
     rule("hub_admin_users", "hub_blocked_users")(not_blocked("an administrator"))
     rule("hub_allowed_users", "hub_blocked_users")(not_blocked("allowed"))
