@@ -83,6 +83,20 @@ def test_what_is_not_filled_in_is_refused_with_its_fix() -> None:
     }
 
 
+def blocks() -> list[Any]:
+    pages = [PROJECT / "docs/how-to" / name for name in ("github.md", "other-logins.md")]
+    found = [block for page in pages for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S)]
+    return [pytest.param(yaml.safe_load(block), id=block.partition("\n")[0]) for block in found]
+
+
+@pytest.mark.parametrize("settings", blocks())
+def test_preflight_accepts_what_the_pages_on_logins_show(settings: dict[str, Any]) -> None:
+    login = settings.get("hub_authenticator", "github")
+    # What was said before on that page.
+    before = GITHUB if login == "github" else {"jupyterhub_url": GITHUB["jupyterhub_url"]}
+    assert problems({**before, **settings_of(settings)}) == []
+
+
 def test_git_leaves_alone_what_is_written_from_them() -> None:
     names = [str(INVENTORY), str(SETTINGS), str(VAULT), ".vault-password"]
     ignored = subprocess.run(["git", "check-ignore", *names], cwd=PROJECT, capture_output=True, text=True)
