@@ -19,7 +19,7 @@ said = $(if $(findstring command,$(origin $1)),$($1))
 option = $(if $(call said,$1),--$2 '$(call said,$1)')
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check test lint unit settings molecule e2e bench engine lock docs clean
+.PHONY: inventory help init deploy check test lint unit settings molecule e2e bench engine lock docs traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
 	python docs/generate.py
+
+traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_traits is checked against
+	python docs/hub_traits.py
 
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache
