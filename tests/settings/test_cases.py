@@ -132,7 +132,11 @@ def test_settings_that_are_meant_are_no_problem() -> None:
         "hub_crypt_key": f"{KEY}\n{KEY[::-1]}\n",
         "hub_volume_name_template": "jhub-user-{username}-{servername}",
         "hub_server_environment": {"UV_INDEX": "https://mirror.example/simple"},
-        "hub_traits": {"JupyterHub": {"log_level": 10, "tags": ["a", None, True, 1.5]}},
+        "hub_traits": {
+            "JupyterHub": {"log_level": 10, "active_server_limit": 20, "default_url": "/hub/home", "load_roles": [{}]},
+            "Spawner": {"http_timeout": 60, "args": ["--debug"], "mem_limit": "2G", "cpu_limit": 2},
+            "MySpawner": {"whatever": None},
+        },
         "docker_daemon_settings": {"registry-mirrors": [], "live-restore": None},
         "proxy_users_subnet": "192.168.16.0/20",
         "vault_hub_admin_password": "x",
@@ -166,8 +170,18 @@ def test_other_ways_in_are_no_problem(name: str) -> None:
     assert problems(meant) == []
 
 
+def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
+    meant = {"hub_authenticator": "team.MyGitLabOAuthenticator", "hub_admin_users": ["mona"]}
+    traits = {
+        "JupyterHub": {"spawner_class": "team.DockerSpawner2"},
+        "DockerSpawner2": {"whatever": 1},
+        "MyGitLabOAuthenticator": {"whatever": 1},
+    }
+    assert problems({**meant, "hub_traits": traits}) == []
+
+
 def test_what_lets_somebody_in_may_be_an_option_of_the_class() -> None:
-    groups = {"GenericOAuthenticator": {"admin_groups": ["admins"]}}
+    groups = {"GenericOAuthenticator": {"manage_groups": True, "admin_groups": ["admins"]}}
     assert problems({"hub_authenticator": "generic-oauth", "hub_traits": groups}) == []
 
 

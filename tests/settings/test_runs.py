@@ -144,7 +144,7 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
         f"jupyterhub_port: {operator.port}\n"
         f"hub_user_password: !vault |\n  {inline}\n"
         f"hub_admin_password: {OPEN['setting']}-of-32-characters\n"
-        f"hub_traits: {{Spawner: {{api_token: {OPEN['trait']}}}}}\n"
+        f"hub_traits: {{GoogleOAuthenticator: {{client_secret: {OPEN['trait']}}}}}\n"
         "hub_cookie_secret: '{{ vault_cookie_secret | hash(\"sha256\") }}'\n"
     )
     folder = operator.settings.parent / "all"
@@ -161,7 +161,7 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
     output = done.stdout + done.stderr
     assert done.returncode == 2
     assert "3 problems were found, nothing was changed:" in output
-    for about in ("hub_admin_password", "hub_traits.Spawner.api_token"):
+    for about in ("hub_admin_password", "hub_traits.GoogleOAuthenticator.client_secret"):
         place = f"{folder}/settings.yml, line {lines.index(about.partition('.')[0]) + 1}"
         assert f"{about} ({place}): is in plain text in a file that git tracks" in output
     assert f"{folder}/vault.yml: is in plain text" in output

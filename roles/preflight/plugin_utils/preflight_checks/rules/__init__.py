@@ -8,9 +8,10 @@ Messages show a value only where no secret can be in it.
 from __future__ import annotations
 
 from ..registry import Rules
-from . import access, addresses, authenticator, catalogue, general, github, missing, secrets, servers
+from . import access, addresses, authenticator, catalogue, general, github, missing, options, secrets, servers
 
 # In this order: what one table complains of, the later ones leave alone.
 TABLES: tuple[Rules, ...] = tuple(
-    module.rule for module in (authenticator, missing, general, addresses, access, github, secrets, servers, catalogue)
+    module.rule
+    for module in (authenticator, missing, general, addresses, access, github, secrets, servers, catalogue, options)
 )

@@ -1,4 +1,4 @@
-"""Users' servers: what they run, where their files are, and what is passed on to JupyterHub as it is."""
+"""Users' servers: what they run, and where their files are."""
 
 from __future__ import annotations
 
@@ -59,14 +59,3 @@ def server_environment(variables: Mapping[str, Any]) -> Findings:
             )
         if not isinstance(value, str):
             yield Finding("is not a text", "put the value in quotes", about)
-
-
-@rule("hub_traits")
-def traits(classes: Mapping[str, Any]) -> Findings:
-    """The Hub merges them class by class."""
-    for name_of_class, values in classes.items():
-        about = f"hub_traits.{name_of_class}"
-        if not re.fullmatch(r"[A-Z]\w*", name_of_class):
-            yield Finding("is no name of a class", "write it as {Class: {trait: value}}", about)
-        if not isinstance(values, Mapping):
-            yield Finding("is not a mapping of traits", "write it as {Class: {trait: value}}", about)
