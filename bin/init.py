@@ -21,7 +21,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/preflight/plugin_utils"))
 
-from preflight_checks.rules import addresses, github
+from preflight_checks.rules import addresses, github, missing
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLES = PROJECT / "examples/production"
@@ -57,6 +57,9 @@ def check(given: argparse.Namespace) -> None:
     """
     if not given.host or not given.admin:
         raise RefusedError(f"Which machine, and who looks after the Hub?  make init HOST={HOST} ADMIN={ADMIN}")
+    for name, value in (("HOST", given.host), ("ADMIN", given.admin), ("URL", given.url)):
+        if missing.is_placeholder(value):
+            raise RefusedError(f"{name}={value} is only an example: write your own")
     if addresses.wrong_form(f"https://{given.host}") and addresses.wrong_form(f"https://[{given.host}]"):
         raise RefusedError(
             f"HOST={given.host} is no name or address of a machine, such as {HOST}; the account is USER=..."

@@ -172,6 +172,8 @@ def test_one_file_in_the_way_is_enough(copy: Copy, file: str) -> None:
     ("arguments", "says"),
     [
         (["--host", ""], "make init HOST=hub.example.org ADMIN="),
+        (["--host", "hub.example.org"], "HOST=hub.example.org is only an example"),
+        (["--admin", "your-github-login"], "ADMIN=your-github-login is only an example"),
         (["--host", "root@hub.team.dev"], "the account is USER="),
         (["--host", "https://hub.team.dev"], "no name or address of a machine"),
         (["--admin", "@mona"], 'did you mean "mona"?'),
