@@ -24,7 +24,13 @@ THERE = {
     "summary_inventory": "inventory/production.yml",
     "summary_settings": ["group_vars/production/settings.yml"],
     "hub_authenticator": "github",
-    "hub_github_url": "https://github.com",
+    "hub_url": "http://127.0.0.1:8000",
+    "hub_allow_all": False,
+    "hub_allowed_users": [],
+    "hub_admin_users": ["ann"],
+    "hub_github_allowed_organizations": [],
+    "hub_github_allowed_teams": [],
+    "hub_github_admin_teams": [],
 }
 
 
@@ -71,8 +77,11 @@ def test_tunnel_is_how_ansible_reaches_the_machine() -> None:
 
 
 def test_address_is_the_one_that_browsers_use() -> None:
-    text = banner(THERE, jupyterhub_url="https://hub.example.org")
-    assert "  Address    https://hub.example.org\n  Log in     with an account at https://github.com\n" in text
+    url = "https://hub.example.org"
+    text = banner(THERE, jupyterhub_url=url, hub_url=url, hub_github_allowed_organizations=["acme"])
+    assert "  Address    https://hub.example.org, which is to lead to 127.0.0.1:8000 there\n" in text
+    assert "with GitHub, whose OAuth app needs the callback URL https://hub.example.org/hub/oauth_callback\n" in text
+    assert "  Who        acme, ann\n" in text
     assert "ssh" not in text
 
 
