@@ -128,7 +128,7 @@ def vault_password(file: Path) -> str:
         return file.read_text().strip()
     typed = ""
     if sys.stdin.isatty():
-        typed = getpass.getpass("A password for the vault (Enter: one is made; either is kept in .vault-password): ")
+        typed = getpass.getpass("A password for the vault (Enter alone makes one; it is kept in .vault-password): ")
         if typed and typed != getpass.getpass("Once more: "):
             raise RefusedError("These were two different passwords.")
     return typed or secrets.token_urlsafe(32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import stat
 import subprocess
@@ -203,6 +204,51 @@ def test_names_that_yaml_takes_for_something_else(copy: Copy, name: str) -> None
     assert copy.init("--admin", name).returncode == 0
     settings = yaml.safe_load((copy.folder / "group_vars/production/settings.yml").read_text())
     assert settings["hub_admin_users"] == [name]
+
+
+def typed(copy: Copy, *answers: str) -> tuple[int, str]:
+    """Run init at a terminal, and give these answers; return its code and what it said."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "bin/init.py", "--host", HOST, "--admin", "octocat"],
+        cwd=copy.folder,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # So that it asks this terminal, not that of the tests.
+        start_new_session=True,
+    ) as run:
+        assert run.stdout
+        said = b""
+        for answer in answers:
+            # What is typed before the question is thrown away.
+            while not said.endswith(b": ") and (more := run.stdout.read(1)):
+                said += more
+            os.write(ours, f"{answer}\n".encode())
+            said += b"|"
+        said += run.stdout.read()
+    os.close(ours)
+    os.close(theirs)
+    return run.returncode, said.decode()
+
+
+@pytest.mark.parametrize(("answers", "least"), [(["one of mine", "one of mine"], 11), ([""], 40)])
+def test_at_a_terminal_the_password_is_typed_or_made(copy: Copy, answers: list[str], least: int) -> None:
+    code, said = typed(copy, *answers)
+    assert code == 0, said
+    password = (copy.folder / ".vault-password").read_text().strip()
+    assert len(password) >= least
+    assert password == answers[0] or not answers[0]
+    assert password not in said
+    assert copy.run("ansible-vault", "view", "group_vars/production/vault.yml").returncode == 0
+
+
+def test_two_different_passwords_are_none(copy: Copy) -> None:
+    before = copy.files()
+    code, said = typed(copy, "one of mine", "another")
+    assert code == 1
+    assert "two different passwords" in said
+    assert copy.files() == before
 
 
 class TestWithoutAVaultPassword:
