@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urljoin
 
@@ -19,7 +20,7 @@ INTERVAL_S = 5
 # The stand-in's certificate is the test's own.
 NO_CA = {"validate_server_cert": False}
 GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
-CLIENT_ID, CLIENT_SECRET = "Iv1.e2e", "c1f0" * 10
+CLIENT_ID, CLIENT_SECRET = "Iv1.8a61f9b3a7aba766", token_hex(20)
 
 
 class Person(User):

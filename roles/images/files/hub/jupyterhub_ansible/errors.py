@@ -6,8 +6,13 @@ from tornado.web import HTTPError
 
 
 class PageError(HTTPError):
-    """An error whose page says why (`jupyterhub.handlers.base.BaseHandler.write_error` shows `jupyterhub_message`)."""
+    """An error whose page says why (`jupyterhub.handlers.base.BaseHandler.write_error` shows `jupyterhub_message`).
 
-    def __init__(self, status: HTTPStatus, message: str, *, log_message: str = "") -> None:
-        super().__init__(status, "%s", log_message or message)
+    Whoever raises it has it logged, too (`why`): tornado would log it with the request's whole address, and a link's
+    key or GitHub's code in it.
+    """
+
+    def __init__(self, status: HTTPStatus, message: str, *, why: str = "") -> None:
+        super().__init__(status, reason=status.phrase)
         self.jupyterhub_message = message
+        self.why = why or message

@@ -32,16 +32,15 @@ class GitHubUnavailableError(PageError):
             HTTPStatus.SERVICE_UNAVAILABLE,
             "GitHub does not answer, so that nobody can log in just now. Please try again in a few minutes."
             " Whoever is logged in can go on working.",
-            log_message=f"GitHub cannot be asked: {why}",
+            why=why,
         )
-        self.why = why
 
 
 class RefusedError(PageError):
     """Somebody may not be in."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(HTTPStatus.FORBIDDEN, f"{message} Please ask the administrator.")
+    def __init__(self, message: str, *, why: str = "") -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, f"{message} Please ask the administrator.", why=why or message)
 
 
 def _unavailable(code: int, headers: Mapping[str, str]) -> str:
@@ -106,10 +105,10 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         try:
             return self._identities.username(user_info["id"], user_info["login"])
         except NameTakenError as taken:
-            self.log.warning("Login refused: GitHub account %s, %s: %s", user_info["id"], user_info["login"], taken)
             raise RefusedError(
                 f"The name {taken.username} belongs to another GitHub account here: somebody had it before you."
-                " Its files and rights are not given to you."
+                " Its files and rights are not given to you.",
+                why=f"{taken}, and not of number {user_info['id']}, {user_info['login']}",
             ) from None
 
     async def run_post_auth_hook(self, handler: BaseHandler, auth_model: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +119,18 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         return model
 
     # --- who may come in
+
+    async def get_authenticated_user(self, handler: BaseHandler, data: Any) -> Any:
+        """Let somebody in, and log why not.
+
+        Raises:
+            PageError: it is not possible; its page says why.
+        """
+        try:
+            return await super().get_authenticated_user(handler, data)
+        except PageError as error:
+            self.log.warning("Nobody was let in: %s", error.why)
+            raise
 
     def _names(self, auth_model: Mapping[str, Any]) -> set[str]:
         """The user's name here and the login of now, which settings may name alike."""
@@ -217,6 +228,6 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             self.log.warning("%s stays in, since GitHub cannot be asked: %s", user.name, error.why)
             return True
         except RefusedError as error:
-            self.log.warning("%s may not stay: %s", user.name, error.jupyterhub_message)
+            self.log.warning("%s may not stay: %s", user.name, error.why)
             return False
         return model
