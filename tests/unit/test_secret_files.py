@@ -58,6 +58,9 @@ def test_made_anew(tmp_path: Path) -> None:
         run(tmp_path, files, rotate=("key",))
     assert len((tmp_path / "key").read_text().split()) == 3
     assert not run(tmp_path, files)["changed"]
+    copy = {"cookie": {"copy_from": str(tmp_path / "cookie")}}
+    run(tmp_path / "copies", copy, rotate=("cookie",))
+    assert (tmp_path / "copies/cookie").read_text() == after["cookie"], "a copy is not another secret"
 
 
 def test_nobody_else_can_read(tmp_path: Path) -> None:

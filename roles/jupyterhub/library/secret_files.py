@@ -29,7 +29,7 @@ options:
       in the lines below a value that is made anew.
     type: dict
     required: true
-  rotate: {description: Names of generated secrets that are made anew., type: list, elements: str, default: []}
+  rotate: {description: Names of generated secrets that are made anew; copies follow., type: list, elements: str, default: []}
 """
 
 RETURN = r"""
@@ -143,7 +143,7 @@ def main() -> None:
             source = spec.get("copy_from")
             # In a dry run an earlier role has not written the file to copy yet.
             unwritten = module.check_mode and source and not Path(source).exists()
-            anew = unwritten or name in module.params["rotate"]
+            anew = unwritten or (name in module.params["rotate"] and not source)
             content = None if anew else wanted(name, spec, path)
             if content is None or not path.exists() or path.read_bytes() != content:
                 written.append(name)
