@@ -19,7 +19,7 @@ said = $(if $(findstring command,$(origin $1)),$($1))
 option = $(if $(call said,$1),--$2 '$(call said,$1)')
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check test lint unit settings molecule e2e bench engine lock docs traits clean
+.PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ check: inventory $(VENV)/run.stamp ## Show what a deploy would change, and chang
 
 init: $(VENV)/run.stamp ## Begin a Hub on another machine: HOST=hub.example.org ADMIN=your-github-login [USER=root NAME=... URL=...]
 	bin/init.py $(call option,HOST,host) $(call option,ADMIN,admin) $(call option,USER,user) $(call option,NAME,name) $(call option,URL,url)
+
+rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
+	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
 
 test: lint unit settings molecule e2e ## Everything below, the quick layers first
 

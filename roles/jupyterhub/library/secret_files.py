@@ -29,7 +29,11 @@ options:
       in the lines below a value that is made anew.
     type: dict
     required: true
-  rotate: {description: Names of generated secrets that are made anew; copies follow., type: list, elements: str, default: []}
+  rotate:
+    description: Names of generated secrets that are made anew; copies follow.
+    type: list
+    elements: str
+    default: []
 """
 
 RETURN = r"""
