@@ -14,8 +14,12 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes -
 # What the images hold; each one's *.in may lean on an earlier lock.
 LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
+# What was written after "make", as opposed to USER, HOST or NAME of the shell's environment.
+said = $(if $(findstring command,$(origin $1)),$($1))
+option = $(if $(call said,$1),--$2 '$(call said,$1)')
+
 .DEFAULT_GOAL := help
-.PHONY: inventory help deploy check test lint unit settings molecule e2e bench engine lock docs clean
+.PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +29,12 @@ deploy: inventory $(VENV)/run.stamp ## Make a working Hub of this machine (or of
 
 check: inventory $(VENV)/run.stamp ## Show what a deploy would change, and change nothing
 	ansible-playbook -i $(INVENTORY) site.yml --check --diff $(ARGS)
+
+init: $(VENV)/run.stamp ## Begin a Hub on another machine: HOST=hub.example.org ADMIN=your-github-login [USER=root NAME=... URL=...]
+	bin/init.py $(call option,HOST,host) $(call option,ADMIN,admin) $(call option,USER,user) $(call option,NAME,name) $(call option,URL,url)
+
+rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
+	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
 
 test: lint unit settings molecule e2e ## Everything below, the quick layers first
 
@@ -59,6 +69,9 @@ lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
 	python docs/generate.py
+
+traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_traits is checked against
+	python docs/hub_traits.py
 
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache

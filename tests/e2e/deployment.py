@@ -105,10 +105,10 @@ class Deployment:
 
     # --- deploying
 
-    def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> Run:
-        """Run the playbook, as an operator does; its output is kept as an artefact."""
+    def run(self, *arguments: str, settings: dict[str, Any] | None = None, playbook: str = "site.yml") -> Run:
+        """Run a playbook, as an operator does; its output is kept as an artefact."""
         extra = ["-e", json.dumps(settings)] if settings else []
-        command = ["ansible-playbook", "-i", str(INVENTORY), "site.yml", *arguments, *extra]
+        command = ["ansible-playbook", "-i", str(INVENTORY), playbook, *arguments, *extra]
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

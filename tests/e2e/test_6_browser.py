@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from secrets import token_hex
 from urllib.parse import urlsplit
 
 import pytest
+from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser
-from e2e.deployment import ARTEFACTS, Deployment
-from playwright.sync_api import BrowserContext, Error, Locator, Page, expect, sync_playwright
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",  # everything runs as root here
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-    # Nothing but the Hub under test is contacted, whatever a page asks for.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-TIMEOUT_MS = 60_000
+from e2e.deployment import Deployment
+from playwright.sync_api import BrowserContext, Error, Page, expect
 
 
 @pytest.fixture
 def context() -> Iterator[BrowserContext]:
-    """A fresh browser."""
-    expect.set_options(timeout=TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(TIMEOUT_MS)
+    with browser() as context:
         yield context
-        browser.close()
-
-
-def shoot(page: Page, name: str) -> None:
-    """Keep a screenshot."""
-    page.screenshot(path=ARTEFACTS / f"{name}.png")
 
 
 def log_in_and_choose(page: Page, deployment: Deployment, name: str) -> None:
@@ -54,37 +29,6 @@ def log_in_and_choose(page: Page, deployment: Deployment, name: str) -> None:
     # The first of the catalogue is preselected: nobody has to choose.
     expect(page.get_by_role("radio").first).to_be_checked()
     shoot(page, "2-environments")
-
-
-def type_code(editor: Locator, code: str) -> None:
-    """Type into a cell, and look that it is there: an editor that is still loading loses the focus."""
-    editor.click()
-    editor.page.keyboard.insert_text(code)
-    expect(editor).to_contain_text(code)
-
-
-def run_a_notebook_in_jupyterlab(page: Page) -> None:
-    """From JupyterLab's launcher to a cell's output."""
-    page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
-    cell = page.locator(".jp-Notebook .jp-Cell").first
-    type_code(
-        cell.locator(".cm-content"), "import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')"
-    )
-    page.keyboard.press("Shift+Enter")
-    expect(cell.locator(".jp-OutputArea-output")).to_have_text("12 in JupyterLab")
-
-
-def run_a_notebook_in_marimo(page: Page, context: BrowserContext) -> Page:
-    """From marimo's first page to a cell's output."""
-    with context.expect_page() as opened:
-        page.get_by_text("Create a new notebook").click()
-    notebook = opened.value
-    notebook.set_default_timeout(TIMEOUT_MS)
-    type_code(notebook.locator(".cm-content").first, "import numpy; f'{numpy.arange(4).sum()} in marimo'")
-    notebook.keyboard.press("Control+Enter")
-    expect(notebook.locator(".output-area").first).to_contain_text("6 in marimo")
-    return notebook
 
 
 def test_login_environment_jupyterlab_and_marimo(

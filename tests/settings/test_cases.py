@@ -12,12 +12,22 @@ import pytest
 import yaml
 from preflight_checks import host, report, specs
 from preflight_checks.problems import message
+from preflight_checks.sources import SECRET_NAME
 from rolefile import ROLES
 
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 SPECS = specs.load(ROLES, lambda path: yaml.safe_load(path.read_text()))
 # What Ansible would make of the defaults that are expressions.
 DEFAULTS = {**SPECS.defaults, "jupyterhub_root": "/srv/jupyterhub"}
+KEY = "d2c9e4b07f6a1853c0e7f4a9b86d213590fe8c7ba61d04e2937f5c8b1a6e0d43"
+TRY_IT = {"hub_authenticator": "shared-password"}
+GITHUB: dict[str, Any] = {
+    "hub_authenticator": "github",
+    "hub_github_client_id": "Ov23liGq0Zb1yTtRkPw7",
+    "hub_github_client_secret": "9f2c71d0b54e8a6637c1e0d4f8b2a95d13c6e7f0",
+    "hub_admin_users": ["octocat"],
+    "jupyterhub_url": "https://hub.team.dev",
+}
 GOOD = host.Host(
     facts={
         "distribution": "Debian",
@@ -28,6 +38,7 @@ GOOD = host.Host(
     report={
         "euid": 0,
         "memory_mb": 8000,
+        "processors": 4,
         "disks": {"/var/lib/docker": 50_000, "/srv/jupyterhub": 50_000},
         "address_is_local": True,
         "listeners": [],
@@ -60,11 +71,15 @@ def machine(changes: Mapping[str, Any]) -> host.Host:
     return replace(GOOD, **parts)
 
 
-def problems(values: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> list[str]:
+def problems(
+    values: Mapping[str, Any], changes: Mapping[str, Any] | None = None, exposed: Mapping[str, str] | None = None
+) -> list[str]:
+    """What is told of settings on top of the defaults."""
     settings = report.Settings(
         {name: value for name, value in {**DEFAULTS, **values}.items() if name in SPECS.options},
         set(values),
         is_secret=lambda name: name.endswith(("_password", "_secret", "_key", "_token")),
+        exposed=exposed or {},
         context={"playbook_dir": "/project/playbooks"},
     )
     found, good = report.check_settings(SPECS, settings)
@@ -77,31 +92,51 @@ def title(case: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
-    found = problems(case.get("set", {}), case.get("machine"))
+    bad = case.get("github", case.get("set", {}))
+    settings = {**(GITHUB if "github" in case else TRY_IT), **bad}
+    found = problems(
+        {name: value for name, value in settings.items() if value != "unset"}, case.get("machine"), case.get("exposed")
+    )
     text = "\n".join(found)
     for part in case["says"]:
         assert part in text
     # Some bad values break two settings; `says` then begins with both names.
-    expected = {part.split(":")[0] for part in case["says"] if part.partition(":")[0] in case.get("set", {})}
+    expected = {part.split(":")[0] for part in case["says"] if part.partition(":")[0] in bad}
     assert len(found) == max(1, len(expected)), text
     for part in case.get("never", []):
         assert part not in text
 
 
-def test_the_defaults_on_a_good_machine_are_no_problem() -> None:
-    assert problems({}) == []
+@pytest.mark.parametrize("settings", [TRY_IT, GITHUB], ids=["try-it", "github"])
+def test_few_settings_on_a_good_machine_are_no_problem(settings: Mapping[str, Any]) -> None:
+    assert problems(settings) == []
+
+
+def test_of_the_defaults_alone_everything_that_lacks_is_told_at_once() -> None:
+    found = problems({})
+    assert [each.split(":")[0] for each in found] == [
+        "hub_github_client_id",
+        "hub_github_client_secret",
+        "who may log in",
+    ]
+    assert "callback URL http://127.0.0.1:8000/hub/oauth_callback" in found[0]
 
 
 def test_settings_that_are_meant_are_no_problem() -> None:
     meant = {
+        **TRY_IT,
         "jupyterhub_address": "127.0.0.2",
         "hub_server_cpus": 1.5,
         "hub_user_password": "a-password-long-enough",
         "hub_admin_password": "another-password-of-36-characters---",
-        "hub_crypt_key": "0123456789abcdef" * 4,
+        "hub_crypt_key": f"{KEY}\n{KEY[::-1]}\n",
         "hub_volume_name_template": "jhub-user-{username}-{servername}",
         "hub_server_environment": {"UV_INDEX": "https://mirror.example/simple"},
-        "hub_traits": {"JupyterHub": {"log_level": 10, "tags": ["a", None, True, 1.5]}},
+        "hub_traits": {
+            "JupyterHub": {"log_level": 10, "active_server_limit": 20, "default_url": "/hub/home", "load_roles": [{}]},
+            "Spawner": {"http_timeout": 60, "args": ["--debug"], "mem_limit": "2G", "cpu_limit": 2},
+            "MySpawner": {"whatever": None},
+        },
         "docker_daemon_settings": {"registry-mirrors": [], "live-restore": None},
         "proxy_users_subnet": "192.168.16.0/20",
         "vault_hub_admin_password": "x",
@@ -110,22 +145,75 @@ def test_settings_that_are_meant_are_no_problem() -> None:
     assert problems(meant) == []
 
 
+def test_access_that_is_meant_is_no_problem() -> None:
+    meant: dict[str, Any] = {
+        "hub_github_url": "https://github.team.dev:8443",
+        "hub_github_callback_url": "https://hub.team.dev/hub/oauth_callback",
+        "hub_github_allowed_organizations": ["octo-org", "password"],
+        "hub_github_allowed_teams": ["octo-org:data-science", "Octo-Org:a_b"],
+        "hub_github_admin_teams": ["octo-org:admins"],
+        "hub_allowed_users": ["a-b", "octocat", "mona_octo"],
+        "hub_blocked_users": ["mallory"],
+        "hub_traits": {"GitHubOAuthenticator": {"login_service": "GitHub of the team"}},
+    }
+    assert problems({**GITHUB, **meant}) == []
+    assert problems({**GITHUB, "hub_allow_all": True}) == []
+    # Through a tunnel, and behind what speaks HTTPS elsewhere.
+    assert problems({name: value for name, value in GITHUB.items() if name != "jupyterhub_url"}) == []
+    assert problems({**GITHUB, "jupyterhub_address": "0.0.0.0"}) == []
+
+
+@pytest.mark.parametrize("name", ["google", "generic-oauth", "oauthenticator.okpy.OkpyOAuthenticator", "a.B"])
+def test_other_ways_in_are_no_problem(name: str) -> None:
+    theirs = {"GenericOAuthenticator": {"client_id": "hub", "allowed_groups": ["data"]}}
+    meant = {"hub_authenticator": name, "hub_traits": theirs, "hub_admin_users": ["mona@team.dev"]}
+    assert problems(meant) == []
+
+
+def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
+    meant = {"hub_authenticator": "team.MyGitLabOAuthenticator", "hub_admin_users": ["mona"]}
+    traits = {
+        "JupyterHub": {"spawner_class": "team.DockerSpawner2"},
+        "DockerSpawner2": {"whatever": 1},
+        "MyGitLabOAuthenticator": {"whatever": 1},
+    }
+    assert problems({**meant, "hub_traits": traits}) == []
+
+
+def test_what_lets_somebody_in_may_be_an_option_of_the_class() -> None:
+    groups = {"GenericOAuthenticator": {"manage_groups": True, "admin_groups": ["admins"]}}
+    assert problems({"hub_authenticator": "generic-oauth", "hub_traits": groups}) == []
+
+
+def test_a_variable_of_the_operators_own_may_have_another_projects_name() -> None:
+    assert problems({**GITHUB, "github_client_id": "x"}) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS.options if SECRET_NAME.search(name)])
+def test_every_secret_is_asked_whether_it_is_weak_or_a_placeholder(name: str) -> None:
+    base = GITHUB if "github" in name else TRY_IT
+    for value in ("changeme", "ab" * 40):
+        found = problems({**base, name: value})
+        assert [each.split(":")[0] for each in found][:1] == [name]
+        assert value not in "".join(found)
+
+
 def test_our_own_proxy_may_hold_the_port() -> None:
     held = {
         "listeners": [{"address": "127.0.0.1", "program": "docker-proxy"}],
         "publishers": [{"name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
         "networks": [{"network": "10.213.0.0/20", "interface": "br-jupyterhub"}],
     }
-    assert problems({}, held) == []
+    assert problems(TRY_IT, held) == []
 
 
 def test_a_listener_on_another_address_is_no_problem() -> None:
-    assert problems({}, {"listeners": [{"address": "192.0.2.7", "program": "nginx"}]}) == []
+    assert problems(TRY_IT, {"listeners": [{"address": "192.0.2.7", "program": "nginx"}]}) == []
 
 
 def test_ubuntu_is_a_warning_only() -> None:
     ubuntu = {"distribution": "Ubuntu", "distribution_version": "24.04"}
-    assert problems({}, ubuntu) == []
+    assert problems(TRY_IT, ubuntu) == []
     assert host.warnings(machine(ubuntu)) == [
         "Ubuntu 24.04 is expected to work but is not tested; Debian 12 and 13 are"
     ]
@@ -134,7 +222,7 @@ def test_ubuntu_is_a_warning_only() -> None:
 
 def test_several_problems_come_in_one_numbered_message() -> None:
     settings = report.Settings(
-        {**DEFAULTS, "jupyterhub_port": "x", "hub_server_pids": datetime.date(2026, 1, 1)},
+        {**DEFAULTS, **TRY_IT, "jupyterhub_port": "x", "hub_server_pids": datetime.date(2026, 1, 1)},
         {"hub_pids"},
         where=lambda name: "group_vars/prod.yml, line 3" if name == "jupyterhub_port" else "",
     )
@@ -155,7 +243,7 @@ def test_a_secret_setting_never_shows_its_value(value: str) -> None:
 
 
 def test_a_secret_of_the_wrong_type_is_not_shown_in_part_either() -> None:
-    assert problems({"hub_user_password": ["x" * 50 + "canary" * 9]}) == [
+    assert problems({**TRY_IT, "hub_user_password": ["x" * 50 + "canary" * 9]}) == [
         "hub_user_password: must be a text, but is a list\n   Fix: put it in quotes"
     ]
 

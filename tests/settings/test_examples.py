@@ -1,11 +1,8 @@
-"""The examples can be copied and used: what they name exists, is accepted, and is what Ansible then reads."""
+"""What `make init` starts from: what the examples name exists, and is accepted as soon as it is filled in."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +11,16 @@ from typing import Any
 import pytest
 import yaml
 from rolefile import ROLES
-from settings.test_cases import DEFAULTS, SPECS, problems
+from settings.test_cases import DEFAULTS, GITHUB, SPECS, problems
 
 PROJECT = ROLES.parent
 PRODUCTION = PROJECT / "examples/production"
 INVENTORY = Path("inventory/production.yml")
 SETTINGS = Path("group_vars/production/settings.yml")
+VAULT = SETTINGS.with_name("vault.yml")
 # A comment that is YAML: a setting, or a line below one. All others are sentences.
 COMMENTED = re.compile(r"^( *)# ((?:  )*(?:- )?[a-z0-9_.]+:(?: .*)?)$", re.MULTILINE)
+VAULTED_SECRET = "vault_hub_github_client_secret"
 VAULTED = re.compile(r"\{\{ vault_\w+ \}\}")
 
 
@@ -58,36 +57,47 @@ def test_all_settings_exist() -> None:
     assert named - set(SPECS.options) == set()
 
 
+def test_the_vault_holds_what_the_others_name() -> None:
+    text = (PRODUCTION / INVENTORY).read_text() + (PRODUCTION / SETTINGS).read_text()
+    assert set(re.findall(r"\{\{ (vault_\w+) \}\}", text)) == set(uncommented(VAULT))
+
+
 def test_what_is_shown_is_the_default() -> None:
-    shown = settings_of(uncommented(SETTINGS))
+    shown = {name: value for name, value in settings_of(uncommented(SETTINGS)).items() if name not in GITHUB}
     assert shown == {name: DEFAULTS[name] for name in shown}
 
 
 @pytest.mark.parametrize("host", hosts())
 def test_preflight_accepts_them_with_everything_chosen(host: str) -> None:
     machine = {"memory_mb": 16000}
-    assert problems({**settings_of(uncommented(SETTINGS)), **settings_of(hosts()[host])}, machine) == []
+    assert problems({**settings_of(uncommented(SETTINGS)), **GITHUB, **settings_of(hosts()[host])}, machine) == []
 
 
-def test_git_leaves_the_copies_alone() -> None:
-    ignored = subprocess.run(["git", "check-ignore", INVENTORY, SETTINGS], cwd=PROJECT, capture_output=True, text=True)
-    assert ignored.stdout.split() == [str(INVENTORY), str(SETTINGS)]
+def test_what_is_not_filled_in_is_refused_with_its_fix() -> None:
+    found = problems({**uncommented(SETTINGS), "hub_github_client_secret": uncommented(VAULT)[VAULTED_SECRET]})
+    assert {each.partition(":")[0] for each in found if "is still a placeholder" in each} >= {
+        "hub_github_client_id",
+        "hub_github_client_secret",
+        "hub_admin_users[0]",
+        "jupyterhub_url",
+    }
 
 
-def test_a_copy_is_what_ansible_reads(tmp_path: Path) -> None:
-    for folder in ("inventory", "group_vars", "elsewhere"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(PROJECT / "inventory/group_vars", tmp_path / "inventory", follow_symlinks=False)
-    # The documented command.
-    subprocess.run(["cp", "-r", f"{PRODUCTION}/.", "."], cwd=tmp_path, check=True)
-    shown = subprocess.run(
-        ["ansible-inventory", "-i", tmp_path / INVENTORY, "--host", "hub.example.org"],
-        # Unlike a playbook, this command reads group_vars of the working folder, too.
-        cwd=tmp_path / "elsewhere",
-        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    chosen = yaml.safe_load((PRODUCTION / SETTINGS).read_text())
-    assert settings_of(json.loads(shown.stdout)) == chosen
+def blocks() -> list[Any]:
+    pages = [PROJECT / "docs/how-to" / name for name in ("github.md", "other-logins.md")]
+    found = [block for page in pages for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S)]
+    return [pytest.param(yaml.safe_load(block), id=block.partition("\n")[0]) for block in found]
+
+
+@pytest.mark.parametrize("settings", blocks())
+def test_preflight_accepts_what_the_pages_on_logins_show(settings: dict[str, Any]) -> None:
+    login = settings.get("hub_authenticator", "github")
+    # What was said before on that page.
+    before = GITHUB if login == "github" else {"jupyterhub_url": GITHUB["jupyterhub_url"]}
+    assert problems({**before, **settings_of(settings)}) == []
+
+
+def test_git_leaves_alone_what_is_written_from_them() -> None:
+    names = [str(INVENTORY), str(SETTINGS), str(VAULT), ".vault-password"]
+    ignored = subprocess.run(["git", "check-ignore", *names], cwd=PROJECT, capture_output=True, text=True)
+    assert ignored.stdout.split() == names

@@ -24,6 +24,7 @@ CANARIES = {
     "typo": "canary-misspelt",
     "nested": "canary-nested",
 }
+OPEN = {"setting": "canary-open-setting-1", "trait": "canary-open-trait-12", "vault": "canary-open-vault-123"}
 PREFLIGHT = """
 - hosts: all
   become: true
@@ -59,7 +60,8 @@ class Operator:
     def write(self, text: str) -> None:
         # A name of its own, so that a Hub of this machine is a stranger.
         self.settings.write_text(
-            f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nproxy_users_subnet: 10.254.16.0/20\n{text}"
+            f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nproxy_users_subnet: 10.254.16.0/20\n"
+            f"hub_authenticator: shared-password\n{text}"
         )
 
     def run(self, *arguments: str, playbook: str | Path = "preflight.yml") -> subprocess.CompletedProcess[str]:
@@ -105,7 +107,7 @@ def test_all_problems_in_one_message_and_no_secret_in_the_loudest_output(operato
     assert done.returncode == 2
     for part in (
         "problems were found, nothing was changed:",
-        "all/settings.yml, line 4): must be a whole number, but is a text",
+        "all/settings.yml, line 5): must be a whole number, but is a text",
         "hub_user_password (",
         "must be a text, but is a list",
         "jupyterhub_address (",
@@ -136,6 +138,39 @@ def test_a_vault_without_its_password_is_a_problem_too(operator: Operator) -> No
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> None:
+    inline = encrypt("a-password-long-enough").replace("\n", "\n  ").rstrip()
+    operator.write(
+        f"jupyterhub_port: {operator.port}\n"
+        f"hub_user_password: !vault |\n  {inline}\n"
+        f"hub_admin_password: {OPEN['setting']}-of-32-characters\n"
+        f"hub_traits: {{GoogleOAuthenticator: {{client_secret: {OPEN['trait']}}}}}\n"
+        "hub_cookie_secret: '{{ vault_cookie_secret | hash(\"sha256\") }}'\n"
+    )
+    folder = operator.settings.parent / "all"
+    folder.mkdir()
+    operator.settings.rename(folder / "settings.yml")
+    lines = [line.partition(":")[0] for line in (folder / "settings.yml").read_text().splitlines()]
+    (folder / "vault.yml").write_text(f"vault_cookie_secret: {OPEN['vault']}\nvault_other: {OPEN['vault']}\n")
+    assert operator.run("--check").returncode == 0, "a folder that is not git's"
+    for command in (["init", "--quiet"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=operator.folder, check=True)
+
+    done = operator.run("-vvv")
+
+    output = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "3 problems were found, nothing was changed:" in output
+    for about in ("hub_admin_password", "hub_traits.GoogleOAuthenticator.client_secret"):
+        place = f"{folder}/settings.yml, line {lines.index(about.partition('.')[0]) + 1}"
+        assert f"{about} ({place}): is in plain text in a file that git tracks" in output
+    assert f"{folder}/vault.yml: is in plain text" in output
+    assert [canary for canary in OPEN.values() if canary in output] == []
+    # Encrypted it is nobody's business where it lies.
+    (folder / "vault.yml").write_text(encrypt((folder / "vault.yml").read_text()))
+    assert "2 problems were found" in operator.run().stdout
+
+
 def test_a_port_that_another_program_holds(operator: Operator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -158,7 +193,7 @@ def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: O
     assert "hub_server_pids (CLI option '-e'): must be a whole number" in done.stdout + done.stderr
     # Booleans bear no tag of Ansible: their line is searched for.
     assert "hub_server_memory_mb (" in done.stdout + done.stderr
-    assert "all.yml, line 5): must be a whole number, but is true or false" in done.stdout + done.stderr
+    assert "all.yml, line 6): must be a whole number, but is true or false" in done.stdout + done.stderr
     assert """-e '{"name": value}'""" in done.stdout + done.stderr
 
 

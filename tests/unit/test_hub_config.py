@@ -42,7 +42,7 @@ def test_the_service_that_synchronises_routes_can_do_nothing_else(hub_files: Pat
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
-    change(hub_files, public={"address": "::1", "port": 8000})
+    change(hub_files, public={"url": "http://[::1]:8000", "address": "::1", "port": 8000})
     assert config().JupyterHub.bind_url == "http://[::1]:8000"
 
 
@@ -124,3 +124,35 @@ def test_bad_settings_end_the_hub_s_start_without_a_traceback(hub_files: Path) -
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "hub.json: hubb: is not a known setting"
     assert "Traceback" not in done.stderr
+
+
+def test_github(hub_files: Path) -> None:
+    access = {"allow_all": False, "allowed_users": ["Bob"], "admin_users": ["Ann"], "blocked_users": ["Eve"]}
+    public = {"url": "https://hub.example.org", "address": "0.0.0.0", "port": 8000}
+    change(hub_files, authenticator="github", github=check.GITHUB, access=access, public=public)
+    assert check.problems(CONFIG_FILE) == []
+    c = config()
+    authenticator = c.JupyterHub.authenticator_class(config=c)
+    assert authenticator.oauth_callback_url == "https://hub.example.org/hub/oauth_callback"
+    assert authenticator.allowed_organizations == {"example"}
+    assert authenticator.allowed_groups == {"example:data-science"}
+    assert authenticator.admin_groups == {"example:admins"}
+    assert authenticator.scope == ["read:org"]
+    assert authenticator.manage_groups
+    assert authenticator.enable_auth_state
+    assert authenticator.auth_refresh_strict
+    assert authenticator.auth_refresh_age == 300
+    assert (authenticator.allow_all, authenticator.allowed_users) == (False, {"bob"})
+    assert authenticator.admin_users == {"ann"}
+    assert authenticator.blocked_users == {"eve"}
+    # Passwords of the other way in are neither needed nor read.
+    (hub_files / "user_password").unlink()
+    assert check.problems(CONFIG_FILE) == []
+
+
+def test_any_other_authenticator(hub_files: Path) -> None:
+    traits = {"GenericOAuthenticator": {"client_id": "x", "userdata_url": "https://id.example/me"}}
+    change(hub_files, authenticator="generic-oauth", traits=traits)
+    assert check.problems(CONFIG_FILE) == []
+    change(hub_files, authenticator="githubb")
+    assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]

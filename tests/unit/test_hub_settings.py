@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.check import EXAMPLE
+from jupyterhub_ansible.check import EXAMPLE, GITHUB
 from jupyterhub_ansible.secret_files import SecretsError, load_secrets
 from jupyterhub_ansible.settings import SettingsError, load, load_settings
 
@@ -51,7 +51,12 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("public.address", "everywhere", "hub.json: public.address: must be an IP address"),
         ("public.address", "0.0.0.0", "hub.json: authenticator: shared-password is for a loopback"),
         ("public.port", 70000, "hub.json: public.port: Input should be less than or equal to 65535"),
-        ("authenticator", "dummy", "hub.json: authenticator: Input should be 'shared-password'"),
+        ("public.url", "hub.example.org", "hub.json: public.url: String should match pattern"),
+        ("authenticator", "github", "hub.json: github: is there if authenticator is github, and only then"),
+        ("github", GITHUB, "hub.json: github: is there if authenticator is github, and only then"),
+        ("github", {**GITHUB, "secret": "x"}, "hub.json: github.secret: is not a known setting"),
+        ("github", {**GITHUB, "allowed_teams": ["a"]}, "hub.json: github.allowed_teams.0: String should match"),
+        ("access.admin_users", "ann", "hub.json: access.admin_users: Input should be a valid"),
         ("environments", [], "hub.json: environments: at least one is needed"),
         ("environments", EXAMPLE["environments"] * 2, "hub.json: environments: the slug base is there more"),
         ("environments.0.slug", "Base", "hub.json: environments.0.slug: String should match pattern"),
@@ -125,9 +130,9 @@ def test_a_bad_secret(hub_files: Path, name: str, text: str, mode: int, message:
     (hub_files / name).write_text(text)
     (hub_files / name).chmod(mode)
     with pytest.raises(SecretsError, match=message) as error:
-        load_secrets(hub_files)
+        load_secrets(hub_files, "shared-password")
     assert not text or text not in str(error.value)
 
 
 def test_secrets_are_not_shown(hub_files: Path) -> None:
-    assert repr(load_secrets(hub_files)) == "Secrets()"
+    assert repr(load_secrets(hub_files, "shared-password")) == "Secrets()"

@@ -15,7 +15,7 @@ HERE = {
     "summary_inventory": "inventory/local.yml",
     "summary_settings": ["group_vars/local.yml"],
 }
-# As examples/production has it.
+# As `make init` writes it.
 THERE = {
     "ansible_connection": "ssh",
     "ansible_host": "hub.example.org",
@@ -23,6 +23,14 @@ THERE = {
     "inventory_hostname": "hub.example.org",
     "summary_inventory": "inventory/production.yml",
     "summary_settings": ["group_vars/production/settings.yml"],
+    "hub_authenticator": "github",
+    "hub_url": "http://127.0.0.1:8000",
+    "hub_allow_all": False,
+    "hub_allowed_users": [],
+    "hub_admin_users": ["ann"],
+    "hub_github_allowed_organizations": [],
+    "hub_github_allowed_teams": [],
+    "hub_github_admin_teams": [],
 }
 
 
@@ -64,8 +72,17 @@ def test_tunnel_is_how_ansible_reaches_the_machine() -> None:
     reached = {"ansible_user": "deploy", "ansible_port": 2222, "ansible_ssh_private_key_file": "~/.ssh/hub"}
     text = banner(THERE, **reached, jupyterhub_address="::1", jupyterhub_port=8888)
     assert " ssh -p 2222 -i ~/.ssh/hub -L 8888:[::1]:8888 deploy@hub.example.org\n" in text
-    assert "sudo cat /srv/" in text
+    assert "sudo docker logs" in text
     assert "sudo" not in banner(THERE), "a machine with root alone need not have it"
+
+
+def test_address_is_the_one_that_browsers_use() -> None:
+    url = "https://hub.example.org"
+    text = banner(THERE, jupyterhub_url=url, hub_url=url, hub_github_allowed_organizations=["acme"])
+    assert "  Address    https://hub.example.org, which is to lead to 127.0.0.1:8000 there\n" in text
+    assert "with GitHub, whose OAuth app needs the callback URL https://hub.example.org/hub/oauth_callback\n" in text
+    assert "  Who        acme, ann\n" in text
+    assert "ssh" not in text
 
 
 def test_address_of_this_machine_is_one_that_a_browser_takes() -> None:

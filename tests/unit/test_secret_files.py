@@ -12,13 +12,14 @@ from rolefile import run_module
 OWNER = os.getuid()
 
 
-def run(path: Path, files: dict[str, Any], check: bool = False) -> dict[str, Any]:
+def run(path: Path, files: dict[str, Any], check: bool = False, rotate: tuple[str, ...] = ()) -> dict[str, Any]:
     """Keep these files in a folder of the test's own user."""
     arguments = {
         "path": str(path),
         "root": str(path.parent),
         "owner": OWNER,
         "files": files,
+        "rotate": list(rotate),
         "_ansible_check_mode": check,
     }
     return run_module("jupyterhub/library/secret_files.py", arguments)
@@ -36,6 +37,30 @@ def test_generates_once_and_keeps(tmp_path: Path) -> None:
     assert not second["changed"]
     assert second["digest"] == first["digest"]
     assert (folder / "token").read_text() == token
+
+
+def test_made_anew(tmp_path: Path) -> None:
+    files: dict[str, Any] = {"cookie": {}, "key": {"keep": 2}, "other": {}}
+    first = run(tmp_path, files)
+    before = {name: (tmp_path / name).read_text() for name in files}
+    assert run(tmp_path, files, check=True, rotate=("key",))["written"] == ["key"]
+    assert (tmp_path / "key").read_text() == before["key"], "a dry run writes nothing"
+    second = run(tmp_path, files, rotate=("cookie", "key"))
+    assert second["written"] == ["cookie", "key"]
+    assert second["digest"] != first["digest"]
+    after = {name: (tmp_path / name).read_text() for name in files}
+    assert after["other"] == before["other"]
+    assert after["cookie"] != before["cookie"]
+    new, *former = after["key"].split()
+    assert len(new) == len(after["cookie"]) == 64
+    assert former == [before["key"]]
+    for _ in range(3):
+        run(tmp_path, files, rotate=("key",))
+    assert len((tmp_path / "key").read_text().split()) == 3
+    assert not run(tmp_path, files)["changed"]
+    copy = {"cookie": {"copy_from": str(tmp_path / "cookie")}}
+    run(tmp_path / "copies", copy, rotate=("cookie",))
+    assert (tmp_path / "copies/cookie").read_text() == after["cookie"], "a copy is not another secret"
 
 
 def test_nobody_else_can_read(tmp_path: Path) -> None:

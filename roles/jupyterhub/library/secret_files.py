@@ -25,9 +25,15 @@ options:
   owner: {description: Numeric user id of the container that reads the files., type: int, required: true}
   files:
     description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
-      the random secret to generate, written as twice as many hex digits).
+      the random secret to generate, written as twice as many hex digits). C(keep) is how many former values stay
+      in the lines below a value that is made anew.
     type: dict
     required: true
+  rotate:
+    description: Names of generated secrets that are made anew; copies follow.
+    type: list
+    elements: str
+    default: []
 """
 
 RETURN = r"""
@@ -56,6 +62,13 @@ def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
     if path.exists() and path.stat().st_size:
         return path.read_bytes()
     return None
+
+
+def generated(spec: dict[str, Any], path: Path) -> bytes:
+    """A new random secret, above the former ones that are to be kept."""
+    former = path.read_bytes().split() if path.exists() else []
+    new = secrets.token_hex(int(spec.get("bytes") or 32)).encode()
+    return b"\n".join([new, *former[: int(spec.get("keep") or 0)]])
 
 
 def write(path: Path, content: bytes, owner: int) -> None:
@@ -111,6 +124,7 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "owner": {"type": "int", "required": True},
             "files": {"type": "dict", "required": True, "no_log": True},
+            "rotate": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -133,11 +147,12 @@ def main() -> None:
             source = spec.get("copy_from")
             # In a dry run an earlier role has not written the file to copy yet.
             unwritten = module.check_mode and source and not Path(source).exists()
-            content = None if unwritten else wanted(name, spec, path)
+            anew = unwritten or (name in module.params["rotate"] and not source)
+            content = None if anew else wanted(name, spec, path)
             if content is None or not path.exists() or path.read_bytes() != content:
                 written.append(name)
                 if content is None:
-                    content = secrets.token_hex(int(spec.get("bytes") or 32)).encode()
+                    content = generated(spec, path)
                 if not module.check_mode:
                     write(path, content, owner)
             elif not right(path, owner, 0o600):

@@ -79,7 +79,9 @@ class ActionModule(ActionBase):
                     broken[name] = _explained(error)
         sources = Sources(raw, values, declared)
         context = {"playbook_dir": variables["playbook_dir"]}
-        return sources, report.Settings(values, set(variables), broken, sources.where, sources.is_secret, context)
+        return sources, report.Settings(
+            values, set(variables), broken, sources.where, sources.is_secret, sources.exposed(), context
+        )
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any], wanted: lease.Lease | None) -> Host:
         """Ask the machine, and take the lease on it; while it is unclear whether its holder lives, wait."""
@@ -127,5 +129,5 @@ def _explained(error: AnsibleError) -> Finding:
         return Finding(f"needs a variable that is not set: {error.message}", "set that variable, or remove this line")
     return Finding(
         f"cannot be evaluated ({type(error).__name__})",
-        "correct its {{ expression }}, or give the vault password that decrypts it",
+        "correct its {{ expression }}, or give the vault password that decrypts it (in .vault-password)",
     )

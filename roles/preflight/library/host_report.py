@@ -42,6 +42,7 @@ RETURN = r"""
 holder: {description: "The run that has the lease: by, since, renewed.", type: dict, returned: alone when there is one}
 euid: {description: The user id that changes would be made with., type: int, returned: always}
 memory_mb: {description: The machine's memory., type: int, returned: always}
+processors: {description: The machine's processors., type: int, returned: always}
 disks: {description: Path to the free MB where it is or will be., type: dict, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
 listeners: {description: "Who listens on that port: address and program.", type: list, returned: always}
@@ -288,6 +289,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "euid": os.geteuid(),
         "memory_mb": parse_memory(read("/proc/meminfo")),
+        "processors": os.cpu_count() or 1,
         "disks": {path: free_mb(Path(path)) for path in (options["docker_root"], options["root"])},
         "address_is_local": is_local(options["address"]),
         "listeners": [{"address": address, "program": program_of(inode)} for address, inode in sockets],

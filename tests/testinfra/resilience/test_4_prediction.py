@@ -67,7 +67,7 @@ def test_then_nothing(site: Site) -> None:
 def test_settings_that_the_hub_would_refuse(host: Host, site: Site) -> None:
     """The Hub's own code is asked by a dry run, too."""
     before = host.file("/srv/jupyterhub/hub/hub.json").content_string
-    run = site.check(hub_traits={"Spawner": {"defualt_url": "/lab"}}, hub_server_memory_mb=1500)
+    run = site.check(hub_traits={"JupyterHub": {"log_level": "LOUD"}}, hub_server_memory_mb=1500)
     assert run.code
-    assert "traits: Spawner.defualt_url: no such trait; do you mean default_url?" in run.said
+    assert "traits: JupyterHub.log_level: must be " in run.said
     assert host.file("/srv/jupyterhub/hub/hub.json").content_string == before

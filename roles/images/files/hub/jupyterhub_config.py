@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from jupyterhub_ansible import sync_routes
-from jupyterhub_ansible.settings import SettingsError, load
+from jupyterhub_ansible.github import GitHubMemberAuthenticator
+from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
 
 if TYPE_CHECKING:
@@ -35,16 +36,38 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 # Seconds; the Hub gives a restarted proxy its routes back this often.
 c.JupyterHub.last_activity_interval = 30
-c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+c.JupyterHub.db_url = DATABASE_URL
 c.JupyterHub.cookie_secret = secrets.cookie_secret
-c.CryptKeeper.keys = [secrets.crypt_key]
+c.CryptKeeper.keys = list(secrets.crypt_keys)
+c.JupyterHub.public_url = f"{settings.public.url}/"
 
 # --- who may log in
+access, github = settings.access, settings.github
+c.Authenticator.allow_all = access.allow_all
+c.Authenticator.allowed_users = set(access.allowed_users)
+c.Authenticator.admin_users = set(access.admin_users)
+c.Authenticator.blocked_users = set(access.blocked_users)
 c.JupyterHub.authenticator_class = settings.authenticator
-c.Authenticator.allow_all = True
-c.Authenticator.admin_users = {"admin"}
-c.SharedPasswordAuthenticator.user_password = secrets.user_password
-c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
+if settings.authenticator == "shared-password":
+    c.Authenticator.allow_all = True
+    c.Authenticator.admin_users = {"admin"}
+    c.SharedPasswordAuthenticator.user_password = secrets.user_password
+    c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
+else:
+    # What a provider said is kept, encrypted, to ask it again; without a good answer nobody stays, tokens included.
+    c.Authenticator.enable_auth_state = True
+    c.Authenticator.auth_refresh_strict = True
+    c.OAuthenticator.oauth_callback_url = f"{settings.public.url}/hub/oauth_callback"
+if github:
+    c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
+    c.Authenticator.auth_refresh_age = github.membership_interval_s
+    c.OAuthenticator.client_id = github.client_id
+    c.OAuthenticator.client_secret = secrets.github_client_secret
+    c.GitHubOAuthenticator.github_url = github.url
+    c.GitHubOAuthenticator.allowed_organizations = set(github.allowed_organizations)
+    # Not on their own class: they need that groups are managed, which ours decides.
+    c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
+    c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
 

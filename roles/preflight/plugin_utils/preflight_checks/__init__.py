@@ -1,5 +1,5 @@
 """What `preflight` checks: plain Python without Ansible, so that tests take seconds.
 
-A check is one small function in `rules` (settings), `catalogue` (environments)
-or `host` (the machine); `report` runs them all.
+A check is one small function: of settings in `rules`, by subject, and of the machine
+in `host`; `names` and `strict` know names and types; `report` runs them all.
 """

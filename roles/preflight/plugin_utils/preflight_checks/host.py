@@ -108,6 +108,17 @@ def server_memory(host: Host, server: int) -> Findings:
         )
 
 
+@rule("hub_server_cpus")
+def server_cpus(host: Host, server: float) -> Findings:
+    """A limit beyond the machine's processors is none."""
+    if server > host.report["processors"]:
+        yield Finding(
+            f"one server may use {server:g} processors, and the machine has {host.report['processors']}",
+            "lower it, or use a larger machine",
+            "hub_server_cpus",
+        )
+
+
 @rule("preflight_disk_min_gb", "jupyterhub_root")
 def disk(host: Host, least_gb: int, jupyterhub_root: str) -> Findings:
     """A build that runs out of disk takes the engine along."""

@@ -1,4 +1,4 @@
-"""Names that look like settings of this project but are none."""
+"""Names that look like settings of this project but are none: of old, from elsewhere, or misspelt."""
 
 from __future__ import annotations
 
@@ -13,13 +13,55 @@ OURS = re.compile(r"(jupyterhub|preflight|docker|images|proxy|hub)_")
 ALIKE = 0.9
 
 
-def misspelt(names: Collection[str], settings: Collection[str], computed: Collection[str]) -> Iterator[Finding]:
+# What others call it: what it is called here.
+RENAMED = {
+    "github_client_id": "hub_github_client_id",
+    "github_client_secret": "hub_github_client_secret",
+    "oauth_client_id": "hub_github_client_id",
+    "oauth_client_secret": "hub_github_client_secret",
+    "oauth_callback_url": "hub_github_callback_url",
+    "allowed_github_orgs": "hub_github_allowed_organizations",
+    "hub_github_organizations": "hub_github_allowed_organizations",
+    "hub_github_allowed_orgs": "hub_github_allowed_organizations",
+    "hub_github_teams": "hub_github_allowed_teams",
+    "admin_github_users": "hub_admin_users",
+    "hub_admins": "hub_admin_users",
+    "hub_github_admin_users": "hub_admin_users",
+    "jupyterhub_admin_users": "hub_admin_users",
+    "hub_github_allowed_users": "hub_allowed_users",
+    "jupyterhub_allowed_users": "hub_allowed_users",
+    "jupyterhub_authenticator": "hub_authenticator",
+    "jupyterhub_domain": "jupyterhub_url",
+    "hub_url": "jupyterhub_url",
+    "jupyterhub_cookie_secret": "hub_cookie_secret",
+    "jupyterhub_crypt_key": "hub_crypt_key",
+    "configproxy_auth_token": "proxy_token",
+}
+# What is said in another way: how.
+MOVED = {
+    "docker_notebook_image": 'give images_environments an entry with "image"',
+    "docker_notebook_image_base": 'give images_environments an entry with "image"',
+    "docker_notebook_image_datascience": 'give images_environments an entry with "image"',
+    "hub_image": "the Hub's image is built: what it is made of is in roles/images",
+    "hub_server_image": 'give images_environments an entry with "image"',
+    "jupyterhub_config": "write traits into hub_traits, as {Class: {trait: value}}",
+}
+
+
+def unknown(names: Collection[str], settings: Collection[str], computed: Collection[str]) -> Iterator[Finding]:
     """Yield the variables that no role reads; their values are never shown."""
     for name in sorted(set(names) - set(settings) - set(computed)):
-        if OURS.match(name.lower()):
+        small = name.lower()
+        here = RENAMED.get(small)
+        ours = OURS.match(small)
+        if here and not ours and here in names:
+            continue  # a variable of the operator's, from which the setting may be made
+        if here:
+            yield Finding(f"is called {here} here", f"write {here}", name)
+        elif small in MOVED:
+            yield Finding("is no setting here", MOVED[small], name)
+        elif ours:
             advice = did_you_mean(name, settings, "remove it (docs/reference/settings.md lists all)")
-        elif not name.startswith(("ansible_", "__")) and get_close_matches(name.lower(), settings, 1, ALIKE):
-            advice = did_you_mean(name, settings, "")
-        else:
-            continue
-        yield Finding("there is no such setting", advice, name)
+            yield Finding("there is no such setting", advice, name)
+        elif not name.startswith(("ansible_", "__")) and get_close_matches(small, settings, 1, ALIKE):
+            yield Finding("there is no such setting", did_you_mean(name, settings, ""), name)

@@ -12,7 +12,11 @@ Check = Callable[..., Findings]
 
 
 class Rules:
-    """A table of rules; as a decorator, `@rule("setting", ...)`, it adds one that reads these settings."""
+    """A table of rules; as a decorator, `@rule("setting", ...)`, it adds one that reads these settings.
+
+    It is called only when all of them are set and well-formed.  One that ends in `?` may be
+    unset, one that ends in `??` may be wrong as well: the rule then gets None for it.
+    """
 
     def __init__(self) -> None:
         self.entries: list[tuple[tuple[str, ...], Check]] = []
@@ -27,8 +31,18 @@ class Rules:
         return register
 
     def findings(self, good: Mapping[str, Any], *context: Any) -> Iterator[tuple[str, Finding]]:
-        """Run the rules whose settings are all set and well-formed; yield the first of these and what was found."""
+        """Run the rules that can be; yield the first setting that each reads and what was found.
+
+        `good` holds the well-formed settings, those that are unset as None.
+        """
         for needs, check in self.entries:
-            if all(need in good for need in needs):
-                for finding in check(*context, *(good[need] for need in needs)):
-                    yield needs[0] if needs else "", finding
+            names = [need.rstrip("?") for need in needs]
+            if all(_readable(need, good) for need in needs):
+                for finding in check(*context, *(good.get(name) for name in names)):
+                    yield names[0] if names else "", finding
+
+
+def _readable(need: str, good: Mapping[str, Any]) -> bool:
+    if need.endswith("??"):
+        return True
+    return need.rstrip("?") in good if need.endswith("?") else good.get(need) is not None

@@ -7,13 +7,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import catalogue, host, rules, strict
-from .names import misspelt
+from . import host, rules, strict
+from .names import unknown
 from .problems import Finding, Problem, shown
 from .specs import Specs
 
 # -e name=value is always a text, whatever it looks like.
 COMMAND_LINE = "CLI option"
+EXPOSED_FIX = (
+    "encrypt it (ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git ignores; "
+    "and take a new one, since git's history keeps this one"
+)
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
 
 
@@ -26,6 +30,8 @@ class Settings:
     broken: dict[str, Finding] = field(default_factory=dict)
     where: Callable[[str], str] = lambda name: ""
     is_secret: Callable[[str], bool] = lambda name: False
+    # Secrets in plain text in files that git tracks, and where.
+    exposed: Mapping[str, str] = field(default_factory=dict)
     # What rules may read beside the settings.
     context: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,9 +52,9 @@ class Settings:
                     text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
         return text
 
-    def well_formed(self, bad: Collection[str]) -> dict[str, Any]:
-        """Return what rules may rely on: set, evaluated, of the right type."""
-        good = {name: value for name, value in self.values.items() if value is not None and name not in bad}
+    def well_formed(self, specs: Specs, bad: Collection[str]) -> dict[str, Any]:
+        """Return what rules may rely on: evaluated, of the right type, and None where it is unset."""
+        good = {name: self.values.get(name) for name in specs.options if name not in bad}
         return {**good, **self.context}
 
 
@@ -66,7 +72,7 @@ def leaves(value: Any) -> Iterator[str]:
 
 def check_settings(specs: Specs, settings: Settings) -> tuple[list[Problem], dict[str, Any]]:
     """Return the problems of the settings, and those settings that further checks may rely on."""
-    problems = [settings.problem(finding) for finding in misspelt(settings.names, specs.options, specs.computed)]
+    problems = [settings.problem(finding) for finding in unknown(settings.names, specs.options, specs.computed)]
     bad = set(settings.broken)
     problems += [settings.problem(finding, name) for name, finding in settings.broken.items()]
     for name, option in specs.options.items():
@@ -79,12 +85,15 @@ def check_settings(specs: Specs, settings: Settings) -> tuple[list[Problem], dic
             continue
         problems += [settings.problem(finding, name) for finding in findings]
         bad |= {name} if findings else set()
-    good = settings.well_formed(bad)
-    for table in (rules.rule, catalogue.rule):
-        for name, finding in table.findings(good):
+    problems += [
+        Problem(about, where, "is in plain text in a file that git tracks", EXPOSED_FIX)
+        for about, where in settings.exposed.items()
+    ]
+    for table in rules.TABLES:
+        for name, finding in table.findings(settings.well_formed(specs, bad)):
             problems.append(settings.problem(finding, name))
             bad.add(name)
-    return problems, settings.well_formed(bad)
+    return problems, settings.well_formed(specs, bad)
 
 
 def check_host(machine: host.Host, settings: Settings, good: Mapping[str, Any]) -> Iterator[Problem]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultHelper
 
+from .rules.missing import is_placeholder
 from .specs import Specs
 
 SECRET_NAME = re.compile(r"(password|secret|key|token)$")
 SECRET_IN_TEMPLATE = re.compile(r"\{[{%].*(vault|password|secret|key|token)", re.DOTALL)
+# A key in a mapping, such as a trait.
+SECRET_KEY = re.compile(r"(password|secret|token)$", re.IGNORECASE)
+# Ansible's own passwords, and the secrets that settings are made from.
+SECRET_VARIABLE = re.compile(r"vault_|ansible_(ssh_|sudo_|su_|become_)?pass(word)?$")
+VAULT_FILE = re.compile(r"vault.*\.ya?ml|.*[._-]vault\.ya?ml")
 VAULT_HEADER = "$ANSIBLE_VAULT"
 LINE = ", line "
 
@@ -49,6 +57,25 @@ class Sources:
         places = {self.where(name) for name in self.specs.options}
         return sorted({place.rpartition(LINE)[0] for place in places if LINE in place})
 
+    def exposed(self) -> dict[str, str]:
+        """Return the secrets that stand in plain text in files that git tracks, with file and line.
+
+        What was kept as a vault and is none is told once, by the file.
+        """
+        found: dict[str, str] = {}
+        for name, raw in self.raw.items():
+            ours = name in self.specs.options
+            if not ours and not SECRET_VARIABLE.match(name):
+                continue
+            secret = not ours or bool(SECRET_NAME.search(name) or self.specs.options[name].get("no_log"))
+            for about, value in _texts(name, raw):
+                path = _plain_in(value)
+                if path and (secret or SECRET_KEY.search(about)) and _tracked(path):
+                    place = _place(str(path), Origin.get_tag(value).line_num)
+                    vault = bool(VAULT_FILE.fullmatch(path.name))
+                    found.setdefault(place.rpartition(LINE)[0] if vault else about, "" if vault else place)
+        return found
+
     def _searched(self, name: str) -> str:
         """Return the only line that sets a boolean or null: Ansible cannot tag these."""
         folders = {str(self.raw.get(folder)) for folder in ("inventory_dir", "playbook_dir")}
@@ -77,6 +104,38 @@ def _flat(value: Any) -> Iterator[Any]:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     for each in inner:
         yield from _flat(each)
+
+
+def _texts(about: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a value, each under its path."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(f"{about}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _texts(f"{about}[{index}]", inner)
+    elif isinstance(value, str):
+        yield about, value
+
+
+def _plain_in(value: str) -> Path | None:
+    """Return the file in which a text is readable; None for what is encrypted, is made from others, or says nothing."""
+    origin = Origin.get_tag(value)
+    if not origin or not origin.path or _encrypted(value) or "{{" in value or is_placeholder(value, secret=True):
+        return None
+    # inventory/group_vars may be a link to group_vars.
+    return Path(origin.path).resolve()
+
+
+@cache
+def _tracked(path: Path) -> bool:
+    """Return whether git has a file; False as well where there is no git."""
+    # It also answers whom the folder does not belong to.
+    command = ["git", "-c", "safe.directory=*", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _encrypted(value: Any) -> bool:

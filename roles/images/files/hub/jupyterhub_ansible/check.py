@@ -20,15 +20,19 @@ from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
+from .secret_files import ALWAYS, OF_AUTHENTICATOR
+
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
 
 EXAMPLE: dict[str, Any] = {
     "name": "example",
-    "public": {"address": "127.0.0.1", "port": 8000},
+    "public": {"url": "http://127.0.0.1:8000", "address": "127.0.0.1", "port": 8000},
     "hub": {"connect_url": "http://hub:8081"},
     "proxy": {"api_url": "http://proxy-api:8001"},
     "users_network": "example-users",
     "authenticator": "shared-password",
+    "access": {"allow_all": False, "allowed_users": [], "admin_users": [], "blocked_users": []},
+    "github": None,
     "environments": [
         {
             "slug": "base",
@@ -47,7 +51,17 @@ EXAMPLE: dict[str, Any] = {
 }
 """Every setting; also the tests' starting point."""
 
-SECRET_NAMES = ("cookie_secret", "crypt_key", "proxy_token", "user_password", "admin_password")
+GITHUB: dict[str, Any] = {
+    "client_id": "Ov23example",
+    "url": "https://github.com",
+    "allowed_organizations": ["Example"],
+    "allowed_teams": ["example:data-science"],
+    "admin_teams": ["example:admins"],
+    "membership_interval_s": 300,
+}
+"""As `github` of the example, with `"authenticator": "github"`."""
+
+SECRET_NAMES = (*ALWAYS, *OF_AUTHENTICATOR["shared-password"], *OF_AUTHENTICATOR["github"])
 
 
 @contextlib.contextmanager

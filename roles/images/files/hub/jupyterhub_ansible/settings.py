@@ -1,14 +1,16 @@
-"""The Hub's settings: hub.json, and the secrets beside it.
+"""The Hub's settings: hub.json, what the environment lays over it (Compose only), and the secrets beside it.
 
 Data, never code: every key is known and typed, and what is wrong is told in one line each, without any value,
 since `traits` and `server.environment` may hold secrets.
 """
 
 import ipaddress
+import json
 import os
 import string
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -21,10 +23,12 @@ from pydantic import (
     model_validator,
 )
 
+from . import environment
 from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
 SECRETS_DIR = Path("/run/secrets")
+DATABASE_URL = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 
 VOLUME_FIELDS = {"username", "safe_username", "raw_username", "servername", "raw_servername"}
 """Fields of DockerSpawner's templates (`DockerSpawner.template_namespace`) that can name a volume."""
@@ -66,6 +70,10 @@ def _volume_template(template: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$")]
+# GitHub takes upper and lower case for the same.
+UserName = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
+Organization = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", to_lower=True)]
+Team = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+:[A-Za-z0-9_.-]+$", to_lower=True)]
 Positive = Annotated[int, Field(gt=0)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=30)]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s{}]*$")]
@@ -80,8 +88,9 @@ class _Model(BaseModel):
 
 
 class Public(_Model):
-    """Where the proxy's public port is published."""
+    """`address` and `port`: where the proxy's public port is published; `url`: the address that browsers use."""
 
+    url: Url
     address: Annotated[str, AfterValidator(_ip_address)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
@@ -130,6 +139,26 @@ class NamedServers(_Model):
     share_home: bool
 
 
+class Access(_Model):
+    """Who may log in, by the names that the authenticator gives."""
+
+    allow_all: bool
+    allowed_users: frozenset[UserName]
+    admin_users: frozenset[UserName]
+    blocked_users: frozenset[UserName]
+
+
+class GitHub(_Model):
+    """The OAuth app, whose secret is a file, and the organizations and teams that come in by it."""
+
+    client_id: Text
+    url: Url
+    allowed_organizations: frozenset[Organization]
+    allowed_teams: frozenset[Team]
+    admin_teams: frozenset[Team]
+    membership_interval_s: Annotated[int, Field(ge=1)]
+
+
 class Settings(_Model):
     """hub.json."""
 
@@ -138,7 +167,9 @@ class Settings(_Model):
     hub: Hub
     proxy: Proxy
     users_network: Text
-    authenticator: Literal["shared-password"]
+    authenticator: Text
+    access: Access
+    github: GitHub | None
     environments: tuple[Environment, ...]
     default_environment: Slug
     server: Server
@@ -155,8 +186,10 @@ class Settings(_Model):
             raise ValueError(f"environments: the slug {doubles[0]} is there more than once")
         if self.default_environment not in slugs:
             raise ValueError(f"default_environment: must be one of {', '.join(slugs)}")
+        if (self.authenticator == "github") != (self.github is not None):
+            raise ValueError("github: is there if authenticator is github, and only then")
         # Any user can log in as any other.
-        if not ipaddress.ip_address(self.public.address).is_loopback:
+        if self.authenticator == "shared-password" and not ipaddress.ip_address(self.public.address).is_loopback:
             raise ValueError("authenticator: shared-password is for a loopback public.address only")
         if self.volume_name_template and self.named_servers.limit:
             separate = "servername}" in self.volume_name_template
@@ -187,18 +220,23 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def load_settings(path: Path) -> Settings:
-    """Read and check hub.json.
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check hub.json, and what environment variables lay over it.
 
     Raises:
         SettingsError: the file cannot be read, or what it says cannot be used.
     """
     try:
-        return Settings.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        if environ is None:
+            return Settings.model_validate_json(text)
+        return Settings.model_validate_json(json.dumps(environment.overlaid(json.loads(text), environ)))
     except OSError as error:
         raise SettingsError(f"hub.json: cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except environment.EnvironmentVariableError as error:
+        raise SettingsError(str(error)) from None
 
 
 def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
@@ -213,15 +251,17 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     """
     path = path or Path(os.environ.get("JUPYTERHUB_SETTINGS_FILE", SETTINGS_FILE))
     secrets_dir = secrets_dir or Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
+    environ = os.environ if os.environ.get(environment.SWITCH) == "1" else None
     problems: list[str] = []
     settings = secrets = None
     try:
-        settings = load_settings(path)
+        settings = load_settings(path, environ)
     except SettingsError as error:
         problems.append(str(error))
     try:
-        secrets = load_secrets(secrets_dir)
-    except SecretsError as error:
+        given = environment.secrets(environ) if environ else {}
+        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "", given)
+    except (SecretsError, environment.EnvironmentVariableError) as error:
         problems.append(str(error))
     if settings is None or secrets is None:
         raise SettingsError("\n".join(problems))

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .problems import Finding, shown
-from .registry import Findings, Rules
+from ..problems import Finding, shown
+from ..registry import Findings, Rules
 
 rule = Rules()
 

@@ -1,0 +1,147 @@
+"""The address that the port is published on, and the one that browsers use."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from ..problems import Finding, shown
+from ..registry import Findings, Rules
+
+rule = Rules()
+
+EXAMPLE = "write one such as https://hub.example.org"
+HTTPS_PORT = 443
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address or name reaches this machine only."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost" or address.endswith(".localhost")
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL, "" where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def public_url(url: str | None, address: str | None, port: int | None) -> str:
+    """Return the address that browsers use, as `jupyterhub_url` describes it; in words where it cannot be known."""
+    if url:
+        return url
+    if not (address and port and is_loopback(address)):
+        return "<jupyterhub_url>"
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def callback_url(url: str) -> str:
+    """Return where GitHub sends browsers back to."""
+    return f"{url}/hub/oauth_callback"
+
+
+def wrong_form(url: str) -> tuple[str, str] | None:
+    """Return what keeps a URL from being scheme and host alone, and the fix; None if it is that."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "has a port or a host that cannot be", "use a port of 1 to 65535, or leave it out"
+    bare = _bare(parts)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        advice = f"did you mean https://{url}?" if HOST_NAME.fullmatch(url) and "." in url else EXAMPLE
+        return "is not an http:// or https:// address", advice
+    if "@" in parts.netloc:
+        return "names a user", f"leave that out: {bare}"
+    if port == 0 or not (HOST_NAME.fullmatch(parts.hostname or "") or _is_address(parts.hostname or "")):
+        return "has a port or a host that cannot be", EXAMPLE
+    if parts.path or parts.query or parts.fragment or url != bare:
+        return "is more than https:// and a host", f"did you mean {bare}?"
+    return None
+
+
+def _bare(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@rule("jupyterhub_address")
+def address(value: str) -> Findings:
+    """Docker publishes ports on addresses, not on host names."""
+    if not _is_address(value):
+        yield Finding(f"is not an IP address: {shown(value)}", "use 127.0.0.1, 0.0.0.0 or an address of the machine")
+
+
+@rule("jupyterhub_url")
+def url_form(value: str) -> Findings:
+    """Callback and links are made from it."""
+    if wrong := wrong_form(value):
+        yield Finding(f"{wrong[0]}: {shown(value)}", wrong[1])
+
+
+@rule("jupyterhub_url", "hub_authenticator")
+def https_is_needed(value: str, authenticator: str) -> Findings:
+    """Cookies and codes of a login would be read on the way."""
+    host = host_of(value)
+    if authenticator != "shared-password" and value.startswith("http://") and host and not is_loopback(host):
+        yield Finding(
+            f"is http, so that logins could be read on the way: {shown(value)}",
+            f"write https://{host}, with something in front of the Hub that speaks HTTPS (docs/how-to/github.md)",
+        )
+
+
+@rule("jupyterhub_url", "jupyterhub_address", "jupyterhub_port")
+def https_is_spoken_elsewhere(value: str, published: str, number: int) -> Findings:
+    """The Hub's own port speaks plain HTTP."""
+    if not value.startswith("https://") or wrong_form(value) or is_loopback(published):
+        return
+    if (urlsplit(value).port or HTTPS_PORT) == number:
+        yield Finding(
+            f"is https on port {number}, where the Hub itself speaks plain http",
+            "set jupyterhub_address: 127.0.0.1, and let what speaks HTTPS pass requests on to the Hub there",
+        )
+
+
+@rule("jupyterhub_url?", "jupyterhub_address", "hub_authenticator")
+def others_find_it(url: str | None, published: str, authenticator: str) -> Findings:
+    """Where it is published for others, the address of browsers must lead there."""
+    if authenticator == "shared-password" or is_loopback(published) or (url and not is_loopback(host_of(url))):
+        return
+    fact = f"is {shown(url)}, which every browser takes for its own machine" if url else "is not set"
+    yield Finding(
+        f"{fact}, but jupyterhub_address {published} is for others",
+        "set it to the address that browsers use, such as https://hub.example.org, or jupyterhub_address: 127.0.0.1",
+    )
+
+
+@rule("jupyterhub_address", "hub_authenticator")
+def shared_password_stays_at_home(value: str, authenticator: str) -> Findings:
+    """Whoever reaches it can pose as any user."""
+    if authenticator == "shared-password" and not is_loopback(value):
+        yield Finding(
+            f"others reach {shown(value)}, and with hub_authenticator: shared-password anybody logs in as anybody",
+            "set it to 127.0.0.1 (an SSH tunnel reaches it from elsewhere)",
+        )
+
+
+@rule("jupyterhub_url", "hub_authenticator")
+def shared_password_has_no_public_url(value: str, authenticator: str) -> Findings:
+    """The same, by whatever stands in front of the Hub."""
+    if authenticator == "shared-password" and host_of(value) and not is_loopback(host_of(value)):
+        yield Finding(
+            f"others reach {shown(value)}, and with hub_authenticator: shared-password anybody logs in as anybody",
+            "remove it, or set hub_authenticator: github",
+        )

@@ -1,0 +1,61 @@
+"""Users' servers: what they run, and where their files are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..problems import Finding, did_you_mean, shown
+from ..registry import Findings, Rules
+
+rule = Rules()
+
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VOLUME_FIELDS = ("username", "safe_username", "raw_username", "servername", "raw_servername")
+
+
+@rule("hub_default_environment", "images_environments")
+def default_environment(value: str, environments: list[Mapping[str, Any]]) -> Findings:
+    """The preselected environment must be one of the list."""
+    slugs = [str(entry.get("slug")) for entry in environments]
+    if value not in slugs:
+        advice = did_you_mean(value, slugs, f"choose one of: {', '.join(slugs) or '(images_environments is empty)'}")
+        yield Finding(f"names no environment of images_environments: {shown(value)}", advice)
+
+
+@rule("hub_volume_name_template")
+def volume_template(value: str) -> Findings:
+    """A home belongs to one user, and the Hub knows these fields only."""
+    unknown = [field for field in re.findall(r"[{]([^{}]*)[}]?", value) if field not in VOLUME_FIELDS]
+    if unknown:
+        known = ", ".join(f"{{{field}}}" for field in VOLUME_FIELDS)
+        yield Finding(f"has the unknown field {shown(unknown[0])}", f"use {known}")
+    if "username}" not in value:
+        advice = "for example jhub-user-{username}-{servername}"
+        yield Finding("lacks {username}: all users would share one home", advice)
+
+
+@rule("hub_volume_name_template", "hub_named_servers_share_home", "hub_named_servers_limit")
+def volume_template_of_named_servers(value: str, share: bool, limit: int) -> Findings:
+    """Two servers must not write to one home unless that is wanted."""
+    if limit and share == ("servername}" in value):
+        fact = (
+            "has {servername}, but hub_named_servers_share_home is true"
+            if share
+            else "lacks {servername}, but each named server has a home of its own"
+        )
+        yield Finding(fact, "make hub_named_servers_share_home agree with the template")
+
+
+@rule("hub_server_environment")
+def server_environment(variables: Mapping[str, Any]) -> Findings:
+    """What Docker takes for an environment variable."""
+    for variable, value in variables.items():
+        about = f"hub_server_environment.{variable}"
+        if not ENVIRONMENT_NAME.fullmatch(variable):
+            yield Finding(
+                "is no name for an environment variable", "use letters, digits and underscores, no digit first", about
+            )
+        if not isinstance(value, str):
+            yield Finding("is not a text", "put the value in quotes", about)

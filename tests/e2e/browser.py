@@ -1,0 +1,72 @@
+"""A person's browser: Debian's Chromium, headless, and what is done in it in more than one test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.deployment import ARTEFACTS
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",  # everything runs as root here
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+TIMEOUT_MS = 60_000
+
+
+@contextmanager
+def browser(*hosts: str) -> Iterator[BrowserContext]:
+    """Open a fresh one, which contacts nothing but the Hub under test and these hosts, whatever a page asks for."""
+    rules = ", ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in ("127.0.0.1", *hosts))])
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, f"--host-resolver-rules={rules}"])
+        # GitHub's stand-in has a certificate of the test's own.
+        context = chromium.new_context(viewport={"width": 1280, "height": 800}, ignore_https_errors=True)
+        context.set_default_timeout(TIMEOUT_MS)
+        yield context
+        chromium.close()
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a screenshot."""
+    page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+
+def type_code(editor: Locator, code: str) -> None:
+    """Type into a cell, and look that it is there: an editor that is still loading loses the focus."""
+    editor.click()
+    editor.page.keyboard.insert_text(code)
+    expect(editor).to_contain_text(code)
+
+
+def run_a_notebook_in_jupyterlab(page: Page) -> None:
+    """From JupyterLab's launcher to a cell's output."""
+    page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    cell = page.locator(".jp-Notebook .jp-Cell").first
+    type_code(
+        cell.locator(".cm-content"), "import numpy; print(numpy.arange(9).reshape(3, 3).trace(), 'in JupyterLab')"
+    )
+    page.keyboard.press("Shift+Enter")
+    expect(cell.locator(".jp-OutputArea-output")).to_have_text("12 in JupyterLab")
+
+
+def run_a_notebook_in_marimo(page: Page, context: BrowserContext) -> Page:
+    """From marimo's first page to a cell's output."""
+    with context.expect_page() as opened:
+        page.get_by_text("Create a new notebook").click()
+    notebook = opened.value
+    notebook.set_default_timeout(TIMEOUT_MS)
+    type_code(notebook.locator(".cm-content").first, "import numpy; f'{numpy.arange(4).sum()} in marimo'")
+    notebook.keyboard.press("Control+Enter")
+    expect(notebook.locator(".output-area").first).to_contain_text("6 in marimo")
+    return notebook

@@ -1,0 +1,72 @@
+"""People with GitHub accounts, and the stand-in that they log in by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from certipy import Certipy
+from e2e.client import User, hidden_fields
+from e2e.deployment import ARTEFACTS, Deployment, docker
+from github import GitHub, running
+
+INTERVAL_S = 5
+# The stand-in's certificate is the test's own.
+NO_CA = {"validate_server_cert": False}
+GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
+CLIENT_ID, CLIENT_SECRET = "Iv1.8a61f9b3a7aba766", token_hex(20)
+
+
+class Person(User):
+    """A browser session of somebody who logs in with GitHub."""
+
+    def __init__(self, hub_url: str, login: str, certificate: Path) -> None:
+        super().__init__(hub_url, login.lower(), "")
+        self.account = login
+        self.session.verify = str(certificate)
+
+    def login(self) -> requests.Response:
+        """Go where "Sign in with GitHub" leads, sign in there and authorize; what comes back is the page after it."""
+        page = self.request("GET", "/hub/oauth_login")
+        for answer in ({"login": self.account}, {"authorize": "1"}):
+            # GitHub asks only for what it does not know.
+            if form := re.search(r'<form method="post" action="(/[^"]*)"', page.text):
+                if page.url.startswith(self.hub_url):
+                    break
+                fields = {**hidden_fields(page.text), **answer}
+                page = self.session.post(urljoin(page.url, form[1]), data=fields, timeout=60)
+        return page
+
+    def is_logged_in(self) -> bool:
+        """Ask for a page of the Hub, without logging in if it wants that."""
+        return self.request("GET", "/hub/home", allow_redirects=False).status_code == 200
+
+
+@contextmanager
+def github(deployment: Deployment) -> Iterator[tuple[GitHub, dict[str, Any], Path]]:
+    """Run the stand-in where the Hub reaches it; hand over the settings to deploy with, and its certificate."""
+    # The gateway of the control network is an address of this machine, which the Hub's container reaches.
+    address = docker("network", "inspect", "--format", GATEWAY, f"{deployment.name}-control")
+    store = Certipy(store_dir=str(ARTEFACTS / "tls"), remove_existing=True)
+    store.create_ca("authority")
+    made = store.create_signed_pair("github", "authority", alt_names=[f"IP:{address}"])["files"]
+    account = GitHub()
+    account.register_app(CLIENT_ID, CLIENT_SECRET, f"{deployment.url}/hub/oauth_callback")
+    with running(account, address, https=(Path(made["cert"]), Path(made["key"]))) as url:
+        settings = {
+            "hub_authenticator": "github",
+            "hub_github_client_id": CLIENT_ID,
+            "hub_github_client_secret": CLIENT_SECRET,
+            "hub_github_url": url,
+            "hub_github_allowed_organizations": ["acme"],
+            "hub_github_admin_teams": ["acme:operators"],
+            # Seconds; shorter than the setting may be.
+            "hub_traits": {"Authenticator": {"auth_refresh_age": INTERVAL_S}, "OAuthenticator": NO_CA},
+        }
+        yield account, settings, Path(made["ca"])

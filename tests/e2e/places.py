@@ -1,0 +1,82 @@
+"""Where a secret of the deployment might show, and whether it does."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from e2e.deployment import ARTEFACTS, LABEL, Deployment, docker
+
+Places = Iterator[tuple[str, str]]
+
+
+def secrets(deployment: Deployment) -> dict[str, str]:
+    """Return every secret of the deployment, by its file."""
+    return {
+        f"{path.parent.parent.name}/{path.name}": path.read_text().strip()
+        for path in deployment.root.glob("*/secrets/*")
+    }
+
+
+def found(wanted: Mapping[str, str], places: Places) -> list[str]:
+    """Return which secret shows where; the value is told to nobody."""
+    return [f"{name} in {place}" for place, text in places for name, value in wanted.items() if value in text]
+
+
+def of_the_engine(deployment: Deployment) -> Places:
+    """What the engine tells of containers, networks, volumes and images."""
+    for name in deployment.containers():
+        yield f"docker inspect {name}", docker("inspect", name)
+        yield f"docker logs {name}", docker("logs", name)
+    for kind in ("network", "volume"):
+        for name in docker(kind, "ls", "--quiet", "--filter", f"label={LABEL}={deployment.name}").split():
+            yield f"docker {kind} inspect {name}", docker(kind, "inspect", name)
+    for image in docker("images", "--quiet", f"{deployment.name}/*").split():
+        yield f"docker image inspect {image}", docker("image", "inspect", image)
+        yield f"docker history {image}", docker("history", "--no-trunc", image)
+
+
+def _processes() -> Iterator[tuple[Path, str, str]]:
+    """Yield each process of the machine with its command line and environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_text(errors="replace")
+            environment = (folder / "environ").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        except PermissionError:
+            environment = ""  # a container's PID 1, closed to everybody
+        yield folder, command, environment
+
+
+def of_processes(deployment: Deployment) -> Places:
+    """Command lines and environments, those of users' servers among them."""
+    of_proxy = docker("top", deployment.proxy, "-eo", "pid").split()[1:]
+    of_hub = docker("top", deployment.hub, "-eo", "pid").split()[1:]
+    seen = set()
+    for folder, command, environment in _processes():
+        if environment:
+            seen.add(folder.name)
+        yield f"command line of {folder.name}", command
+        # configurable-http-proxy takes its token from the environment only: its own processes have it,
+        # readable by root and themselves.
+        if folder.name not in of_proxy:
+            yield f"environment of {folder.name} ({command})", environment
+    assert {of_proxy[0], of_hub[0]} <= seen
+
+
+def of_files(deployment: Deployment) -> Places:
+    """Files of the deployment that others may read."""
+    run = Path("/run").glob(f"{deployment.name}-*")
+    units = Path("/etc/systemd/system").glob(f"{deployment.name}-*")
+    for path in [*deployment.root.rglob("*"), *run, *units]:
+        if path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            yield str(path), path.read_text(errors="replace")
+
+
+def of_runs() -> Places:
+    """The output of all runs of the playbook."""
+    for log in sorted(ARTEFACTS.glob("run-*.log")):
+        # Without the command, which holds the settings of the test.
+        yield log.name, log.read_text().partition("\n")[2]

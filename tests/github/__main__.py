@@ -1,0 +1,37 @@
+"""`python -m github`: a process of its own, ruled by `/_control/` with the token of GITHUB_CONTROL_TOKEN."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+from github.server import listen
+from github.state import GitHub
+
+
+async def serve(arguments: argparse.Namespace, control_token: str) -> None:
+    """Say the URL as soon as it answers, and do so until the process is ended."""
+    _, url = await listen(GitHub(), arguments.address, arguments.port, control_token, arguments.https)
+    print(url, flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m github", description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--https", nargs=2, type=Path, metavar=("CERTIFICATE", "KEY"))
+    arguments = parser.parse_args()
+    control_token = os.environ.get("GITHUB_CONTROL_TOKEN", "")
+    if not control_token:
+        parser.error("GITHUB_CONTROL_TOKEN is not set")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(arguments, control_token))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Scopes of an OAuth app: what each holds, and how a user reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# «Scopes for OAuth apps», as far as accounts and organizations go.
+HELD = {
+    "repo": set[str](),
+    "admin:org": {"write:org", "read:org"},
+    "write:org": {"read:org"},
+    "read:org": set[str](),
+    "user": {"read:user", "user:email", "user:follow"},
+    "read:user": set[str](),
+    "user:email": set[str](),
+    "user:follow": set[str](),
+}
+
+DESCRIBED = {
+    "repo": "Full control of private repositories",
+    "admin:org": "Full control of orgs and teams",
+    "write:org": "Read and write org and team membership",
+    "read:org": "Read org and team membership",
+    "user": "Update all user data",
+    "read:user": "Read all user profile data",
+    "user:email": "Access user email addresses (read-only)",
+    "user:follow": "Follow and unfollow users",
+}
+
+ORGANIZATIONS = frozenset({"admin:org", "read:org", "repo", "user", "write:org"})
+"""Each of these shows the memberships of the token's owner."""
+
+TEAMS = frozenset({"admin:org", "read:org", "write:org"})
+EMAILS = frozenset({"user", "user:email"})
+
+
+def normalized(asked: str | Iterable[str]) -> frozenset[str]:
+    """Return the scopes that GitHub stores for those an app asked for: unknown and implied ones are dropped."""
+    names = asked.replace(",", " ").split() if isinstance(asked, str) else asked
+    known = {name for name in names if name in HELD}
+    return frozenset(known - {held for name in known for held in HELD[name]})
+
+
+def covered(asked: Iterable[str], granted: Iterable[str]) -> bool:
+    """Whether what was granted holds all that is asked for."""
+    return set(asked) <= {held for name in granted for held in (name, *HELD[name])}

@@ -1,0 +1,108 @@
+"""The table of traits says what the classes of the lock say."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import Any
+
+import hub_traits
+import pytest
+import traitlets
+from generate import PROJECT
+from jupyterhub.app import JupyterHub
+from jupyterhub.traitlets import ByteSpecification, Callable, Command
+from jupyterhub_ansible.spawner import UserServerSpawner
+from preflight_checks.traits import TABLE, expand, known_classes
+from traitlets.config import Configurable
+
+
+def test_the_table_is_fresh() -> None:
+    assert TABLE.read_text() == hub_traits.page(), "run: make traits"
+
+
+@pytest.mark.parametrize("package", ["jupyterhub", "dockerspawner", "oauthenticator", "traitlets"])
+def test_it_is_made_of_what_the_hub_s_image_holds(package: str) -> None:
+    lock = (PROJECT / "roles/images/files/hub/requirements.txt").read_text()
+    assert re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) == [version(package)]
+
+
+def test_every_class_has_its_traits_and_those_of_its_parents() -> None:
+    classes = [JupyterHub, UserServerSpawner, *JupyterHub().classes]
+    known = known_classes()
+    assert {cls.__name__: cls.class_traits(config=True).keys() for cls in classes} == {
+        cls.__name__: known[cls.__name__].keys() for cls in classes
+    }
+
+
+def test_classes_that_settings_are_about() -> None:
+    known = known_classes()
+    assert known["JupyterHub"]["allow_named_servers"] == "bool"
+    assert known["Spawner"]["http_timeout"] == "int"
+    assert known["DockerSpawner"]["volumes"] == "dict"
+    assert known["UserServerSpawner"]["pids_limit"] == "int"
+    assert known["UserServerSpawner"]["volumes"] == "dict"
+    assert known["GitHubOAuthenticator"]["allowed_organizations"] == "set"
+    assert known["GenericOAuthenticator"]["token_url"] == "str"
+    assert {"Authenticator", "LocalAuthenticator", "OAuthenticator", "ConfigurableHTTPProxy", "CryptKeeper"} <= set(
+        known
+    )
+    # A plain attribute there, and no trait of its own.
+    assert "auto_login" in known["Authenticator"]
+    assert "auto_login" not in known["NullAuthenticator"]
+
+
+@pytest.mark.parametrize(
+    ("trait", "kind"),
+    [
+        (traitlets.Bool(), "bool"),
+        (traitlets.Integer(), "int"),
+        (traitlets.Float(), "float"),
+        (traitlets.Unicode(), "str"),
+        (traitlets.Unicode(allow_none=True), "none|str"),
+        (traitlets.List(), "list"),
+        (traitlets.Set(), "set"),
+        (traitlets.Tuple(), "tuple"),
+        (traitlets.Dict(), "dict"),
+        (traitlets.Type(), "str"),
+        (traitlets.Enum([0, 10, "INFO"]), "int|str"),
+        (traitlets.Callable(), "callable"),
+        (traitlets.Union([traitlets.Unicode(), traitlets.Callable()]), "callable|str"),
+        (traitlets.Union([traitlets.Any(), traitlets.Callable()]), "any"),
+        (traitlets.Bytes(), "any"),
+        (traitlets.Any(allow_none=True), "any"),
+        (Callable(), "callable"),
+        (Command(), "list|str"),
+        (ByteSpecification(), "int|none|str"),
+    ],
+)
+def test_kinds(trait: Any, kind: str) -> None:
+    assert hub_traits.kind(trait) == kind
+
+
+def test_a_table_holds_what_a_class_changes() -> None:
+    class Old(Configurable):
+        a = traitlets.Int().tag(config=True)
+        b = traitlets.Int().tag(config=True)
+        internal = traitlets.Int()
+
+    class Mixin(Configurable):
+        b = traitlets.Unicode().tag(config=True)
+
+    class New(Mixin, Old):
+        a = 1
+        c = traitlets.Bool().tag(config=True)
+
+    table = hub_traits.table([New])
+    assert table == {
+        "Mixin": {"parents": [], "traits": {"b": "str"}},
+        "New": {"parents": ["Mixin", "Old"], "traits": {"a": None, "c": "bool"}},
+        "Old": {"parents": [], "traits": {"a": "int", "b": "int"}},
+    }
+    assert expand(table)["New"] == {"b": "str", "c": "bool"}
+
+
+def test_two_classes_of_one_name_cannot_be_told_apart() -> None:
+    one, other = type("Same", (Configurable,), {}), type("Same", (Configurable,), {})
+    with pytest.raises(ValueError, match=r"^Same is both "):
+        hub_traits.table([one, other])
