@@ -39,7 +39,6 @@ c.JupyterHub.last_activity_interval = 30
 c.JupyterHub.db_url = DATABASE_URL
 c.JupyterHub.cookie_secret = secrets.cookie_secret
 c.CryptKeeper.keys = list(secrets.crypt_keys)
-c.JupyterHub.public_url = f"{settings.public.url}/"
 
 # --- who may log in
 access, github = settings.access, settings.github
