@@ -154,5 +154,6 @@ def test_any_other_authenticator(hub_files: Path) -> None:
     traits = {"GenericOAuthenticator": {"client_id": "x", "userdata_url": "https://id.example/me"}}
     change(hub_files, authenticator="generic-oauth", traits=traits)
     assert check.problems(CONFIG_FILE) == []
+    assert "auth_refresh_strict" not in config().Authenticator, "a token of theirs may last an hour"
     change(hub_files, authenticator="githubb")
     assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]

@@ -53,12 +53,13 @@ if settings.authenticator == "shared-password":
     c.SharedPasswordAuthenticator.user_password = secrets.user_password
     c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
 else:
-    # What a provider said is kept, encrypted, to ask it again; without a good answer nobody stays, tokens included.
+    # What a provider said is kept, encrypted, to ask it again.
     c.Authenticator.enable_auth_state = True
-    c.Authenticator.auth_refresh_strict = True
     c.OAuthenticator.oauth_callback_url = f"{settings.public.url}/hub/oauth_callback"
 if github:
     c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
+    # Without a good answer nobody stays, API tokens included; elsewhere a token may just have ended, after an hour.
+    c.Authenticator.auth_refresh_strict = True
     c.Authenticator.auth_refresh_age = github.membership_interval_s
     c.OAuthenticator.client_id = github.client_id
     c.OAuthenticator.client_secret = secrets.github_client_secret
