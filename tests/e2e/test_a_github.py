@@ -287,8 +287,10 @@ def test_a_secret_is_rotated_while_a_user_works(place: Place, secret: str) -> No
 
 
 def test_emergency_link(place: Place) -> None:
-    made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.break_glass").splitlines()
-    path = urlsplit(made[0]).path + "?" + urlsplit(made[0]).query
+    # The client passes the link and the words beside it on in either order: they are two streams.
+    made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.break_glass")
+    (link,) = (urlsplit(line) for line in made.splitlines() if line.startswith("http"))
+    path = f"{link.path}?{link.query}"
     place.github.break_down(503)
     try:
         admin = place.person("nobody")
@@ -310,6 +312,6 @@ def test_emergency_link(place: Place) -> None:
     assert "break-glass: a link was made on the host" in log
     assert "Break-glass link used by" in log
     assert "Break-glass link refused for" in log
-    key = urlsplit(made[0]).query.removeprefix("key=")
+    key = link.query.removeprefix("key=")
     assert key not in log
     assert key not in docker("logs", place.deployment.proxy)
