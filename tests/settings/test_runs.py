@@ -209,6 +209,25 @@ def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
     assert not operator.root.exists()
 
 
+@pytest.mark.parametrize(
+    ("secret", "settings", "told"),
+    [
+        ("", "", "there is no such secret. Fix: choose one of cookie_secret, crypt_key, proxy_token,"),
+        ("github_client_secret", "", "GitHub makes it. Fix: generate another one in the settings of the OAuth app"),
+        ("crypt_key", "hub_crypt_key: '{{ vault_key }}'", "hub_crypt_key is set, so the value comes from you"),
+        ("user_password", "hub_authenticator: github", "hub_authenticator: github has no such secret"),
+    ],
+)
+def test_secrets_that_are_not_the_hosts_to_make(operator: Operator, secret: str, settings: str, told: str) -> None:
+    operator.write(settings)
+    done = operator.run("-e", f"secret_to_rotate={secret}", playbook=PROJECT / "playbooks/rotate.yml")
+    assert done.returncode == 2
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"SECRET={secret}: {told}" in said
+    assert "Nothing was changed." in said
+    assert not operator.root.exists()
+
+
 def test_hosts_of_one_inventory_are_hubs_of_their_own(operator: Operator) -> None:
     """What is wrong with one does not stop the other."""
     operator.write("jupyterhub_port: '{{ ports[inventory_hostname] }}'\nports: {localhost: 0, other: 18000}")
