@@ -137,12 +137,17 @@ class Site:
         with self.at(f"TASK [{task}]", before=task, **settings):
             pass
 
-    @contextmanager
-    def tunnel(self, port: int) -> Iterator[None]:
-        """Hold an SSH tunnel from a port of this host's loopback to the Hub, as docs/how-to/vps.md says."""
+    def variables(self) -> dict[str, Any]:
+        """What the inventory says of the machine."""
         listed = subprocess.check_output(["ansible-inventory", "--inventory", self.inventory, "--host", self.machine])
-        machine = json.loads(listed)
-        command = ["ssh", "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:8000", "-o", "ExitOnForwardFailure=yes"]
+        variables: dict[str, Any] = json.loads(listed)
+        return variables
+
+    @contextmanager
+    def tunnel(self, port: int, hub_port: int = 8000) -> Iterator[None]:
+        """Hold an SSH tunnel from a port of this host's loopback to the Hub, as docs/how-to/vps.md says."""
+        machine = self.variables()
+        command = ["ssh", "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{hub_port}", "-o", "ExitOnForwardFailure=yes"]
         command += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         command += ["-i", str(KEY), "-p", str(machine["ansible_port"]), f"{machine['ansible_user']}@127.0.0.1"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:

@@ -13,13 +13,12 @@ from urllib.parse import urljoin
 import requests
 from certipy import Certipy
 from e2e.client import User, hidden_fields
-from e2e.deployment import ARTEFACTS, Deployment, docker
+from e2e.deployment import docker
 from github import GitHub, running
 
 INTERVAL_S = 5
 # The stand-in's certificate is the test's own.
 NO_CA = {"validate_server_cert": False}
-GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 CLIENT_ID, CLIENT_SECRET = "Iv1.8a61f9b3a7aba766", token_hex(20)
 
 
@@ -49,15 +48,18 @@ class Person(User):
 
 
 @contextmanager
-def github(deployment: Deployment) -> Iterator[tuple[GitHub, dict[str, Any], Path]]:
-    """Run the stand-in where the Hub reaches it; hand over the settings to deploy with, and its certificate."""
-    # The gateway of the control network is an address of this machine, which the Hub's container reaches.
-    address = docker("network", "inspect", "--format", GATEWAY, f"{deployment.name}-control")
-    store = Certipy(store_dir=str(ARTEFACTS / "tls"), remove_existing=True)
+def github(network: str, hub_url: str, folder: Path) -> Iterator[tuple[GitHub, dict[str, Any], Path]]:
+    """Run the stand-in where containers of a network reach it, with its certificate in the folder.
+
+    Hands over the settings to deploy with, and the authority behind the certificate.
+    """
+    # The network's gateway is an address of this machine.
+    address = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network)
+    store = Certipy(store_dir=str(folder), remove_existing=True)
     store.create_ca("authority")
     made = store.create_signed_pair("github", "authority", alt_names=[f"IP:{address}"])["files"]
     account = GitHub()
-    account.register_app(CLIENT_ID, CLIENT_SECRET, f"{deployment.url}/hub/oauth_callback")
+    account.register_app(CLIENT_ID, CLIENT_SECRET, f"{hub_url}/hub/oauth_callback")
     with running(account, address, https=(Path(made["cert"]), Path(made["key"]))) as url:
         settings = {
             "hub_authenticator": "github",

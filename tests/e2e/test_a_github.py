@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,11 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
 from e2e.client import eventually
-from e2e.deployment import Deployment, docker
+from e2e.deployment import ARTEFACTS, Deployment, docker
 from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
-from e2e.places import found, of_files, of_processes, of_runs, of_the_engine, secrets
+from e2e.places import found, of_files, of_layers, of_processes, of_runs, of_the_engine, secrets
 from github import GitHub
 from playwright.sync_api import expect
 
@@ -71,7 +74,7 @@ def all_the_time(condition: Callable[[], bool], intervals: int = 1) -> None:
 
 @pytest.fixture(scope="module")
 def place(deployment: Deployment) -> Iterator[Place]:
-    with github(deployment) as (account, settings, certificate):
+    with github(f"{deployment.name}-control", deployment.url, ARTEFACTS / "tls") as (account, settings, certificate):
         account.add_organization("acme")
         for team in ("Operators", "Data"):
             account.add_team("acme", team)
@@ -246,12 +249,20 @@ def test_a_client_secret_that_was_changed(place: Place) -> None:
     assert place.person("Paula").login().ok
 
 
-def test_no_secret_shows(place: Place) -> None:
-    """Neither the client secret, nor what GitHub gave the Hub for its users."""
+def test_no_secret_shows(place: Place, tmp_path: Path) -> None:
+    """Neither those that the operator gives from a vault, nor what GitHub gave the Hub for its users."""
+    given = {name: token_hex(32) for name in ("hub_cookie_secret", "hub_crypt_key", "proxy_token")}
+    vault, password = tmp_path / "vault.yml", tmp_path / "password"
+    vault.write_text(yaml.safe_dump(given))
+    password.write_text(token_hex(32))
+    asked = ["--vault-password-file", str(password)]
+    subprocess.run([Path(sys.executable).with_name("ansible-vault"), "encrypt", *asked, vault], check=True)
     settings = {**place.settings, "hub_server_memory_mb": 1400}
-    place.deployment.run("-vvv", "--diff", settings=settings).succeeded()
+    place.deployment.run("-vvv", "--diff", *asked, "-e", f"@{vault}", settings=settings).succeeded()
+    there = secrets(place.deployment)
+    assert {there["hub/cookie_secret"], there["hub/crypt_key"], there["proxy/token"]} == set(given.values())
     person = place.working("Paula")
-    wanted = {**secrets(place.deployment), "the client secret": place.settings["hub_github_client_secret"]}
+    wanted = {**there, "the client secret": place.settings["hub_github_client_secret"]}
     tokens = {f"token {number}": token for number, token in enumerate(place.github.tokens)}
     assert len(tokens) > 5
     pages = ("/hub/home", "/hub/token", "/hub/spawn", f"{person.server().path}lab", "/hub/api/user")
@@ -263,6 +274,8 @@ def test_no_secret_shows(place: Place) -> None:
         ((path, person.request("GET", path).text) for path in pages),
     )
     assert found({**wanted, **tokens}, places) == []
+    in_there = {"the Hub's code": "class UserServerSpawner(DockerSpawner)"}
+    assert set(found({**wanted, **in_there}, of_layers(place.deployment))) == {"the Hub's code in an image's layer"}
 
 
 @pytest.mark.parametrize("secret", ["crypt_key", "proxy_token", "cookie_secret"])
