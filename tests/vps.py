@@ -95,9 +95,11 @@ def started(host: Host, name: str) -> str:
 def wait_until_healthy(host: Host, *names: str) -> None:
     """Hub and proxy, or the containers that are named, are healthy within a minute; the engine looks every 10 s."""
     asked = names or ("jupyterhub-hub", "jupyterhub-proxy")
+    # What has ended may still be called healthy.
+    ask = f"docker inspect --format '{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {' '.join(asked)}"
     for _ in range(60):
-        states = host.run(f"docker inspect --format '{{{{.State.Health.Status}}}}' {' '.join(asked)}").stdout.split()
-        if states == ["healthy"] * len(asked):
+        states = host.run(ask).stdout.splitlines()
+        if states == ["running healthy"] * len(asked):
             return
         time.sleep(1)
     raise AssertionError(f"{' and '.join(asked)}: {states}")
