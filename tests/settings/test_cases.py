@@ -12,7 +12,8 @@ import pytest
 import yaml
 from preflight_checks import host, report, specs
 from preflight_checks.problems import message
-from preflight_checks.sources import SECRET_NAME
+from preflight_checks.rules import addresses
+from preflight_checks.sources import DEFAULT, SECRET_NAME
 from rolefile import ROLES
 
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
@@ -28,6 +29,16 @@ GITHUB: dict[str, Any] = {
     "hub_admin_users": ["octocat"],
     "jupyterhub_url": "https://hub.team.dev",
 }
+GOOGLE: dict[str, Any] = {
+    "hub_authenticator": "google",
+    "hub_traits": {
+        "OAuthenticator": {"client_id": "1234567890-abc.apps.googleusercontent.com"},
+        "GoogleOAuthenticator": {"client_secret": "GOCSPX-9f2c71d0b54e8a6637c1e0", "hosted_domain": ["team.dev"]},
+    },
+    "hub_admin_users": ["mona"],
+    "jupyterhub_url": "https://hub.team.dev",
+}
+BASES = {"set": TRY_IT, "github": GITHUB, "google": GOOGLE}
 GOOD = host.Host(
     facts={
         "distribution": "Debian",
@@ -92,8 +103,9 @@ def title(case: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
-    bad = case.get("github", case.get("set", {}))
-    settings = {**(GITHUB if "github" in case else TRY_IT), **bad}
+    base = next((each for each in BASES if each in case), "set")
+    bad = case.get(base, {})
+    settings = {**BASES[base], **bad}
     found = problems(
         {name: value for name, value in settings.items() if value != "unset"}, case.get("machine"), case.get("exposed")
     )
@@ -107,7 +119,7 @@ def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
         assert part not in text
 
 
-@pytest.mark.parametrize("settings", [TRY_IT, GITHUB], ids=["try-it", "github"])
+@pytest.mark.parametrize("settings", BASES.values(), ids=BASES)
 def test_few_settings_on_a_good_machine_are_no_problem(settings: Mapping[str, Any]) -> None:
     assert problems(settings) == []
 
@@ -163,11 +175,23 @@ def test_access_that_is_meant_is_no_problem() -> None:
     assert problems({**GITHUB, "jupyterhub_address": "0.0.0.0"}) == []
 
 
-@pytest.mark.parametrize("name", ["google", "generic-oauth", "oauthenticator.okpy.OkpyOAuthenticator", "a.B"])
+@pytest.mark.parametrize("name", ["google", "azuread", "oauthenticator.okpy.OkpyOAuthenticator", "a.B"])
 def test_other_ways_in_are_no_problem(name: str) -> None:
-    theirs = {"GenericOAuthenticator": {"client_id": "hub", "allowed_groups": ["data"]}}
+    theirs = {"OAuthenticator": {"client_id": "hub", "client_secret": KEY, "allowed_groups": ["data"]}}
     meant = {"hub_authenticator": name, "hub_traits": theirs, "hub_admin_users": ["mona@team.dev"]}
     assert problems(meant) == []
+
+
+def test_the_callback_url_may_be_written_where_it_is_right() -> None:
+    right = {"oauth_callback_url": f"{GITHUB['jupyterhub_url']}/hub/oauth_callback"}
+    assert problems({**GITHUB, "hub_traits": {"OAuthenticator": right}}) == []
+
+
+def test_plain_http_for_everybody_beside_https_is_a_warning() -> None:
+    [warning] = addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": "0.0.0.0"})
+    assert "opens port 8000 to everybody" in warning
+    assert addresses.warnings({**DEFAULTS, **GITHUB}) == []
+    assert addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": None}) == []
 
 
 def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
@@ -181,12 +205,25 @@ def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
 
 
 def test_what_lets_somebody_in_may_be_an_option_of_the_class() -> None:
-    groups = {"GenericOAuthenticator": {"manage_groups": True, "admin_groups": ["admins"]}}
-    assert problems({"hub_authenticator": "generic-oauth", "hub_traits": groups}) == []
+    groups = {"AzureAdOAuthenticator": {"manage_groups": True, "admin_groups": ["admins"]}}
+    known = {"OAuthenticator": {"client_id": "hub", "client_secret": KEY}}
+    assert problems({"hub_authenticator": "azuread", "hub_traits": {**groups, **known}}) == []
 
 
 def test_a_variable_of_the_operators_own_may_have_another_projects_name() -> None:
     assert problems({**GITHUB, "github_client_id": "x"}) == []
+
+
+def test_a_setting_that_has_its_default_only_was_not_made_from_it() -> None:
+    values = {**DEFAULTS, **GITHUB, "ALLOWED_GITHUB_ORGS": ["octo-org"]}
+    settings = report.Settings(
+        {name: value for name, value in values.items() if name in SPECS.options},
+        set(values),
+        where=lambda name: "" if name in GITHUB or name not in SPECS.options else DEFAULT,
+        context={"playbook_dir": "/project/playbooks"},
+    )
+    [problem] = report.check_settings(SPECS, settings)[0]
+    assert "ALLOWED_GITHUB_ORGS: is called hub_github_allowed_organizations here" in str(problem)
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS.options if SECRET_NAME.search(name)])

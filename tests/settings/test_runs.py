@@ -24,7 +24,12 @@ CANARIES = {
     "typo": "canary-misspelt",
     "nested": "canary-nested",
 }
-OPEN = {"setting": "canary-open-setting-1", "trait": "canary-open-trait-12", "vault": "canary-open-vault-123"}
+OPEN = {
+    "setting": "canary-open-setting-1",
+    "trait": "canary-open-trait-12",
+    "url": "canary-open-url-1234",
+    "vault": "canary-open-vault-123",
+}
 PREFLIGHT = """
 - hosts: all
   become: true
@@ -146,6 +151,7 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
         f"hub_admin_password: {OPEN['setting']}-of-32-characters\n"
         f"hub_traits: {{GoogleOAuthenticator: {{client_secret: {OPEN['trait']}}}}}\n"
         "hub_cookie_secret: '{{ vault_cookie_secret | hash(\"sha256\") }}'\n"
+        f"images_pip_index_url: https://us:{OPEN['url']}@mirror.team.dev/simple\n"
     )
     folder = operator.settings.parent / "all"
     folder.mkdir()
@@ -160,15 +166,15 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
 
     output = done.stdout + done.stderr
     assert done.returncode == 2
-    assert "3 problems were found, nothing was changed:" in output
-    for about in ("hub_admin_password", "hub_traits.GoogleOAuthenticator.client_secret"):
+    assert "4 problems were found, nothing was changed:" in output
+    for about in ("hub_admin_password", "images_pip_index_url", "hub_traits.GoogleOAuthenticator.client_secret"):
         place = f"{folder}/settings.yml, line {lines.index(about.partition('.')[0]) + 1}"
         assert f"{about} ({place}): is in plain text in a file that git tracks" in output
     assert f"{folder}/vault.yml: is in plain text" in output
     assert [canary for canary in OPEN.values() if canary in output] == []
     # Encrypted it is nobody's business where it lies.
     (folder / "vault.yml").write_text(encrypt((folder / "vault.yml").read_text()))
-    assert "2 problems were found" in operator.run().stdout
+    assert "3 problems were found" in operator.run().stdout
 
 
 def test_a_port_that_another_program_holds(operator: Operator) -> None:

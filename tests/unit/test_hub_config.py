@@ -71,6 +71,13 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
     }
 
 
+def test_lists_are_added_to_ours(hub_files: Path) -> None:
+    theirs = {"services": [{"name": "culler"}], "load_roles": [{"name": "culler"}]}
+    change(hub_files, traits={"JupyterHub": theirs})
+    for trait in theirs:
+        assert [each["name"] for each in config().JupyterHub[trait]] == ["sync-routes", "culler"]
+
+
 def test_the_example_passes_the_check(hub_files: Path) -> None:
     assert check.problems(CONFIG_FILE) == []
 

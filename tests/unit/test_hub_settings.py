@@ -53,6 +53,8 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("public.port", 70000, "hub.json: public.port: Input should be less than or equal to 65535"),
         ("public.url", "hub.example.org", "hub.json: public.url: String should match pattern"),
         ("authenticator", "github", "hub.json: github: is there if authenticator is github, and only then"),
+        ("authenticator", "dummy", "hub.json: authenticator: dummy lets anybody in"),
+        ("authenticator", "jupyterhub.auth.DummyAuthenticator", "hub.json: authenticator: must be the registered name"),
         ("github", GITHUB, "hub.json: github: is there if authenticator is github, and only then"),
         ("github", {**GITHUB, "secret": "x"}, "hub.json: github.secret: is not a known setting"),
         ("github", {**GITHUB, "allowed_teams": ["a"]}, "hub.json: github.allowed_teams.0: String should match"),

@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from preflight_checks import lease, report, specs
 from preflight_checks.host import Host, warnings
 from preflight_checks.problems import Finding, message
+from preflight_checks.rules import addresses
 from preflight_checks.sources import Sources
 
 ROLES = Path(__file__).resolve().parents[2]
@@ -54,12 +55,11 @@ class ActionModule(ActionBase):
             return result
         problems += report.check_host(host, settings, good)
         result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
-        result["warnings"] = warnings(host)
-        result["engine"] = dict(host.engine)
+        result["warnings"] = [*warnings(host), *addresses.warnings(good)]
         if problems:
             result.update(failed=True, msg=message(problems))
         else:
-            result["settings_files"] = sources.files()
+            result.update(engine=dict(host.engine), settings_files=sources.files())
         return result
 
     def _read(self, path: Path) -> Any:
@@ -126,7 +126,9 @@ class ActionModule(ActionBase):
 def _explained(error: AnsibleError) -> Finding:
     """Return why a value cannot be evaluated; only a missing variable's name is sure to hold no secret."""
     if isinstance(error, AnsibleUndefinedVariable):
-        return Finding(f"needs a variable that is not set: {error.message}", "set that variable, or remove this line")
+        vaulted = "'vault_" in str(error.message)
+        fix = "add it by .venv/bin/ansible-vault edit group_vars/<group>/vault.yml" if vaulted else "set that variable"
+        return Finding(f"needs a variable that is not set: {error.message}", f"{fix}, or remove this line")
     return Finding(
         f"cannot be evaluated ({type(error).__name__})",
         "correct its {{ expression }}, or give the vault password that decrypts it (in .vault-password)",

@@ -93,11 +93,13 @@ c.UserServerSpawner.pids_limit = settings.server.pids
 c.UserServerSpawner.share_home = settings.named_servers.share_home
 c.UserServerSpawner.volume_name_template = settings.volume_name_template
 
-# --- pass-through: a dictionary is merged into ours key by key, anything else replaces it
+# --- pass-through: a dictionary is merged into ours key by key, a list is added to ours, anything else replaces it
 for class_name, values in settings.traits.items():
     for trait, value in values.items():
         ours = c[class_name].get(trait)
         if isinstance(ours, dict) and isinstance(value, dict):
             c[class_name][trait] = {**ours, **value}
+        elif isinstance(ours, list) and isinstance(value, list):
+            c[class_name][trait] = [*ours, *value]
         else:
             c[class_name][trait] = value

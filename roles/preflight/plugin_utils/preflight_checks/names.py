@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 
 from .problems import Finding, did_you_mean
@@ -48,13 +48,18 @@ MOVED = {
 }
 
 
-def unknown(names: Collection[str], settings: Collection[str], computed: Collection[str]) -> Iterator[Finding]:
-    """Yield the variables that no role reads; their values are never shown."""
+def unknown(
+    names: Collection[str], settings: Collection[str], computed: Collection[str], is_given: Callable[[str], bool]
+) -> Iterator[Finding]:
+    """Yield the variables that no role reads; their values are never shown.
+
+    `is_given` tells whether the operator set a setting, as opposed to a role's default.
+    """
     for name in sorted(set(names) - set(settings) - set(computed)):
         small = name.lower()
         here = RENAMED.get(small)
         ours = OURS.match(small)
-        if here and not ours and here in names:
+        if here and not ours and is_given(here):
             continue  # a variable of the operator's, from which the setting may be made
         if here:
             yield Finding(f"is called {here} here", f"write {here}", name)

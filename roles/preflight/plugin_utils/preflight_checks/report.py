@@ -10,13 +10,14 @@ from typing import Any
 from . import host, rules, strict
 from .names import unknown
 from .problems import Finding, Problem, shown
+from .sources import DEFAULT
 from .specs import Specs
 
 # -e name=value is always a text, whatever it looks like.
 COMMAND_LINE = "CLI option"
 EXPOSED_FIX = (
-    "encrypt it (ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git ignores; "
-    "and take a new one, since git's history keeps this one"
+    "encrypt it (.venv/bin/ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git "
+    "ignores; and take a new one, since git's history keeps this one"
 )
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
 
@@ -35,12 +36,15 @@ class Settings:
     # What rules may read beside the settings.
     context: Mapping[str, Any] = field(default_factory=dict)
 
+    def is_given(self, name: str) -> bool:
+        """Return whether the operator set something."""
+        return name in self.names and self.where(name) != DEFAULT
+
     def problem(self, finding: Finding, name: str = "") -> Problem:
         """Return a finding as a problem, with the place where its setting was set."""
         about = finding.about or name
-        setting = next((each for each in (about, name) if each in self.names | set(self.values)), "")
-        setting = setting or about.split("[")[0].split(".")[0]
-        where = self.where(setting)
+        # What is about no setting has no place: "who may log in".
+        where = self.where(about.split("[")[0].split(".")[0])
         hint = TYPED_HINT if where.startswith(COMMAND_LINE) and finding.what.startswith("must be") else ""
         return Problem(about, where, self.masked(finding.what), self.masked(finding.fix) + hint)
 
@@ -72,7 +76,8 @@ def leaves(value: Any) -> Iterator[str]:
 
 def check_settings(specs: Specs, settings: Settings) -> tuple[list[Problem], dict[str, Any]]:
     """Return the problems of the settings, and those settings that further checks may rely on."""
-    problems = [settings.problem(finding) for finding in unknown(settings.names, specs.options, specs.computed)]
+    named = unknown(settings.names, specs.options, specs.computed, settings.is_given)
+    problems = [settings.problem(finding) for finding in named]
     bad = set(settings.broken)
     problems += [settings.problem(finding, name) for name, finding in settings.broken.items()]
     for name, option in specs.options.items():

@@ -24,6 +24,9 @@ SECRET_VARIABLE = re.compile(r"vault_|ansible_(ssh_|sudo_|su_|become_)?pass(word
 VAULT_FILE = re.compile(r"vault.*\.ya?ml|.*[._-]vault\.ya?ml")
 VAULT_HEADER = "$ANSIBLE_VAULT"
 LINE = ", line "
+# Of a role: the operator said nothing.
+DEFAULT = "the default"
+PASSWORD_IN_URL = re.compile(r"://[^/@\s:]+:[^/@\s]+@")
 
 
 class Sources:
@@ -49,7 +52,7 @@ class Sources:
         if not origin.path:
             return str(origin.description).strip("<>")
         if origin.path.endswith("/defaults/main.yml"):
-            return "the default"
+            return DEFAULT
         return _place(origin.path, origin.line_num)
 
     def files(self) -> list[str]:
@@ -70,7 +73,8 @@ class Sources:
             secret = not ours or bool(SECRET_NAME.search(name) or self.specs.options[name].get("no_log"))
             for about, value in _texts(name, raw):
                 path = _plain_in(value)
-                if path and (secret or SECRET_KEY.search(about)) and _tracked(path):
+                readable = secret or SECRET_KEY.search(about) or PASSWORD_IN_URL.search(value)
+                if path and readable and _tracked(path):
                     place = _place(str(path), Origin.get_tag(value).line_num)
                     vault = bool(VAULT_FILE.fullmatch(path.name))
                     found.setdefault(place.rpartition(LINE)[0] if vault else about, "" if vault else place)

@@ -53,6 +53,15 @@ def _project(name: str) -> str:
     return name
 
 
+def _authenticator(name: str) -> str:
+    if name == "dummy":
+        raise ValueError("dummy lets anybody in under any name")
+    # A rule for a name is not evaded by writing its class.
+    if name.startswith(("jupyterhub.", "oauthenticator.")):
+        raise ValueError("must be the registered name of that class, such as github or google")
+    return name
+
+
 def _volume_template(template: str) -> str:
     try:
         parsed = list(string.Formatter().parse(template))
@@ -167,7 +176,7 @@ class Settings(_Model):
     hub: Hub
     proxy: Proxy
     users_network: Text
-    authenticator: Text
+    authenticator: Annotated[Text, AfterValidator(_authenticator)]
     access: Access
     github: GitHub | None
     environments: tuple[Environment, ...]

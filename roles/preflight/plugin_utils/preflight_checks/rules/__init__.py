@@ -8,10 +8,24 @@ Messages show a value only where no secret can be in it.
 from __future__ import annotations
 
 from ..registry import Rules
-from . import access, addresses, authenticator, catalogue, general, github, missing, options, secrets, servers
+from . import (
+    access,
+    addresses,
+    authenticator,
+    catalogue,
+    general,
+    github,
+    missing,
+    options,
+    providers,
+    secrets,
+    servers,
+)
 
 # In this order: what one table complains of, the later ones leave alone.
 TABLES: tuple[Rules, ...] = tuple(
     module.rule
-    for module in (authenticator, missing, general, addresses, access, github, secrets, servers, catalogue, options)
+    for module in (
+        *(authenticator, missing, general, addresses, access, github, providers, secrets, servers, catalogue, options),
+    )
 )

@@ -43,6 +43,31 @@ TRAITS_OF_SETTINGS = {
     "blocked_users": "hub_blocked_users",
     "allowed_organizations": "hub_github_allowed_organizations and hub_github_allowed_teams",
 }
+# The same of GitHub's alone; other providers are set up by them.
+TRAITS_OF_GITHUB = {
+    "client_id": "hub_github_client_id",
+    "client_secret": "hub_github_client_secret",
+    "allowed_groups": "hub_github_allowed_teams",
+    "admin_groups": "hub_github_admin_teams",
+    "github_url": "hub_github_url",
+}
+TRAITS_OF_OTHERS = {
+    ("JupyterHub", "authenticator_class"): "hub_authenticator",
+    ("JupyterHub", "cookie_secret"): "hub_cookie_secret",
+    ("JupyterHub", "proxy_auth_token"): "proxy_token",
+    ("ConfigurableHTTPProxy", "auth_token"): "proxy_token",
+    ("CryptKeeper", "keys"): "hub_crypt_key",
+    ("JupyterHub", "bind_url"): "jupyterhub_address and jupyterhub_port",
+    ("JupyterHub", "ip"): "jupyterhub_address",
+    ("JupyterHub", "port"): "jupyterhub_port",
+}
+# Where Hub and proxy find each other.
+DECIDED = {
+    *(("JupyterHub", trait) for trait in ("hub_bind_url", "hub_connect_url", "hub_connect_ip", "hub_ip", "hub_port")),
+    *(("ConfigurableHTTPProxy", trait) for trait in ("api_url", "should_start")),
+}
+# Without them nobody would be looked at again: leaving would not mean leaving.
+LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
 
 
 @rule("hub_authenticator", "hub_traits", "hub_allow_all", *ALLOWED, *ADMINS)
@@ -53,7 +78,8 @@ def somebody(value: str, traits: Mapping[str, Any], everybody: bool, *lists: lis
     ways = "hub_github_allowed_organizations, hub_github_allowed_teams, " if value == "github" else ""
     yield Finding(
         "nobody could: no setting lets anybody in",
-        f"set hub_admin_users, and {ways}hub_allowed_users, or hub_allow_all: true for everybody with an account",
+        f"set hub_admin_users to who looks after the Hub; others come in by any of {ways}hub_allowed_users, "
+        "or hub_allow_all: true for everybody with an account",
         "who may log in",
     )
 
@@ -89,18 +115,23 @@ def not_all_and_some(everybody: bool, *lists: list[str]) -> Findings:
         )
 
 
-@rule("hub_traits")
-def settings_in_disguise(classes: Mapping[str, Any]) -> Findings:
-    """What lets somebody in is said where it is checked."""
+@rule("hub_traits", "hub_authenticator??")
+def settings_in_disguise(classes: Mapping[str, Any], authenticator: str | None) -> Findings:
+    """What is a setting is said where it is checked."""
+    of_authenticators = TRAITS_OF_SETTINGS | (TRAITS_OF_GITHUB if authenticator == "github" else {})
     for name, traits in classes.items():
-        for trait in traits if isinstance(traits, Mapping) else ():
+        for trait, value in traits.items() if isinstance(traits, Mapping) else ():
             about = f"hub_traits.{name}.{trait}"
-            if name.endswith("Authenticator") and trait in TRAITS_OF_SETTINGS:
-                yield Finding("has a setting of its own", f"set {TRAITS_OF_SETTINGS[trait]} instead", about)
-            elif name.endswith("Authenticator") and trait == "allow_existing_users" and traits[trait]:
+            of_authenticator = name.endswith("Authenticator")
+            setting = of_authenticators.get(trait) if of_authenticator else TRAITS_OF_OTHERS.get((name, trait))
+            if setting:
+                yield Finding("has a setting of its own", f"set {setting} instead", about)
+            elif (name, trait) in DECIDED:
+                yield Finding("is for the deployment to decide", "remove it", about)
+            elif of_authenticator and trait == "allow_existing_users" and value:
                 yield Finding("lets in who was in once, whoever left meanwhile", "remove it", about)
-            elif (name, trait) == ("JupyterHub", "authenticator_class"):
-                yield Finding("has a setting of its own", "set hub_authenticator instead", about)
+            elif of_authenticator and trait in LOOKS_AGAIN and not value and authenticator == "github":
+                yield Finding("would keep in whoever left the organisation or team", "remove it", about)
 
 
 def _register_tables() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ..problems import Finding, shown
@@ -76,6 +78,18 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def warnings(good: Mapping[str, Any]) -> list[str]:
+    """Return what the operator should know, though it may be meant."""
+    url, published, port = (good.get(f"jupyterhub_{name}") or "" for name in ("url", "address", "port"))
+    to_everybody = _is_address(published) and ipaddress.ip_address(published).is_unspecified
+    if not url.startswith("https://") or not to_everybody:
+        return []
+    return [
+        f"jupyterhub_url is https, but jupyterhub_address {published} opens port {port} to everybody, in plain http. "
+        "If what speaks HTTPS runs on this machine, set jupyterhub_address: 127.0.0.1"
+    ]
 
 
 @rule("jupyterhub_address")

@@ -9,11 +9,20 @@ from ..registry import Findings, Rules
 
 rule = Rules()
 
-# The names that JupyterHub and oauthenticator register (tests/unit/test_authenticators.py compares).
-AUTHENTICATORS = (
-    *("github", "shared-password", "google", "gitlab", "generic-oauth", "azuread", "auth0", "bitbucket", "cilogon"),
-    *("globus", "mediawiki", "openshift"),
-)
+# The names that JupyterHub and oauthenticator register, with classes (tests/unit/test_authenticators.py compares).
+PROVIDERS = {
+    "google": "GoogleOAuthenticator",
+    "gitlab": "GitLabOAuthenticator",
+    "generic-oauth": "GenericOAuthenticator",
+    "azuread": "AzureAdOAuthenticator",
+    "auth0": "Auth0OAuthenticator",
+    "bitbucket": "BitbucketOAuthenticator",
+    "cilogon": "CILogonOAuthenticator",
+    "globus": "GlobusOAuthenticator",
+    "mediawiki": "MWOAuthenticator",
+    "openshift": "OpenShiftOAuthenticator",
+}
+AUTHENTICATORS = ("github", "shared-password", *PROVIDERS)
 # Registered as well, and of no use here.
 REFUSED = {
     "dummy": ("lets anybody in under any name", "shared-password does that, with a password and on loopback only"),
@@ -29,15 +38,30 @@ REFUSED = {
     },
 }
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
+# Whose classes have names, by which rules know them.
+UPSTREAM = ("jupyterhub.", "oauthenticator.")
+
+
+def name_of(path: str) -> str:
+    """Return the registered name of a class of JupyterHub's or oauthenticator's, "" if it has none."""
+    word = path.rpartition(".")[2]
+    own = word.removeprefix("Local")
+    names = {each.replace("-", ""): each for each in (*AUTHENTICATORS, *REFUSED)}
+    short = own.removesuffix("OAuthenticator").removesuffix("Authenticator").lower()
+    name = next((each for each in PROVIDERS if PROVIDERS[each] == own), names.get(short, ""))
+    return f"local-{name}" if name and own != word else name
 
 
 @rule("hub_authenticator")
 def authenticator(value: str) -> Findings:
     """One that exists; a class of the operator's is tried with the image."""
-    if value in REFUSED:
-        yield Finding(f"{shown(value)} {REFUSED[value][0]}", REFUSED[value][1])
+    name = name_of(value) if value.startswith(UPSTREAM) else ""
+    if refused := REFUSED.get(name or value):
+        yield Finding(f"{shown(value)} {refused[0]}", refused[1])
     elif value.endswith("GitHubOAuthenticator"):
         yield Finding(f"{shown(value)} would not check memberships again", "write github")
+    elif name:
+        yield Finding(f"{shown(value)} goes by a name, by which its rules are known", f"write {name}")
     elif value not in AUTHENTICATORS and not CLASS_PATH.fullmatch(value):
         word = value.removesuffix("OAuthenticator").removesuffix("Authenticator").lower().replace("_", "-")
         advice = f"use one of: {', '.join(AUTHENTICATORS)}; or a class, as package.module.Class"

@@ -42,9 +42,7 @@ def client_secret(value: str, authenticator: str, app: str | None) -> Findings:
     if app is not None and value == app:
         yield Finding("is the client ID", "take the client secret, which the app's page shows once, when it is made")
     elif re.search(r"[\s'\"`]|[^ -~]", value):
-        yield Finding(
-            "has spaces, quotes or line breaks in it", "copy it anew; in YAML a text of several lines begins with |"
-        )
+        yield Finding("has spaces, quotes or line breaks in it", "copy it anew, and write it on the line of its name")
     elif len(value) < SECRET_MIN:
         yield Finding(
             f"has {len(value)} characters, and GitHub's have 40",
@@ -97,6 +95,8 @@ def wrong_organization(value: str) -> str | None:
     """Return the advice for what is no name of an organisation; None if it is one."""
     if ORGANIZATION.fullmatch(value):
         return None
+    if ":" in value and not wrong_team(value):
+        return "put a team into hub_github_allowed_teams"
     return _meant(value, ORGANIZATION) or "write it as in github.com/<organisation>"
 
 

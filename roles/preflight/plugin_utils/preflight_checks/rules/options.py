@@ -32,6 +32,15 @@ WORDS = {
     "tuple": "a list",
 }
 
+FORMS = {
+    "true or false": "true or false, without quotes",
+    "a whole number": "it without quotes",
+    "a number": "it without quotes",
+    "a text": "it in quotes",
+    "a list": "[value, value]",
+    "a mapping": "{key: value}",
+}
+
 
 def kinds_of(value: Any) -> set[str]:
     """Return the kinds of traits that take a value."""
@@ -53,8 +62,10 @@ def form(classes: Mapping[str, Any]) -> Findings:
     """The Hub merges them class by class."""
     for name, traits in classes.items():
         if not re.fullmatch(r"[A-Z]\w*", name):
-            yield Finding("is no name of a class", FORM, f"hub_traits.{name}")
-        if not isinstance(traits, Mapping):
+            inside = re.fullmatch(r"(?:c\.)?([A-Z]\w*)\.(\w+)", name)
+            advice = f"did you mean {inside[1]}: {{{inside[2]}: ...}}?" if inside else FORM
+            yield Finding("is no name of a class", advice, f"hub_traits.{name}")
+        elif not isinstance(traits, Mapping):
             yield Finding("is not a mapping of traits", FORM, f"hub_traits.{name}")
 
 
@@ -69,6 +80,7 @@ def known(classes: Mapping[str, Any], authenticator: str | None) -> Findings:
         elif name not in table and name not in brought:
             # With something before it, it is the name of a class that was made from it.
             close = [each for each in get_close_matches(name, table, 2, ALIKE) if not name.endswith(each)]
+            close = close or [each for each in table if each.startswith(name)]
             if close:
                 yield Finding(
                     "is no class of JupyterHub's", f"did you mean {' or '.join(close)}?", f"hub_traits.{name}"
@@ -88,9 +100,8 @@ def _known_traits(name: str, traits: Mapping[str, Any], table: Mapping[str, str]
             continue
         words = list(dict.fromkeys(word for kind, word in WORDS.items() if kind in wanted))
         if words:
-            yield Finding(
-                f"must be {' or '.join(words)}", f"correct it; what {name} takes it for is in its docs", about
-            )
+            forms = " or ".join(FORMS[word] for word in words)
+            yield Finding(f"must be {' or '.join(words)}", f"write {forms}", about)
         else:
             yield Finding("takes a function, which no setting can be", "remove it", about)
 
