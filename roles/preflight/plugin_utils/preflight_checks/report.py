@@ -15,8 +15,8 @@ from .specs import Specs
 # -e name=value is always a text, whatever it looks like.
 COMMAND_LINE = "CLI option"
 EXPOSED_FIX = (
-    "encrypt it (ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git ignores; "
-    "and take a new one, since git's history keeps this one"
+    "encrypt it (.venv/bin/ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git "
+    "ignores; and take a new one, since git's history keeps this one"
 )
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
 

@@ -79,7 +79,7 @@ def client_secret(value: str | None, authenticator: str) -> Findings:
         yield Finding(
             absent,
             "generate a client secret on the page of that OAuth app, and put it into the vault: "
-            "ansible-vault edit group_vars/<group>/vault.yml (docs/how-to/github.md)",
+            ".venv/bin/ansible-vault edit group_vars/<group>/vault.yml (docs/how-to/github.md)",
         )
 
 
