@@ -15,8 +15,8 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes -
 LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
 
 # What was written after "make", as opposed to USER, HOST or NAME of the shell's environment.
-said = $(if $(findstring command,$(origin $1)),$($1))
-option = $(if $(call said,$1),--$2 '$(call said,$1)')
+said = $(if $(findstring command,$(origin $1)),$(value $1))
+option = $(if $(call said,$1),--$2='$(subst ','\'',$(call said,$1))')
 
 .DEFAULT_GOAL := help
 .PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs traits clean

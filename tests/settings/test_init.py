@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -20,7 +21,15 @@ from settings.test_runs import PREFLIGHT
 
 PROJECT = ROLES.parent
 BIN = Path(sys.executable).parent
-COPIED = ("ansible.cfg", "bin", "examples", "group_vars/local.yml", "inventory/local.yml", "inventory/group_vars")
+COPIED = (
+    "Makefile",
+    "ansible.cfg",
+    "bin",
+    "examples",
+    "group_vars/local.yml",
+    "inventory/local.yml",
+    "inventory/group_vars",
+)
 INVENTORY = "inventory/production.yml"
 SECRET = GITHUB["hub_github_client_secret"]
 HOST = "hub.team.dev"
@@ -54,7 +63,7 @@ class Copy:
         (folder / "preflight.yml").write_text(PREFLIGHT)
 
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        known = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "GITHUB_"))}
+        known = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "GITHUB_", "MAKE"))}
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -67,6 +76,10 @@ class Copy:
 
     def init(self, *more: str, host: str = HOST, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("bin/init.py", "--host", host, "--admin", "octocat", *more, **environment)
+
+    def make(self, *settings: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`make init` with the environment that there is, instead of making one."""
+        return self.run("make", "--old-file=.venv/run.stamp", "init", *settings, **environment)
 
     def variables(self) -> dict[str, Any]:
         """What Ansible reads of the machine that init was told."""
@@ -183,6 +196,10 @@ def test_one_file_in_the_way_is_enough(copy: Copy, file: str) -> None:
         (["--name", "local"], "none of all, ungrouped, local"),
         (["--name", "../x"], "use small letters"),
         (["--url", "https://hub.team.dev/"], "did you mean https://hub.team.dev?"),
+        (["--url", "http://hub.team.dev"], "URL is http, so that logins could be read on the way"),
+        (["--host", "hub.team.dev:2222"], "make init HOST=hub.team.dev, and then write ansible_port: 2222"),
+        (["--host", "[2001:db8::1]:22"], "make init HOST=2001:db8::1, and then write ansible_port: 22"),
+        (["--user=-x"], "no name of an account"),
     ],
 )
 def test_what_leads_nowhere_is_refused(copy: Copy, arguments: list[str], says: str) -> None:
@@ -199,11 +216,157 @@ def test_a_secret_that_cannot_be_read_is_told_before_anything_is_written(copy: C
     assert copy.files() == before
 
 
+def test_a_secret_in_the_environment_is_not_ignored(copy: Copy) -> None:
+    before = copy.files()
+    done = copy.init(GITHUB_CLIENT_SECRET=SECRET)
+    assert done.returncode == 1
+    assert "Nothing was written. GITHUB_CLIENT_SECRET is set" in done.stderr
+    assert "GITHUB_CLIENT_SECRET_FILE=" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert copy.files() == before
+
+
+@pytest.mark.parametrize("user", ["deploy.user", "Deploy", "1st", "42", "_a-b"])
+def test_names_of_accounts(copy: Copy, user: str) -> None:
+    assert copy.init("--user", user).returncode == 0
+    assert copy.variables()["ansible_user"] == user
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("HOST=-x", "Nothing was written. HOST=-x is no name"),
+        ("ADMIN=-octo", "Nothing was written. ADMIN=-octo is no login name"),
+        ("ADMIN=o'cat", "Nothing was written. ADMIN=o'cat is no login name"),
+        ("ADMIN=$(touch made)", "Nothing was written. ADMIN=$(touch made) is no login name"),
+        ("ADMIN='; touch made; '", "is no login name"),
+        ("USER=-x", "Nothing was written. USER=-x is no name"),
+    ],
+)
+def test_make_passes_on_what_it_was_told_as_it_is(copy: Copy, setting: str, says: str) -> None:
+    before = copy.files()
+    done = copy.make(f"HOST={HOST}", "ADMIN=octocat", setting)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "usage:" not in done.stderr
+    assert copy.files() == before
+
+
+def test_make_init(copy: Copy) -> None:
+    # USER of the shell is somebody else's.
+    assert copy.make(f"HOST={HOST}", "ADMIN=octocat", USER="me").returncode == 0
+    assert copy.variables()["ansible_user"] == "root"
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("touch group_vars/production", "group_vars/production/vault.yml cannot be written: Not a directory"),
+        # By then there are the password, the folder and the vault.
+        (
+            "yes '#' | head -c 9000 >>examples/production/group_vars/production/settings.yml; ulimit -f 8",
+            "group_vars/production/settings.yml cannot be written: File too large",
+        ),
+        # By then there is everything else.
+        ("rm -r inventory; touch inventory", "inventory/production.yml cannot be written: Not a directory"),
+    ],
+)
+def test_all_is_written_or_nothing(copy: Copy, before: str, says: str) -> None:
+    script = f"{before}; find . -name __pycache__ -prune -o -print >was; bin/init.py --host {HOST} --admin octocat"
+    done = copy.run("bash", "-c", script)
+    assert done.returncode == 1
+    assert f"Nothing was written. {says}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert copy.run("bash", "-c", "find . -name __pycache__ -prune -o -print | diff was -").stdout == ""
+
+
+class TestTheVaultsPassword:
+    """It is what Ansible takes, too."""
+
+    VAULT = "group_vars/production/vault.yml"
+
+    def test_one_that_was_there_is_not_told_as_written(self, copy: Copy) -> None:
+        # Ansible takes away line breaks, and nothing else.
+        (copy.folder / ".vault-password").write_text(" of two words \r\n")
+        done = copy.init()
+        assert done.returncode == 0, done.stderr
+        written, _, rest = done.stdout.partition("\n\n")
+        assert ".vault-password" not in written
+        assert "The vault is encrypted with the password of .vault-password, which was there." in rest
+        assert copy.run("ansible-vault", "view", self.VAULT).returncode == 0
+
+    @pytest.mark.parametrize("content", ["", "\n", " \n"])
+    def test_an_empty_one_is_none(self, copy: Copy, content: str) -> None:
+        (copy.folder / ".vault-password").write_text(content)
+        before = copy.files()
+        done = copy.init()
+        assert done.returncode == 1
+        assert "Nothing was written. .vault-password is empty: write the vault's password into it" in done.stderr
+        assert copy.files() == before
+
+    def test_a_folder_is_none(self, copy: Copy) -> None:
+        (copy.folder / ".vault-password").mkdir()
+        before = copy.files()
+        done = copy.init()
+        assert done.returncode == 1
+        assert "Nothing was written. .vault-password cannot be read: Is a directory" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert copy.files() == before
+
+    @pytest.mark.parametrize(
+        ("content", "mode"), [("of mine\n", 0o600), ("#!/bin/sh\necho of mine\n", 0o700)], ids=["file", "program"]
+    )
+    def test_another_file_or_program_is_used_as_ansible_does(
+        self, copy: Copy, tmp_path_factory: pytest.TempPathFactory, content: str, mode: int
+    ) -> None:
+        other = tmp_path_factory.mktemp("elsewhere") / "password"
+        other.write_text(content)
+        other.chmod(mode)
+        done = copy.init(ANSIBLE_VAULT_PASSWORD_FILE=str(other))
+        assert done.returncode == 0, done.stderr
+        assert ".vault-password" not in done.stdout
+        assert f"ANSIBLE_VAULT_PASSWORD_FILE={other}" in done.stdout
+        assert not (copy.folder / ".vault-password").exists()
+        shown = copy.run("ansible-vault", "view", self.VAULT, ANSIBLE_VAULT_PASSWORD_FILE=str(other))
+        assert "vault_hub_github_client_secret" in shown.stdout
+
+    @pytest.mark.parametrize("content", ["", " \n", None, "#!/bin/sh\nexit 3\n", "#!/bin/sh\necho\n", "#!/nowhere\n"])
+    def test_another_that_gives_none_is_told(
+        self, copy: Copy, tmp_path_factory: pytest.TempPathFactory, content: str | None
+    ) -> None:
+        other = tmp_path_factory.mktemp("elsewhere") / "password"
+        if content is not None:
+            other.write_text(content)
+            other.chmod(0o700 if content.startswith("#!") else 0o600)
+        before = copy.files()
+        done = copy.init(ANSIBLE_VAULT_PASSWORD_FILE=str(other))
+        assert done.returncode == 1
+        assert f"Nothing was written. ANSIBLE_VAULT_PASSWORD_FILE={other} gives no password: " in done.stderr
+        assert "Traceback" not in done.stderr
+        assert copy.files() == before
+
+    @pytest.mark.parametrize("name", ["bin/vault-password", ".vault-password"])
+    def test_ours_by_its_name_is_ours(self, copy: Copy, name: str) -> None:
+        # Not the word that bin/vault-password gives without a password.
+        done = copy.init(ANSIBLE_VAULT_PASSWORD_FILE=name)
+        assert done.returncode == 0, done.stderr
+        assert len((copy.folder / ".vault-password").read_text()) > 40
+        assert copy.run("ansible-vault", "view", self.VAULT).returncode == 0
+
+    def test_what_is_blank_in_the_environment_is_a_folder_to_ansible(self, copy: Copy) -> None:
+        before = copy.files()
+        assert "ANSIBLE_VAULT_PASSWORD_FILE= gives no password" in copy.init(ANSIBLE_VAULT_PASSWORD_FILE="").stderr
+        assert copy.files() == before
+
+
 @pytest.mark.parametrize("name", ["null", "on", "123", "0x10", "1e5"])
 def test_names_that_yaml_takes_for_something_else(copy: Copy, name: str) -> None:
     assert copy.init("--admin", name).returncode == 0
     settings = yaml.safe_load((copy.folder / "group_vars/production/settings.yml").read_text())
     assert settings["hub_admin_users"] == [name]
+
+
+CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 def typed(copy: Copy, *answers: str) -> tuple[int, str]:
@@ -224,7 +387,11 @@ def typed(copy: Copy, *answers: str) -> tuple[int, str]:
             # What is typed before the question is thrown away.
             while not said.endswith(b": ") and (more := run.stdout.read(1)):
                 said += more
-            os.write(ours, f"{answer}\n".encode())
+            if answer == CTRL_C:
+                # The terminal is not run's own, which would send it.
+                run.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, f"{answer}\n".encode())
             said += b"|"
         said += run.stdout.read()
     os.close(ours)
@@ -251,6 +418,24 @@ def test_two_different_passwords_are_none(copy: Copy) -> None:
     assert copy.files() == before
 
 
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([CTRL_C], "Nothing was written. It was interrupted."),
+        ([CTRL_D], "Nothing was written. No password was typed."),
+        (["one of mine", CTRL_D], "Nothing was written. No password was typed."),
+        (["  ", "  "], "Nothing was written. A password cannot begin or end with a blank"),
+    ],
+)
+def test_no_answer_is_no_password(copy: Copy, answers: list[str], says: str) -> None:
+    before = copy.files()
+    code, said = typed(copy, *answers)
+    assert code == 1
+    assert says in said
+    assert "Traceback" not in said
+    assert copy.files() == before
+
+
 class TestWithoutAVaultPassword:
     """As most have it, who try the project on their own machine."""
 
@@ -265,6 +450,16 @@ class TestWithoutAVaultPassword:
         done = copy.preflight()
         assert done.returncode != 0
         assert f"Write the password into {copy.folder}/.vault-password" in done.stderr
+
+    @pytest.mark.parametrize("content", ["", "\n", None], ids=["empty", "blank", "folder"])
+    def test_one_that_cannot_be_is_none(self, copy: Copy, content: str | None) -> None:
+        password = copy.folder / ".vault-password"
+        password.mkdir() if content is None else password.write_text(content)
+        local = copy.run("ansible-inventory", "-i", "inventory/local.yml", "--host", "localhost")
+        assert json.loads(local.stdout)["hub_authenticator"] == "shared-password"
+        done = copy.run("ansible-vault", "encrypt_string", "--name", "vault_x", "x")
+        assert done.returncode != 0
+        assert f"{password} is empty or cannot be read." in done.stderr
 
     def test_nothing_is_encrypted_with_a_word_that_anybody_knows(self, copy: Copy) -> None:
         done = copy.run("ansible-vault", "encrypt_string", "--name", "vault_x", "x")

@@ -58,17 +58,76 @@ def test_empty_is_unset(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.github.allowed_organizations == frozenset()
 
 
+@pytest.mark.parametrize("text", ["  ", "\t\n", "# {server: {memory_mb: 1}}"])
+def test_settings_that_say_nothing_are_unset(base: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    assert loaded(monkeypatch, JUPYTERHUB_SETTINGS=text).server.memory_mb == EXAMPLE["server"]["memory_mb"]
+
+
+@pytest.mark.parametrize(
+    ("text", "organizations", "teams"),
+    [("a,b", {"a", "b"}, {"x:y"}), ("a:t", {"z"}, {"a:t"}), ("a,a:t", {"a"}, {"a:t"})],
+)
+def test_organizations_and_teams_replace_their_own_kind(
+    base: Any, monkeypatch: pytest.MonkeyPatch, text: str, organizations: set[str], teams: set[str]
+) -> None:
+    said = "github: {allowed_organizations: [z], allowed_teams: [x:y]}"
+    github = loaded(monkeypatch, JUPYTERHUB_SETTINGS=said, ALLOWED_GITHUB_ORGS=text).github
+    assert github
+    assert github.allowed_organizations == organizations
+    assert github.allowed_teams == teams
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("GITHUB_CLIENT_ID", "", "hub.json: github.client_id: String should have at least 1 character"),
+        (
+            "OAUTH_CALLBACK_URL",
+            "/hub/oauth_callback",
+            "OAUTH_CALLBACK_URL: must be the public address, https://<domain>",
+        ),
+        ("OAUTH_CALLBACK_URL", "s3cret/hub/oauth_callback", "OAUTH_CALLBACK_URL: must be the public address"),
+        ("OAUTH_CALLBACK_URL", "https://s3cret/x/hub/oauth_callback", "OAUTH_CALLBACK_URL: must be the public address"),
+        ("OAUTH_CALLBACK_URL", "https://s3cret b/hub/oauth_callback", "OAUTH_CALLBACK_URL: must be the public address"),
+        ("OAUTH_CALLBACK_URL", "https://s3cret@b/hub/oauth_callback", "OAUTH_CALLBACK_URL: must be the public address"),
+        ("OAUTH_CALLBACK_URL", "https://s3cret:x/hub/oauth_callback", "OAUTH_CALLBACK_URL: must be the public address"),
+        ("OAUTH_CALLBACK_URL", "http://s3cret.dev/hub/oauth_callback", "OAUTH_CALLBACK_URL: is http, so that logins "),
         ("OAUTH_CALLBACK_URL", "https://s3cret", "OAUTH_CALLBACK_URL: must be the public address with /hub/oauth_"),
         ("DOCKER_NOTEBOOK_IMAGE_DATASCIENCE", "s3cret", "DOCKER_NOTEBOOK_IMAGE_DATASCIENCE: the catalogue has no"),
         ("ALLOWED_GITHUB_ORGS", "s3cret corp", "hub.json: github.allowed_organizations.0: String should match"),
         ("JUPYTERHUB_SETTINGS", "a: [s3cret", "JUPYTERHUB_SETTINGS: is neither YAML nor JSON, line 1"),
         ("JUPYTERHUB_SETTINGS", "s3cret", "JUPYTERHUB_SETTINGS: must be a mapping of settings"),
+        ("JUPYTERHUB_SETTINGS", "a: !!int s3cret", "JUPYTERHUB_SETTINGS: is neither YAML nor JSON"),
+        ("JUPYTERHUB_SETTINGS", "a: !!bool s3cret", "JUPYTERHUB_SETTINGS: is neither YAML nor JSON"),
+        ("JUPYTERHUB_SETTINGS", "a: !!timestamp s3cret", "JUPYTERHUB_SETTINGS: is neither YAML nor JSON"),
+        ("JUPYTERHUB_SETTINGS", "[" * 3000, "JUPYTERHUB_SETTINGS: is neither YAML nor JSON"),
+        (
+            "JUPYTERHUB_SETTINGS",
+            "server: {environment: {D: 2026-01-01}}",
+            "JUPYTERHUB_SETTINGS: server.environment.D: is no text, number, list or mapping; write it in quotes",
+        ),
+        ("JUPYTERHUB_SETTINGS", "traits: {A: {b: [1, !!set {s3cret}]}}", "JUPYTERHUB_SETTINGS: traits.A.b.1: is no "),
+        ("JUPYTERHUB_SETTINGS", "server: {cpus: .inf}", "JUPYTERHUB_SETTINGS: server.cpus: is no "),
+        (
+            "JUPYTERHUB_SETTINGS",
+            "server: {environment: {on: s3cret}}",
+            "JUPYTERHUB_SETTINGS: server.environment: has a name that is no text; write it in quotes",
+        ),
+        ("JUPYTERHUB_SETTINGS", "server: &a {environment: *a}", "JUPYTERHUB_SETTINGS: is neither YAML nor JSON"),
+        ("JUPYTERHUB_SETTINGS", "public: null", "OAUTH_CALLBACK_URL: sets a part of public, which must be a mapping;"),
+        (
+            "JUPYTERHUB_SETTINGS",
+            "public: s3cret",
+            "OAUTH_CALLBACK_URL: sets a part of public, which must be a mapping;",
+        ),
+        (
+            "JUPYTERHUB_SETTINGS",
+            "github: yes",
+            "GITHUB_CLIENT_ID: sets a part of github, which must be a mapping; corr",
+        ),
         ("JUPYTERHUB_SETTINGS", "serverr: {}", "hub.json: serverr: is not a known setting"),
         ("GITHUB_CLIENT_SECRET_FILE", "/nowhere", "GITHUB_CLIENT_SECRET_FILE: cannot read /nowhere: No such file"),
+        ("CONFIGPROXY_AUTH_TOKEN_FILE", "/dev/null", "CONFIGPROXY_AUTH_TOKEN_FILE: /dev/null is empty; write the sec"),
         ("JUPYTERHUB_COOKIE_SECRET", "s3cret", "secret cookie_secret: must be 64 hexadecimal digits"),
     ],
 )
@@ -77,6 +136,49 @@ def test_a_mistake_is_told(base: Any, monkeypatch: pytest.MonkeyPatch, name: str
         loaded(monkeypatch, **{name: value})
     assert str(error.value).startswith(message)
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text", "message"),
+    [
+        ("ADMIN_GITHUB_USERS", "ann", "access: null", "ADMIN_GITHUB_USERS: sets a part of access, which must be a map"),
+        ("DOCKER_NOTEBOOK_IMAGE_BASE", "x", "environments: null", "DOCKER_NOTEBOOK_IMAGE_BASE: environments must be a"),
+        ("DOCKER_NOTEBOOK_IMAGE_BASE", "x", "environments: [s3cret]", "DOCKER_NOTEBOOK_IMAGE_BASE: environments must"),
+        ("DOCKER_NOTEBOOK_IMAGE_BASE", "x", "environments: [{title: s3cret}]", "DOCKER_NOTEBOOK_IMAGE_BASE: environme"),
+        (
+            "DOCKER_NOTEBOOK_IMAGE_BASE",
+            "x",
+            "environments: [{slug: base}, {slug: base}]",
+            "DOCKER_NOTEBOOK_IMAGE_BASE: environments must be a list, each with a slug of its own; correct"
+            " JUPYTERHUB_SETTINGS",
+        ),
+    ],
+)
+def test_a_variable_that_finds_no_place_is_told(
+    base: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        loaded(monkeypatch, **{name: value, "JUPYTERHUB_SETTINGS": text})
+    assert str(error.value).startswith(message)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{s3cret", "[]", "null"])
+def test_a_broken_file_is_told_under_variables_too(
+    base: Any, hub_files: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (hub_files / "hub.json").write_text(text)
+    with pytest.raises(SettingsError, match=r"^hub\.json: ") as error:
+        loaded(monkeypatch)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "callback", [CALLBACK, "http://localhost:8000/hub/oauth_callback", "http://[::1]/hub/oauth_callback"]
+)
+def test_addresses_that_a_login_may_come_back_to(base: Any, monkeypatch: pytest.MonkeyPatch, callback: str) -> None:
+    url = loaded(monkeypatch, OAUTH_CALLBACK_URL=callback).public.url
+    assert f"{url}/hub/oauth_callback" == callback
 
 
 def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +196,28 @@ def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: p
         load()
 
 
-def test_elsewhere_the_environment_is_not_looked_at(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("switch", ["true", "Yes", "on"])
+def test_words_that_turn_it_on(base: Any, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+    monkeypatch.setenv(environment.SWITCH, switch)
+    assert loaded(monkeypatch).public.url == "https://hub.example.org"
+
+
+def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.SWITCH, "s3cret")
+    with pytest.raises(SettingsError) as error:
+        loaded(monkeypatch)
+    assert (
+        str(error.value) == "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT: must be 1, true, yes or on; or 0, false, no or off"
+    )
+
+
+@pytest.mark.parametrize("switch", [None, "", "0", "false", "No", "off"])
+def test_elsewhere_the_environment_is_not_looked_at(
+    base: Any, monkeypatch: pytest.MonkeyPatch, switch: str | None
+) -> None:
     monkeypatch.delenv(environment.SWITCH)
+    if switch is not None:
+        monkeypatch.setenv(environment.SWITCH, switch)
     monkeypatch.setenv("ADMIN_GITHUB_USERS", "mallory")
     monkeypatch.setenv("GITHUB_CLIENT_SECRET", "x" * 30)
     with pytest.raises(SettingsError, match=r"^hub\.json: github\.client_id: String should have at least 1"):

@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -239,7 +240,8 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         text = path.read_bytes()
         if environ is None:
             return Settings.model_validate_json(text)
-        return Settings.model_validate_json(json.dumps(environment.overlaid(json.loads(text), environ)))
+        below = TypeAdapter(dict[str, JsonValue]).validate_json(text)
+        return Settings.model_validate_json(json.dumps(environment.overlaid(below, environ)))
     except OSError as error:
         raise SettingsError(f"hub.json: cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
@@ -260,7 +262,10 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     """
     path = path or Path(os.environ.get("JUPYTERHUB_SETTINGS_FILE", SETTINGS_FILE))
     secrets_dir = secrets_dir or Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
-    environ = os.environ if os.environ.get(environment.SWITCH) == "1" else None
+    try:
+        environ = os.environ if environment.is_read(os.environ) else None
+    except environment.EnvironmentVariableError as error:
+        raise SettingsError(str(error)) from None
     problems: list[str] = []
     settings = secrets = None
     try:
