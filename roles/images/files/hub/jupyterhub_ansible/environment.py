@@ -69,6 +69,8 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
         if found is None:
             raise ValueError(f"the catalogue has no environment {slug}")
         found["image"] = text
+        # What the deployment found was in another one.
+        found["contents"] = []
 
     return image
 

@@ -1,0 +1,120 @@
+#!/usr/bin/python
+"""Module `image_contents`: find what is in images, and in which version."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_contents
+short_description: Find what is in images, and in which version
+description:
+  - Asks a container of each image, once; what was found is kept by the image's id, and forgotten with the image.
+  - Changes nothing. Check mode does not keep it either.
+options:
+  refs: {description: The images., type: list, elements: str, required: true}
+  path: {description: Where it is kept., type: path, required: true}
+"""
+
+RETURN = r"""
+contents:
+  description: "By image: packages and programs, and Debian's packages, with their versions. Nothing of what is not there."
+  type: dict
+  returned: always
+"""
+
+TIMEOUT_S = 60
+WORKERS = 2
+# Runs in the image, with whatever Python that has.
+LOOK = r"""
+import json, platform, re, shutil, subprocess
+from importlib import metadata
+
+def printed(*command):
+    if not shutil.which(command[0]):
+        return ""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return done.stdout if done.returncode == 0 else ""
+
+packages = {}
+for found in metadata.distributions():
+    name = found.metadata["Name"]
+    if name:
+        packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), found.version)
+packages["python"] = platform.python_version()
+for name, command in {"r": ("R", "--version"), "julia": ("julia", "--version")}.items():
+    number = re.search(r"version (\d[\w.+-]*)", printed(*command))
+    if number:
+        packages[name] = number.group(1)
+debian = dict(line.split("\t") for line in printed("dpkg-query", "-W", "-f", "${Package}\t${Version}\n").splitlines())
+print(json.dumps({"packages": packages, "debian": debian}))
+"""
+
+
+def ids_of(refs: list[str]) -> dict[str, str]:
+    """Return the ids of the images that are there."""
+    ids = {}
+    for ref in refs:
+        command = ["docker", "image", "inspect", "--format", "{{.Id}}", ref]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            ids[ref] = done.stdout.strip()
+    return ids
+
+
+def look(image: str) -> dict[str, Any]:
+    """Return what is in an image; nothing where it has no Python that could tell."""
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python3", image, "-"]
+    try:
+        done = subprocess.run(command, input=LOOK, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def known(path: Path) -> dict[str, Any]:
+    """Return what was kept; nothing where somebody damaged it."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "refs": {"type": "list", "elements": "str", "required": True},
+            "path": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    path = Path(module.params["path"])
+    try:
+        ids = ids_of(module.params["refs"])
+    except FileNotFoundError:
+        ids = {}  # no engine yet: a dry run on a new machine
+    before = known(path)
+    new = sorted({image for image in ids.values() if image not in before})
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = {**before, **dict(zip(new, pool.map(look, new), strict=True))}
+    # What could not be looked at is tried again by the next run.
+    now = {image: found[image] for image in sorted(set(ids.values())) if found[image]}
+    if now != before and not module.check_mode:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replacement = path.with_name(f".{path.name}.new")
+        replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
+        replacement.replace(path)
+    module.exit_json(changed=False, contents={ref: found[image] for ref, image in ids.items()})
+
+
+if __name__ == "__main__":
+    main()
