@@ -2,7 +2,7 @@
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,7 @@ from docker.types import Mount as DockerMount
 from dockerspawner import DockerSpawner
 from traitlets import Dict, Instance, List, Unicode
 
-from .errors import ServerError
+from .failures import ServerError
 from .options import Catalogue, Choice, ChoiceError, options_from_form
 from .settings import Environment
 from .start_page import Limits, form
@@ -117,6 +117,13 @@ class ChoosingSpawner(DockerSpawner):
         # Choices of forms and links pass options_from_form; only the REST API's arrive unchecked.
         body = getattr(self.handler, "get_server_json_body", None)
         return body is not None and body()["user_options"] is not None
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of the start, the notice first: who starts without the start page has not seen it."""
+        if self.notice:
+            yield {"progress": 0, "message": self.notice}
+        async for event in super().progress():
+            yield event
 
     async def check_allowed(self, image: str) -> str:
         """Return the image of the choice, whatever image DockerSpawner reads from stored options."""

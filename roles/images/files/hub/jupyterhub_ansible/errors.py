@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from jupyterhub.spawner import SpawnException
 from tornado.web import HTTPError
 
 
@@ -17,15 +16,3 @@ class PageError(HTTPError):
         super().__init__(status, reason=status.phrase)
         self.jupyterhub_message = message
         self.why = why or message
-
-
-class ServerError(SpawnException):
-    """A server that cannot start, in words for its user; `log_message` is for the administrator.
-
-    The status is 503 unless the user asked for something wrong: with 500, JupyterHub logs the request's headers.
-    """
-
-    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 503) -> None:
-        super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
-        # The spawn form and the progress page show this (jupyterhub.utils.format_exception).
-        self.jupyterhub_message = message

@@ -13,7 +13,7 @@ from traitlets import Bool, Int, Unicode
 
 from . import naming
 from .choosing import ChoosingSpawner
-from .errors import ServerError
+from .failures import ServerError
 from .labels import PROJECT, USER, carries, labels
 
 _HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init": True}

@@ -1,0 +1,125 @@
+"""The module that finds versions in images, with a stand-in for docker and the real look inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolefile import role_file, run_module
+
+image_contents = role_file("images/library/image_contents.py")
+
+# Has the images of the file `ids`; a container says what is in the file `says`, and is counted.
+DOCKER = """#!/bin/sh
+cd "$(dirname "$0")"
+case $1 in
+  image) for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
+  run) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
+esac
+"""
+FOUND = {"packages": {"python": "3.13.5"}, "debian": {}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "ids").write_text("x/base:1 sha256:a\nx/twin:1 sha256:a\nx/other:1 sha256:b\n")
+    says(tmp_path, json.dumps(FOUND))
+    return tmp_path
+
+
+def says(folder: Path, text: str, code: int = 0) -> None:
+    (folder / "says").write_text(text)
+    (folder / "code").write_text(str(code))
+
+
+def run(folder: Path, *refs: str, check: bool = False, path: str | None = None) -> Any:
+    arguments = {"refs": list(refs), "path": str(folder / "builds/contents.json"), "_ansible_check_mode": check}
+    search = f"{folder}:{os.environ['PATH']}" if path is None else path
+    result = run_module("images/library/image_contents.py", arguments, PATH=search)
+    assert not result["changed"]
+    return result["contents"]
+
+
+def runs(folder: Path) -> int:
+    return (folder / "runs").read_text().count("run") if (folder / "runs").exists() else 0
+
+
+def test_an_image_is_looked_at_once(folder: Path) -> None:
+    expected = {"x/base:1": FOUND, "x/twin:1": FOUND}
+    assert run(folder, "x/base:1", "x/twin:1") == expected
+    assert runs(folder) == 1, "two names of one image"
+    assert run(folder, "x/base:1", "x/twin:1") == expected
+    assert runs(folder) == 1
+
+
+def test_what_is_gone_is_forgotten(folder: Path) -> None:
+    run(folder, "x/base:1", "x/other:1")
+    run(folder, "x/other:1")
+    assert json.loads((folder / "builds/contents.json").read_text()).keys() == {"sha256:b"}
+
+
+def test_an_image_that_is_not_there_yet(folder: Path) -> None:
+    assert run(folder, "x/new:1", "x/other:1") == {"x/other:1": FOUND}
+
+
+def test_a_dry_run_keeps_nothing(folder: Path) -> None:
+    assert run(folder, "x/base:1", check=True) == {"x/base:1": FOUND}
+    assert not (folder / "builds").exists()
+
+
+def test_no_engine_yet(folder: Path) -> None:
+    assert run(folder, "x/base:1", check=True, path="/nowhere") == {}
+
+
+@pytest.mark.parametrize(("text", "code"), [("", 127), ("no json", 0), ("5", 0)])
+def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code: int) -> None:
+    says(folder, text, code)
+    assert run(folder, "x/base:1") == {"x/base:1": {}}
+    says(folder, "a warning\n" + json.dumps(FOUND))
+    assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_damaged_file(folder: Path) -> None:
+    (folder / "builds").mkdir()
+    (folder / "builds/contents.json").write_text("[1")
+    assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_the_look_inside() -> None:
+    """Run here, it finds what is here."""
+    done = subprocess.run([sys.executable, "-"], input=image_contents.LOOK, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["packages"]["python"] == platform.python_version()
+    assert found["packages"]["jupyterhub"] == metadata.version("jupyterhub")
+    assert found["packages"]["types-pyyaml"] == metadata.version("types-PyYAML")
+    assert "r" not in found["packages"] or found["packages"]["r"][0].isdigit()
+
+
+def test_programs_and_debian(tmp_path: Path) -> None:
+    for name, text in {
+        "R": "R version 4.5.0 (2025-04-11) -- 'How About a Twenty-Six'",
+        "julia": "julia version 1.12.1",
+        "dpkg-query": "r-base\t4.5.0-3\nlibc6\t2.41-12",
+    }.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%b\\n" "{text}"\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=image_contents.LOOK,
+        env={"PATH": f"{tmp_path}:/bin:/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert (found["packages"]["r"], found["packages"]["julia"]) == ("4.5.0", "1.12.1")
+    assert found["debian"] == {"r-base": "4.5.0-3", "libc6": "2.41-12"}
