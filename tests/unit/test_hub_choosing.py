@@ -13,7 +13,9 @@ from jupyterhub_ansible.settings import Environment, Mount, Size
 from traitlets.config import Config
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
-SIZED = BASE.model_copy(update={"slug": "sized", "sizes": (Size(slug="large", title="Large", memory_mb=4096, cpus=1.5),)})
+SIZED = BASE.model_copy(
+    update={"slug": "sized", "sizes": (Size(slug="large", title="Large", memory_mb=4096, cpus=1.5),)}
+)
 STAFF = Environment(
     slug="staff",
     title="Staff",
@@ -104,7 +106,9 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
     asyncio.run(made.create_object())
     [config] = seen
     requests = config.pop("device_requests", [])
-    assert [(request["Count"], request["Capabilities"]) for request in requests] == ([(gpus, [["gpu"]])] if gpus else [])
+    assert [(request["Count"], request["Capabilities"]) for request in requests] == (
+        [(gpus, [["gpu"]])] if gpus else []
+    )
     assert config == made.extra_host_config == {"devices": []}
 
 
@@ -135,22 +139,24 @@ def test_who_left_the_group_gets_the_default_and_is_told() -> None:
     assert made.notice in made.options_form(made)
 
     async def first() -> Any:
-        async for event in made.progress():
-            return event
+        return await anext(made.progress())
 
     assert asyncio.run(first())["message"] == made.notice
 
 
 def test_nothing_is_open_to_somebody() -> None:
+    made = spawner(profiles={"staff": STAFF}, default_profile="staff")
     with pytest.raises(ServerError, match="No environment is open to you here") as refused:
-        made = spawner(profiles={"staff": STAFF}, default_profile="staff")
         made.options_form(made)
     assert refused.value.status_code == 403
 
 
 def test_the_last_choice_is_preselected() -> None:
     made = spawner(stored={"profile": "sized", "size": "large"})
-    assert 'value="sized"\n                 aria-describedby="profile-sized-about" required checked' in made.options_form(made)
+    assert (
+        'value="sized"\n                 aria-describedby="profile-sized-about" required checked'
+        in made.options_form(made)
+    )
 
 
 # --- images that users name

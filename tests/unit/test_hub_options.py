@@ -72,7 +72,10 @@ UNKNOWN = "There is no environment of that name. Choose one of: base, sized."
         ({"profile": "staff"}, UNKNOWN),
         ({"profile": ["base"]}, UNKNOWN),
         ({"profile": None}, UNKNOWN),
-        ({"profile": "sized", "size": "huge"}, "The environment sized has no size of that name. Choose one of: small, large."),
+        (
+            {"profile": "sized", "size": "huge"},
+            "The environment sized has no size of that name. Choose one of: small, large.",
+        ),
         ({"profile": "sized", "size": ["small"]}, "The environment sized has no size of that name."),
         ({"profile": "base", "size": "small"}, "The environment base has no size of that name. It has no sizes."),
         ({"size": "small"}, "The environment base has no size of that name."),
@@ -95,7 +98,9 @@ def test_a_member_of_the_group_may_name_an_image() -> None:
     assert (choice.environment.image, choice.size, choice.free_image) == ("ghcr.io/acme/gpu:2", None, True)
 
 
-@pytest.mark.parametrize("image", ["ghcr.io/acme/gpu/x:2", "ghcr.io/evil/gpu:2", "evil/ghcr.io/acme/gpu", "", None, ["python:3.13"]])
+@pytest.mark.parametrize(
+    "image", ["ghcr.io/acme/gpu/x:2", "ghcr.io/evil/gpu:2", "evil/ghcr.io/acme/gpu", "", None, ["python:3.13"]]
+)
 def test_other_images_are_refused(image: object) -> None:
     with pytest.raises(ChoiceError, match=r"not allowed. What is allowed: ghcr.io/acme/\*, python:3.13"):
         catalogue("ann", "acme:staff", free=True).choose({"image": image})
@@ -146,12 +151,27 @@ def test_a_stored_choice_that_still_stands() -> None:
 @pytest.mark.parametrize(
     ("options", "slug", "size", "notice"),
     [
-        ({"profile": "gone"}, "base", None, "The environment gone, which you used last, is no longer offered: Base takes its place."),
+        (
+            {"profile": "gone"},
+            "base",
+            None,
+            "The environment gone, which you used last, is no longer offered: Base takes its place.",
+        ),
         ({"profile": "gone", "size": "large"}, "base", None, "The environment gone,"),
         # Somebody who left the group.
         ({"profile": "staff"}, "base", None, "The environment staff, which you used last, is no longer offered"),
-        ({"profile": "sized", "size": "huge"}, "sized", SMALL, "The size huge, which you used last, is no longer offered: Small takes its place."),
-        ({"profile": "base", "size": "huge"}, "base", None, "The size huge, which you used last, is no longer offered: there is one size only."),
+        (
+            {"profile": "sized", "size": "huge"},
+            "sized",
+            SMALL,
+            "The size huge, which you used last, is no longer offered: Small takes its place.",
+        ),
+        (
+            {"profile": "base", "size": "huge"},
+            "base",
+            None,
+            "The size huge, which you used last, is no longer offered: there is one size only.",
+        ),
         ({"image": "python:3.13"}, "base", None, "The image python:3.13, which you used last, is no longer offered"),
         # JupyterHub lets users store anything (PATCH of a server).
         ({"profile": {"a": 1}}, "base", None, "The environment, which you used last,"),

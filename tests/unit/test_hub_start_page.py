@@ -49,7 +49,9 @@ class Inputs(HTMLParser):
         return [field["value"] for field in self.fields if field["name"] == name and "checked" in field]
 
 
-def page(options: dict[str, object] | None = None, catalogue: Catalogue = BOTH, notice: str = "", server: str = "") -> str:
+def page(
+    options: dict[str, object] | None = None, catalogue: Catalogue = BOTH, notice: str = "", server: str = ""
+) -> str:
     return form(catalogue, catalogue.choose(options or {}), notice, LIMITS, server)
 
 
@@ -109,7 +111,7 @@ def test_an_image_of_ones_own() -> None:
 
 
 def test_notice_and_named_server() -> None:
-    assert "role=\"alert\"" not in page()
+    assert 'role="alert"' not in page()
     assert re.search('role="alert"[^>]*>It is gone.<', page(notice="It is gone."))
     assert "<strong>second</strong>" in page(server="second")
 

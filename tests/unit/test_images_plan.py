@@ -216,7 +216,10 @@ def test_a_profile_of_nothing(named: str) -> None:
 def test_what_else_the_hub_is_told() -> None:
     entry = {
         **BASE,
-        "sizes": [{"slug": "very-small", "memory_mb": 512, "cpus": 0.5}, {"slug": "l", "title": "Large", "memory_mb": 1, "cpus": 1}],
+        "sizes": [
+            {"slug": "very-small", "memory_mb": 512, "cpus": 0.5},
+            {"slug": "l", "title": "Large", "memory_mb": 1, "cpus": 1},
+        ],
         "groups": ["acme:data"],
         "users": ["ann"],
         "environment": {"A": "b"},
@@ -235,7 +238,14 @@ def test_what_else_the_hub_is_told() -> None:
 
 
 FOUND = {
-    "packages": {"python": "3.13.5", "jupyterlab": "4.6.6", "numpy": "2.4.6", "scikit-learn": "1.9", "tornado": "6", "cowsay": "6.1"},
+    "packages": {
+        "python": "3.13.5",
+        "jupyterlab": "4.6.6",
+        "numpy": "2.4.6",
+        "scikit-learn": "1.9",
+        "tornado": "6",
+        "cowsay": "6.1",
+    },
     "debian": {"gdal-bin": "3.10", "libc6": "2.41"},
 }
 
@@ -243,7 +253,7 @@ FOUND = {
 def said(entry: dict[str, Any], *others: dict[str, Any]) -> list[str]:
     catalogue = [entry, *others]
     made = plan(*catalogue)
-    contents = {ref: FOUND for ref in plan_filters.images_refs(made)}
+    contents = dict.fromkeys(plan_filters.images_refs(made), FOUND)
     return [each["name"] for each in plan_filters.images_catalogue(catalogue, made, contents)[0]["contents"]]
 
 
@@ -255,7 +265,12 @@ def said(entry: dict[str, Any], *others: dict[str, Any]) -> list[str]:
         ({"slug": "y", "title": "Y", "image_of": "datascience"}, ["numpy", "scikit-learn"]),
         # What was asked for, whatever else is there.
         (
-            {"slug": "g", "title": "G", "pip": ["cowsay>=6", "Scikit_Learn[x]", "git+https://x/numpy", "gone"], "apt": ["gdal-bin"]},
+            {
+                "slug": "g",
+                "title": "G",
+                "pip": ["cowsay>=6", "Scikit_Learn[x]", "git+https://x/numpy", "gone"],
+                "apt": ["gdal-bin"],
+            },
             ["cowsay", "scikit-learn", "gdal-bin"],
         ),
         # Of one that is made elsewhere, what is widely known.

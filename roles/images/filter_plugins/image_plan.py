@@ -30,11 +30,14 @@ BUILT_IN = ("base", "datascience")
 # What a card says first of what is inside, by the names that image_contents finds.
 HEADLINE = {"python": "Python", "r": "R", "julia": "Julia", "jupyterlab": "JupyterLab", "marimo": "marimo"}
 # What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
-WELL_KNOWN = (
-    "altair bokeh dask duckdb geopandas ipywidgets jax keras lightgbm matplotlib networkx numba numpy openai opencv-python"
-    " pandas plotly polars pyarrow pymc pyspark rasterio scikit-image scikit-learn scipy seaborn spacy sqlalchemy"
-    " statsmodels streamlit sympy tensorflow torch transformers xarray xgboost"
-).split()
+# fmt: off
+WELL_KNOWN = [
+    "altair", "bokeh", "dask", "duckdb", "geopandas", "ipywidgets", "jax", "keras", "lightgbm", "matplotlib",
+    "networkx", "numba", "numpy", "openai", "opencv-python", "pandas", "plotly", "polars", "pyarrow", "pymc",
+    "pyspark", "rasterio", "scikit-image", "scikit-learn", "scipy", "seaborn", "spacy", "sqlalchemy", "statsmodels",
+    "streamlit", "sympy", "tensorflow", "torch", "transformers", "xarray", "xgboost",
+]
+# fmt: on
 # What a folder holds beside what it is made of.
 LEFT_OUT = {".git", "__pycache__"}
 HUB_RELEASE = re.compile(r"^jupyterhub==(?P<release>\S+)", re.MULTILINE)
@@ -292,7 +295,9 @@ def _contents(entry: Mapping[str, Any], found: Mapping[str, Mapping[str, str]], 
     """Return what is said of an image's contents, with the versions that were found in it."""
     packages = found.get("packages", {})
     said = {shown: packages[name] for name, shown in HEADLINE.items() if name in packages}
-    said |= {name: packages[name] for name in sorted(_asked_for(entry, files)) if name in packages and name not in HEADLINE}
+    said |= {
+        name: packages[name] for name in sorted(_asked_for(entry, files)) if name in packages and name not in HEADLINE
+    }
     debian = found.get("debian", {})
     said |= {name: debian[name] for name in sorted(entry.get("apt") or []) if name in debian and name not in said}
     return [{"name": name, "version": version} for name, version in said.items()]

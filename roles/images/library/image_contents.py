@@ -24,7 +24,7 @@ options:
 
 RETURN = r"""
 contents:
-  description: "By image: packages and programs, and Debian's packages, with their versions. Nothing of what is not there."
+  description: "By image: packages and programs, and Debian's packages, with their versions. Nothing of absent images."
   type: dict
   returned: always
 """

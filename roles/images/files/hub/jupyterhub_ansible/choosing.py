@@ -64,7 +64,9 @@ class ChoosingSpawner(DockerSpawner):
         return form(catalogue, choice, notice, self._limits(), self.name)
 
     def _limits(self) -> Limits:
-        memory, cpus = (value if isinstance(value, (int, float)) else None for value in (self.mem_limit, self.cpu_limit))
+        memory, cpus = (
+            value if isinstance(value, (int, float)) else None for value in (self.mem_limit, self.cpu_limit)
+        )
         return Limits(memory / 1024**2 if memory else None, cpus or None)
 
     def _options_from_form_default(self) -> Any:
@@ -137,14 +139,17 @@ class ChoosingSpawner(DockerSpawner):
     def mount_binds(self) -> list[Any]:
         """What the administrator and the chosen environment mount beside the home."""
         ours = self.choice.environment.mounts if self.choice else ()
-        return super().mount_binds + [
-            DockerMount(
-                target=mount.target,
-                source=mount.source,
-                type="bind" if mount.source.startswith("/") else "volume",
-                read_only=mount.read_only,
-            )
-            for mount in ours
+        return [
+            *super().mount_binds,
+            *(
+                DockerMount(
+                    target=mount.target,
+                    source=mount.source,
+                    type="bind" if mount.source.startswith("/") else "volume",
+                    read_only=mount.read_only,
+                )
+                for mount in ours
+            ),
         ]
 
     async def pull_image(self, image: str) -> None:

@@ -60,9 +60,9 @@ def _unavailable(code: int, headers: Mapping[str, str]) -> str:
 class GitHubMemberAuthenticator(GitHubOAuthenticator):
     """GitHub's accounts, as long as they are members; teams are groups, named `organization:team`."""
 
-    groups_of_environments = Set(
-        Unicode(), help="Teams whose members may use environments that others may not"
-    ).tag(config=True)
+    groups_of_environments = Set(Unicode(), help="Teams whose members may use environments that others may not").tag(
+        config=True
+    )
 
     def _scope_default(self) -> list[str]:
         # Without it only public members and no teams are seen.

@@ -49,7 +49,9 @@ def _shown(value: object) -> str:
 def matches(pattern: str, reference: str) -> bool:
     """Return whether an image's reference is one; `*` in the pattern stands for anything but a slash."""
     form = "[^/]*".join(re.escape(part) for part in pattern.split("*"))
-    return len(reference) <= _REFERENCE_LENGTH and bool(_REFERENCE.fullmatch(reference) and re.fullmatch(form, reference))
+    return len(reference) <= _REFERENCE_LENGTH and bool(
+        _REFERENCE.fullmatch(reference) and re.fullmatch(form, reference)
+    )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ DATABASE_URL = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 VOLUME_FIELDS = {"username", "safe_username", "raw_username", "servername", "raw_servername"}
 """Fields of DockerSpawner's templates (`DockerSpawner.template_namespace`) that can name a volume."""
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?$"
-"""A reference of an image, in which `*` stands for anything but a slash; not in its registry, or anybody's would fit."""
+"""An image's reference, in which `*` stands for anything but a slash; not in its registry, which anybody can have."""
 
 
 class SettingsError(Exception):
@@ -244,8 +244,12 @@ class Settings(_Model):
             raise ValueError(f"environments: the slug {doubles[0]} is there more than once")
         if self.default_environment not in slugs:
             raise ValueError(f"default_environment: must be one of {', '.join(slugs)}")
-        if self.authenticator == "github" and (odd := {name for name in self.groups_of_environments if name != name.lower()}):
-            raise ValueError(f"environments, free_images: nobody is in {min(odd)}: GitHub's groups are in small letters")
+        if self.authenticator == "github" and (
+            odd := {name for name in self.groups_of_environments if name != name.lower()}
+        ):
+            raise ValueError(
+                f"environments, free_images: nobody is in {min(odd)}: GitHub's groups are in small letters"
+            )
         if (self.authenticator == "github") != (self.github is not None):
             raise ValueError("github: is there if authenticator is github, and only then")
         # Any user can log in as any other.

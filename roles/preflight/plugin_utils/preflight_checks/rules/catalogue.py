@@ -31,7 +31,7 @@ VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # What would give a server the machine: its root, its devices and processes, the engine's socket and files.
 NO_SOURCES = ("/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/lib/docker", "/var/run")
 # What the container itself, or the server in it, is made of.
-NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/tmp", "/usr")
+NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 IMAGE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?")
 Entry = Mapping[str, Any]
 
@@ -112,8 +112,8 @@ def built_once(environments: list[Entry]) -> Findings:
     """The same content is one image: two profiles of it cost neither a build nor disk."""
     first: dict[tuple[str, ...], str] = {}
     for index, entry in enumerate(environments):
-        content = (*(entry.get("pip") or []), "apt", *(entry.get("apt") or []), "dockerfile", entry.get("dockerfile") or "")
-        if content == ("apt", "dockerfile", ""):
+        content = tuple(str(entry.get(way) or "") for way in ("pip", "apt", "dockerfile"))
+        if not any(content):
             continue
         if content in first:
             yield Finding(
@@ -131,7 +131,9 @@ def sizes(environments: list[Entry]) -> Findings:
         slugs = [str(size.get("slug")) for size in entry.get("sizes") or []]
         for slug, count in Counter(slugs).items():
             if count > 1:
-                yield Finding(f"the size {shown(slug)} is there {count} times", "give every size a slug of its own", about)
+                yield Finding(
+                    f"the size {shown(slug)} is there {count} times", "give every size a slug of its own", about
+                )
             if not SLUG.fullmatch(slug) or len(slug) > SLUG_LENGTH:
                 advice = f"use at most {SLUG_LENGTH} lower-case letters and digits, joined by single hyphens"
                 yield Finding(f"the slug of a size is none: {shown(slug)}", advice, about)
@@ -180,44 +182,55 @@ def variables(environments: list[Entry]) -> Findings:
         for variable, value in (entry.get("environment") or {}).items():
             name = f"environment.{variable}"
             if not VARIABLE.fullmatch(variable):
-                yield Finding(f"{name} is no name for one", "use letters, digits and underscores, no digit first", about)
+                advice = "use letters, digits and underscores, no digit first"
+                yield Finding(f"{name} is no name for one", advice, about)
             elif variable.startswith(VARIABLES_OF_THE_HUB):
                 yield Finding(f"{name} is the Hub's own", "remove it", about)
             if not isinstance(value, str):
                 yield Finding(f"{name} is not a text", "put the value in quotes", about)
 
 
-@rule("images_environments", "jupyterhub_name", "jupyterhub_root")
-def mounts(environments: list[Entry], project: str, root: str) -> Findings:
+@rule("images_environments", "jupyterhub_name", "jupyterhub_root", "hub_volume_name_template??")
+def mounts(environments: list[Entry], project: str, root: str, template: str | None) -> Findings:
     """Nothing that would give a server the machine, the Hub's secrets or somebody's home."""
+    ours = tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
     for about, entry in _all(environments):
         taken = {_folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            yield from _wrong_source(source, project, root, about)
-            if not FOLDER.fullmatch(target) or ".." in target.split("/"):
-                yield Finding(f"mounts: the target is no path of a folder: {shown(target)}", "write one such as /data", about)
-            elif _folder(target) in taken or _folder(target) in NO_TARGETS:
-                yield Finding(f"mounts: something else is at {shown(target)}", "write another one, such as /data", about)
-            elif any(_is_below(folder, _folder(target)) for folder in taken):
-                yield Finding(f"mounts: {shown(target)} would hide what is mounted below it", "write another one", about)
+            if wrong := _wrong_source(source, ours, root) or _wrong_target(target, taken):
+                yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(_folder(target))
 
 
-def _wrong_source(source: str, project: str, root: str, about: str) -> Findings:
+def _wrong_source(source: str, ours: tuple[str, ...], root: str) -> tuple[str, str] | None:
+    """Return what is wrong with what is to be mounted, and the fix; `ours` is how names of our volumes begin."""
     if not source.startswith("/"):
         if not VOLUME.fullmatch(source):
             advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
-            yield Finding(f"mounts: the source is neither a folder nor a volume: {shown(source)}", advice, about)
-        elif source.startswith(f"{project}-"):
-            yield Finding(f"mounts: {shown(source)} may be a user's home, or the Hub's", "take another volume", about)
-    elif source != "/" and (not FOLDER.fullmatch(source) or ".." in source.split("/")):
-        yield Finding(f"mounts: the source is no path of a folder: {shown(source)}", "write it without .. and spaces", about)
-    elif source.endswith("docker.sock") or any(
-        _folder(source) == folder or _is_below(folder, _folder(source)) or (folder != "/" and _is_below(_folder(source), folder))
-        for folder in (*NO_SOURCES, _folder(root))
-    ):
-        yield Finding(f"mounts: {shown(source)} would give servers the machine", "mount a folder of its own", about)
+            return f"the source is neither a folder nor a volume: {shown(source)}", advice
+        if source.startswith(ours):
+            return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
+    elif source != "/" and not _is_folder(source):
+        return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
+    elif any(_meet(_folder(source), folder) for folder in (*NO_SOURCES, _folder(root))):
+        return f"{shown(source)} would give servers the machine", "mount a folder of its own"
+    return None
+
+
+def _wrong_target(target: str, taken: set[str]) -> tuple[str, str] | None:
+    """Return what is wrong with where it is to be mounted, and the fix."""
+    if not _is_folder(target):
+        return f"the target is no path of a folder: {shown(target)}", "write one such as /data"
+    if _folder(target) in (*taken, *NO_TARGETS):
+        return f"something else is at {shown(target)}", "write another one, such as /data"
+    if any(_is_below(folder, _folder(target)) for folder in taken):
+        return f"{shown(target)} would hide what is mounted below it", "write another one"
+    return None
+
+
+def _is_folder(path: str) -> bool:
+    return bool(FOLDER.fullmatch(path)) and ".." not in path.split("/")
 
 
 def _folder(path: str) -> str:
@@ -227,6 +240,11 @@ def _folder(path: str) -> str:
 def _is_below(path: str, folder: str) -> bool:
     """Return whether a path is inside a folder."""
     return path.startswith(f"{folder.rstrip('/')}/") and path != folder
+
+
+def _meet(source: str, folder: str) -> bool:
+    """Return whether a folder is, holds or is inside another; in the root is everything."""
+    return source == folder or _is_below(folder, source) or (folder != "/" and _is_below(source, folder))
 
 
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
