@@ -27,7 +27,7 @@ Plan = dict[str, dict[str, Any]]
 ON_TOP = "environment"
 FILES = Path(__file__).resolve().parents[1] / "files"
 BUILT_IN = ("base", "datascience")
-# What a card says first of what is inside, by the names that image_contents finds.
+# What a card says first of what is inside, by the names that image_listing finds.
 HEADLINE = {"python": "Python", "r": "R", "julia": "Julia", "jupyterlab": "JupyterLab", "marimo": "marimo"}
 # What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
 # fmt: off
@@ -273,7 +273,7 @@ def images_refs(plan: Plan) -> list[str]:
 
 
 def _normal(name: str) -> str:
-    """Return a package's name as image_contents writes it (PEP 503)."""
+    """Return a package's name as image_listing writes it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -314,7 +314,7 @@ def images_catalogue(
     Args:
         catalogue: the setting images_environments.
         plan: what images_plan returned.
-        contents: what the module image_contents found in the images, by their references.
+        contents: what the module image_listing found in the images, by their references.
         files: the role's folder files/.
     """
     environments = []

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module `image_contents`: find what is in images, and in which version."""
+"""Module `image_listing`: list the engine's images, and find what is in some of them, and in which version."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: image_contents
-short_description: Find what is in images, and in which version
+module: image_listing
+short_description: List the engine's images, and find what is in some of them
 description:
   - Asks a container of each image, once; what was found is kept by the image's id, and forgotten with the image.
-  - Changes nothing. Check mode does not keep it either.
+  - Changes nothing. Check mode does not keep it either, and takes an engine that does not answer for an empty one.
 options:
-  refs: {description: The images., type: list, elements: str, required: true}
-  path: {description: Where it is kept., type: path, required: true}
+  refs: {description: The images to look into., type: list, elements: str, required: true}
+  path: {description: Where it is kept what was found., type: path, required: true}
 """
 
 RETURN = r"""
+listing:
+  description: Lines "<repository>:<tag> <repository>@<digest>" of all images, newest first.
+  type: list
+  returned: always
 contents:
   description: "By image: packages and programs, and Debian's packages, with their versions. Nothing of absent images."
   type: dict
   returned: always
 """
 
+LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"]
 TIMEOUT_S = 60
 WORKERS = 2
 # Runs in the image, with whatever Python that has.
@@ -99,9 +104,13 @@ def main() -> None:
     )
     path = Path(module.params["path"])
     try:
-        ids = ids_of(module.params["refs"])
-    except FileNotFoundError:
-        ids = {}  # no engine yet: a dry run on a new machine
+        listing = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        # A dry run on a new machine: then all would be built.
+        if module.check_mode:
+            module.exit_json(changed=False, listing=[], contents={})
+        module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
+    ids = ids_of(module.params["refs"])
     before = known(path)
     new = sorted({image for image in ids.values() if image not in before})
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -113,7 +122,8 @@ def main() -> None:
         replacement = path.with_name(f".{path.name}.new")
         replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
         replacement.replace(path)
-    module.exit_json(changed=False, contents={ref: found[image] for ref, image in ids.items()})
+    contents = {ref: found[image] for ref, image in ids.items()}
+    module.exit_json(changed=False, listing=listing, contents=contents)
 
 
 if __name__ == "__main__":

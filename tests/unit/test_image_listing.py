@@ -1,4 +1,4 @@
-"""The module that finds versions in images, with a stand-in for docker and the real look inside."""
+"""The module that lists images and finds versions in them, with a stand-in for docker and the real look inside."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from rolefile import role_file, run_module
 
-image_contents = role_file("images/library/image_contents.py")
+image_listing = role_file("images/library/image_listing.py")
 
 # Has the images of the file `ids`; a container says what is in the file `says`, and is counted.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
-case $1 in
-  image) for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
-  run) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
+case "$1 $2" in
+  "image ls") echo "x/base:1 x/base@<none>" ;;
+  "image inspect") for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
+  run*) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
 esac
 """
 FOUND = {"packages": {"python": "3.13.5"}, "debian": {}}
@@ -44,8 +45,9 @@ def says(folder: Path, text: str, code: int = 0) -> None:
 def run(folder: Path, *refs: str, check: bool = False, path: str | None = None) -> Any:
     arguments = {"refs": list(refs), "path": str(folder / "builds/contents.json"), "_ansible_check_mode": check}
     search = f"{folder}:{os.environ['PATH']}" if path is None else path
-    result = run_module("images/library/image_contents.py", arguments, PATH=search)
+    result = run_module("images/library/image_listing.py", arguments, PATH=search)
     assert not result["changed"]
+    assert result["listing"] == (["x/base:1 x/base@<none>"] if path is None else [])
     return result["contents"]
 
 
@@ -80,6 +82,17 @@ def test_no_engine_yet(folder: Path) -> None:
     assert run(folder, "x/base:1", check=True, path="/nowhere") == {}
 
 
+def test_engine_that_does_not_answer(folder: Path) -> None:
+    (folder / "docker").write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    arguments = {"refs": [], "path": str(folder / "contents.json")}
+    search = f"{folder}:{os.environ['PATH']}"
+    told = run_module("images/library/image_listing.py", arguments, PATH=search)
+    assert told["failed"]
+    assert told["msg"].startswith("The engine's images cannot be listed: Cannot connect to the Docker daemon")
+    told = run_module("images/library/image_listing.py", {**arguments, "_ansible_check_mode": True}, PATH=search)
+    assert (told["listing"], told["contents"]) == ([], {})
+
+
 @pytest.mark.parametrize(("text", "code"), [("", 127), ("no json", 0), ("5", 0)])
 def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code: int) -> None:
     says(folder, text, code)
@@ -96,7 +109,7 @@ def test_damaged_file(folder: Path) -> None:
 
 def test_the_look_inside() -> None:
     """Run here, it finds what is here."""
-    done = subprocess.run([sys.executable, "-"], input=image_contents.LOOK, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-"], input=image_listing.LOOK, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["packages"]["python"] == platform.python_version()
     assert found["packages"]["jupyterhub"] == metadata.version("jupyterhub")
@@ -114,7 +127,7 @@ def test_programs_and_debian(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
         [sys.executable, "-"],
-        input=image_contents.LOOK,
+        input=image_listing.LOOK,
         env={"PATH": f"{tmp_path}:/bin:/usr/bin"},
         capture_output=True,
         text=True,
