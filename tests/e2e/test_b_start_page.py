@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -65,6 +66,12 @@ class Place:
         """Return the reference of a built-in environment's image."""
         settings = yaml.safe_load((self.deployment.root / "hub/hub.json").read_text())
         return str(next(each["image"] for each in settings["environments"] if each["slug"] == slug))
+
+
+@pytest.fixture
+def newcomer(new_user: NewUser) -> NewUser:
+    """Log in users whom the Hub has never seen: in a deployment that was kept, others have a last choice."""
+    return lambda name: new_user(f"{name}-{token_hex(2)}")
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +157,8 @@ def test_versions_are_those_of_the_image(place: Place, new_user: NewUser) -> Non
         assert f'{name} <span class="version">{version}</span>' in page
 
 
-def test_with_the_keyboard_alone(place: Place, new_user: NewUser) -> None:
-    user = new_user("keys")
+def test_with_the_keyboard_alone(place: Place, newcomer: NewUser) -> None:
+    user = newcomer("keys")
     with browser() as context:
         page = open_start_page(context, user)
         page.get_by_role("radio", name=BUILT_IN[0]["title"], exact=True).focus()
@@ -164,11 +171,11 @@ def test_with_the_keyboard_alone(place: Place, new_user: NewUser) -> None:
         expect(page.get_by_role("radio", name="Large: 1.25 GB memory, 2 processors")).to_be_checked()
         page.keyboard.press("Enter")
         expect(page.locator(".jp-Launcher")).to_be_visible()
-    assert place.deployment.server("keys")["HostConfig"]["Memory"] == 1280 * MB
+    assert place.deployment.server(user.name)["HostConfig"]["Memory"] == 1280 * MB
 
 
-def test_one_click_starts_the_last_choice(place: Place, new_user: NewUser) -> None:
-    user = new_user("again")
+def test_one_click_starts_the_last_choice(place: Place, newcomer: NewUser) -> None:
+    user = newcomer("again")
     with browser() as context:
         page = open_start_page(context, user)
         # A size chooses its card.
@@ -181,29 +188,29 @@ def test_one_click_starts_the_last_choice(place: Place, new_user: NewUser) -> No
         page.goto(f"{user.hub_url}/hub/spawn")
         page.get_by_role("button", name="Start").click()
         expect(page.locator(".jp-Launcher")).to_be_visible()
-    container = place.deployment.server("again")
+    container = place.deployment.server(user.name)
     assert container["HostConfig"]["Memory"] == container["HostConfig"]["MemorySwap"] == 1280 * MB
     assert container["HostConfig"]["CpuQuota"] == 200_000
-    model = user.api("GET", "users/again").json()["servers"][""]
+    model = user.api("GET", f"users/{user.name}").json()["servers"][""]
     assert model["user_options"] == {"profile": "base", "size": "large"}
 
 
 # --- profiles
 
 
-def test_marimo_first(place: Place, new_user: NewUser) -> None:
+def test_marimo_first(place: Place, newcomer: NewUser) -> None:
     """The server's first page is marimo's, with the packages of the image."""
-    user = new_user("reactive")
+    user = newcomer("reactive")
     with browser() as context:
         page = open_start_page(context, user)
         page.get_by_role("radio", name="marimo", exact=True).check()
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_text("Create a new notebook")).to_be_visible()
-        assert page.url.removeprefix(user.hub_url).startswith("/user/reactive/marimo/")
+        assert page.url.removeprefix(user.hub_url).startswith(f"/user/{user.name}/marimo/")
         shoot(page, "marimo-first")
         notebook = run_a_notebook_in_marimo(page, context)
         shoot(notebook, "marimo-first-notebook")
-    assert place.deployment.server("reactive")["Config"]["Image"] == place.image("datascience")
+    assert place.deployment.server(user.name)["Config"]["Image"] == place.image("datascience")
 
 
 def test_what_a_restricted_profile_gives(place: Place, new_user: NewUser) -> None:
@@ -215,16 +222,16 @@ def test_what_a_restricted_profile_gives(place: Place, new_user: NewUser) -> Non
     assert server.run(look).stdout == "/data from the machine False\n"
 
 
-def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, new_user: NewUser) -> None:
-    user = new_user("outsider")
+def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, newcomer: NewUser) -> None:
+    user = newcomer("outsider")
     server = user.server()
     page = server.spawn_page().text
     assert page.count('name="profile"') == len(catalogue()) - 1
     assert "restricted" not in page
     assert "Staff" not in page
     known = "There is no environment of that name. Choose one of: base, datascience, marimo."
-    link = user.request("GET", "/hub/spawn/outsider?opt-profile=restricted")
-    form = user.request("POST", "/hub/spawn/outsider", files={"profile": (None, "restricted")})
+    link = user.request("GET", f"/hub/spawn/{user.name}?opt-profile=restricted")
+    form = user.request("POST", f"/hub/spawn/{user.name}", files={"profile": (None, "restricted")})
     assert [answer.status_code for answer in (link, form)] == [400, 400]
     assert known in link.text
     assert known in form.text
@@ -236,7 +243,7 @@ def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, new_
         start(server, {"profile": "base", "size": "huge"})
     with pytest.raises(StartError, match="Unknown option: image"):
         start(server, {"image": place.image("base")})
-    assert not place.deployment.containers("label=jupyterhub-ansible.user=outsider")
+    assert not place.deployment.containers(f"label=jupyterhub-ansible.user={user.name}")
 
 
 def start(server: Server, options: dict[str, Any] | None) -> None:

@@ -98,7 +98,7 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
     seen = []
 
     async def create(self: Any) -> None:
-        seen.append(self.extra_host_config)
+        seen.append(dict(self.extra_host_config))
 
     monkeypatch.setattr(DockerSpawner, "create_object", create)
     profiles = {"base": BASE.model_copy(update={"gpus": gpus})}
