@@ -238,8 +238,9 @@ def test_what_else_the_hub_is_told() -> None:
 
 
 FOUND = {
+    "programs": {"Python": "3.13.5"},
     "packages": {
-        "python": "3.13.5",
+        "julia": "0.6",
         "jupyterlab": "4.6.6",
         "numpy": "2.4.6",
         "scikit-learn": "1.9",

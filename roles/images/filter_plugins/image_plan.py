@@ -27,8 +27,9 @@ Plan = dict[str, dict[str, Any]]
 ON_TOP = "environment"
 FILES = Path(__file__).resolve().parents[1] / "files"
 BUILT_IN = ("base", "datascience")
-# What a card says first of what is inside, by the names that image_listing finds.
-HEADLINE = {"python": "Python", "r": "R", "julia": "Julia", "jupyterlab": "JupyterLab", "marimo": "marimo"}
+# What a card says first of what is inside; the packages by the names that image_listing has for them.
+PROGRAMS = ("Python", "R", "Julia")
+SERVERS = {"jupyterlab": "JupyterLab", "marimo": "marimo"}
 # What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
 # fmt: off
 WELL_KNOWN = [
@@ -293,12 +294,11 @@ def _asked_for(entry: Mapping[str, Any], files: Path) -> list[str]:
 
 def _contents(entry: Mapping[str, Any], found: Mapping[str, Mapping[str, str]], files: Path) -> list[dict[str, str]]:
     """Return what is said of an image's contents, with the versions that were found in it."""
-    packages = found.get("packages", {})
-    said = {shown: packages[name] for name, shown in HEADLINE.items() if name in packages}
-    said |= {
-        name: packages[name] for name in sorted(_asked_for(entry, files)) if name in packages and name not in HEADLINE
-    }
-    debian = found.get("debian", {})
+    programs, packages, debian = (found.get(kind, {}) for kind in ("programs", "packages", "debian"))
+    asked_for = sorted(set(_asked_for(entry, files)) - SERVERS.keys())
+    said = {name: programs[name] for name in PROGRAMS if name in programs}
+    said |= {shown: packages[name] for name, shown in SERVERS.items() if name in packages}
+    said |= {name: packages[name] for name in asked_for if name in packages}
     said |= {name: debian[name] for name in sorted(entry.get("apt") or []) if name in debian and name not in said}
     return [{"name": name, "version": version} for name, version in said.items()]
 

@@ -28,7 +28,7 @@ listing:
   type: list
   returned: always
 contents:
-  description: "By image: packages and programs, and Debian's packages, with their versions. Nothing of absent images."
+  description: "By image: programs, Python's and Debian's packages, with their versions. Nothing of absent images."
   type: dict
   returned: always
 """
@@ -52,13 +52,13 @@ for found in metadata.distributions():
     name = found.metadata["Name"]
     if name:
         packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), found.version)
-packages["python"] = platform.python_version()
-for name, command in {"r": ("R", "--version"), "julia": ("julia", "--version")}.items():
+programs = {"Python": platform.python_version()}
+for name, command in {"R": ("R", "--version"), "Julia": ("julia", "--version")}.items():
     number = re.search(r"version (\d[\w.+-]*)", printed(*command))
     if number:
-        packages[name] = number.group(1)
+        programs[name] = number.group(1)
 debian = dict(line.split("\t") for line in printed("dpkg-query", "-W", "-f", "${Package}\t${Version}\n").splitlines())
-print(json.dumps({"packages": packages, "debian": debian}))
+print(json.dumps({"programs": programs, "packages": packages, "debian": debian}))
 """
 
 
