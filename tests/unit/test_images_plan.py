@@ -310,8 +310,9 @@ def test_locks_agree() -> None:
     assert server["jupyterhub"] == pins("hub")["jupyterhub"]
 
 
-def test_proxys_lock_names_no_host() -> None:
+@pytest.mark.parametrize("folder", [FILES / "proxy", ROLES.parent / "tests/e2e"])
+def test_npms_locks_name_no_host(folder: Path) -> None:
     """`resolved` would send npm past a mirror that the operator set."""
-    lock = (FILES / "proxy/package-lock.json").read_text()
+    lock = (folder / "package-lock.json").read_text()
     assert '"integrity"' in lock
     assert '"resolved"' not in lock
