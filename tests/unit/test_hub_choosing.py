@@ -40,7 +40,7 @@ class Spawner(ChoosingSpawner):
         return super().get_env()
 
 
-def spawner(*groups: str, stored: dict[str, Any] | None = None, **traits: Any) -> Any:
+def spawner(*groups: str, stored: dict[str, Any] | None = None, server: str = "", **traits: Any) -> Any:
     settings = {
         "profiles": {"base": BASE, "sized": SIZED, "staff": STAFF},
         "default_profile": "base",
@@ -51,7 +51,7 @@ def spawner(*groups: str, stored: dict[str, Any] | None = None, **traits: Any) -
     }
     return Spawner(
         user=SimpleNamespace(name="ann", url="/user/ann/", groups=[SimpleNamespace(name=name) for name in groups]),
-        orm_spawner=SimpleNamespace(name="", server=None, user_options=stored),
+        orm_spawner=SimpleNamespace(name=server, display_name=server.upper(), server=None, user_options=stored),
         config=Config({"ChoosingSpawner": settings}),
     )
 
@@ -157,6 +157,12 @@ def test_the_last_choice_is_preselected() -> None:
         'value="sized"\n                 aria-describedby="profile-sized-about" required checked'
         in made.options_form(made)
     )
+
+
+def test_a_named_server_is_named() -> None:
+    assert "This is for your server" not in spawner().options_form(spawner())
+    second = spawner(server="second")
+    assert "<strong>SECOND</strong>" in second.options_form(second)
 
 
 # --- images that users name

@@ -61,7 +61,8 @@ class ChoosingSpawner(DockerSpawner):
         """Return the HTML of the choice, for JupyterHub's spawn page; "" if there is nothing to choose."""
         catalogue = self.catalogue()
         choice, notice = catalogue.recall(self.orm_spawner.user_options or {})
-        return form(catalogue, choice, notice, self._limits(), self.name)
+        named = self.name and (self.display_name or self.name)
+        return form(catalogue, choice, notice, self._limits(), named)
 
     def _limits(self) -> Limits:
         memory, cpus = (
