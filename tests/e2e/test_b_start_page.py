@@ -213,11 +213,20 @@ def test_marimo_first(place: Place, newcomer: NewUser) -> None:
     assert place.deployment.server(user.name)["Config"]["Image"] == place.image("datascience")
 
 
-def test_what_a_restricted_profile_gives(place: Place, new_user: NewUser) -> None:
+def by_link(server: Server) -> None:
+    server.user.request("GET", f"/hub/spawn/{server.user.name}?opt-profile=restricted").raise_for_status()
+    server.wait_until_ready()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [lambda server: server.start_by_form("restricted"), by_link, lambda server: server.start("restricted")],
+    ids=["form", "link", "api"],
+)
+def test_what_a_restricted_profile_gives(place: Place, new_user: NewUser, begin: Callable[[Server], None]) -> None:
     place.let_in("member")
     server = new_user("member").server()
-    assert 'value="restricted"' in server.spawn_page().text
-    server.start("restricted")
+    begin(server)
     look = "import os; print(os.environ['DATA_FOLDER'], open('/data/data.txt').read(), os.access('/data', os.W_OK))"
     assert server.run(look).stdout == "/data from the machine False\n"
 
