@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 from importlib import metadata
@@ -59,6 +60,8 @@ def test_an_image_is_looked_at_once(folder: Path) -> None:
     expected = {"x/base:1": FOUND, "x/twin:1": FOUND}
     assert run(folder, "x/base:1", "x/twin:1") == expected
     assert runs(folder) == 1, "two names of one image"
+    assert stat.S_IMODE((folder / "builds/contents.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "builds").stat().st_mode) == 0o700
     assert run(folder, "x/base:1", "x/twin:1") == expected
     assert runs(folder) == 1
 

@@ -119,7 +119,9 @@ def main() -> None:
     now = {image: found[image] for image in sorted(set(ids.values())) if found[image]}
     if now != before and not module.check_mode:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Always of the same name: what a run that was cut off left behind is the next one's to use.
         replacement = path.with_name(f".{path.name}.new")
+        replacement.touch(mode=0o600)
         replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
         replacement.replace(path)
     contents = {ref: found[image] for ref, image in ids.items()}
