@@ -80,7 +80,8 @@ def place(deployment: Deployment) -> Iterator[Place]:
     (FOLDER / "data.txt").write_text("from the machine")
     settings = {
         "images_environments": catalogue(),
-        "hub_free_images": {STAFF: [f"{deployment.name}/env-*"]},
+        # The second is a registry that nobody runs: the port of discard.
+        "hub_free_images": {STAFF: [f"{deployment.name}/env-*", "127.0.0.1:9/*"]},
     }
     deployment.run(settings=settings).succeeded()
     admin = User(deployment.url, "admin", deployment.secret("admin_password"))
@@ -316,6 +317,14 @@ def test_an_image_that_a_member_names(place: Place, new_user: NewUser) -> None:
     assert place.deployment.server("namer")["Config"]["Image"] == place.image("base")
     model = user.api("GET", "users/namer").json()["servers"][""]
     assert model["user_options"] == {"image": place.image("base")}
+
+
+def test_an_image_that_cannot_be_pulled(place: Place, new_user: NewUser) -> None:
+    place.let_in("namer")
+    with pytest.raises(
+        StartError, match=r"The image 127\.0\.0\.1:9/nowhere:1 could not be pulled: .*connection refused"
+    ):
+        start(new_user("namer").server(), {"image": "127.0.0.1:9/nowhere:1"})
 
 
 # --- while users work
