@@ -62,17 +62,23 @@ def rows(options: Mapping[str, Any], defaults: Mapping[str, Any], role: str) -> 
         yield f"| `{name}` | {kind(option)} | {value} | {text(option['description'])} |"
 
 
+def nested_tables(options: Mapping[str, Any], role: str, path: str = "") -> Iterator[str]:
+    """Yield a table for every setting that has keys, and for those of its keys that have some."""
+    for name, option in options.items():
+        if nested := option.get("options"):
+            defaults = {key: inner.get("default") for key, inner in nested.items()}
+            heading = "Each item of" if option.get("type") == "list" else "Keys of"
+            yield from (f"### {heading} `{path}{name}`", "", *rows(nested, defaults, role), "")
+            yield from nested_tables(nested, role, f"{path}{name}[].")
+
+
 def render(specs: Specs) -> str:
     """Return the whole page."""
     lines = [INTRODUCTION]
     for role in sorted(set(specs.roles.values()), key=lambda name: (name != "jupyterhub", name)):
         options = {name: option for name, option in specs.options.items() if specs.roles[name] == role}
         lines += [f"## {role}", "", *rows(options, specs.defaults, role), ""]
-        for name, option in options.items():
-            if nested := option.get("options"):
-                defaults = {key: inner.get("default") for key, inner in nested.items()}
-                heading = "Each item of" if option.get("type") == "list" else "Keys of"
-                lines += [f"### {heading} `{name}`", "", *rows(nested, defaults, role), ""]
+        lines += nested_tables(options, role)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -10,6 +10,8 @@ from e2e.deployment import ARTEFACTS
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
+# By npm, from the lock beside this file (tests/e2e/run).
+AXE = Path(__file__).with_name("node_modules") / "axe-core/axe.min.js"
 FLAGS = [
     "--no-sandbox",  # everything runs as root here
     "--disable-gpu",
@@ -23,14 +25,18 @@ TIMEOUT_MS = 60_000
 
 
 @contextmanager
-def browser(*hosts: str) -> Iterator[BrowserContext]:
+def browser(*hosts: str, width: int = 1280, height: int = 800, dark: bool = False) -> Iterator[BrowserContext]:
     """Open a fresh one, which contacts nothing but the Hub under test and these hosts, whatever a page asks for."""
     rules = ", ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in ("127.0.0.1", *hosts))])
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, f"--host-resolver-rules={rules}"])
         # GitHub's stand-in has a certificate of the test's own.
-        context = chromium.new_context(viewport={"width": 1280, "height": 800}, ignore_https_errors=True)
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            ignore_https_errors=True,
+        )
         context.set_default_timeout(TIMEOUT_MS)
         yield context
         chromium.close()
@@ -39,6 +45,20 @@ def browser(*hosts: str) -> Iterator[BrowserContext]:
 def shoot(page: Page, name: str) -> None:
     """Keep a screenshot."""
     page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+
+def accessibility_faults(page: Page, *impacts: str) -> list[str]:
+    """Return what axe-core finds wrong with a page, of these impacts (minor, moderate, serious, critical)."""
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run()")
+    # Otherwise nothing was looked at.
+    assert len(found["passes"]) > 10
+    return [
+        f"{fault['id']} ({fault['impact']}): {node['html']}"
+        for fault in found["violations"]
+        if fault["impact"] in impacts
+        for node in fault["nodes"]
+    ]
 
 
 def type_code(editor: Locator, code: str) -> None:

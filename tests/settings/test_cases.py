@@ -51,6 +51,8 @@ GOOD = host.Host(
         "memory_mb": 8000,
         "processors": 4,
         "disks": {"/var/lib/docker": 50_000, "/srv/jupyterhub": 50_000},
+        "absent_folders": [],
+        "nvidia_hook": True,
         "address_is_local": True,
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],

@@ -65,6 +65,7 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "project",
         "profiles",
         "default_profile",
+        "free_images",
         "pids_limit",
         "share_home",
         "volume_name_template",

@@ -42,6 +42,7 @@ def test_the_variables_that_everybody_sets(base: Any, monkeypatch: pytest.Monkey
     assert settings.github.allowed_teams == {"beta:data-team"}
     assert settings.access.admin_users == {"ann", "bob"}
     assert settings.environments[0].image == "mine/base:1"
+    assert settings.environments[0].contents == (), "the versions of another image would be said of it"
     assert settings.server.memory_mb == EXAMPLE["server"]["memory_mb"], "what is not said stays"
 
 

@@ -121,6 +121,17 @@ def test_teams_of_other_organizations_are_no_groups(door: Any, github: GitHub) -
     assert door(allowed_organizations={"acme"}).enter("Ann")["groups"] == ["acme:data-science"]
 
 
+def test_teams_that_environments_are_for_are_groups(door: Any, github: GitHub) -> None:
+    """Also where nobody comes in by an organization or a team."""
+    assert door(allow_all=True).enter("Ann").get("groups") is None
+    entrance = door(allow_all=True, groups_of_environments={"acme:data-science"})
+    assert entrance.authenticator.scope == ["read:org"]
+    ann = entrance.enter("Ann")
+    assert ann["groups"] == ["acme:data-science"]
+    github.remove_team_member("Acme", "data-science", "Ann")
+    assert entrance.stays(ann)["groups"] == []
+
+
 def test_administrators_by_name_and_by_team(door: Any, github: GitHub) -> None:
     entrance = door(admin_groups={"acme:data-science"}, admin_users={"bob"})
     ann = entrance.enter("Ann")

@@ -63,6 +63,34 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("environments", EXAMPLE["environments"] * 2, "hub.json: environments: the slug base is there more"),
         ("environments.0.slug", "Base", "hub.json: environments.0.slug: String should match pattern"),
         ("environments.0.home", "{x}", "hub.json: environments.0.home: String should match pattern"),
+        (
+            "environments.0.sizes.0.memory_mb",
+            "1G",
+            "hub.json: environments.0.sizes.0.memory_mb: Input should be a valid",
+        ),
+        ("environments.0.sizes.0.cpus", 0, "hub.json: environments.0.sizes.0.cpus: Input should be greater than 0"),
+        (
+            "environments.0.sizes",
+            EXAMPLE["environments"][0]["sizes"] * 2,
+            "hub.json: environments.0: sizes: the slug small",
+        ),
+        ("environments.0.mounts.0.source", "../x", "hub.json: environments.0.mounts.0.source: String should match"),
+        ("environments.0.mounts.0.target", "/home/jovyan", "hub.json: environments.0: mounts: /home/jovyan is mounted"),
+        (
+            "environments.0.environment",
+            {"JUPYTERHUB_USER": "x"},
+            "hub.json: environments.0.environment.JUPYTERHUB_USER.[key]:",
+        ),
+        (
+            "environments.0.environment",
+            {"A": 1},
+            "hub.json: environments.0.environment.A: Input should be a valid string",
+        ),
+        ("environments.0.gpus", -2, "hub.json: environments.0.gpus: Input should be greater than or equal to -1"),
+        ("environments.0.groups", "staff", "hub.json: environments.0.groups: Input should be a valid"),
+        ("free_images", {"staff": ["*"]}, "hub.json: free_images.staff.0: String should match pattern"),
+        ("free_images", {"staff": ["*.io/x"]}, "hub.json: free_images.staff.0: String should match pattern"),
+        ("free_images", ["x"], "hub.json: free_images: Input should be an object"),
         ("default_environment", "gone", "hub.json: default_environment: must be one of base"),
         ("named_servers.limit", -1, "hub.json: named_servers.limit: Input should be greater than or equal"),
         ("traits", {"Spawner": 1}, "hub.json: traits.Spawner: Input should be an object"),
@@ -88,14 +116,36 @@ def test_a_mistake_is_told_in_one_line(hub_files: Path, where: str, value: Any, 
         ("server.cpus", 0.5),
         ("volume_name_template", "jhub-user-{username}-{servername}"),
         ("traits", {"DockerSpawner": {"extra_host_config": {"devices": []}}}),
+        ("environments.0.sizes", []),
+        ("environments.0.mounts", ...),
+        ("free_images", ...),
+        ("free_images", {"staff": ["ghcr.io/acme/*", "python:*", "host:5000/*/x@*"]}),
     ],
 )
 def test_accepted(hub_files: Path, where: str, value: Any) -> None:
     assert complaint(hub_files, where, value) == ""
 
 
+def test_groups_of_github_are_in_small_letters(hub_files: Path) -> None:
+    """They are never met otherwise: nobody could use the environment."""
+    github = {"authenticator": "github", "github": GITHUB}
+    for changed in ({"groups": ["Acme:data"]}, {"free_images": {"Acme:data": ["x"]}}):
+        settings = copy.deepcopy({**EXAMPLE, **github})
+        if "groups" in changed:
+            settings["environments"][0].update(changed)
+        else:
+            settings.update(changed)
+        (hub_files / "hub.json").write_text(json.dumps(settings))
+        with pytest.raises(SettingsError, match="nobody is in Acme:data: GitHub's groups are in small letters"):
+            load_settings(hub_files / "hub.json")
+
+
 def test_no_value_is_told(hub_files: Path) -> None:
-    for where, value in {"traits": {"Spawner": "s3cret"}, "server.environment": {"KEY": ["s3cret"]}}.items():
+    for where, value in {
+        "traits": {"Spawner": "s3cret"},
+        "server.environment": {"KEY": ["s3cret"]},
+        "environments.0.environment": {"KEY": ["s3cret"]},
+    }.items():
         told = complaint(hub_files, where, value)
         assert told
         assert "s3cret" not in told

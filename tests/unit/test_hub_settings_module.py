@@ -106,6 +106,22 @@ def test_difference_shows_all_but_what_may_hold_a_secret(tmp_path: Path) -> None
     assert diff["before"]["server"] == diff["after"]["server"]
 
 
+def test_difference_hides_an_environments_variables(tmp_path: Path) -> None:
+    with_secrets = {**NEW, "environments": [{"slug": "geo", "title": "Geo", "environment": {"A": "canary"}}]}
+    other = {**NEW, "environments": [{"slug": "geo", "title": "Earth", "environment": {"A": "canary-2"}}]}
+    to, between, back = run(tmp_path, with_secrets), run(tmp_path, other), run(tmp_path, NEW)
+    assert "canary" not in json.dumps([to, between, back])
+    [before], [after] = (between["diff"][side]["environments"] for side in ("before", "after"))
+    assert (before["title"], after["title"]) == ("Geo", "Earth")
+    assert before["environment"] != after["environment"], "that it changed is shown"
+
+
+@pytest.mark.parametrize("environments", [5, ["x"], None, [{}]])
+def test_difference_to_a_catalogue_that_somebody_damaged(tmp_path: Path, environments: object) -> None:
+    (tmp_path / "hub.json").write_text(json.dumps({**OLD, "environments": environments}))
+    assert run(tmp_path)["changed"]
+
+
 def test_damaged_file_is_replaced_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "hub.json").write_text('{"traits": "canary')
     result = run(tmp_path)

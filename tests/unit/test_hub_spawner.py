@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
+from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.labels import labels
 from jupyterhub_ansible.settings import Environment
-from jupyterhub_ansible.spawner import ServerError, UserServerSpawner
+from jupyterhub_ansible.spawner import UserServerSpawner
 from traitlets.config import Config
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
@@ -134,8 +135,8 @@ def spawner(user: str = "alice", server: str = "", **traits: Any) -> Any:
         **traits,
     }
     made = Spawner(
-        user=SimpleNamespace(name=user, url=f"/user/{user}/"),
-        orm_spawner=SimpleNamespace(name=server, server=None),
+        user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[]),
+        orm_spawner=SimpleNamespace(name=server, server=None, user_options=None),
         config=Config({"UserServerSpawner": settings}),
     )
     made.apply_user_options(made, {})
@@ -314,7 +315,7 @@ def test_a_stored_choice_that_is_gone_gives_way_to_the_default(handler: Any, cap
     mine.handler = handler
     mine.apply_user_options(mine, {"profile": "gone"})
     assert mine.image == "x/base:1"
-    assert "stored choice not usable, taking base" in caplog.text
+    assert "The environment gone, which you used last, is no longer offered: Base takes its place." in caplog.text
 
 
 def test_a_choice_made_now_that_is_not_there_is_refused() -> None:

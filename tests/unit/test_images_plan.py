@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from jupyterhub_ansible.settings import Environment
 from rolefile import ROLES, role_file
 
 plan_filters = role_file("images/filter_plugins/image_plan.py")
@@ -178,6 +180,118 @@ def test_catalogue_for_the_hub() -> None:
     assert (ready["image"], ready["home"]) == ("a/b:1", "/home/me")
 
 
+def test_profiles_of_one_image() -> None:
+    """Another page, size or group is no other image: nothing is built for it."""
+    lab = {"slug": "marimo", "title": "marimo", "image_of": "base", "default_url": "/marimo/"}
+    assert hashes(plan(BASE, lab)) == hashes(plan(BASE))
+    catalogue = [BASE, lab]
+    [base, marimo] = plan_filters.images_catalogue(catalogue, plan(*catalogue))
+    assert marimo["image"] == base["image"]
+    assert marimo["default_url"] == "/marimo/"
+
+
+def test_a_profile_of_a_ready_image() -> None:
+    catalogue = [{"slug": "x", "title": "X", "image": "a/b:1"}, {"slug": "y", "title": "Y", "image_of": "x"}]
+    made = plan(*catalogue)
+    assert "env-y" not in made
+    assert "env-base" not in made
+    assert [entry["image"] for entry in plan_filters.images_catalogue(catalogue, made)] == ["a/b:1", "a/b:1"]
+
+
+@pytest.mark.parametrize("slug", ["base", "datascience"])
+def test_a_profile_of_an_image_that_is_not_offered_itself(slug: str) -> None:
+    catalogue = [{"slug": "marimo", "title": "marimo", "image_of": slug}]
+    made = plan(*catalogue)
+    assert hashes(made) == hashes(plan(BASE, *([SCIENCE] if slug == "datascience" else [])))
+    assert plan_filters.images_catalogue(catalogue, made)[0]["image"] == made[f"env-{slug}"]["ref"]
+
+
+@pytest.mark.parametrize("named", ["gone", "y"])
+def test_a_profile_of_nothing(named: str) -> None:
+    catalogue = [{"slug": "x", "title": "X", "image_of": named}, {"slug": "y", "title": "Y", "image_of": "base"}]
+    with pytest.raises(AnsibleFilterError, match=f"x: image_of names {named}, which makes no image"):
+        plan(*catalogue)
+
+
+def test_what_else_the_hub_is_told() -> None:
+    entry = {
+        **BASE,
+        "sizes": [
+            {"slug": "very-small", "memory_mb": 512, "cpus": 0.5},
+            {"slug": "l", "title": "Large", "memory_mb": 1, "cpus": 1},
+        ],
+        "groups": ["acme:data"],
+        "users": ["ann"],
+        "environment": {"A": "b"},
+        "mounts": [{"source": "/srv/data", "target": "/data"}, {"source": "v", "target": "/v", "read_only": False}],
+        "gpus": 1,
+    }
+    [told] = plan_filters.images_catalogue([entry], plan(entry))
+    assert [size["title"] for size in told["sizes"]] == ["Very small", "Large"]
+    assert [mount["read_only"] for mount in told["mounts"]] == [True, False]
+    assert {key: told[key] for key in ("groups", "users", "environment", "gpus")} == {
+        key: entry[key] for key in ("groups", "users", "environment", "gpus")
+    }
+    # The Hub's own code takes it, as well as an entry that says nothing.
+    for each in plan_filters.images_catalogue([entry, SCIENCE], plan(entry, SCIENCE)):
+        Environment.model_validate_json(json.dumps(each))
+
+
+FOUND = {
+    "programs": {"Python": "3.13.5"},
+    "packages": {
+        "julia": "0.6",
+        "jupyterlab": "4.6.6",
+        "numpy": "2.4.6",
+        "scikit-learn": "1.9",
+        "tornado": "6",
+        "cowsay": "6.1",
+    },
+    "debian": {"gdal-bin": "3.10", "libc6": "2.41"},
+}
+
+
+def said(entry: dict[str, Any], *others: dict[str, Any]) -> list[str]:
+    catalogue = [entry, *others]
+    made = plan(*catalogue)
+    contents = dict.fromkeys(plan_filters.images_refs(made), FOUND)
+    return [each["name"] for each in plan_filters.images_catalogue(catalogue, made, contents)[0]["contents"]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        (BASE, []),
+        (SCIENCE, ["numpy", "scikit-learn"]),
+        ({"slug": "y", "title": "Y", "image_of": "datascience"}, ["numpy", "scikit-learn"]),
+        # What was asked for, whatever else is there.
+        (
+            {
+                "slug": "g",
+                "title": "G",
+                "pip": ["cowsay>=6", "Scikit_Learn[x]", "git+https://x/numpy", "gone"],
+                "apt": ["gdal-bin"],
+            },
+            ["cowsay", "scikit-learn", "gdal-bin"],
+        ),
+        # Of one that is made elsewhere, what is widely known.
+        ({"slug": "r", "title": "R", "image": "a/b:1"}, ["numpy", "scikit-learn"]),
+    ],
+)
+def test_what_is_said_of_the_contents(entry: dict[str, Any], names: list[str]) -> None:
+    assert said(entry) == ["Python", "JupyterLab", *names]
+
+
+def test_nothing_is_said_of_what_nobody_looked_at() -> None:
+    assert plan_filters.images_catalogue([BASE], plan(BASE))[0]["contents"] == []
+
+
+def test_images_of_users() -> None:
+    ready = {"slug": "x", "title": "X", "image": "a/b:1"}
+    made = plan(BASE, ready)
+    assert plan_filters.images_refs(made) == sorted([made["env-base"]["ref"], "a/b:1"])
+
+
 def test_one_lock_of_uv() -> None:
     """`make lock` writes requirements/uv.txt; the images install by this copy."""
     assert (FILES / "base/uv.txt").read_text() == (ROLES.parent / "requirements/uv.txt").read_text()
@@ -196,8 +310,9 @@ def test_locks_agree() -> None:
     assert server["jupyterhub"] == pins("hub")["jupyterhub"]
 
 
-def test_proxys_lock_names_no_host() -> None:
+@pytest.mark.parametrize("folder", [FILES / "proxy", ROLES.parent / "tests/e2e"])
+def test_npms_locks_name_no_host(folder: Path) -> None:
     """`resolved` would send npm past a mirror that the operator set."""
-    lock = (FILES / "proxy/package-lock.json").read_text()
+    lock = (folder / "package-lock.json").read_text()
     assert '"integrity"' in lock
     assert '"resolved"' not in lock

@@ -66,13 +66,27 @@ def difference(before: str, after: str) -> dict[str, Any]:
     """Return the difference key by key, without what may hold a secret."""
     old, new = _read(before), _read(after)
     for group, key in PRIVATE:
-        olds, news = old.get(group, {}) if group else old, new.get(group, {}) if group else new
-        other = olds.get(key) != news.get(key)
-        if olds.get(key):
-            olds[key] = HIDDEN
-        if news.get(key):
-            news[key] = f"{HIDDEN}: changed" if other else HIDDEN
+        _hide(key, old.get(group, {}) if group else old, new.get(group, {}) if group else new)
+    olds, news = _environments(old), _environments(new)
+    for slug in olds.keys() | news.keys():
+        _hide("environment", olds.get(slug, {}), news.get(slug, {}))
     return {"before": old, "after": new}
+
+
+def _environments(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the catalogue by slug; nothing where somebody damaged it."""
+    entries = settings.get("environments")
+    found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {str(entry.get("slug")): entry for entry in found}
+
+
+def _hide(key: str, olds: dict[str, Any], news: dict[str, Any]) -> None:
+    """Hide a value, but not whether it changed."""
+    other = olds.get(key) != news.get(key)
+    if olds.get(key):
+        olds[key] = HIDDEN
+    if news.get(key):
+        news[key] = f"{HIDDEN}: changed" if other else HIDDEN
 
 
 def _read(text: str) -> dict[str, Any]:

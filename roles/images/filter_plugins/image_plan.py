@@ -27,6 +27,18 @@ Plan = dict[str, dict[str, Any]]
 ON_TOP = "environment"
 FILES = Path(__file__).resolve().parents[1] / "files"
 BUILT_IN = ("base", "datascience")
+# What a card says first of what is inside; the packages by the names that image_listing has for them.
+PROGRAMS = ("Python", "R", "Julia")
+SERVERS = {"jupyterlab": "JupyterLab", "marimo": "marimo"}
+# What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
+# fmt: off
+WELL_KNOWN = [
+    "altair", "bokeh", "dask", "duckdb", "geopandas", "ipywidgets", "jax", "keras", "lightgbm", "matplotlib",
+    "networkx", "numba", "numpy", "openai", "opencv-python", "pandas", "plotly", "polars", "pyarrow", "pymc",
+    "pyspark", "rasterio", "scikit-image", "scikit-learn", "scipy", "seaborn", "spacy", "sqlalchemy", "statsmodels",
+    "streamlit", "sympy", "tensorflow", "torch", "transformers", "xarray", "xgboost",
+]
+# fmt: on
 # What a folder holds beside what it is made of.
 LEFT_OUT = {".git", "__pycache__"}
 HUB_RELEASE = re.compile(r"^jupyterhub==(?P<release>\S+)", re.MULTILINE)
@@ -120,6 +132,21 @@ def _environment(
     return _image(project, f"env-{slug}", "environment", base, files / ON_TOP, files=texts, args=args)
 
 
+def _maker(entry: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the entry that makes an entry's image: itself, or the one that it names by image_of."""
+    slug = entry.get("image_of")
+    if not slug:
+        return entry
+    made = {other["slug"]: other for other in catalogue if not other.get("image_of")}
+    if slug not in made and slug not in BUILT_IN:
+        raise AnsibleFilterError(
+            f"images_environments, {entry['slug']}: image_of names {slug}, which makes no image."
+            f" It can be one of: {', '.join({**made, **dict.fromkeys(BUILT_IN)})}."
+        )
+    # One that is built in is made for it, though users are not offered it.
+    return made.get(slug, {"slug": slug})
+
+
 def images_plan(
     catalogue: Sequence[Mapping[str, Any]],
     project: str,
@@ -167,14 +194,15 @@ def images_plan(
         _image(project, "hub", "hub", base, root / "hub"),
         _image(project, "proxy", "proxy", base, root / "proxy"),
     ]
-    built = [entry for entry in catalogue if not entry.get("image")]
+    makers = {maker["slug"]: maker for maker in (_maker(entry, catalogue) for entry in catalogue)}
+    built = [entry for entry in makers.values() if not entry.get("image")]
     if built:
         images.append(user)
     images += [_environment(project, entry, user, root, playbook_dir) for entry in built if entry["slug"] != "base"]
     release = HUB_RELEASE.search((root / "hub/requirements.txt").read_text())
     images += [
         {"name": f"env-{entry['slug']}", "kind": "ready", "ref": entry["image"], "hash": "", "parent": None}
-        for entry in catalogue
+        for entry in makers.values()
         if entry.get("image")
     ]
     for image in images:
@@ -240,19 +268,79 @@ def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) 
     return sorted(ref for repository, refs in older.items() for ref in refs[kept[repository] :])
 
 
-def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list[dict[str, str]]:
-    """Return the environments as the Hub reads them, each with its image."""
-    return [
-        {
-            "slug": entry["slug"],
-            "title": entry["title"],
-            "description": entry.get("description") or "",
-            "image": plan[f"env-{entry['slug']}"]["ref"],
-            "default_url": entry.get("default_url") or "/lab",
-            "home": entry.get("home") or "/home/jovyan",
-        }
-        for entry in catalogue
-    ]
+def images_refs(plan: Plan) -> list[str]:
+    """Return the images that users' servers run."""
+    return sorted({image["ref"] for name, image in plan.items() if name.startswith("env-")})
+
+
+def _normal(name: str) -> str:
+    """Return a package's name as image_listing writes it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _asked_for(entry: Mapping[str, Any], files: Path) -> list[str]:
+    """Return the packages that an image was made for, as far as that is known."""
+    if entry.get("pip") or entry.get("apt"):
+        lines = entry.get("pip") or []
+    elif entry["slug"] in BUILT_IN and not entry.get("dockerfile") and not entry.get("image"):
+        # Everything in `base` is the server.
+        wanted = files / entry["slug"] / "requirements.in"
+        lines = wanted.read_text().splitlines() if entry["slug"] != "base" else []
+    else:
+        return WELL_KNOWN
+    names = (re.match(r"[A-Za-z0-9][\w.-]*", line) for line in lines)
+    return [_normal(name[0]) for name in names if name]
+
+
+def _contents(entry: Mapping[str, Any], found: Mapping[str, Mapping[str, str]], files: Path) -> list[dict[str, str]]:
+    """Return what is said of an image's contents, with the versions that were found in it."""
+    programs, packages, debian = (found.get(kind, {}) for kind in ("programs", "packages", "debian"))
+    asked_for = sorted(set(_asked_for(entry, files)) - SERVERS.keys())
+    said = {name: programs[name] for name in PROGRAMS if name in programs}
+    said |= {shown: packages[name] for name, shown in SERVERS.items() if name in packages}
+    said |= {name: packages[name] for name in asked_for if name in packages}
+    said |= {name: debian[name] for name in sorted(entry.get("apt") or []) if name in debian and name not in said}
+    return [{"name": name, "version": version} for name, version in said.items()]
+
+
+def images_catalogue(
+    catalogue: Sequence[Mapping[str, Any]],
+    plan: Plan,
+    contents: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
+    files: str = str(FILES),
+) -> list[dict[str, Any]]:
+    """Return the environments as the Hub reads them (jupyterhub_ansible.settings.Environment), each with its image.
+
+    Args:
+        catalogue: the setting images_environments.
+        plan: what images_plan returned.
+        contents: what the module image_listing found in the images, by their references.
+        files: the role's folder files/.
+    """
+    environments = []
+    for entry in catalogue:
+        maker = _maker(entry, catalogue)
+        image = plan[f"env-{maker['slug']}"]["ref"]
+        environments.append(
+            {
+                "slug": entry["slug"],
+                "title": entry["title"],
+                "description": entry.get("description") or "",
+                "image": image,
+                "contents": _contents(maker, (contents or {}).get(image, {}), Path(files)),
+                "default_url": entry.get("default_url") or "/lab",
+                "home": entry.get("home") or "/home/jovyan",
+                "sizes": [
+                    {"title": size["slug"].replace("-", " ").capitalize(), **size} for size in entry.get("sizes") or []
+                ],
+                "groups": entry.get("groups") or [],
+                "users": entry.get("users") or [],
+                "environment": entry.get("environment") or {},
+                "mounts": [{"read_only": True, **mount} for mount in entry.get("mounts") or []],
+                "gpus": entry.get("gpus") or 0,
+            }
+        )
+    return environments
 
 
 class FilterModule:
@@ -265,5 +353,6 @@ class FilterModule:
             "images_catalogue": images_catalogue,
             "images_missing": images_missing,
             "images_packed": images_packed,
+            "images_refs": images_refs,
             "images_surplus": images_surplus,
         }

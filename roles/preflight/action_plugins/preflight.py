@@ -87,6 +87,8 @@ class ActionModule(ActionBase):
         """Ask the machine, and take the lease on it; while it is unclear whether its holder lives, wait."""
         known = {name: good.get(name, value) for name, value in STAND_INS.items()}
         arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
+        mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
+        arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
         if wanted:
             arguments["lease"] = wanted.request()
         host = self._ask(arguments, variables)

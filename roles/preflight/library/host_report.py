@@ -33,6 +33,7 @@ options:
   port: {description: The public port., type: int, required: true}
   root: {description: Folder of configuration and secrets., type: path, required: true}
   docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
+  folders: {description: Folders that users' servers are to see., type: list, elements: str, default: []}
   socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
   lease: {description: "The lease to take: path, by, token, seconds. None is taken without it.", type: dict}
 author: The jupyterhub-ansible authors
@@ -44,6 +45,8 @@ euid: {description: The user id that changes would be made with., type: int, ret
 memory_mb: {description: The machine's memory., type: int, returned: always}
 processors: {description: The machine's processors., type: int, returned: always}
 disks: {description: Path to the free MB where it is or will be., type: dict, returned: always}
+absent_folders: {description: Those of the folders that are not there., type: list, returned: always}
+nvidia_hook: {description: The engine can give GPUs to containers., type: bool, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
 listeners: {description: "Who listens on that port: address and program.", type: list, returned: always}
 networks: {description: "IPv4 networks in use: network and interface or Docker network.", type: list, returned: always}
@@ -291,6 +294,8 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "memory_mb": parse_memory(read("/proc/meminfo")),
         "processors": os.cpu_count() or 1,
         "disks": {path: free_mb(Path(path)) for path in (options["docker_root"], options["root"])},
+        "absent_folders": [folder for folder in options["folders"] if not Path(folder).is_dir()],
+        "nvidia_hook": shutil.which("nvidia-container-runtime-hook") is not None,
         "address_is_local": is_local(options["address"]),
         "listeners": [{"address": address, "program": program_of(inode)} for address, inode in sockets],
         "networks": routes + [each for each in known if each["interface"]],
@@ -310,6 +315,7 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "root": {"type": "path", "required": True},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
+            "folders": {"type": "list", "elements": "str", "default": []},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
             "lease": {"type": "dict", "no_log": False},
         },

@@ -6,7 +6,7 @@ Each trait is set on the class that defines it, so that the settings' `traits`, 
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible import sync_routes
+from jupyterhub_ansible import start_page, sync_routes
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
@@ -39,6 +39,8 @@ c.JupyterHub.last_activity_interval = 30
 c.JupyterHub.db_url = DATABASE_URL
 c.JupyterHub.cookie_secret = secrets.cookie_secret
 c.CryptKeeper.keys = list(secrets.crypt_keys)
+# Pages of ours, which extend JupyterHub's.
+c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 
 # --- who may log in
 access, github = settings.access, settings.github
@@ -68,6 +70,7 @@ if github:
     # Not on their own class: they need that groups are managed, which ours decides.
     c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
     c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
+    c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
 
@@ -89,6 +92,7 @@ c.DockerSpawner.remove = True
 c.UserServerSpawner.project = settings.name
 c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}
 c.UserServerSpawner.default_profile = settings.default_environment
+c.UserServerSpawner.free_images = {group: list(patterns) for group, patterns in settings.free_images.items()}
 c.UserServerSpawner.pids_limit = settings.server.pids
 c.UserServerSpawner.share_home = settings.named_servers.share_home
 c.UserServerSpawner.volume_name_template = settings.volume_name_template

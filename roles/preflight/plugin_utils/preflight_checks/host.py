@@ -119,6 +119,46 @@ def server_cpus(host: Host, server: float) -> Findings:
         )
 
 
+@rule("images_environments")
+def sizes(host: Host, environments: list[Mapping[str, Any]]) -> Findings:
+    """The same for the sizes that users choose."""
+    for index, entry in enumerate(environments):
+        for size in entry.get("sizes") or []:
+            about = f"images_environments[{index}] (slug {shown(entry.get('slug'))})"
+            name = f"the size {shown(size.get('slug'))}"
+            if size["memory_mb"] > host.report["memory_mb"]:
+                what = f"{name} has {size['memory_mb']} MB, and the machine has {host.report['memory_mb']} MB"
+                yield Finding(what, "lower it, or use a larger machine", about)
+            if size["cpus"] > host.report["processors"]:
+                what = f"{name} has {size['cpus']:g} processors, and the machine has {host.report['processors']}"
+                yield Finding(what, "lower it, or use a larger machine", about)
+
+
+@rule("images_environments")
+def mounted_folders(host: Host, environments: list[Mapping[str, Any]]) -> Findings:
+    """No server of it could start."""
+    for index, entry in enumerate(environments):
+        for mount in entry.get("mounts") or []:
+            if mount["source"] in host.report["absent_folders"]:
+                yield Finding(
+                    f"mounts: there is no folder {shown(mount['source'])} on the machine",
+                    "make it there, or correct the path",
+                    f"images_environments[{index}] (slug {shown(entry.get('slug'))})",
+                )
+
+
+@rule("images_environments")
+def gpus(host: Host, environments: list[Mapping[str, Any]]) -> Findings:
+    """The engine would refuse every start: it looks for this program when it starts itself (moby, nvidia_linux.go)."""
+    for index, entry in enumerate(environments):
+        if entry.get("gpus") and not host.report["nvidia_hook"]:
+            yield Finding(
+                "gpus: the machine has no nvidia-container-runtime-hook, by which the engine gives containers GPUs",
+                "install NVIDIA's container toolkit and restart the engine, or remove gpus",
+                f"images_environments[{index}] (slug {shown(entry.get('slug'))})",
+            )
+
+
 @rule("preflight_disk_min_gb", "jupyterhub_root")
 def disk(host: Host, least_gb: int, jupyterhub_root: str) -> Findings:
     """A build that runs out of disk takes the engine along."""

@@ -119,7 +119,8 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
             )
         if slug not in slugs:
             raise ValueError(f"the catalogue has no environment {slug}")
-        items[slugs.index(slug)]["image"] = text
+        # What the deployment found was in another one.
+        items[slugs.index(slug)] |= {"image": text, "contents": []}
 
     return image
 

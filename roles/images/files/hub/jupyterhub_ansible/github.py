@@ -15,6 +15,7 @@ from typing import Any
 from jupyterhub.handlers import BaseHandler
 from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
+from traitlets import Set, Unicode
 
 from . import break_glass, membership
 from .errors import PageError
@@ -59,12 +60,21 @@ def _unavailable(code: int, headers: Mapping[str, str]) -> str:
 class GitHubMemberAuthenticator(GitHubOAuthenticator):
     """GitHub's accounts, as long as they are members; teams are groups, named `organization:team`."""
 
+    groups_of_environments = Set(Unicode(), help="Teams whose members may use environments that others may not").tag(
+        config=True
+    )
+
     def _scope_default(self) -> list[str]:
         # Without it only public members and no teams are seen.
         return ["read:org"] if self.allowed_organizations or self.manage_groups else []
 
     def _manage_groups_default(self) -> bool:
-        return bool(self.allowed_groups or self.admin_groups or self.allowed_organizations)
+        return bool(self._teams or self.allowed_organizations)
+
+    @property
+    def _teams(self) -> set[str]:
+        """Those that the settings name."""
+        return {*self.allowed_groups, *self.admin_groups, *self.groups_of_environments}
 
     def _populate_teams_in_auth_state_default(self) -> bool:
         return bool(self.manage_groups)
@@ -144,9 +154,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     async def get_user_groups(self, auth_state: Mapping[str, Any]) -> set[str]:
         """Return the teams of those organizations that the settings name; others are none of the Hub's business."""
-        ours = {
-            name.partition(":")[0] for name in (*self.allowed_organizations, *self.allowed_groups, *self.admin_groups)
-        }
+        ours = {name.partition(":")[0] for name in (*self.allowed_organizations, *self._teams)}
         teams: Iterable[Mapping[str, Any]] = auth_state.get("teams", [])
         named = ((team["organization"]["login"].lower(), team["slug"]) for team in teams)
         return {f"{organization}:{slug}" for organization, slug in named if organization in ours}

@@ -33,6 +33,8 @@ DATABASE_URL = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 
 VOLUME_FIELDS = {"username", "safe_username", "raw_username", "servername", "raw_servername"}
 """Fields of DockerSpawner's templates (`DockerSpawner.template_namespace`) that can name a volume."""
+IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?$"
+"""An image's reference, in which `*` stands for anything but a slash; not in its registry, which anybody can have."""
 
 
 class SettingsError(Exception):
@@ -63,6 +65,13 @@ def _authenticator(name: str) -> str:
     return name
 
 
+def _user_variable(name: str) -> str:
+    # The Hub tells a server by these who it is, and where it is.
+    if name.startswith(("JUPYTERHUB_", "JPY_")):
+        raise ValueError("is the Hub's own")
+    return name
+
+
 def _volume_template(template: str) -> str:
     try:
         parsed = list(string.Formatter().parse(template))
@@ -89,6 +98,9 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s{}]*$")]
 FolderPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+UserVariable = Annotated[VariableName, AfterValidator(_user_variable)]
+MountSource = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9_.-]*)$")]
+ImagePattern = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
 ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$"), AfterValidator(_project)]
 
@@ -117,8 +129,36 @@ class Proxy(_Model):
     api_url: Url
 
 
+class Content(_Model):
+    """Something that is in an image, as the deployment found it there."""
+
+    name: Text
+    version: Text
+
+
+class Size(_Model):
+    """Limits that a user can choose; `memory_mb` in MiB, swap included, and `cpus` in processors."""
+
+    slug: Slug
+    title: Text
+    memory_mb: Positive
+    cpus: Annotated[float, Field(gt=0)]
+
+
+class Mount(_Model):
+    """What is mounted beside the home: a folder of the machine, or else a volume by its name."""
+
+    source: MountSource
+    target: FolderPath
+    read_only: bool
+
+
 class Environment(_Model):
-    """One entry of the catalogue: an image that users can choose."""
+    """One entry of the catalogue: an image that users can choose, and what a server of it gets.
+
+    `sizes`: the first is that of who says nothing; none where the limits of `Server` are the only size.
+    `groups`, `users`: who may use it, everybody if both are empty. `gpus`: how many, -1 for all.
+    """
 
     slug: Slug
     title: Text
@@ -126,6 +166,23 @@ class Environment(_Model):
     image: Text
     default_url: UrlPath
     home: FolderPath
+    contents: tuple[Content, ...] = ()
+    sizes: tuple[Size, ...] = ()
+    groups: frozenset[Text] = frozenset()
+    users: frozenset[UserName] = frozenset()
+    environment: dict[UserVariable, str] = {}
+    mounts: tuple[Mount, ...] = ()
+    gpus: Annotated[int, Field(ge=-1)] = 0
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Environment":
+        slugs = [size.slug for size in self.sizes]
+        if doubles := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+            raise ValueError(f"sizes: the slug {doubles[0]} is there more than once")
+        targets = [self.home, *(mount.target for mount in self.mounts)]
+        if doubles := sorted({target for target in targets if targets.count(target) > 1}):
+            raise ValueError(f"mounts: {doubles[0]} is mounted more than once")
+        return self
 
 
 class Server(_Model):
@@ -170,7 +227,7 @@ class GitHub(_Model):
 
 
 class Settings(_Model):
-    """hub.json."""
+    """hub.json; `free_images`: by group, which images its members may name themselves."""
 
     name: ProjectName
     public: Public
@@ -182,6 +239,7 @@ class Settings(_Model):
     github: GitHub | None
     environments: tuple[Environment, ...]
     default_environment: Slug
+    free_images: dict[Text, tuple[ImagePattern, ...]] = {}
     server: Server
     named_servers: NamedServers
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
@@ -196,6 +254,12 @@ class Settings(_Model):
             raise ValueError(f"environments: the slug {doubles[0]} is there more than once")
         if self.default_environment not in slugs:
             raise ValueError(f"default_environment: must be one of {', '.join(slugs)}")
+        if self.authenticator == "github" and (
+            odd := {name for name in self.groups_of_environments if name != name.lower()}
+        ):
+            raise ValueError(
+                f"environments, free_images: nobody is in {min(odd)}: GitHub's groups are in small letters"
+            )
         if (self.authenticator == "github") != (self.github is not None):
             raise ValueError("github: is there if authenticator is github, and only then")
         # Any user can log in as any other.
@@ -209,6 +273,11 @@ class Settings(_Model):
                     " and must not have it if that is true"
                 )
         return self
+
+    @property
+    def groups_of_environments(self) -> frozenset[str]:
+        """The groups whose members may use something that others may not."""
+        return frozenset().union(self.free_images, *(environment.groups for environment in self.environments))
 
 
 class Loaded(NamedTuple):

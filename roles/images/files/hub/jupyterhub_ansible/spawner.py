@@ -3,35 +3,20 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
 from docker.errors import APIError, NotFound
-from dockerspawner import DockerSpawner
-from jupyterhub.spawner import SpawnException
-from traitlets import Bool, Dict, Instance, Int, Unicode
+from traitlets import Bool, Int, Unicode
 
 from . import naming
+from .choosing import ChoosingSpawner
+from .failures import ServerError
 from .labels import PROJECT, USER, carries, labels
-from .options import ChoiceError, choose, form, options_from_form
-from .settings import Environment
 
 _HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init": True}
-
-
-class ServerError(SpawnException):
-    """A server that cannot start, in words for its user; `log_message` is for the administrator.
-
-    The status is 503 unless the user asked for something wrong: with 500, JupyterHub logs the request's headers.
-    """
-
-    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 503) -> None:
-        super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
-        # The spawn form and the progress page show this (jupyterhub.utils.format_exception).
-        self.jupyterhub_message = message
 
 
 def _literal(text: str) -> str:
@@ -39,7 +24,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-class UserServerSpawner(DockerSpawner):
+class UserServerSpawner(ChoosingSpawner):
     """Starts a user's server in a container of its own, from an image of the catalogue.
 
     It touches only containers and volumes that carry the labels of this project and this user.
@@ -49,10 +34,6 @@ class UserServerSpawner(DockerSpawner):
     _executor = ThreadPoolExecutor(8, thread_name_prefix="docker")
 
     project = Unicode(help="Prefix of all names, and value of the project label").tag(config=True)
-    profiles = Dict(
-        key_trait=Unicode(), value_trait=Instance(Environment), help="The catalogue: {slug: environment}"
-    ).tag(config=True)
-    default_profile = Unicode(help="Slug of the environment that is used if none is chosen").tag(config=True)
     pids_limit = Int(1024, help="Processes and threads of a server at most").tag(config=True)
     share_home = Bool(False, help="All servers of a user have one home").tag(config=True)
     volume_name_template = Unicode(
@@ -92,51 +73,6 @@ class UserServerSpawner(DockerSpawner):
 
     def _labels(self, kind: str, server: str) -> dict[str, str]:
         return labels(self.project, kind, self.user.name, server)
-
-    # --- the user's choice
-
-    def _options_form_default(self) -> str:
-        return form(self.profiles.values(), self.default_profile)
-
-    def _options_from_form_default(self) -> Any:
-        return self._options_from_form
-
-    def _options_from_form(self, formdata: Mapping[str, list[str]]) -> dict[str, str]:
-        try:
-            options = options_from_form(formdata)
-            # Checked here already: JupyterHub stores a choice before it applies it.
-            choose(options, self.profiles, self.default_profile)
-        except ChoiceError as error:
-            raise ServerError(str(error), reason="choice", status_code=400) from None
-        return options
-
-    def _apply_user_options_default(self) -> Any:
-        return type(self).apply_profile
-
-    def apply_profile(self, options: Mapping[str, object]) -> None:
-        """Take image, start page and home from the environment that `options` names.
-
-        A stored choice (JupyterHub keeps the last one) that is gone from the catalogue gives way to the default.
-
-        Raises:
-            ServerError: the choice was made in this very request, and is not in the catalogue.
-        """
-        try:
-            slug = choose(options, self.profiles, self.default_profile)
-        except ChoiceError as error:
-            if self._chosen_in_this_request():
-                raise ServerError(str(error), reason="choice", status_code=400) from None
-            slug = self.default_profile
-            self.log.warning("%s: stored choice not usable, taking %s: %s", self._log_name, slug, error)
-        environment = self.profiles[slug]
-        self.image = environment.image
-        self.default_url = environment.default_url
-        self.notebook_dir = environment.home
-
-    def _chosen_in_this_request(self) -> bool:
-        # Choices of forms and links pass options_from_form; only the REST API's arrive unchecked.
-        body = getattr(self.handler, "get_server_json_body", None)
-        return body is not None and body()["user_options"] is not None
 
     # --- the container
 

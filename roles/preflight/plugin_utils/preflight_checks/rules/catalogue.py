@@ -1,15 +1,16 @@
-"""Rules for `images_environments`, the catalogue of environments."""
+"""Rules for `images_environments`, the catalogue of environments, and for images that users name themselves."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..problems import Finding, shown
+from ..problems import Finding, did_you_mean, shown
 from ..registry import Findings, Rules
+from .github import wrong_team
 
 rule = Rules()
 
@@ -20,13 +21,25 @@ PATHS = {
     "default_url": (re.compile(r"/[^\s{}]*"), "path of a page", "/lab"),
     "home": (re.compile(r"/[A-Za-z0-9._/-]+"), "path of a folder in the container", "/home/jovyan"),
 }
+MEMORY_MIN_MB = 128
+CPUS_MIN = 0.1
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# By these the Hub tells a server who it is (jupyterhub.spawner.Spawner.get_env).
+VARIABLES_OF_THE_HUB = ("JUPYTERHUB_", "JPY_")
+FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
+VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# What would give a server the machine: its root, its devices and processes, the engine's socket and files.
+NO_SOURCES = ("/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/lib/docker", "/var/run")
+# What the container itself, or the server in it, is made of.
+NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
+IMAGE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?")
 Entry = Mapping[str, Any]
 
 
 def _ways(entry: Entry) -> list[str]:
     """Return how an entry says it is made; packages from pip and apt are one way."""
     ways = ["pip/apt"] if entry.get("pip") or entry.get("apt") else []
-    return ways + [way for way in ("dockerfile", "image") if entry.get(way)]
+    return ways + [way for way in ("dockerfile", "image", "image_of") if entry.get(way)]
 
 
 def _about(index: int, entry: Entry) -> str:
@@ -48,14 +61,14 @@ def slugs(environments: list[Entry]) -> Findings:
 
 @rule("images_environments")
 def one_way_to_make_it(environments: list[Entry]) -> Findings:
-    """Built in, packages on top of base, a Dockerfile, or a ready image."""
+    """Built in, packages on top of base, a Dockerfile, a ready image, or another entry's."""
     for index, entry in enumerate(environments):
         ways = _ways(entry)
         about = _about(index, entry)
         if len(ways) > 1:
             yield Finding(f"is made in {len(ways)} ways at once: {', '.join(ways)}", "keep one of them", about)
         elif not ways and entry.get("slug") not in BUILT_IN:
-            advice = f"add pip and/or apt, dockerfile or image (only {' and '.join(BUILT_IN)} are built in)"
+            advice = f"add pip and/or apt, dockerfile, image or image_of (only {' and '.join(BUILT_IN)} are built in)"
             yield Finding("does not say how it is made", advice, about)
         elif entry.get("slug") == "base" and ways in (["pip/apt"], ["dockerfile"]):
             yield Finding("base is built in: packages and Dockerfiles stand on it", "choose another slug", about)
@@ -81,3 +94,174 @@ def dockerfile_folder(environments: list[Entry], playbook_dir: str) -> Findings:
                 'name a folder that holds one; beside the inventory it is "{{ inventory_dir }}/..."',
                 _about(index, entry),
             )
+
+
+@rule("images_environments")
+def image_of_another(environments: list[Entry]) -> Findings:
+    """The entry that it names makes the image; one step, so that it is plain which that is."""
+    makers = {str(entry.get("slug")) for entry in environments if not entry.get("image_of")} | set(BUILT_IN)
+    for index, entry in enumerate(environments):
+        named = entry.get("image_of")
+        if named and named not in makers:
+            advice = did_you_mean(str(named), makers, f"name one of: {', '.join(sorted(makers))}")
+            yield Finding(f"image_of names no entry that makes an image: {shown(named)}", advice, _about(index, entry))
+
+
+@rule("images_environments")
+def built_once(environments: list[Entry]) -> Findings:
+    """The same content is one image: two profiles of it cost neither a build nor disk."""
+    first: dict[tuple[str, ...], str] = {}
+    for index, entry in enumerate(environments):
+        content = tuple(str(entry.get(way) or "") for way in ("pip", "apt", "dockerfile"))
+        if not any(content):
+            continue
+        if content in first:
+            yield Finding(
+                f"is made of the same as {shown(first[content])}, and would be built a second time",
+                f"write image_of: {first[content]} instead",
+                _about(index, entry),
+            )
+        first.setdefault(content, str(entry.get("slug")))
+
+
+@rule("images_environments")
+def sizes(environments: list[Entry]) -> Findings:
+    """Slugs are kept with users' servers; a server needs some memory to start at all."""
+    for about, entry in _all(environments):
+        slugs = [str(size.get("slug")) for size in entry.get("sizes") or []]
+        for slug, count in Counter(slugs).items():
+            if count > 1:
+                yield Finding(
+                    f"the size {shown(slug)} is there {count} times", "give every size a slug of its own", about
+                )
+            if not SLUG.fullmatch(slug) or len(slug) > SLUG_LENGTH:
+                advice = f"use at most {SLUG_LENGTH} lower-case letters and digits, joined by single hyphens"
+                yield Finding(f"the slug of a size is none: {shown(slug)}", advice, about)
+        for size in entry.get("sizes") or []:
+            for key, least in (("memory_mb", MEMORY_MIN_MB), ("cpus", CPUS_MIN)):
+                if size.get(key, least) < least:
+                    what = f"{key} of the size {shown(size.get('slug'))} is out of range: {shown(size[key])}"
+                    yield Finding(what, f"use at least {least}", about)
+
+
+@rule("images_environments")
+def gpus(environments: list[Entry]) -> Findings:
+    """Docker's count."""
+    for about, entry in _all(environments):
+        if entry.get("gpus", 0) < -1:
+            yield Finding(f"gpus is out of range: {shown(entry['gpus'])}", "write how many, or -1 for all", about)
+
+
+@rule("images_environments", "hub_authenticator")
+def who_may_use_it(environments: list[Entry], authenticator: str) -> Findings:
+    """A group that is never met shuts everybody out."""
+    for about, entry in _all(environments):
+        for group in entry.get("groups") or []:
+            if wrong := _wrong_group(group, authenticator):
+                yield Finding(f"groups: {wrong[0]}: {shown(group)}", wrong[1], about)
+        for user in entry.get("users") or []:
+            if user != user.strip():
+                yield Finding(f"users: has a space around it: {shown(user)}", f"write {shown(user.strip())}", about)
+
+
+def _wrong_group(group: str, authenticator: str) -> tuple[str, str] | None:
+    """Return what is wrong with the name of a group, and the fix."""
+    if authenticator == "github" and (fix := wrong_team(group)):
+        return "is no team of GitHub", fix
+    if authenticator == "github" and group != group.lower():
+        return "is not in small letters, as the Hub's groups are", f"write {shown(group.lower())}"
+    if group != group.strip():
+        return "has a space around it", f"write {shown(group.strip())}"
+    return None
+
+
+@rule("images_environments")
+def variables(environments: list[Entry]) -> Findings:
+    """What Docker takes for an environment variable, and the Hub does not need for itself."""
+    for about, entry in _all(environments):
+        for variable, value in (entry.get("environment") or {}).items():
+            name = f"environment.{variable}"
+            if not VARIABLE.fullmatch(variable):
+                advice = "use letters, digits and underscores, no digit first"
+                yield Finding(f"{name} is no name for one", advice, about)
+            elif variable.startswith(VARIABLES_OF_THE_HUB):
+                yield Finding(f"{name} is the Hub's own", "remove it", about)
+            if not isinstance(value, str):
+                yield Finding(f"{name} is not a text", "put the value in quotes", about)
+
+
+@rule("images_environments", "jupyterhub_name", "jupyterhub_root", "hub_volume_name_template??")
+def mounts(environments: list[Entry], project: str, root: str, template: str | None) -> Findings:
+    """Nothing that would give a server the machine, the Hub's secrets or somebody's home."""
+    ours = tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
+    for about, entry in _all(environments):
+        taken = {_folder(str(entry.get("home") or PATHS["home"][2]))}
+        for mount in entry.get("mounts") or []:
+            source, target = str(mount.get("source")), str(mount.get("target"))
+            if wrong := _wrong_source(source, ours, root) or _wrong_target(target, taken):
+                yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
+            taken.add(_folder(target))
+
+
+def _wrong_source(source: str, ours: tuple[str, ...], root: str) -> tuple[str, str] | None:
+    """Return what is wrong with what is to be mounted, and the fix; `ours` is how names of our volumes begin."""
+    if not source.startswith("/"):
+        if not VOLUME.fullmatch(source):
+            advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
+            return f"the source is neither a folder nor a volume: {shown(source)}", advice
+        if source.startswith(ours):
+            return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
+    elif source != "/" and not _is_folder(source):
+        return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
+    elif any(_meet(_folder(source), folder) for folder in (*NO_SOURCES, _folder(root))):
+        return f"{shown(source)} would give servers the machine", "mount a folder of its own"
+    return None
+
+
+def _wrong_target(target: str, taken: set[str]) -> tuple[str, str] | None:
+    """Return what is wrong with where it is to be mounted, and the fix."""
+    if not _is_folder(target):
+        return f"the target is no path of a folder: {shown(target)}", "write one such as /data"
+    if _folder(target) in (*taken, *NO_TARGETS):
+        return f"something else is at {shown(target)}", "write another one, such as /data"
+    if any(_is_below(folder, _folder(target)) for folder in taken):
+        return f"{shown(target)} would hide what is mounted below it", "write another one"
+    return None
+
+
+def _is_folder(path: str) -> bool:
+    return bool(FOLDER.fullmatch(path)) and ".." not in path.split("/")
+
+
+def _folder(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Return whether a path is inside a folder."""
+    return path.startswith(f"{folder.rstrip('/')}/") and path != folder
+
+
+def _meet(source: str, folder: str) -> bool:
+    """Return whether a folder is, holds or is inside another; in the root is everything."""
+    return source == folder or _is_below(folder, source) or (folder != "/" and _is_below(source, folder))
+
+
+def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
+    return ((_about(index, entry), entry) for index, entry in enumerate(environments))
+
+
+@rule("hub_free_images", "hub_authenticator")
+def free_images(groups: Mapping[str, Any], authenticator: str) -> Findings:
+    """Who may name an image, and which: of a registry that is written out, since anybody can have one."""
+    for group, patterns in groups.items():
+        about = f"hub_free_images.{group}"
+        if wrong := _wrong_group(group, authenticator):
+            yield Finding(f"{wrong[0]}: {shown(group)}", wrong[1], about)
+        if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) for each in patterns):
+            yield Finding("is no list of patterns", 'write a list, such as ["registry.example.org/team/*"]', about)
+            continue
+        for pattern in patterns:
+            if not IMAGE_PATTERN.fullmatch(pattern):
+                advice = "begin with the registry's or the image's whole name; * stands for anything but a slash"
+                yield Finding(f"is no pattern of images: {shown(pattern)}", advice, about)

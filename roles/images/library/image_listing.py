@@ -1,0 +1,132 @@
+#!/usr/bin/python
+"""Module `image_listing`: list the engine's images, and find what is in some of them, and in which version."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_listing
+short_description: List the engine's images, and find what is in some of them
+description:
+  - Asks a container of each image, once; what was found is kept by the image's id, and forgotten with the image.
+  - Changes nothing. Check mode does not keep it either, and takes an engine that does not answer for an empty one.
+options:
+  refs: {description: The images to look into., type: list, elements: str, required: true}
+  path: {description: Where it is kept what was found., type: path, required: true}
+"""
+
+RETURN = r"""
+listing:
+  description: Lines "<repository>:<tag> <repository>@<digest>" of all images, newest first.
+  type: list
+  returned: always
+contents:
+  description: "By image: programs, Python's and Debian's packages, with their versions. Nothing of absent images."
+  type: dict
+  returned: always
+"""
+
+LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"]
+TIMEOUT_S = 60
+WORKERS = 2
+# Runs in the image, with whatever Python that has.
+LOOK = r"""
+import json, platform, re, shutil, subprocess
+from importlib import metadata
+
+def printed(*command):
+    if not shutil.which(command[0]):
+        return ""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return done.stdout if done.returncode == 0 else ""
+
+packages = {}
+for found in metadata.distributions():
+    name = found.metadata["Name"]
+    if name:
+        packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), found.version)
+programs = {"Python": platform.python_version()}
+for name, command in {"R": ("R", "--version"), "Julia": ("julia", "--version")}.items():
+    number = re.search(r"version (\d[\w.+-]*)", printed(*command))
+    if number:
+        programs[name] = number.group(1)
+debian = dict(line.split("\t") for line in printed("dpkg-query", "-W", "-f", "${Package}\t${Version}\n").splitlines())
+print(json.dumps({"programs": programs, "packages": packages, "debian": debian}))
+"""
+
+
+def ids_of(refs: list[str]) -> dict[str, str]:
+    """Return the ids of the images that are there."""
+    ids = {}
+    for ref in refs:
+        command = ["docker", "image", "inspect", "--format", "{{.Id}}", ref]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            ids[ref] = done.stdout.strip()
+    return ids
+
+
+def look(image: str) -> dict[str, Any]:
+    """Return what is in an image; nothing where it has no Python that could tell."""
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python3", image, "-"]
+    try:
+        done = subprocess.run(command, input=LOOK, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def known(path: Path) -> dict[str, Any]:
+    """Return what was kept; nothing where somebody damaged it."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "refs": {"type": "list", "elements": "str", "required": True},
+            "path": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    path = Path(module.params["path"])
+    try:
+        listing = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        # A dry run on a new machine: then all would be built.
+        if module.check_mode:
+            module.exit_json(changed=False, listing=[], contents={})
+        module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
+    ids = ids_of(module.params["refs"])
+    before = known(path)
+    new = sorted({image for image in ids.values() if image not in before})
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = {**before, **dict(zip(new, pool.map(look, new), strict=True))}
+    # What could not be looked at is tried again by the next run.
+    now = {image: found[image] for image in sorted(set(ids.values())) if found[image]}
+    if now != before and not module.check_mode:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Always of the same name: what a run that was cut off left behind is the next one's to use.
+        replacement = path.with_name(f".{path.name}.new")
+        replacement.touch(mode=0o600)
+        replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
+        replacement.replace(path)
+    contents = {ref: found[image] for ref, image in ids.items()}
+    module.exit_json(changed=False, listing=listing, contents=contents)
+
+
+if __name__ == "__main__":
+    main()

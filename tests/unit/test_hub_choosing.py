@@ -1,0 +1,199 @@
+"""The spawner's part that knows the catalogue: what a choice gives a server, and to whom."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docker.errors import APIError, NotFound
+from dockerspawner import DockerSpawner
+from jupyterhub_ansible.choosing import ChoosingSpawner
+from jupyterhub_ansible.failures import ServerError
+from jupyterhub_ansible.settings import Environment, Mount, Size
+from traitlets.config import Config
+
+BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
+SIZED = BASE.model_copy(
+    update={"slug": "sized", "sizes": (Size(slug="large", title="Large", memory_mb=4096, cpus=1.5),)}
+)
+STAFF = Environment(
+    slug="staff",
+    title="Staff",
+    description="",
+    image="x/staff:1",
+    default_url="/marimo/",
+    home="/data/home",
+    groups=frozenset({"acme:staff"}),
+    environment={"FOLDER": "/srv", "COMMON": "staff's"},
+    mounts=(
+        Mount(source="/srv/data", target="/srv/data", read_only=True),
+        Mount(source="shared", target="/shared", read_only=False),
+    ),
+    gpus=2,
+)
+
+
+class Spawner(ChoosingSpawner):
+    """Without what a spawner takes from a running Hub."""
+
+    def get_env(self) -> dict[str, str]:
+        return super().get_env()
+
+
+def spawner(*groups: str, stored: dict[str, Any] | None = None, server: str = "", **traits: Any) -> Any:
+    settings = {
+        "profiles": {"base": BASE, "sized": SIZED, "staff": STAFF},
+        "default_profile": "base",
+        "mem_limit": "1G",
+        "cpu_limit": 2,
+        "pull_policy": "never",
+        **traits,
+    }
+    return Spawner(
+        user=SimpleNamespace(name="ann", url="/user/ann/", groups=[SimpleNamespace(name=name) for name in groups]),
+        orm_spawner=SimpleNamespace(name=server, display_name=server.upper(), server=None, user_options=stored),
+        config=Config({"ChoosingSpawner": settings}),
+    )
+
+
+def started(made: Any, options: dict[str, Any], by_api: bool = False) -> Any:
+    """The spawner after JupyterHub applied these options, stored ones or those of a request."""
+    body = {"display_name": None, "user_options": options}
+    made.handler = SimpleNamespace(get_server_json_body=lambda: body) if by_api else None
+    made.apply_user_options(made, options)
+    return made
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"COMMON": "everybody's", "USER": "ann"})
+
+
+def test_what_an_environment_gives(env: None) -> None:
+    made = started(spawner("acme:staff"), {"profile": "staff"})
+    assert (made.image, made.default_url, made.notebook_dir) == ("x/staff:1", "/marimo/", "/data/home")
+    assert made.get_env() == {"COMMON": "staff's", "USER": "ann", "FOLDER": "/srv"}
+    assert [(m["Type"], m["Source"], m["Target"], m["ReadOnly"]) for m in made.mount_binds] == [
+        ("bind", "/srv/data", "/srv/data", True),
+        ("volume", "shared", "/shared", False),
+    ]
+    assert made.notice == ""
+
+
+def test_what_a_size_gives() -> None:
+    made = started(spawner(), {"profile": "sized", "size": "large"})
+    assert (made.mem_limit, made.cpu_limit) == (4096 * 1024**2, 1.5)
+    assert started(spawner(), {"profile": "base"}).mem_limit == 1024**3
+
+
+def test_an_environment_without_anything_of_its_own(env: None) -> None:
+    made = started(spawner(), {})
+    assert made.image == "x/base:1"
+    assert made.get_env() == {"COMMON": "everybody's", "USER": "ann"}
+    assert made.mount_binds == []
+
+
+@pytest.mark.parametrize("gpus", [0, 2, -1])
+def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    seen = []
+
+    async def create(self: Any) -> None:
+        seen.append(dict(self.extra_host_config))
+
+    monkeypatch.setattr(DockerSpawner, "create_object", create)
+    profiles = {"base": BASE.model_copy(update={"gpus": gpus})}
+    made = started(spawner(profiles=profiles, extra_host_config={"devices": []}), {})
+    asyncio.run(made.create_object())
+    [config] = seen
+    requests = config.pop("device_requests", [])
+    assert [(request["Count"], request["Capabilities"]) for request in requests] == (
+        [(gpus, [["gpu"]])] if gpus else []
+    )
+    assert config == made.extra_host_config == {"devices": []}
+
+
+# --- to whom
+
+
+def test_the_page_shows_what_is_open_to_the_user() -> None:
+    assert 'value="staff"' not in spawner().options_form(spawner())
+    member = spawner("acme:staff")
+    assert 'value="staff"' in member.options_form(member)
+
+
+def test_a_restricted_environment_is_refused_by_form_link_and_api() -> None:
+    unknown = r"There is no environment of that name\. Choose one of: base, sized\."
+    with pytest.raises(ServerError, match=unknown) as refused:
+        spawner().run_options_from_form({"profile": ["staff"]})
+    assert refused.value.status_code == 400
+    with pytest.raises(ServerError, match=unknown):
+        spawner().options_from_query({"profile": ["staff"]})
+    with pytest.raises(ServerError, match=unknown):
+        started(spawner(), {"profile": "staff"}, by_api=True)
+
+
+def test_who_left_the_group_gets_the_default_and_is_told() -> None:
+    made = started(spawner(stored={"profile": "staff"}), {"profile": "staff"})
+    assert made.image == "x/base:1"
+    assert made.notice == "The environment staff, which you used last, is no longer offered: Base takes its place."
+    assert made.notice in made.options_form(made)
+
+    async def first() -> Any:
+        return await anext(made.progress())
+
+    assert asyncio.run(first())["message"] == made.notice
+
+
+def test_nothing_is_open_to_somebody() -> None:
+    made = spawner(profiles={"staff": STAFF}, default_profile="staff")
+    with pytest.raises(ServerError, match="No environment is open to you here") as refused:
+        made.options_form(made)
+    assert refused.value.status_code == 403
+
+
+def test_the_last_choice_is_preselected() -> None:
+    made = spawner(stored={"profile": "sized", "size": "large"})
+    assert (
+        'value="sized"\n                 aria-describedby="profile-sized-about" required checked'
+        in made.options_form(made)
+    )
+
+
+def test_a_named_server_is_named() -> None:
+    assert "This is for your server" not in spawner().options_form(spawner())
+    second = spawner(server="second")
+    assert "<strong>SECOND</strong>" in second.options_form(second)
+
+
+# --- images that users name
+
+
+FREE = {"acme:staff": ["ghcr.io/acme/*"]}
+
+
+def test_an_image_of_ones_own_is_pulled() -> None:
+    made = started(spawner("acme:staff", free_images=FREE), {"image": "ghcr.io/acme/a:1"}, by_api=True)
+    assert (made.image, made.pull_policy, made.mem_limit) == ("ghcr.io/acme/a:1", "ifnotpresent", 1024**3)
+    assert started(spawner("acme:staff", free_images=FREE), {"profile": "base"}).pull_policy == "never"
+
+
+@pytest.mark.parametrize("error", [NotFound("x", explanation="no such tag"), APIError("x", explanation="no such tag")])
+def test_one_that_cannot_be_pulled(monkeypatch: pytest.MonkeyPatch, error: APIError) -> None:
+    async def pull(self: Any, image: str) -> None:
+        raise error
+
+    monkeypatch.setattr(DockerSpawner, "pull_image", pull)
+    made = started(spawner("acme:staff", free_images=FREE), {"image": "ghcr.io/acme/a:1"})
+    with pytest.raises(ServerError) as refused:
+        asyncio.run(made.pull_image(made.image))
+    assert refused.value.jupyterhub_message == "The image ghcr.io/acme/a:1 could not be pulled: no such tag."
+    with pytest.raises(APIError):
+        asyncio.run(started(spawner(), {}).pull_image("x/base:1"))
+
+
+@pytest.mark.parametrize("groups", [[], ["acme:staff"]])
+def test_dockerspawner_takes_no_image_from_what_is_stored(groups: list[str]) -> None:
+    """DockerSpawner.start looks for `image` in the options itself; a user can store anything there."""
+    made = started(spawner(*groups, free_images=FREE), {"image": "evil.io/x:1"})
+    assert asyncio.run(made.check_allowed("evil.io/x:1")) == "x/base:1"
+    assert made.notice.startswith("The image evil.io/x:1, which you used last")

@@ -1,0 +1,140 @@
+"""The module that lists images and finds versions in them, with a stand-in for docker and the real look inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import stat
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolefile import role_file, run_module
+
+image_listing = role_file("images/library/image_listing.py")
+
+# Has the images of the file `ids`; a container says what is in the file `says`, and is counted.
+DOCKER = """#!/bin/sh
+cd "$(dirname "$0")"
+case "$1 $2" in
+  "image ls") echo "x/base:1 x/base@<none>" ;;
+  "image inspect") for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
+  run*) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
+esac
+"""
+FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "ids").write_text("x/base:1 sha256:a\nx/twin:1 sha256:a\nx/other:1 sha256:b\n")
+    says(tmp_path, json.dumps(FOUND))
+    return tmp_path
+
+
+def says(folder: Path, text: str, code: int = 0) -> None:
+    (folder / "says").write_text(text)
+    (folder / "code").write_text(str(code))
+
+
+def run(folder: Path, *refs: str, check: bool = False, path: str | None = None) -> Any:
+    arguments = {"refs": list(refs), "path": str(folder / "builds/contents.json"), "_ansible_check_mode": check}
+    search = f"{folder}:{os.environ['PATH']}" if path is None else path
+    result = run_module("images/library/image_listing.py", arguments, PATH=search)
+    assert not result["changed"]
+    assert result["listing"] == (["x/base:1 x/base@<none>"] if path is None else [])
+    return result["contents"]
+
+
+def runs(folder: Path) -> int:
+    return (folder / "runs").read_text().count("run") if (folder / "runs").exists() else 0
+
+
+def test_an_image_is_looked_at_once(folder: Path) -> None:
+    expected = {"x/base:1": FOUND, "x/twin:1": FOUND}
+    assert run(folder, "x/base:1", "x/twin:1") == expected
+    assert runs(folder) == 1, "two names of one image"
+    assert stat.S_IMODE((folder / "builds/contents.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "builds").stat().st_mode) == 0o700
+    assert run(folder, "x/base:1", "x/twin:1") == expected
+    assert runs(folder) == 1
+
+
+def test_what_is_gone_is_forgotten(folder: Path) -> None:
+    run(folder, "x/base:1", "x/other:1")
+    run(folder, "x/other:1")
+    assert json.loads((folder / "builds/contents.json").read_text()).keys() == {"sha256:b"}
+
+
+def test_an_image_that_is_not_there_yet(folder: Path) -> None:
+    assert run(folder, "x/new:1", "x/other:1") == {"x/other:1": FOUND}
+
+
+def test_a_dry_run_keeps_nothing(folder: Path) -> None:
+    assert run(folder, "x/base:1", check=True) == {"x/base:1": FOUND}
+    assert not (folder / "builds").exists()
+
+
+def test_no_engine_yet(folder: Path) -> None:
+    assert run(folder, "x/base:1", check=True, path="/nowhere") == {}
+
+
+def test_engine_that_does_not_answer(folder: Path) -> None:
+    (folder / "docker").write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    arguments = {"refs": [], "path": str(folder / "contents.json")}
+    search = f"{folder}:{os.environ['PATH']}"
+    told = run_module("images/library/image_listing.py", arguments, PATH=search)
+    assert told["failed"]
+    assert told["msg"].startswith("The engine's images cannot be listed: Cannot connect to the Docker daemon")
+    told = run_module("images/library/image_listing.py", {**arguments, "_ansible_check_mode": True}, PATH=search)
+    assert (told["listing"], told["contents"]) == ([], {})
+
+
+@pytest.mark.parametrize(("text", "code"), [("", 127), ("no json", 0), ("5", 0)])
+def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code: int) -> None:
+    says(folder, text, code)
+    assert run(folder, "x/base:1") == {"x/base:1": {}}
+    says(folder, "a warning\n" + json.dumps(FOUND))
+    assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_damaged_file(folder: Path) -> None:
+    (folder / "builds").mkdir()
+    (folder / "builds/contents.json").write_text("[1")
+    assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_the_look_inside() -> None:
+    """Run here, it finds what is here."""
+    done = subprocess.run([sys.executable, "-"], input=image_listing.LOOK, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["programs"]["Python"] == platform.python_version()
+    assert found["packages"]["jupyterhub"] == metadata.version("jupyterhub")
+    assert found["packages"]["types-pyyaml"] == metadata.version("types-PyYAML")
+
+
+def test_programs_and_debian(tmp_path: Path) -> None:
+    for name, text in {
+        "R": "R version 4.5.0 (2025-04-11) -- 'How About a Twenty-Six'",
+        "julia": "julia version 1.12.1",
+        "dpkg-query": "r-base\t4.5.0-3\nlibc6\t2.41-12",
+    }.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%b\\n" "{text}"\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=image_listing.LOOK,
+        env={"PATH": f"{tmp_path}:/bin:/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert (found["programs"]["R"], found["programs"]["Julia"]) == ("4.5.0", "1.12.1")
+    assert found["debian"] == {"r-base": "4.5.0-3", "libc6": "2.41-12"}
