@@ -66,6 +66,10 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "profiles",
         "default_profile",
         "pids_limit",
+        "tmp_mb",
+        "running_limit",
+        "reserve_memory_mb",
+        "deleted_homes",
         "share_home",
         "volume_name_template",
     }

@@ -13,11 +13,13 @@ import pytest
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
+from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.labels import labels
 from jupyterhub_ansible.settings import Environment
-from jupyterhub_ansible.spawner import ServerError, UserServerSpawner
+from jupyterhub_ansible.spawner import UserServerSpawner
 from traitlets.config import Config
 
+GB = 1024**3
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
 OTHER = BASE.model_copy(update={"slug": "other", "image": "x/other:1", "default_url": "/tree", "home": "/data"})
 
@@ -32,6 +34,9 @@ class FakeDocker:
         self.networks = {"users"}
         self.log = b"the last words"
         self._ids = itertools.count()
+
+    def info(self) -> dict[str, Any]:
+        return {"MemTotal": 8 * GB, "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs"}
 
     def _find(self, name_or_id: str) -> dict[str, Any]:
         for name, container in self.containers.items():
@@ -99,6 +104,7 @@ class FakeDocker:
 def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     fake = FakeDocker()
     monkeypatch.setattr(UserServerSpawner, "_client", fake)
+    monkeypatch.setattr(UserServerSpawner, "_engine", None)
     return fake
 
 
@@ -134,7 +140,7 @@ def spawner(user: str = "alice", server: str = "", **traits: Any) -> Any:
         **traits,
     }
     made = Spawner(
-        user=SimpleNamespace(name=user, url=f"/user/{user}/"),
+        user=SimpleNamespace(name=user, url=f"/user/{user}/", spawners={}, settings={"users": {}}),
         orm_spawner=SimpleNamespace(name=server, server=None),
         config=Config({"UserServerSpawner": settings}),
     )
@@ -433,14 +439,13 @@ def test_a_server_that_ends_while_starting(docker: FakeDocker) -> None:
     assert error.value.reason == "ended"
 
 
-def test_a_server_that_does_not_answer_in_time(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_does_not_answer_in_time(docker: FakeDocker) -> None:
     mine = spawner(http_timeout=1)
-    mine.log = logging.getLogger("spawner")
     run(mine.start)
     with pytest.raises(ServerError) as error:
         wait([503], mine)
     assert error.value.reason == "no-answer"
-    assert "the last words" in caplog.text
+    assert "the last words" in error.value.log_message
     # The Hub stops it.
     assert docker.containers["jh-user-alice"]["State"]["Running"]
 

@@ -44,7 +44,17 @@ EXAMPLE: dict[str, Any] = {
         }
     ],
     "default_environment": "base",
-    "server": {"memory_mb": 1024, "cpus": 1, "pids": 512, "environment": {}, "start_timeout_s": 60},
+    "server": {
+        "memory_mb": 1024,
+        "cpus": 1,
+        "pids": 512,
+        "tmp_mb": None,
+        "environment": {},
+        "start_timeout_s": 60,
+        "running_limit": 0,
+    },
+    "reserve_memory_mb": 1024,
+    "deleted_homes": "keep",
     "named_servers": {"limit": 3, "share_home": False},
     "volume_name_template": None,
     "traits": {},
