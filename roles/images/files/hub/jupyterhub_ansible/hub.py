@@ -4,16 +4,14 @@
 
 import asyncio
 
-from jupyterhub.app import JupyterHub
+from jupyterhub import app
 
 from .failures import DOCKER_ERRORS
 from .spawner import UserServerSpawner
 
 
-class TidyHub(JupyterHub):
-    """JupyterHub; its configuration is `c.JupyterHub`'s."""
-
-    name = "jupyterhub"
+class JupyterHub(app.JupyterHub):
+    """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     async def start(self) -> None:
         """Start, then remove containers that no server has, without making anybody wait for it."""
@@ -31,4 +29,4 @@ class TidyHub(JupyterHub):
 
 
 if __name__ == "__main__":
-    TidyHub.launch_instance()
+    JupyterHub.launch_instance()
