@@ -75,7 +75,7 @@ def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
     volume = docker("volume", "create", *arguments, f"{deployment.name}-user-otto")
     try:
         assert_fails(new_user("otto").server(), "your home, or the machine's disk, is full", TELL)
-        assert_logged(deployment, "No space left on device")
+        assert_logged(deployment, "no space left on device")
         assert gone(deployment, "otto")
     finally:
         docker("volume", "rm", volume)

@@ -35,6 +35,8 @@ c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
 # Replacing the Hub leaves users' servers running.
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
+# Seconds; a server that was just starting when the last Hub ended waits for this one, and this one for it.
+c.JupyterHub.init_spawners_timeout = 3
 # Seconds; the Hub gives a restarted proxy its routes back this often.
 c.JupyterHub.last_activity_interval = 30
 c.JupyterHub.db_url = DATABASE_URL

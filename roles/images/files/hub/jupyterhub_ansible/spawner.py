@@ -358,7 +358,9 @@ class UserServerSpawner(DockerSpawner):
         deadline = loop.time() + self.http_timeout
         look_again = loop.time() + 0.5
         connected = False
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        # The kernel of a container answers at once; nobody does at the address of one that ended.
+        timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
             while loop.time() < deadline:
                 with suppress(aiohttp.ClientError, TimeoutError):
                     async with session.get(url, allow_redirects=False) as response:
