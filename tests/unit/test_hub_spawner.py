@@ -647,6 +647,16 @@ def test_a_limit_is_no_reservation_but_use_is(
             run(cid.start)
 
 
+def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    asked = Mock(return_value={"memory_stats": {"usage": GB}})
+    monkeypatch.setattr(docker, "stats", asked)
+    with pytest.raises(ServerError):
+        run(cid.start)
+    assert asked.call_count == 2, "once for each that runs"
+
+
 def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
     with pytest.raises(ServerError) as error:
         run(spawner(reserve_memory_mb=8000).start)
@@ -728,6 +738,13 @@ def test_a_container_that_was_left_does_not_keep_the_home(docker: FakeDocker, mo
     run(spawner().start)
     deleted(spawner(deleted_homes="remove"), monkeypatch)
     assert not docker.containers
+
+
+def test_a_server_whose_files_go_by_its_name_keeps_it(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError, match="display name") as error:
+        run(lambda: spawner(server="old").rename("old", "new"))
+    assert error.value.status_code == 400
+    run(lambda: spawner(server="old", share_home=True).rename("old", "new"))
 
 
 def test_what_cannot_be_disposed_of_is_logged(

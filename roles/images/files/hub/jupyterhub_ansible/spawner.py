@@ -21,6 +21,8 @@ from .options import ChoiceError, choose, form, options_from_form
 from .progress import ANSWERING, CREATING, PULLING, STARTING, WAITING, Event, Progress, Pull
 from .settings import Environment
 
+# What all servers use is asked of the engine, which takes some of its time, this often at most.
+_ASK_AGAIN_S = 5
 # Lines of a server's log that the administrator gets of one that failed.
 _LAST_LINES = 20
 
@@ -283,14 +285,23 @@ class UserServerSpawner(DockerSpawner):
         if mine.guarantee > budget:
             raise capacity.too_large(mine, budget, self._log_name)
 
+        # Who was there when there was no room, and until when nobody asks again what they use.
+        refused: tuple[list[str], float] = [], 0.0
+
         async def has_room() -> bool:
+            nonlocal refused
             others = [each for each in self._everybody() if each is not self and not each._waits()]
+            names, now = [each.object_name for each in others], asyncio.get_running_loop().time()
+            if names == refused[0] and now < refused[1]:
+                return False
             claims = [each._claim or capacity.claim(limits.in_bytes(each.mem_limit), None, budget) for each in others]
 
             async def used() -> list[int]:
                 return await asyncio.gather(*(each._memory_in_use() for each in others))
 
-            return await capacity.fits(mine, budget, capacity.Others(claims, used))
+            found = await capacity.fits(mine, budget, capacity.Others(claims, used))
+            refused = (names, now + _ASK_AGAIN_S)
+            return found
 
         def take() -> None:
             self._claim = mine
@@ -475,14 +486,26 @@ class UserServerSpawner(DockerSpawner):
 
         return await leftovers.remove(self.docker, self.project, known, self.log)
 
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refuse another name for a server whose files go by its name; what is shown of it can be changed."""
+        if not self._home_is_shared():
+            raise ServerError(
+                "A server's name cannot be changed, since its files go by it. Change its display name instead.",
+                reason="rename",
+                status_code=400,
+            )
+
+    def _home_is_shared(self) -> bool:
+        template = self.volume_name_template
+        return "servername}" not in template if template else self.share_home
+
     async def delete_forever(self) -> None:
         """Dispose of the home of a server or user that is being deleted (`deleted_homes`).
 
         The Hub deletes it whatever happens here: what cannot be done is logged, and the home stays.
         """
         volume = self.home_volume
-        template = self.volume_name_template
-        if self.name and ("servername}" not in template if template else self.share_home):
+        if self.name and self._home_is_shared():
             return  # the user's other servers have it, too
         self._disposing.add(volume)
         try:
