@@ -43,7 +43,8 @@ def test_a_server_counts_with_what_it_uses() -> None:
 
 
 def test_a_server_counts_with_its_guarantee_however_little_it_uses() -> None:
-    assert not room(Claim(100, 100), 250, others([Claim(100, 100)] * 2, [0, 0]))
+    assert not room(Claim(100, 100), 250, others([Claim(100, 100)] * 2))
+    assert not room(Claim(50, 100), 250, others([Claim(100, 100), Claim(50, 200)], [0, 120]))
 
 
 @pytest.mark.parametrize(

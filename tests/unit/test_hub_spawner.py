@@ -482,7 +482,7 @@ def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, mon
         for each in hung:
             await each.start()
         slow = [asyncio.ensure_future(each.stop_object()) for each in hung]
-        slow += [asyncio.ensure_future(hung[0].docker("pull", "x/large", "1")) for _ in range(8)]
+        slow += [asyncio.ensure_future(hung[0].docker("pull", "x/large", "1")) for _ in range(20)]
         try:
             await asyncio.wait_for(spawner("alice").start(), timeout=5)
             assert not any(each.done() for each in slow)
