@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
 from typing import Any
 
 import pytest
+import requests
 from e2e.client import NewUser, Server, StartError, User, eventually
 from e2e.deployment import LABEL, Deployment, docker, inspect
 
@@ -213,6 +215,32 @@ def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: N
     assert user.server().run("1 + 1").result == "2"
     assert deployment.server("karl")["State"]["StartedAt"] == started, "it was taken over, not started anew"
     assert_logged(deployment, "was starting when the Hub ended: taking it over")
+
+
+def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: NewUser) -> None:
+    # It asks about a session every second, instead of every five minutes.
+    with deployed_with(deployment, hub_traits={"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}}):
+        user = new_user("piet")
+        user.server().start("base")
+        user.server().request("GET", "api/contents")
+        docker("stop", deployment.hub)
+        try:
+            for _ in range(3):
+                time.sleep(2)
+                user.server().request("GET", "api/contents")
+            # Who never was here is not let in.
+            assert User(deployment.url, "piet", "").request("GET", "/user/piet/api/contents").status_code == 403
+        finally:
+            docker("start", deployment.hub)
+        eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
+        # And a word of the Hub's counts again.
+        token = user.token()
+        path, header = f"{deployment.url}/user/piet/api/contents", {"Authorization": f"token {token}"}
+        assert requests.get(path, headers=header, timeout=30).status_code == 200
+        [made] = [t["id"] for t in user.api("GET", "users/piet/tokens").json()["api_tokens"] if "end-to" in t["note"]]
+        assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
+        time.sleep(2)
+        assert requests.get(path, headers=header, timeout=30).status_code == 403
 
 
 # --- homes of deleted users and servers
