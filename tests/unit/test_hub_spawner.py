@@ -677,7 +677,7 @@ def test_a_server_that_an_older_hub_started_counts(docker: FakeDocker, monkeypat
     ann, ben, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
     for each in (ann, ben):
         each._claim = None
-        each.mem_limit = "4G"
+        each.mem_limit = "2G"
     with pytest.raises(ServerError):
         run(cid.start)
 

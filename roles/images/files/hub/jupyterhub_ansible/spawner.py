@@ -216,7 +216,7 @@ class UserServerSpawner(DockerSpawner):
     async def create_object(self) -> Any:
         """Create the container, with its labels and limits; what the administrator sets comes on top."""
         engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
-        await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2, memory)
+        await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
         self._progress.say(CREATING, "Creating the container of your server")
         await self._ensure_home()
         ours = self._labels("user-server", self.name)
@@ -280,8 +280,8 @@ class UserServerSpawner(DockerSpawner):
         if self.running_limit and running >= self.running_limit:
             raise capacity.too_many(running, self.running_limit, self._log_name)
 
-    async def _wait_for_room(self, budget: int, memory: int | None) -> None:
-        mine = capacity.claim(memory, self.mem_guarantee, budget)
+    async def _wait_for_room(self, budget: int) -> None:
+        mine = self._claim_on(budget)
         if mine.guarantee > budget:
             raise capacity.too_large(mine, budget, self._log_name)
 
@@ -294,7 +294,7 @@ class UserServerSpawner(DockerSpawner):
             names, now = [each.object_name for each in others], asyncio.get_running_loop().time()
             if names == refused[0] and now < refused[1]:
                 return False
-            claims = [each._claim or capacity.claim(limits.in_bytes(each.mem_limit), None, budget) for each in others]
+            claims = [each._claim or each._claim_on(budget) for each in others]
 
             async def used() -> list[int]:
                 return await asyncio.gather(*(each._memory_in_use() for each in others))
@@ -313,6 +313,9 @@ class UserServerSpawner(DockerSpawner):
             await self._queue.wait(has_room, take, tell, self.full_wait_s)
         except TimeoutError:
             raise capacity.still_full(self.full_wait_s, self._log_name) from None
+
+    def _claim_on(self, budget: int) -> capacity.Claim:
+        return capacity.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
 
     def _waits(self) -> bool:
         # A server that ran before the Hub was started has none either, if an older Hub started it.
