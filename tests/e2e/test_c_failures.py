@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from html import unescape
 from typing import Any
 
@@ -40,14 +39,11 @@ def gone(deployment: Deployment, user: str) -> bool:
     return not deployment.containers(f"label=jupyterhub-ansible.user={user}")
 
 
-@contextmanager
-def deployed_with(deployment: Deployment, **settings: Any) -> Iterator[None]:
-    """Deploy with other settings, and put back what was."""
-    try:
-        deployment.run(settings=settings).succeeded()
-        yield
-    finally:
-        deployment.settle()
+@pytest.fixture(autouse=True, scope="module")
+def put_back(deployment: Deployment) -> Iterator[None]:
+    """The next file finds what it expects; in between, each test deploys what it needs."""
+    yield
+    deployment.settle()
 
 
 def settings(deployment: Deployment) -> dict[str, Any]:
@@ -56,6 +52,7 @@ def settings(deployment: Deployment) -> dict[str, Any]:
 
 
 def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
+    deployment.settle()
     [image] = [each["image"] for each in settings(deployment)["environments"] if each["slug"] == "base"]
     # Another name keeps the image itself.
     docker("tag", image, f"{image}-kept")
@@ -85,51 +82,50 @@ def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
 
 
 def test_out_of_memory(deployment: Deployment, new_user: NewUser) -> None:
-    with deployed_with(deployment, hub_traits={"Spawner": {"mem_limit": "40M"}}):
-        assert_fails(new_user("olga").server(), "ran out of memory while it was starting: its limit of 40 MB", TELL)
-        assert_logged(deployment, "ended while starting: ExitCode=")
-        assert gone(deployment, "olga")
+    deployment.run(settings={"hub_traits": {"Spawner": {"mem_limit": "40M"}}}).succeeded()
+    assert_fails(new_user("olga").server(), "ran out of memory while it was starting: its limit of 40 MB", TELL)
+    assert_logged(deployment, "ended while starting: ExitCode=")
+    assert gone(deployment, "olga")
 
 
 def test_port_is_never_opened(deployment: Deployment, new_user: NewUser) -> None:
     # Ends at the first signal, so that nobody waits for its stop.
     command = ["python3", "-u", "-c", "import time; print('mind the gap'); time.sleep(600)"]
-    with deployed_with(deployment, hub_start_timeout_s=5, hub_traits={"Spawner": {"cmd": command}}):
-        assert_fails(new_user("nina").server(), "never opened its port: it was given up after 5 seconds")
-        assert_logged(deployment, "never opened its port (http://", "mind the gap")
-        eventually("the container's end", lambda: gone(deployment, "nina"))
+    deployment.run(settings={"hub_start_timeout_s": 5, "hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
+    assert_fails(new_user("nina").server(), "never opened its port: it was given up after 5 seconds")
+    assert_logged(deployment, "never opened its port (http://", "mind the gap")
+    eventually("the container's end", lambda: gone(deployment, "nina"))
 
 
 def test_server_that_ends(deployment: Deployment, new_user: NewUser) -> None:
     command = ["python3", "-c", "raise SystemExit('no such module')"]
-    with deployed_with(deployment, hub_traits={"Spawner": {"cmd": command}}):
-        assert_fails(new_user("emma").server(), "Your server ended while it was starting.", TELL)
-        assert_logged(deployment, "ended while starting: ExitCode=1", "no such module")
-        assert gone(deployment, "emma")
+    deployment.run(settings={"hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
+    assert_fails(new_user("emma").server(), "Your server ended while it was starting.", TELL)
+    assert_logged(deployment, "ended while starting: ExitCode=1", "no such module")
+    assert gone(deployment, "emma")
 
 
 def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
     # Of this Hub only: nobody listens on that port of its container.
     dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
     started = deployment.server("alice")["State"]["StartedAt"]
-    with deployed_with(deployment, hub_traits=dead):
-        assert_fails(
-            new_user("dirk").server(), "Docker, which runs all servers of this machine, does not answer.", TELL
-        )
-        # A server that runs is not taken for dead.
-        assert alice.server().run("1 + 1").result == "2"
+    deployment.run(settings={"hub_traits": dead}).succeeded()
+    assert_fails(new_user("dirk").server(), "Docker, which runs all servers of this machine, does not answer.", TELL)
+    # A server that runs is not taken for dead.
+    assert alice.server().run("1 + 1").result == "2"
+    deployment.settle()
     assert [server.name for server in alice.servers()] == [""]
     assert deployment.server("alice")["State"]["StartedAt"] == started
 
 
 def test_too_many_servers_of_one_user(deployment: Deployment, new_user: NewUser) -> None:
-    with deployed_with(deployment, hub_running_servers_limit=1):
-        user = new_user("mona")
-        user.server().start("base")
-        with pytest.raises(StartError, match="You have 1 server running, and 1 may run at once"):
-            user.server("second").start("base")
-        user.server().stop()
+    deployment.run(settings={"hub_running_servers_limit": 1}).succeeded()
+    user = new_user("mona")
+    user.server().start("base")
+    with pytest.raises(StartError, match="You have 1 server running, and 1 may run at once"):
         user.server("second").start("base")
+    user.server().stop()
+    user.server("second").start("base")
 
 
 def test_the_page_that_waits_shows_the_phases(new_user: NewUser) -> None:
@@ -219,28 +215,28 @@ def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: N
 
 def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: NewUser) -> None:
     # It asks about a session every second, instead of every five minutes.
-    with deployed_with(deployment, hub_traits={"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}}):
-        user = new_user("piet")
-        user.server().start("base")
-        user.server().request("GET", "api/contents")
-        docker("stop", deployment.hub)
-        try:
-            for _ in range(3):
-                time.sleep(2)
-                user.server().request("GET", "api/contents")
-            # Who never was here is not let in.
-            assert User(deployment.url, "piet", "").request("GET", "/user/piet/api/contents").status_code == 403
-        finally:
-            docker("start", deployment.hub)
-        eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
-        # And a word of the Hub's counts again.
-        token = user.token()
-        path, header = f"{deployment.url}/user/piet/api/contents", {"Authorization": f"token {token}"}
-        assert requests.get(path, headers=header, timeout=30).status_code == 200
-        [made] = [t["id"] for t in user.api("GET", "users/piet/tokens").json()["api_tokens"] if "end-to" in t["note"]]
-        assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
-        time.sleep(2)
-        assert requests.get(path, headers=header, timeout=30).status_code == 403
+    deployment.run(settings={"hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}}}).succeeded()
+    user = new_user("piet")
+    user.server().start("base")
+    user.server().request("GET", "api/contents")
+    docker("stop", deployment.hub)
+    try:
+        for _ in range(3):
+            time.sleep(2)
+            user.server().request("GET", "api/contents")
+        # Who never was here is not let in.
+        assert User(deployment.url, "piet", "").request("GET", "/user/piet/api/contents").status_code == 403
+    finally:
+        docker("start", deployment.hub)
+    eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
+    # And a word of the Hub's counts again.
+    token = user.token()
+    path, header = f"{deployment.url}/user/piet/api/contents", {"Authorization": f"token {token}"}
+    assert requests.get(path, headers=header, timeout=30).status_code == 200
+    [made] = [t["id"] for t in user.api("GET", "users/piet/tokens").json()["api_tokens"] if "end-to" in t["note"]]
+    assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
+    time.sleep(2)
+    assert requests.get(path, headers=header, timeout=30).status_code == 403
 
 
 # --- homes of deleted users and servers
@@ -300,31 +296,31 @@ def test_home_is_kept(deployment: Deployment, mortal: NewUser, admin: User) -> N
 
 def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser, admin: User) -> None:
     home = f"{deployment.name}-user-arch"
-    with deployed_with(deployment, hub_deleted_homes="archive"):
-        user = mortal("arch")
-        with_a_file(user.server(), "archived")
-        with_a_file(user.server("second"), "of another server")
-        assert user.api("DELETE", "users/arch/servers/second", json={"remove": True}).status_code == 204
-        assert volumes(deployment) & {home, f"{home}--second"} == {home}
-        delete(admin, "arch")
-        assert volumes(deployment) & {home, f"{home}--second"} == set()
-        first, second = sorted(archives(deployment, "list").split())
-        assert (first.startswith(f"{home}--second-"), second.startswith(f"{home}-2")) == (True, True)
-        assert archives(deployment, "restore", second, "arch") == f"Restored: {home}"
-        server = mortal("arch").server()
-        server.start("base")
-        assert server.read("mine.txt") == "archived"
-        assert server.run("import os; oct(os.stat('mine.txt').st_mode & 0o777)").result == "'0o400'"
-        server.stop()
-        # What is there is not overwritten.
-        with pytest.raises(AssertionError, match="There is a home already"):
-            archives(deployment, "restore", second, "arch")
+    deployment.run(settings={"hub_deleted_homes": "archive"}).succeeded()
+    user = mortal("arch")
+    with_a_file(user.server(), "archived")
+    with_a_file(user.server("second"), "of another server")
+    assert user.api("DELETE", "users/arch/servers/second", json={"remove": True}).status_code == 204
+    assert volumes(deployment) & {home, f"{home}--second"} == {home}
+    delete(admin, "arch")
+    assert volumes(deployment) & {home, f"{home}--second"} == set()
+    first, second = sorted(archives(deployment, "list").split())
+    assert (first.startswith(f"{home}--second-"), second.startswith(f"{home}-2")) == (True, True)
+    assert archives(deployment, "restore", second, "arch") == f"Restored: {home}"
+    server = mortal("arch").server()
+    server.start("base")
+    assert server.read("mine.txt") == "archived"
+    assert server.run("import os; oct(os.stat('mine.txt').st_mode & 0o777)").result == "'0o400'"
+    server.stop()
+    # What is there is not overwritten.
+    with pytest.raises(AssertionError, match="There is a home already"):
+        archives(deployment, "restore", second, "arch")
 
 
 def test_home_is_removed(deployment: Deployment, mortal: NewUser, admin: User) -> None:
-    with deployed_with(deployment, hub_deleted_homes="remove"):
-        with_a_file(mortal("remo").server(), "removed")
-        neighbours = volumes(deployment)
-        delete(admin, "remo")
-        assert neighbours - volumes(deployment) == {f"{deployment.name}-user-remo"}
-        assert_logged(deployment, "its home was removed")
+    deployment.run(settings={"hub_deleted_homes": "remove"}).succeeded()
+    with_a_file(mortal("remo").server(), "removed")
+    neighbours = volumes(deployment)
+    delete(admin, "remo")
+    assert neighbours - volumes(deployment) == {f"{deployment.name}-user-remo"}
+    assert_logged(deployment, "its home was removed")

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from e2e.client import Kernel, NewUser, Server, StartError, User, eventually
 from e2e.deployment import SETTINGS, Deployment, inspect
-from e2e.test_c_failures import deployed_with
 
 MB = 1024**2
 GUARANTEED_MB = 1024
@@ -194,91 +193,12 @@ def test_log_flood(deployment: Deployment, offender: Server, alice: User) -> Non
     assert kept < 12 * MB
 
 
-# --- the machine is full
+# --- the ceiling of all servers together
 
 
 def machine_mb() -> int:
     """Return the memory of this machine."""
     return int(re.findall(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)[0]) // 1024
-
-
-def limits(deployment: Deployment) -> int:
-    """Return what the servers that run may take together, in MB."""
-    running = deployment.containers("label=jupyterhub-ansible.kind=user-server").values()
-    return sum(int(each["HostConfig"]["Memory"]) for each in running if each["State"]["Running"]) // MB
-
-
-@pytest.fixture
-def alone(alice: User, bob: User) -> Iterator[None]:
-    """No server of another test runs."""
-    for user in (alice, bob):
-        user.server().stop()
-    yield
-    alice.server().start("base")
-    bob.server().start("datascience")
-
-
-def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user: NewUser, alone: None) -> None:
-    budget = 2048
-    names = [f"full{number}" for number in range(5)]
-    guarantee = {"Spawner": {"mem_guarantee": f"{GUARANTEED_MB}M"}, "UserServerSpawner": {"full_wait_s": 300}}
-    settings = {"hub_reserve_memory_mb": machine_mb() - budget, "hub_server_memory_mb": GUARANTEED_MB}
-    with deployed_with(deployment, hub_traits=guarantee, **settings):
-        users = [new_user(name) for name in names]
-        ready: list[str] = []
-        told: dict[str, list[str]] = {name: [] for name in names}
-        most: list[int] = []
-        ended = threading.Event()
-
-        def watch() -> None:
-            while not ended.wait(0.2):
-                most.append(limits(deployment))
-
-        def start(user: User) -> None:
-            assert user.api("POST", f"users/{user.name}/server", json={}, timeout=120).status_code in (201, 202)
-            for event in user.server().progress():
-                told[user.name].append(event["message"])
-                if event.get("ready"):
-                    ready.append(user.name)
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        threads = [threading.Thread(target=start, args=(user,)) for user in users]
-        for thread in threads:
-            thread.start()
-            # So that there is an order; the third and the later ones find the machine full.
-            time.sleep(1)
-        for number in range(3):
-            eventually(f"server {number + 2}", lambda count=number + 2: len(ready) >= count, 120)  # type: ignore[misc]
-            # The next one waits until this one is gone.
-            time.sleep(3)
-            assert len(ready) == number + 2
-            users[number].server().stop()
-        for thread in threads:
-            thread.join(120)
-        ended.set()
-        watching.join()
-    assert sorted(ready[:2]) == names[:2]
-    assert ready[2:] == names[2:]
-    assert max(most) == budget, "used as far as it goes, and no further"
-    assert any("The machine is full: 3 servers are waiting, and yours is number 3." in each for each in told["full4"])
-    assert any("The machine is full: 1 server is waiting, yours." in each for each in told["full4"])
-    assert not any("machine is full" in each for each in told["full0"])
-
-
-def test_start_that_waits_in_vain_is_told_so(deployment: Deployment, new_user: NewUser, alone: None) -> None:
-    traits = {"Spawner": {"mem_guarantee": "1G"}, "UserServerSpawner": {"full_wait_s": 5}}
-    settings = {"hub_reserve_memory_mb": machine_mb() - 1500, "hub_server_memory_mb": 1024}
-    with deployed_with(deployment, hub_traits=traits, **settings):
-        first, second = (new_user(name).server() for name in ("vain0", "vain1"))
-        first.start("base")
-        with pytest.raises(StartError, match="The machine is full: no other server was stopped within 5 seconds"):
-            second.start("base")
-        first.stop()
-        second.start("base")
-
-
-# --- the ceiling of all servers together
 
 
 def ceiling(deployment: Deployment) -> int | None:
@@ -303,18 +223,98 @@ def test_all_servers_together_have_a_ceiling(deployment: Deployment, alice: User
     assert f"/{deployment.name}-users" in Path(f"/proc/{process}/cgroup").read_text()
 
 
+# --- the machine is full
+
+
+def limits(deployment: Deployment) -> int:
+    """Return what the servers that run may take together, in MB."""
+    running = deployment.containers("label=jupyterhub-ansible.kind=user-server").values()
+    return sum(int(each["HostConfig"]["Memory"]) for each in running if each["State"]["Running"]) // MB
+
+
+@pytest.fixture(scope="module")
+def alone(deployment: Deployment, alice: User, bob: User) -> Iterator[None]:
+    """No server of another test runs, and each test deploys what it needs."""
+    for user in (alice, bob):
+        user.server().stop()
+    yield
+    deployment.settle()
+    alice.server().start("base")
+    bob.server().start("datascience")
+
+
+def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user: NewUser, alone: None) -> None:
+    budget = 2048
+    names = [f"full{number}" for number in range(5)]
+    guarantee = {"Spawner": {"mem_guarantee": f"{GUARANTEED_MB}M"}, "UserServerSpawner": {"full_wait_s": 300}}
+    settings = {"hub_reserve_memory_mb": machine_mb() - budget, "hub_server_memory_mb": GUARANTEED_MB}
+    deployment.run(settings={**settings, "hub_traits": guarantee}).succeeded()
+    users = [new_user(name) for name in names]
+    ready: list[str] = []
+    told: dict[str, list[str]] = {name: [] for name in names}
+    most: list[int] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.2):
+            most.append(limits(deployment))
+
+    def start(user: User) -> None:
+        assert user.api("POST", f"users/{user.name}/server", json={}, timeout=120).status_code in (201, 202)
+        for event in user.server().progress():
+            told[user.name].append(event["message"])
+            if event.get("ready"):
+                ready.append(user.name)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    threads = [threading.Thread(target=start, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+        # So that there is an order; the third and the later ones find the machine full.
+        time.sleep(1)
+    for number in range(3):
+        eventually(f"server {number + 2}", lambda count=number + 2: len(ready) >= count, 120)  # type: ignore[misc]
+        # The next one waits until this one is gone.
+        time.sleep(3)
+        assert len(ready) == number + 2
+        users[number].server().stop()
+    for thread in threads:
+        thread.join(120)
+    ended.set()
+    watching.join()
+    assert sorted(ready[:2]) == names[:2]
+    assert ready[2:] == names[2:]
+    assert max(most) == budget, "used as far as it goes, and no further"
+    assert any("The machine is full: 3 servers are waiting, and yours is number 3." in each for each in told["full4"])
+    assert any("The machine is full: 1 server is waiting, yours." in each for each in told["full4"])
+    assert not any("machine is full" in each for each in told["full0"])
+
+
+def test_start_that_waits_in_vain_is_told_so(deployment: Deployment, new_user: NewUser, alone: None) -> None:
+    traits = {"Spawner": {"mem_guarantee": "1G"}, "UserServerSpawner": {"full_wait_s": 5}}
+    settings = {"hub_reserve_memory_mb": machine_mb() - 1500, "hub_server_memory_mb": 1024}
+    deployment.run(settings={**settings, "hub_traits": traits}).succeeded()
+    first, second = (new_user(name).server() for name in ("vain0", "vain1"))
+    first.start("base")
+    with pytest.raises(StartError, match="The machine is full: no other server was stopped within 5 seconds"):
+        second.start("base")
+    first.stop()
+    second.start("base")
+
+
 def test_under_the_ceiling_the_largest_process_ends_and_nothing_else(
     deployment: Deployment, new_user: NewUser, alone: None
 ) -> None:
     # Two servers may take 1 GB each, and all together 1.5.
     settings = {"hub_reserve_memory_mb": machine_mb() - 1536, "hub_server_memory_mb": 1024}
-    with deployed_with(deployment, **settings):
-        small, large = new_user("small").server(), new_user("large").server()
-        small.start("base")
-        large.start("base")
-        with small.kernel() as innocent, large.kernel() as greedy:
-            innocent.execute("kept = b'x' * (450 * 1024 * 1024)")
-            greedy.send("import time\ndata = [b'x' * 1024**2 for _ in range(900)]")
-            while (message := greedy.receive())["content"].get("execution_state") != "restarting":
-                assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
-            assert innocent.execute("len(kept)").result == str(450 * MB)
+    deployment.run(settings=settings).succeeded()
+    small, large = new_user("small").server(), new_user("large").server()
+    small.start("base")
+    large.start("base")
+    with small.kernel() as innocent, large.kernel() as greedy:
+        innocent.execute("kept = b'x' * (450 * 1024 * 1024)")
+        greedy.send("import time\ndata = [b'x' * 1024**2 for _ in range(900)]")
+        while (message := greedy.receive())["content"].get("execution_state") != "restarting":
+            assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
+        assert innocent.execute("len(kept)").result == str(450 * MB)
