@@ -138,11 +138,6 @@ def test_who_left_the_group_gets_the_default_and_is_told() -> None:
     assert made.notice == "The environment staff, which you used last, is no longer offered: Base takes its place."
     assert made.notice in made.options_form(made)
 
-    async def first() -> Any:
-        return await anext(made.progress())
-
-    assert asyncio.run(first())["message"] == made.notice
-
 
 def test_nothing_is_open_to_somebody() -> None:
     made = spawner(profiles={"staff": STAFF}, default_profile="staff")

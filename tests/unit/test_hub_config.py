@@ -46,6 +46,14 @@ def test_the_public_address_in_a_url(hub_files: Path) -> None:
     assert config().JupyterHub.bind_url == "http://[::1]:8000"
 
 
+def test_what_takes_long_has_its_time(hub_files: Path) -> None:
+    c = config()
+    spawner = c.JupyterHub.spawner_class(config=c)
+    # Waiting for memory, Docker's work, the server's answer.
+    assert spawner.start_timeout > spawner.full_wait_s + spawner.http_timeout
+    assert spawner.http_timeout == check.EXAMPLE["server"]["start_timeout_s"]
+
+
 def test_a_limit_of_0_means_no_named_servers(hub_files: Path) -> None:
     assert config().JupyterHub.allow_named_servers is True
     change(hub_files, named_servers={"limit": 0, "share_home": False})
@@ -67,6 +75,10 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "default_profile",
         "free_images",
         "pids_limit",
+        "tmp_mb",
+        "running_limit",
+        "reserve_memory_mb",
+        "deleted_homes",
         "share_home",
         "volume_name_template",
     }

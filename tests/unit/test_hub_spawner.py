@@ -4,21 +4,26 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import requests
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
+from jupyterhub_ansible import capacity
+from jupyterhub_ansible.capacity import Claim, Queue, waiting_message
 from jupyterhub_ansible.failures import ServerError
+from jupyterhub_ansible.homes import HomesError
 from jupyterhub_ansible.labels import labels
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
 from traitlets.config import Config
 
+GB = 1024**3
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
 OTHER = BASE.model_copy(update={"slug": "other", "image": "x/other:1", "default_url": "/tree", "home": "/data"})
 
@@ -32,7 +37,12 @@ class FakeDocker:
         self.images = {"x/base:1", "x/other:1"}
         self.networks = {"users"}
         self.log = b"the last words"
+        self.used = 0
+        self.pulled: list[dict[str, Any]] = []
         self._ids = itertools.count()
+
+    def info(self) -> dict[str, Any]:
+        return {"MemTotal": 8 * GB, "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs"}
 
     def _find(self, name_or_id: str) -> dict[str, Any]:
         for name, container in self.containers.items():
@@ -81,6 +91,14 @@ class FakeDocker:
         address = f"127.0.0.{next(self._ids) + 2}"
         self._find(name_or_id)["NetworkSettings"]["Networks"][network] = {"IPAddress": address}
 
+    def stats(self, name_or_id: str, stream: bool, one_shot: bool) -> dict[str, Any]:
+        self._find(name_or_id)
+        return {"memory_stats": {"usage": self.used}}
+
+    def pull(self, repository: str, tag: str, stream: bool, decode: bool) -> Iterator[dict[str, Any]]:
+        yield from self.pulled
+        self.images.add(f"{repository}:{tag}")
+
     def logs(self, name_or_id: str, tail: int) -> bytes:
         self._find(name_or_id)
         return self.log
@@ -100,6 +118,7 @@ class FakeDocker:
 def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     fake = FakeDocker()
     monkeypatch.setattr(UserServerSpawner, "_client", fake)
+    monkeypatch.setattr(UserServerSpawner, "_engine", None)
     return fake
 
 
@@ -115,6 +134,10 @@ class Spawner(UserServerSpawner):
     @property
     def server(self) -> Any:
         return self.in_the_database
+
+    @property
+    def active(self) -> bool:
+        return bool(self.in_the_database.ip)
 
     def get_env(self) -> dict[str, str]:
         return {}
@@ -135,7 +158,7 @@ def spawner(user: str = "alice", server: str = "", **traits: Any) -> Any:
         **traits,
     }
     made = Spawner(
-        user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[]),
+        user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[], spawners={}, settings={"users": {}}),
         orm_spawner=SimpleNamespace(name=server, server=None, user_options=None),
         config=Config({"UserServerSpawner": settings}),
     )
@@ -434,31 +457,318 @@ def test_a_server_that_ends_while_starting(docker: FakeDocker) -> None:
     assert error.value.reason == "ended"
 
 
-def test_a_server_that_does_not_answer_in_time(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_does_not_answer_in_time(docker: FakeDocker) -> None:
     mine = spawner(http_timeout=1)
-    mine.log = logging.getLogger("spawner")
     run(mine.start)
     with pytest.raises(ServerError) as error:
         wait([503], mine)
     assert error.value.reason == "no-answer"
-    assert "the last words" in caplog.text
+    assert "the last words" in error.value.log_message
     # The Hub stops it.
     assert docker.containers["jh-user-alice"]["State"]["Running"]
 
 
-def test_a_slow_stop_does_not_hold_up_other_users(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- what may take long
+
+
+def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     unblock = threading.Event()
-    monkeypatch.setattr(docker, "stop", lambda name_or_id: unblock.wait(10))
+    monkeypatch.setattr(docker, "stop", lambda name_or_id: unblock.wait(20))
+    monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(20)}]))
 
     async def scenario() -> None:
-        bob = spawner("bob")
-        await bob.start()
-        stopping = asyncio.ensure_future(bob.stop_object())
+        # More than there are threads for all else.
+        hung = [spawner(f"bob{number}") for number in range(20)]
+        for each in hung:
+            await each.start()
+        slow = [asyncio.ensure_future(each.stop_object()) for each in hung]
+        slow += [asyncio.ensure_future(hung[0].docker("pull", "x/large", "1")) for _ in range(20)]
         try:
             await asyncio.wait_for(spawner("alice").start(), timeout=5)
-            assert not stopping.done()
+            assert not any(each.done() for each in slow)
         finally:
             unblock.set()
-            await stopping
+            await asyncio.gather(*slow)
 
     asyncio.run(scenario())
+
+
+def told(mine: Any) -> list[tuple[int, str]]:
+    return [(event["progress"], event["message"]) for event in mine._progress._events]
+
+
+def test_the_phases_of_a_start(docker: FakeDocker) -> None:
+    mine = spawner()
+    run(mine.start)
+    assert [message for _, message in told(mine)] == [
+        "Creating the container of your server",
+        "Starting your server",
+        "Waiting until your server answers",
+    ]
+
+    async def first_event() -> Any:
+        return await anext(mine.progress())
+
+    assert run(first_event)["progress"] == 60
+
+
+def test_the_notice_of_a_choice_that_is_gone_comes_first(docker: FakeDocker) -> None:
+    mine = spawner()
+    mine.notice = "Base takes its place."
+    run(mine.start)
+    assert told(mine)[0] == (0, mine.notice)
+
+
+def test_a_pull_is_told_in_percent(docker: FakeDocker) -> None:
+    docker.images.clear()
+    layer = {"id": "a", "status": "Downloading", "progressDetail": {"current": 1, "total": 4}}
+    docker.pulled = [layer, layer, {"id": "a", "status": "Pull complete"}]
+    mine = spawner(pull_policy="ifnotpresent")
+    run(mine.start)
+    assert told(mine)[:2] == [(16, "Fetching the environment: 12 %"), (60, "Fetching the environment: 100 %")]
+
+
+def test_a_pull_that_fails_on_its_way(docker: FakeDocker) -> None:
+    docker.images.clear()
+    docker.pulled = [{"status": "Pulling"}, {"error": "unexpected EOF", "errorDetail": {}}]
+    with pytest.raises(ServerError) as error:
+        run(spawner(pull_policy="ifnotpresent").start)
+    assert "could not be fetched" in error.value.jupyterhub_message
+    assert "unexpected EOF" in error.value.log_message
+    assert not docker.containers
+
+
+# --- failures
+
+
+def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "inspect_image", Mock(side_effect=requests.ConnectionError("refused")))
+    mine = spawner()
+    with pytest.raises(ServerError) as error:
+        run(mine.start)
+    assert error.value.reason == "docker-down"
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=requests.ConnectionError("refused")))
+    # What JupyterHub does after a start that failed: there is nothing to stop.
+    assert run(mine.poll) == 0
+
+
+@pytest.mark.parametrize(
+    "silence", [requests.ConnectionError("refused"), APIError("500", response=Mock(status_code=500))]
+)
+def test_a_server_is_not_taken_for_dead_while_docker_is(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, silence: Exception
+) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=silence))
+    assert run(mine.poll) is None
+
+
+def test_a_disk_that_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = APIError("500", response=Mock(status_code=500), explanation="mkdir: no space left on device")
+    monkeypatch.setattr(docker, "create_volume", Mock(side_effect=full))
+    with pytest.raises(ServerError) as error:
+        run(spawner().start)
+    assert error.value.reason == "disk"
+
+
+def test_a_server_that_ran_out_of_memory_while_starting(docker: FakeDocker) -> None:
+    mine = spawner(mem_limit="64M")
+    run(mine.start)
+    docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=137, OOMKilled=True)
+    with pytest.raises(ServerError) as error:
+        wait([503], mine)
+    assert "limit of 64 MB" in error.value.jupyterhub_message
+    assert "the last words" in error.value.log_message
+    # Its name and memory are free.
+    assert not docker.containers
+
+
+def test_a_container_that_vanished(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+    mine = running(docker)
+    del docker.containers["jh-user-alice"]
+    with pytest.raises(ServerError) as error:
+        wait([503], mine)
+    assert error.value.reason == "vanished"
+    mine.object_id = "an-id"
+    assert run(mine.poll) == 0
+    assert "was removed by somebody else" in caplog.text
+
+
+# --- room
+
+
+def team(*members: Any) -> None:
+    """Let these be all users of one Hub."""
+    for member in members:
+        member.user.spawners[member.name] = member
+        member.user.settings["users"].update({each.user.name: each.user for each in members})
+
+
+def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: Any) -> list[Any]:
+    """Three users of a machine of 8 GB, of which 6 are reserved; the first two run."""
+    monkeypatch.setattr(UserServerSpawner, "_queue", Queue())
+    members = [spawner(name, reserve_memory_mb=6 * 1024, **traits) for name in ("ann", "ben", "cid")]
+    team(*members)
+    for each in members[:2]:
+        run(each.start)
+        each.in_the_database.ip = "127.0.0.1"
+    return members
+
+
+def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
+    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+
+    async def scenario() -> None:
+        starting = asyncio.create_task(cid.start())
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        assert "jh-user-cid" not in docker.containers
+        await ann.stop()
+        ann.in_the_database.ip = ""
+        await asyncio.wait_for(starting, 5)
+
+    asyncio.run(scenario())
+    assert (5, waiting_message(1, 1)) in told(cid)
+
+
+def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    with pytest.raises(ServerError) as error:
+        run(cid.start)
+    assert error.value.reason == "full"
+    assert "jh-user-cid" not in docker.containers
+    assert cid._claim is None
+
+
+@pytest.mark.parametrize(("used", "fits"), [(0, True), (GB, False)])
+def test_a_limit_is_no_reservation_but_use_is(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, used: int, fits: bool
+) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    docker.used = used
+    if fits:
+        run(cid.start)
+    else:
+        with pytest.raises(ServerError):
+            run(cid.start)
+
+
+def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    asked = Mock(return_value={"memory_stats": {"usage": GB}})
+    monkeypatch.setattr(docker, "stats", asked)
+    with pytest.raises(ServerError):
+        run(cid.start)
+    assert asked.call_count == 2, "once for each that runs"
+
+
+def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError) as error:
+        run(spawner(reserve_memory_mb=8000).start)
+    assert error.value.reason == "too-large"
+
+
+def test_the_next_hub_knows_what_a_server_counts_with(docker: FakeDocker) -> None:
+    mine = spawner(mem_guarantee="256M")
+    run(mine.start)
+    successor = spawner()
+    successor.load_state(mine.get_state())
+    assert successor._claim == Claim(256 * 1024**2, GB)
+    run(mine.stop)
+    assert mine._claim is None
+
+
+def test_a_server_that_an_older_hub_started_counts(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, ben, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    for each in (ann, ben):
+        each._claim = None
+        each.mem_limit = "2G"
+    with pytest.raises(ServerError):
+        run(cid.start)
+
+
+def test_limit_of_running_servers(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    run(first.start)
+    first.in_the_database.ip = "127.0.0.1"
+    with pytest.raises(ServerError) as error:
+        run(second.start)
+    assert (error.value.reason, error.value.status_code) == ("running-limit", 400)
+    assert "You have 1 server running" in error.value.jupyterhub_message
+    first.in_the_database.ip = ""
+    run(second.start)
+
+
+# --- a Hub that ended while a server started
+
+
+def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: FakeDocker) -> None:
+    run(spawner().start)
+    docker.containers["jh-user-alice"]["Config"]["Env"] = ["A=B", "JUPYTERHUB_API_TOKEN=t=1"]
+    successor = spawner()
+    assert run(successor.poll) is None
+    assert run(successor.get_url) == "http://127.0.0.1:8888/user/alice/"
+    assert successor.api_token == "t=1"
+    assert successor.orm_spawner.state["object_id"] == docker.containers["jh-user-alice"]["Id"]
+
+
+# --- deleted
+
+
+def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("jupyterhub_ansible.homes.dispose", lambda client, *rest: calls.append(rest))
+    monkeypatch.setattr("docker.from_env", lambda: None)
+    run(mine.delete_forever)
+    return calls
+
+
+def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = spawner(server="second", deleted_homes="archive")
+    assert deleted(mine, monkeypatch) == [("jh", "alice", "jh-user-alice--second", "archive")]
+
+
+@pytest.mark.parametrize("sharing", [{"share_home": True}, {"volume_name_template": "home-{username}"}])
+def test_a_home_that_other_servers_have_stays(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]
+) -> None:
+    assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
+    # With the default server, the user is deleted.
+    assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
+
+
+def test_a_container_that_was_left_does_not_keep_the_home(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(spawner().start)
+    deleted(spawner(deleted_homes="remove"), monkeypatch)
+    assert not docker.containers
+
+
+def test_a_server_whose_files_go_by_its_name_keeps_it(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError, match="display name") as error:
+        run(lambda: spawner(server="old").rename("old", "new"))
+    assert error.value.status_code == 400
+    run(lambda: spawner(server="old", share_home=True).rename("old", "new"))
+
+
+def test_what_cannot_be_disposed_of_is_logged(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jupyterhub_ansible.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
+    monkeypatch.setattr("docker.from_env", lambda: None)
+    mine = spawner(deleted_homes="archive")
+    mine.log = logging.getLogger("spawner")
+    run(mine.delete_forever)
+    assert "its home stays, the volume jh-user-alice: the disk is full" in caplog.text
+
+
+def test_nobody_starts_a_server_whose_home_is_being_disposed_of(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_disposing", {"jh-user-alice"})
+    with pytest.raises(ServerError, match="deleted"):
+        run(spawner().start)
+    assert not docker.containers

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jupyterhub_ansible import start_page, sync_routes
+from jupyterhub_ansible.docker_calls import CONNECTIONS
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
@@ -34,6 +35,8 @@ c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
 # Replacing the Hub leaves users' servers running.
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
+# Seconds; a server that was just starting when the last Hub ended waits for this one, and this one for it.
+c.JupyterHub.init_spawners_timeout = 3
 # Seconds; the Hub gives a restarted proxy its routes back this often.
 c.JupyterHub.last_activity_interval = 30
 c.JupyterHub.db_url = DATABASE_URL
@@ -79,9 +82,10 @@ c.JupyterHub.spawner_class = UserServerSpawner
 # JupyterHub takes a limit of 0 for "any number".
 c.JupyterHub.allow_named_servers = settings.named_servers.limit > 0
 c.JupyterHub.named_server_limit_per_user = settings.named_servers.limit
-# The spawner waits for the server's answer within its start; the rest is for Docker's own work on a busy machine.
+# The spawner waits for the server's answer within its start; the rest is for Docker's own work on a busy machine,
+# and for memory.
 c.Spawner.http_timeout = settings.server.start_timeout_s
-c.Spawner.start_timeout = settings.server.start_timeout_s + 30
+c.Spawner.start_timeout = settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
 c.Spawner.environment = dict(settings.server.environment)
@@ -89,11 +93,16 @@ c.DockerSpawner.network_name = settings.users_network
 # Images are built or pulled by the deployment.
 c.DockerSpawner.pull_policy = "never"
 c.DockerSpawner.remove = True
+c.DockerSpawner.client_kwargs = {"max_pool_size": CONNECTIONS}
 c.UserServerSpawner.project = settings.name
 c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}
 c.UserServerSpawner.default_profile = settings.default_environment
 c.UserServerSpawner.free_images = {group: list(patterns) for group, patterns in settings.free_images.items()}
 c.UserServerSpawner.pids_limit = settings.server.pids
+c.UserServerSpawner.tmp_mb = settings.server.tmp_mb
+c.UserServerSpawner.running_limit = settings.server.running_limit
+c.UserServerSpawner.reserve_memory_mb = settings.reserve_memory_mb
+c.UserServerSpawner.deleted_homes = settings.deleted_homes
 c.UserServerSpawner.share_home = settings.named_servers.share_home
 c.UserServerSpawner.volume_name_template = settings.volume_name_template
 

@@ -24,6 +24,8 @@ ARCHITECTURES = ("x86_64", "aarch64")
 OLDEST_ENGINE = (20, 10)
 # Configuration, secrets and some room, where it is not the disk of the images.
 ROOT_MIN_MB = 100
+# As in the Hub (jupyterhub_ansible.capacity).
+GUARANTEED_SHARE = 4
 # Not every kind of engine can carry this: key of engine_info, words, reason.
 FOREIGN_KINDS = (
     ("rootless", "is rootless", "it cannot give the Hub's files and networks their owners and addresses"),
@@ -105,6 +107,19 @@ def server_memory(host: Host, server: int) -> Findings:
             f"one server may use {server} MB, and the machine has {host.report['memory_mb']} MB",
             "lower it, or use a larger machine",
             "hub_server_memory_mb",
+        )
+
+
+@rule("hub_reserve_memory_mb", "hub_server_memory_mb")
+def reserved_memory(host: Host, reserve: int, server: int) -> Findings:
+    """No server could ever start: each counts with a quarter of its limit at least."""
+    rest = host.report["memory_mb"] - reserve
+    if rest < server // GUARANTEED_SHARE:
+        yield Finding(
+            f"leaves {max(0, rest)} MB of the machine's {host.report['memory_mb']} MB for users' servers, and one"
+            f" needs {server // GUARANTEED_SHARE} MB (a quarter of hub_server_memory_mb)",
+            "lower it, or hub_server_memory_mb, or use a larger machine",
+            "hub_reserve_memory_mb",
         )
 
 

@@ -2,7 +2,7 @@
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -120,13 +120,6 @@ class ChoosingSpawner(DockerSpawner):
         # Choices of forms and links pass options_from_form; only the REST API's arrive unchecked.
         body = getattr(self.handler, "get_server_json_body", None)
         return body is not None and body()["user_options"] is not None
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the events of the start, the notice first: who starts without the start page has not seen it."""
-        if self.notice:
-            yield {"progress": 0, "message": self.notice}
-        async for event in super().progress():
-            yield event
 
     async def check_allowed(self, image: str) -> str:
         """Return the image of the choice, whatever image DockerSpawner reads from stored options."""

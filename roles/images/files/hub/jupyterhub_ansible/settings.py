@@ -10,7 +10,7 @@ import os
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -94,6 +94,7 @@ UserName = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
 Organization = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", to_lower=True)]
 Team = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+:[A-Za-z0-9_.-]+$", to_lower=True)]
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=30)]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s{}]*$")]
 FolderPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
@@ -188,21 +189,24 @@ class Environment(_Model):
 class Server(_Model):
     """Limits of each user's server.
 
-    `memory_mb` is in MiB, swap included; `cpus` in processors; `pids` counts processes and threads;
-    `start_timeout_s` is the time from the start of the container until the server answers.
+    `memory_mb` is in MiB, swap included; `cpus` in processors; `pids` counts processes and threads; `tmp_mb` is the
+    size of /tmp in MiB, by default half of the memory; `start_timeout_s` is the time from the start of the container
+    until the server answers; `running_limit` is how many servers of one user may run at once, 0 for any number.
     """
 
     memory_mb: Positive
     cpus: Annotated[float, Field(gt=0)]
     pids: Positive
+    tmp_mb: Positive | None
     environment: dict[VariableName, str]
     start_timeout_s: Positive
+    running_limit: NotNegative
 
 
 class NamedServers(_Model):
     """`limit`: named servers per user, 0 for none; `share_home`: all servers of a user have one home."""
 
-    limit: Annotated[int, Field(ge=0)]
+    limit: NotNegative
     share_home: bool
 
 
@@ -227,7 +231,11 @@ class GitHub(_Model):
 
 
 class Settings(_Model):
-    """hub.json; `free_images`: by group, which images its members may name themselves."""
+    """hub.json.
+
+    `free_images` is by group which images its members may name themselves; `reserve_memory_mb` is what users' servers
+    together leave to the machine, in MiB; `deleted_homes` is what happens to the home of a deleted user or server.
+    """
 
     name: ProjectName
     public: Public
@@ -241,6 +249,8 @@ class Settings(_Model):
     default_environment: Slug
     free_images: dict[Text, tuple[ImagePattern, ...]] = {}
     server: Server
+    reserve_memory_mb: NotNegative
+    deleted_homes: Literal["keep", "archive", "remove"]
     named_servers: NamedServers
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]

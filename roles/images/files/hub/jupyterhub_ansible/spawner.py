@@ -3,20 +3,26 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import aiohttp
+import docker
 from docker.errors import APIError, NotFound
-from traitlets import Bool, Int, Unicode
+from traitlets import Bool, Enum, Int, Unicode
 
-from . import naming
+from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
 from .choosing import ChoosingSpawner
-from .failures import ServerError
+from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels
+from .progress import ANSWERING, CREATING, PULLING, STARTING, WAITING, Event, Progress, Pull
 
-_HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init": True}
+# What all servers use is asked of the engine, which takes some of its time, this often at most.
+_ASK_AGAIN_S = 5
+# Lines of a server's log that the administrator gets of one that failed.
+_LAST_LINES = 20
 
 
 def _literal(text: str) -> str:
@@ -30,9 +36,6 @@ class UserServerSpawner(ChoosingSpawner):
     It touches only containers and volumes that carry the labels of this project and this user.
     """
 
-    # DockerSpawner has one thread: a server that is slow to stop holds up every other user's start.
-    _executor = ThreadPoolExecutor(8, thread_name_prefix="docker")
-
     project = Unicode(help="Prefix of all names, and value of the project label").tag(config=True)
     pids_limit = Int(1024, help="Processes and threads of a server at most").tag(config=True)
     share_home = Bool(False, help="All servers of a user have one home").tag(config=True)
@@ -42,6 +45,23 @@ class UserServerSpawner(ChoosingSpawner):
         help="Template of the homes' names, expanded and escaped as DockerSpawner does, to adopt its volumes",
     ).tag(config=True)
 
+    tmp_mb = Int(None, allow_none=True, help="Size of /tmp in MiB; by default half of the memory limit").tag(
+        config=True
+    )
+    reserve_memory_mb = Int(0, help="Memory of the machine that is not for users' servers, in MiB").tag(config=True)
+    full_wait_s = Int(600, help="Seconds that a start waits for memory at most").tag(config=True)
+    running_limit = Int(0, help="Servers of one user that may run at once; 0 for any number").tag(config=True)
+    deleted_homes = Enum(
+        ["keep", "archive", "remove"], "keep", help="What happens to the home of a deleted user or server"
+    ).tag(config=True)
+
+    # Of all spawners: starts that wait for memory, what is known of the engine, and homes that are being disposed of.
+    _queue: ClassVar = capacity.Queue()
+    _engine: ClassVar[limits.Engine | None] = None
+    _disposing: ClassVar[set[str]] = set()
+
+    # What this server counts with, once it has its room.
+    _claim: capacity.Claim | None = None
     # Not on the users' network when it was last looked at.
     _missing = False
     extra_create_kwargs: dict[str, Any]
@@ -51,6 +71,7 @@ class UserServerSpawner(ChoosingSpawner):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._progress = Progress()
         if self.user:
             # JupyterHub's own joins user and server by one hyphen (User._new_spawner): `a-b` + `c`, `a` + `b-c`
             # and the default server of `a-b-c` would overwrite each other's OAuth client.
@@ -74,15 +95,54 @@ class UserServerSpawner(ChoosingSpawner):
     def _labels(self, kind: str, server: str) -> dict[str, str]:
         return labels(self.project, kind, self.user.name, server)
 
+    # --- Docker
+
+    def docker(self, method: str, *args: Any, **kwargs: Any) -> "asyncio.Future[Any]":
+        """Call a method of docker.APIClient in a thread.
+
+        DockerSpawner has one thread for all: whoever stops a hung server holds up everybody's start.
+        """
+        if method == "pull":
+            loop = asyncio.get_running_loop()
+            kwargs["tell"] = lambda percent: loop.call_soon_threadsafe(self._tell_pull, percent)
+            call: Any = self._pull
+        else:
+            call = partial(self._docker, method)
+        return asyncio.wrap_future(docker_calls.threads(method).submit(call, *args, **kwargs))
+
+    def _pull(self, repository: str, tag: str, tell: Callable[[int], None]) -> None:
+        pull, told = Pull(), -1
+        for event in self.client.pull(repository, tag, stream=True, decode=True):
+            # With a stream, docker-py takes an error for an event.
+            if error := event.get("error"):
+                raise APIError(error, explanation=error)
+            if (percent := pull.add(event)) > told:
+                told = percent
+                tell(percent)
+
+    def _tell_pull(self, percent: int) -> None:
+        bar = PULLING + percent * (CREATING - PULLING) // 100
+        self._progress.say(bar, f"Fetching the environment: {percent} %")
+
+    async def _look_at_engine(self) -> limits.Engine:
+        if UserServerSpawner._engine is None:
+            UserServerSpawner._engine = limits.engine(await self.docker("info"))
+        return UserServerSpawner._engine
+
     # --- the container
 
     async def get_object(self) -> Any:
-        """Our container as Docker describes it; None if there is none, or if it is a stranger's."""
-        container = await super().get_object()
+        """Our container as Docker describes it; None if there is none, or if it is a stranger's.
+
+        Unlike DockerSpawner's, this does not take an error of Docker's own (500) for "gone".
+        """
+        container = None
+        with suppress(NotFound):
+            container = await self.docker("inspect_container", self.object_name)
         if container and not carries(container["Config"]["Labels"], self._labels("user-server", self.name)):
             self.log.warning("Leaving container %s alone: its labels are not %s's", self.object_name, self._log_name)
-            self.object_id = ""
-            return None
+            container = None
+        self.object_id = container["Id"] if container else ""
         return container
 
     async def remove_object(self) -> None:
@@ -98,14 +158,15 @@ class UserServerSpawner(ChoosingSpawner):
         try:
             await super().pull_image(image)
         except NotFound:
-            raise ServerError(
-                "This environment is not installed on the machine. Please tell the administrator.",
-                reason="image",
-                log_message=f"{self._log_name}: image {image} is missing; deploy again",
-            ) from None
+            raise failures.missing_image(self._log_name, image) from None
+        except DOCKER_ERRORS as error:
+            raise failures.of_pull(error, self._log_name, image) from None
 
     async def create_object(self) -> Any:
         """Create the container, with its labels and limits; what the administrator sets comes on top."""
+        engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
+        await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
+        self._progress.say(CREATING, "Creating the container of your server")
         await self._ensure_home()
         ours = self._labels("user-server", self.name)
         self.extra_create_kwargs = {
@@ -116,12 +177,7 @@ class UserServerSpawner(ChoosingSpawner):
             },
         }
         self.extra_host_config = {
-            **_HARDENING,
-            "pids_limit": self.pids_limit,
-            # Equal to the memory limit: no swap.
-            "memswap_limit": self.mem_limit,
-            # Docker would throw a dead server's log away with it; poll() removes it after reading the log.
-            "auto_remove": False,
+            **limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit),
             **self.extra_host_config,
         }
         try:
@@ -135,6 +191,12 @@ class UserServerSpawner(ChoosingSpawner):
                 log_message=f"{self._log_name}: container {self.object_name} exists and carries no"
                 f" labels of this user and project; left alone",
             ) from None
+
+    async def start_object(self) -> None:
+        """Start the container."""
+        self._progress.say(STARTING, "Starting your server")
+        await super().start_object()
+        self._progress.say(ANSWERING, "Waiting until your server answers")
 
     async def _ensure_home(self) -> None:
         # Docker leaves the volume that is there alone, if the name is taken.
@@ -155,65 +217,183 @@ class UserServerSpawner(ChoosingSpawner):
                 " project; left alone",
             )
 
+    # --- room
+
+    def _everybody(self) -> Iterable["UserServerSpawner"]:
+        """Yield the spawners of all servers that the Hub knows as running, starting or stopping."""
+        for user in self.user.settings["users"].values():
+            yield from (spawner for spawner in user.spawners.values() if spawner.active)
+
+    def _refuse_too_many(self) -> None:
+        running = sum(spawner is not self and spawner.active for spawner in self.user.spawners.values())
+        if self.running_limit and running >= self.running_limit:
+            raise capacity.too_many(running, self.running_limit, self._log_name)
+
+    async def _wait_for_room(self, budget: int) -> None:
+        mine = self._claim_on(budget)
+        if mine.guarantee > budget:
+            raise capacity.too_large(mine, budget, self._log_name)
+
+        # Who was there when there was no room, and until when nobody asks again what they use.
+        refused: tuple[list[str], float] = [], 0.0
+
+        async def has_room() -> bool:
+            nonlocal refused
+            others = [each for each in self._everybody() if each is not self and not each._waits()]
+            names, now = [each.object_name for each in others], asyncio.get_running_loop().time()
+            if names == refused[0] and now < refused[1]:
+                return False
+            claims = [each._claim or each._claim_on(budget) for each in others]
+
+            async def used() -> list[int]:
+                return await asyncio.gather(*(each._memory_in_use() for each in others))
+
+            found = await capacity.fits(mine, budget, capacity.Others(claims, used))
+            refused = (names, now + _ASK_AGAIN_S)
+            return found
+
+        def take() -> None:
+            self._claim = mine
+
+        def tell(place: int, length: int) -> None:
+            self._progress.say(WAITING, capacity.waiting_message(place, length))
+
+        try:
+            await self._queue.wait(has_room, take, tell, self.full_wait_s)
+        except TimeoutError:
+            raise capacity.still_full(self.full_wait_s, self._log_name) from None
+
+    def _claim_on(self, budget: int) -> capacity.Claim:
+        return capacity.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
+
+    def _waits(self) -> bool:
+        # A server that ran before the Hub was started has none either, if an older Hub started it.
+        return self._claim is None and self.pending == "spawn"
+
+    async def _memory_in_use(self) -> int:
+        # Not yet created, or gone meanwhile: it counts with its guarantee.
+        with suppress(*DOCKER_ERRORS):
+            if self.object_id:
+                return capacity.in_use(await self.docker("stats", self.object_id, stream=False, one_shot=True))
+        return 0
+
+    def get_state(self) -> dict[str, Any]:
+        """What the next Hub has to know of a server that runs."""
+        state: dict[str, Any] = super().get_state()
+        return {**state, "claim": list(self._claim)} if self._claim else state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a server that runs."""
+        super().load_state(state)
+        self._claim = capacity.Claim(*state["claim"]) if "claim" in state else None
+
+    def clear_state(self) -> None:
+        """Forget a server that is gone."""
+        super().clear_state()
+        self._claim = None
+
     # --- start and stop
 
     async def start(self) -> tuple[str, int]:
         """Start the server, and wait until it answers.
 
         Raises:
-            ServerError: it cannot start, ended while starting, or did not answer within `http_timeout` seconds.
+            ServerError: it may or can not start, ended while starting, or did not answer within `http_timeout` seconds.
         """
+        if self.notice:
+            # Who starts without the start page has not seen it.
+            self._progress.say(0, self.notice)
+        self._refuse_too_many()
+        if self.home_volume in self._disposing:
+            raise ServerError("Your server is just being deleted.", reason="deleted", status_code=400)
         try:
             ip, port = await super().start()
-        except APIError as error:
-            raise ServerError(
-                "Docker could not start your server. Please tell the administrator.",
-                reason="docker",
-                log_message=f"{self._log_name}: {error.explanation or error}",
-            ) from None
-        await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
+            await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
+        except DOCKER_ERRORS as error:
+            raise failures.of_docker(error, self._log_name) from None
         return ip, port
+
+    async def progress(self) -> AsyncIterator[Event]:
+        """Yield the events of the start, for the page that waits."""
+        async for event in self._progress.follow():
+            yield event
 
     async def _wait_until_ready(self, url: str) -> None:
         # The Hub waits too, but backs off to 5 s between its attempts (jupyterhub.utils.exponential_backoff).
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.http_timeout
         look_again = loop.time() + 0.5
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        connected = False
+        # The kernel of a container answers at once; nobody does at the address of one that ended.
+        timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
             while loop.time() < deadline:
                 with suppress(aiohttp.ClientError, TimeoutError):
                     async with session.get(url, allow_redirects=False) as response:
+                        connected = True
                         if response.status < 500:
                             return
                 if loop.time() > look_again:
                     look_again = loop.time() + 0.5
-                    if (status := await self.poll()) is not None:
-                        raise ServerError(
-                            "Your server ended while it was starting. Please tell the administrator.",
-                            reason="ended",
-                            log_message=f"{self._log_name} ended while starting: {status}",
-                        )
+                    await self._insist_that_it_runs()
                 await asyncio.sleep(0.05)
-        await self._log_last_lines("did not answer in time")
-        raise ServerError(
-            f"Your server did not answer within {self.http_timeout} seconds. Please try again.",
-            reason="no-answer",
-            log_message=f"{self._log_name} did not answer at {url} within {self.http_timeout} s",
-        )
+        lines = await self._last_lines()
+        raise failures.no_answer(self.http_timeout, connected, url, lines, self._log_name)
+
+    async def _insist_that_it_runs(self) -> None:
+        container = await self.get_object()
+        if container is None:
+            raise failures.vanished(self._log_name)
+        if not container["State"]["Running"]:
+            lines, memory = await self._last_lines(), limits.in_bytes(self.mem_limit)
+            if self.remove:
+                await self._forget()
+            raise failures.of_ended(container["State"], lines, memory, self._log_name)
 
     async def poll(self) -> Any:
-        """None while the server runs, else its exit status; a server that ended is logged and removed."""
-        status = await super().poll()
-        if status is None:
+        """None while the server runs, else its exit status; a server that ended is logged and removed.
+
+        A server that ran runs on for all that is known while Docker does not answer: the Hub would forget it.
+        """
+        known = self.object_id
+        try:
+            container = await self.get_object()
+        except DOCKER_ERRORS as error:
+            self.log.warning("%s: Docker cannot be asked: %s", self._log_name, error)
+            return None if known else 0
+        if container is None:
+            if known:
+                self.log.warning("%s: its container %s was removed by somebody else", self._log_name, known[:12])
+            return 0
+        if container["State"]["Running"]:
             # One that is still starting has no address yet.
             if self.server and self.server.ip:
                 await self._find_again()
-        elif self.object_id:
-            await self._log_last_lines(f"ended: {status}")
-            if self.remove:
-                await self.remove_object()
-                self.object_id = ""
+            return None
+        status = failures.status(container["State"])
+        self.log.warning("%s ended: %s. Its last lines:\n%s", self._log_name, status, await self._last_lines())
+        if self.remove:
+            await self._forget()
         return status
+
+    async def _forget(self) -> None:
+        await self.remove_object()
+        self.object_id = ""
+
+    async def get_url(self) -> str:
+        """Address of the server; that of one whose start the Hub did not see the end of is asked of Docker.
+
+        The Hub asks at its own start (jupyterhub.app.JupyterHub.init_spawners), of servers that run.
+        """
+        if self.server.ip:
+            return str(await super().get_url())
+        ip, port = await self.get_ip_and_port()
+        container = await self.get_object()
+        variables = dict(line.partition("=")[::2] for line in container["Config"]["Env"])
+        self.api_token = variables.get("JUPYTERHUB_API_TOKEN", "")
+        self.orm_spawner.state = self.get_state()
+        self.log.warning("%s was starting when the Hub ended: taking it over at %s", self._log_name, ip)
+        return f"http://{ip}:{port}{self.server.base_url}"
 
     async def _find_again(self) -> None:
         """Follow a server whose address changed, back on the users' network if somebody took it off.
@@ -246,7 +426,53 @@ class UserServerSpawner(ChoosingSpawner):
         networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
         return networks
 
-    async def _log_last_lines(self, what: str) -> None:
-        lines = await self.docker("logs", self.object_id, tail=20)
-        text = lines.decode(errors="replace").strip() or "(it wrote nothing)"
-        self.log.warning("%s %s. Its last lines:\n%s", self._log_name, what, text)
+    async def _last_lines(self) -> str:
+        lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
+        return lines.decode(errors="replace").strip() or "(it wrote nothing)"
+
+    # --- what is left behind
+
+    async def remove_leftovers(self, users: Mapping[Any, Any]) -> list[str]:
+        """Remove containers of servers that no user of the Hub has; return their names."""
+
+        def known() -> Collection[tuple[str, str]]:
+            servers = [spawner for user in users.values() for spawner in user.spawners.values()]
+            return {(spawner.user.name, spawner.name) for spawner in servers if spawner.active}
+
+        return await leftovers.remove(self.docker, self.project, known, self.log)
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refuse another name for a server whose files go by its name; what is shown of it can be changed."""
+        if not self._home_is_shared():
+            raise ServerError(
+                "A server's name cannot be changed, since its files go by it. Change its display name instead.",
+                reason="rename",
+                status_code=400,
+            )
+
+    def _home_is_shared(self) -> bool:
+        template = self.volume_name_template
+        return "servername}" not in template if template else self.share_home
+
+    async def delete_forever(self) -> None:
+        """Dispose of the home of a server or user that is being deleted (`deleted_homes`).
+
+        The Hub deletes it whatever happens here: what cannot be done is logged, and the home stays.
+        """
+        volume = self.home_volume
+        if self.name and self._home_is_shared():
+            return  # the user's other servers have it, too
+        self._disposing.add(volume)
+        try:
+            if await self.get_object():
+                await self.remove_object()
+            done = await asyncio.get_running_loop().run_in_executor(
+                docker_calls.ARCHIVES,
+                lambda: homes.dispose(docker.from_env(), self.project, self.user.name, volume, self.deleted_homes),
+            )
+        except (homes.HomesError, *DOCKER_ERRORS) as error:
+            self.log.error("%s is deleted, but its home stays, the volume %s: %s", self._log_name, volume, error)
+        else:
+            self.log.warning("%s is deleted; %s", self._log_name, done)
+        finally:
+            self._disposing.discard(volume)

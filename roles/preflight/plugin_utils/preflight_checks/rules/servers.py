@@ -48,6 +48,16 @@ def volume_template_of_named_servers(value: str, share: bool, limit: int) -> Fin
         yield Finding(fact, "make hub_named_servers_share_home agree with the template")
 
 
+@rule("hub_server_tmp_mb", "hub_server_memory_mb")
+def server_tmp(value: int, memory: int) -> Findings:
+    """What fills /tmp would be ended for want of memory, instead of being told that /tmp is full."""
+    if value >= memory:
+        yield Finding(
+            f"is memory: {value} MB are all that a server may use (hub_server_memory_mb: {memory})",
+            f"lower it to {memory // 2} or less, or leave it out, for half of the memory",
+        )
+
+
 @rule("hub_server_environment")
 def server_environment(variables: Mapping[str, Any]) -> Findings:
     """What Docker takes for an environment variable."""

@@ -1,0 +1,32 @@
+"""`python -m jupyterhub_ansible.hub`: JupyterHub, which looks for left-over containers once it runs."""
+# JupyterHub has no types.
+# mypy: allow-subclassing-any
+
+import asyncio
+
+from jupyterhub import app
+
+from .failures import DOCKER_ERRORS
+from .spawner import UserServerSpawner
+
+
+class JupyterHub(app.JupyterHub):
+    """JupyterHub by its own name, which is that of its log and of its configuration."""
+
+    async def start(self) -> None:
+        """Start, then remove containers that no server has, without making anybody wait for it."""
+        await super().start()
+        # None where a subcommand was started instead.
+        if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
+            # Kept: the event loop alone would not.
+            self._tidying = asyncio.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        try:
+            await self.spawner_class(config=self.config).remove_leftovers(self.users)
+        except DOCKER_ERRORS as error:
+            self.log.warning("Left-over containers were not looked for: %s", error)
+
+
+if __name__ == "__main__":
+    JupyterHub.launch_instance()

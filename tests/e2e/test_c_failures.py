@@ -1,0 +1,327 @@
+"""Servers that do not start, provoked for real: what their user reads, what the log says, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+import requests
+from e2e.client import NewUser, Server, StartError, User, eventually
+from e2e.deployment import LABEL, Deployment, docker, inspect
+
+TELL = "Please tell the administrator."
+
+
+def assert_fails(server: Server, *words: str) -> None:
+    """The start fails with these words: to who follows it, and on the page that is asked for afterwards."""
+    with pytest.raises(StartError) as failure:
+        server.start("base")
+    assert [text for text in words if text not in str(failure.value)] == [], str(failure.value)
+    # No container's name, address or path: those are the log's.
+    assert "jupyterhub-ansible" not in str(failure.value)
+    page = server.user.request("GET", f"/hub/spawn-pending/{server.user.name}")
+    assert page.status_code == 503
+    assert words[0] in unescape(page.text)
+
+
+def assert_logged(deployment: Deployment, *words: str) -> None:
+    log = docker("logs", deployment.hub)
+    assert [text for text in words if text not in log] == []
+
+
+def gone(deployment: Deployment, user: str) -> bool:
+    """No container of the user is left."""
+    return not deployment.containers(f"label=jupyterhub-ansible.user={user}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def put_back(deployment: Deployment) -> Iterator[None]:
+    """The next file finds what it expects; in between, each test deploys what it needs."""
+    yield
+    deployment.settle()
+
+
+def settings(deployment: Deployment) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((deployment.root / "hub/hub.json").read_text())
+    return found
+
+
+def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
+    deployment.settle()
+    [image] = [each["image"] for each in settings(deployment)["environments"] if each["slug"] == "base"]
+    # Another name keeps the image itself.
+    docker("tag", image, f"{image}-kept")
+    try:
+        docker("rmi", image)
+        assert_fails(new_user("ida").server(), "This environment is not installed on the machine.", TELL)
+        assert_logged(deployment, f"image {image} is missing; deploy again")
+    finally:
+        docker("tag", f"{image}-kept", image)
+        docker("rmi", f"{image}-kept")
+    assert gone(deployment, "ida")
+    new_user("ida").server().start("base")
+
+
+def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
+    # A disk of its own, of one page.
+    options = ["type=tmpfs", "device=tmpfs", "o=size=4k,uid=1000,gid=1000"]
+    labels = {LABEL: deployment.name, "jupyterhub-ansible.kind": "home", "jupyterhub-ansible.user": "otto"}
+    arguments = [f"--opt={option}" for option in options] + [f"--label={key}={text}" for key, text in labels.items()]
+    volume = docker("volume", "create", *arguments, f"{deployment.name}-user-otto")
+    try:
+        assert_fails(new_user("otto").server(), "your home, or the machine's disk, is full", TELL)
+        assert_logged(deployment, "no space left on device")
+        assert gone(deployment, "otto")
+    finally:
+        docker("volume", "rm", volume)
+
+
+def test_out_of_memory(deployment: Deployment, new_user: NewUser) -> None:
+    deployment.run(settings={"hub_traits": {"Spawner": {"mem_limit": "40M"}}}).succeeded()
+    assert_fails(new_user("olga").server(), "ran out of memory while it was starting: its limit of 40 MB", TELL)
+    assert_logged(deployment, "ended while starting: ExitCode=")
+    assert gone(deployment, "olga")
+
+
+def test_port_is_never_opened(deployment: Deployment, new_user: NewUser) -> None:
+    # Ends at the first signal, so that nobody waits for its stop.
+    command = ["python3", "-u", "-c", "import time; print('mind the gap'); time.sleep(600)"]
+    deployment.run(settings={"hub_start_timeout_s": 5, "hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
+    assert_fails(new_user("nina").server(), "never opened its port: it was given up after 5 seconds")
+    assert_logged(deployment, "never opened its port (http://", "mind the gap")
+    eventually("the container's end", lambda: gone(deployment, "nina"))
+
+
+def test_server_that_ends(deployment: Deployment, new_user: NewUser) -> None:
+    command = ["python3", "-c", "raise SystemExit('no such module')"]
+    deployment.run(settings={"hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
+    assert_fails(new_user("emma").server(), "Your server ended while it was starting.", TELL)
+    assert_logged(deployment, "ended while starting: ExitCode=1", "no such module")
+    assert gone(deployment, "emma")
+
+
+def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
+    # Of this Hub only: nobody listens on that port of its container.
+    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
+    started = deployment.server("alice")["State"]["StartedAt"]
+    deployment.run(settings={"hub_traits": dead}).succeeded()
+    assert_fails(new_user("dirk").server(), "Docker, which runs all servers of this machine, does not answer.", TELL)
+    # A server that runs is not taken for dead.
+    assert alice.server().run("1 + 1").result == "2"
+    deployment.settle()
+    assert [server.name for server in alice.servers()] == [""]
+    assert deployment.server("alice")["State"]["StartedAt"] == started
+
+
+def test_too_many_servers_of_one_user(deployment: Deployment, new_user: NewUser) -> None:
+    deployment.run(settings={"hub_running_servers_limit": 1}).succeeded()
+    user = new_user("mona")
+    user.server().start("base")
+    with pytest.raises(StartError, match="You have 1 server running, and 1 may run at once"):
+        user.server("second").start("base")
+    user.server().stop()
+    user.server("second").start("base")
+
+
+def test_the_page_that_waits_shows_the_phases(new_user: NewUser) -> None:
+    server = new_user("paula").server()
+    events: list[dict[str, Any]] = []
+
+    def follow() -> None:
+        eventually("a start", lambda: bool(server.user.servers()), 30)
+        events.extend(server.progress())
+
+    following = threading.Thread(target=follow)
+    following.start()
+    server.user.request("POST", "/hub/api/users/paula/server", json={"user_options": {"profile": "base"}})
+    following.join(60)
+    messages = [event["message"] for event in events]
+    assert messages[:-1] == [
+        "Server requested",
+        "Creating the container of your server",
+        "Starting your server",
+        "Waiting until your server answers",
+    ]
+    assert events[-1]["ready"]
+    assert [event["progress"] for event in events] == sorted(event["progress"] for event in events)
+
+
+# --- containers that vanished, or were left
+
+
+def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> None:
+    server = new_user("vera").server()
+    server.start("base")
+    docker("rm", "--force", f"{deployment.name}-user-vera")
+    # Within the interval in which the Hub looks.
+    eventually("the Hub's notice", lambda: not server.user.servers(), 90)
+    assert_logged(deployment, "was removed by somebody else")
+    server.start("base")
+    assert server.run("1 + 1").result == "2"
+
+
+def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> None:
+    deployment.settle()
+    image = inspect(deployment.hub)[0]["Image"]
+    labels = {LABEL: deployment.name, "jupyterhub-ansible.kind": "user-server", "jupyterhub-ansible.user": "ghost"}
+    asleep = ["--entrypoint=sleep", image, "600"]
+    left = docker("run", "--detach", "--init", *[f"--label={key}={text}" for key, text in labels.items()], *asleep)
+    foreign = docker("run", "--detach", "--init", "--label=jupyterhub-ansible.test=e2e", *asleep)
+    started = deployment.server("alice")["State"]["StartedAt"]
+    try:
+        docker("restart", deployment.hub)
+        eventually("the removal", lambda: not inspect(left))
+        assert_logged(deployment, "which no server of the Hub has")
+        assert inspect(foreign)[0]["State"]["Running"], "a container that is not ours"
+        assert deployment.server("alice")["State"]["StartedAt"] == started
+    finally:
+        docker("rm", "--force", left, check=False)
+        docker("rm", "--force", foreign)
+    eventually("the Hub", lambda: alice.request("GET", "/hub/health").ok)
+    assert alice.server().run("1 + 1").result == "2"
+
+
+def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: NewUser) -> None:
+    deployment.settle()
+    user = new_user("karl")
+    starting = threading.Thread(target=lambda: user.api("POST", "users/karl/server", timeout=30), daemon=True)
+    starting.start()
+
+    def runs() -> bool:
+        return any(each["State"]["Running"] for each in inspect(f"{deployment.name}-user-karl"))
+
+    eventually("the container", runs)
+    docker("kill", "--signal=KILL", deployment.hub)
+    docker("start", deployment.hub)
+    eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
+    starting.join(60)
+    [started] = [each["State"]["StartedAt"] for each in inspect(f"{deployment.name}-user-karl")]
+
+    def ready() -> bool:
+        servers = user.api("GET", "users/karl").json()["servers"]
+        return bool(servers) and servers[""]["ready"]
+
+    eventually("the server", ready)
+    user.server().open().raise_for_status()
+    assert user.server().run("1 + 1").result == "2"
+    assert deployment.server("karl")["State"]["StartedAt"] == started, "it was taken over, not started anew"
+    assert_logged(deployment, "was starting when the Hub ended: taking it over")
+
+
+def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: NewUser) -> None:
+    # It asks about a session every second, instead of every five minutes.
+    deployment.run(settings={"hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}}}).succeeded()
+    user = new_user("piet")
+    user.server().start("base")
+    user.server().request("GET", "api/contents")
+    docker("stop", deployment.hub)
+    try:
+        for _ in range(3):
+            time.sleep(2)
+            user.server().request("GET", "api/contents")
+        # Who never was here is not let in.
+        assert User(deployment.url, "piet", "").request("GET", "/user/piet/api/contents").status_code == 403
+    finally:
+        docker("start", deployment.hub)
+    eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
+    # And a word of the Hub's counts again.
+    token = user.token()
+    path, header = f"{deployment.url}/user/piet/api/contents", {"Authorization": f"token {token}"}
+    assert requests.get(path, headers=header, timeout=30).status_code == 200
+    [made] = [t["id"] for t in user.api("GET", "users/piet/tokens").json()["api_tokens"] if "end-to" in t["note"]]
+    assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
+    time.sleep(2)
+    assert requests.get(path, headers=header, timeout=30).status_code == 403
+
+
+# --- homes of deleted users and servers
+
+
+@pytest.fixture
+def admin(deployment: Deployment) -> User:
+    """The Hub's administrator."""
+    found = User(deployment.url, "admin", deployment.secret("admin_password"))
+    found.login().raise_for_status()
+    return found
+
+
+def volumes(deployment: Deployment) -> set[str]:
+    return set(docker("volume", "ls", "--quiet", "--filter", f"label={LABEL}={deployment.name}").split())
+
+
+def archives(deployment: Deployment, *arguments: str) -> str:
+    return docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible.homes", *arguments)
+
+
+@pytest.fixture
+def mortal(deployment: Deployment) -> NewUser:
+    """Log in a user who will be deleted: nobody stops their servers afterwards."""
+
+    def log_in(name: str) -> User:
+        user = User(deployment.url, name, deployment.secret("user_password"))
+        user.login().raise_for_status()
+        return user
+
+    return log_in
+
+
+def with_a_file(server: Server, text: str) -> None:
+    """Have a file in the home that only its owner may read."""
+    server.start("base")
+    # It is there in a deployment that was kept.
+    server.run("import os; os.path.exists('mine.txt') and os.remove('mine.txt')")
+    server.run(f"import os; open('mine.txt', 'w').write({text!r}); os.chmod('mine.txt', 0o400)")
+    server.stop()
+
+
+def delete(admin: User, user: str) -> None:
+    assert admin.api("DELETE", f"users/{user}", timeout=120).status_code == 204
+
+
+def test_home_is_kept(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+    deployment.settle()
+    with_a_file(mortal("kept").server(), "kept")
+    delete(admin, "kept")
+    assert f"{deployment.name}-user-kept" in volumes(deployment)
+    server = mortal("kept").server()
+    server.start("base")
+    assert server.read("mine.txt") == "kept"
+    server.stop()
+
+
+def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+    home = f"{deployment.name}-user-arch"
+    deployment.run(settings={"hub_deleted_homes": "archive"}).succeeded()
+    user = mortal("arch")
+    with_a_file(user.server(), "archived")
+    with_a_file(user.server("second"), "of another server")
+    assert user.api("DELETE", "users/arch/servers/second", json={"remove": True}).status_code == 204
+    assert volumes(deployment) & {home, f"{home}--second"} == {home}
+    delete(admin, "arch")
+    assert volumes(deployment) & {home, f"{home}--second"} == set()
+    # Older ones are there in a deployment that was kept.
+    first, second = [line for line in archives(deployment, "list").splitlines() if line.startswith(home)][-2:]
+    assert (first.startswith(f"{home}--second-"), second.startswith(f"{home}-2")) == (True, True)
+    assert archives(deployment, "restore", second, "arch") == f"Restored: {home}"
+    server = mortal("arch").server()
+    server.start("base")
+    assert server.read("mine.txt") == "archived"
+    assert server.run("import os; oct(os.stat('mine.txt').st_mode & 0o777)").result == "'0o400'"
+    server.stop()
+    # What is there is not overwritten.
+    with pytest.raises(AssertionError, match="There is a home already"):
+        archives(deployment, "restore", second, "arch")
+
+
+def test_home_is_removed(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+    deployment.run(settings={"hub_deleted_homes": "remove"}).succeeded()
+    with_a_file(mortal("remo").server(), "removed")
+    neighbours = volumes(deployment)
+    delete(admin, "remo")
+    assert neighbours - volumes(deployment) == {f"{deployment.name}-user-remo"}
+    assert_logged(deployment, "its home was removed")

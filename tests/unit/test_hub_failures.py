@@ -1,0 +1,86 @@
+"""Why a server did not start: what its user reads, and what the administrator does."""
+
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import requests
+from docker.errors import APIError, DockerException
+from jupyterhub_ansible import failures
+from urllib3.exceptions import ProtocolError
+
+STATE = {"ExitCode": 1, "Error": "", "FinishedAt": "2026-11-22T10:00:00Z", "OOMKilled": False}
+
+
+def refused(text: str) -> APIError:
+    return APIError("500 Server Error", response=Mock(status_code=500), explanation=text)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (requests.exceptions.ConnectionError("refused"), "docker-down", "does not answer"),
+        (requests.exceptions.ReadTimeout("60 s"), "docker-down", "does not answer"),
+        (DockerException("Error while fetching server API version"), "docker-down", "does not answer"),
+        (ProtocolError("broken"), "docker-down", "does not answer"),
+        (refused("mkdir /var/lib/docker/overlay2/x: no space left on device"), "disk", "is full"),
+        (refused("write /x: Disk quota exceeded"), "disk", "is full"),
+        (refused("OCI runtime create failed"), "docker", "Docker could not start"),
+    ],
+)
+def test_docker(error: Exception, reason: str, words: str) -> None:
+    told = failures.of_docker(error, "alice")
+    assert told.reason == reason
+    assert words in told.jupyterhub_message
+    assert "tell the administrator" in told.jupyterhub_message
+    # Details are for the log, with the name of the server.
+    detail = getattr(error, "explanation", None) or str(error)
+    assert detail not in told.jupyterhub_message
+    assert told.log_message.startswith("alice: ")
+    assert detail in told.log_message
+    assert told.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("state", "lines", "reason", "words"),
+    [
+        ({"OOMKilled": True, "ExitCode": 1}, "", "out-of-memory", "its limit of 64 MB is too small"),
+        ({"ExitCode": 137}, "", "out-of-memory", "ran out of memory"),
+        ({}, "OSError: [Errno 28] No space left on device: '/home/jovyan/.local'", "disk", "is full"),
+        ({}, "OSError: [Errno 122] Disk quota exceeded", "disk", "is full"),
+        ({}, "ImportError", "ended", "ended while it was starting"),
+    ],
+)
+def test_a_container_that_ended(state: dict[str, Any], lines: str, reason: str, words: str) -> None:
+    told = failures.of_ended({**STATE, **state}, lines, 64 * 1024**2, "alice")
+    assert told.reason == reason
+    assert words in told.jupyterhub_message
+    assert lines not in told.jupyterhub_message or not lines
+    assert lines in told.log_message
+
+
+def test_a_server_without_a_limit_that_was_killed() -> None:
+    told = failures.of_ended({**STATE, "ExitCode": 137}, "", None, "alice")
+    assert "its limit is too small" in told.jupyterhub_message
+
+
+@pytest.mark.parametrize(("connected", "words"), [(False, "never opened its port"), (True, "answers with errors only")])
+def test_no_answer(connected: bool, words: str) -> None:
+    told = failures.no_answer(60, connected, "http://10.0.0.2:8888/user/alice/api", "the last words", "alice")
+    assert words in told.jupyterhub_message
+    assert "60 seconds" in told.jupyterhub_message
+    assert "10.0.0.2" not in told.jupyterhub_message
+    assert "the last words" in told.log_message
+
+
+def test_a_pull() -> None:
+    told = failures.of_pull(refused("dial tcp 10.0.0.1:443: connection refused"), "alice", "r/x:1")
+    assert (told.reason, "could not be fetched" in told.jupyterhub_message) == ("image", True)
+    assert "pulling r/x:1: dial tcp" in told.log_message
+    assert failures.of_pull(refused("no space left on device"), "alice", "r/x:1").reason == "disk"
+    assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1").reason == "docker-down"
+
+
+def test_percent_signs_in_a_log_are_no_template() -> None:
+    told = failures.of_ended(STATE, "100 %s", None, "alice")
+    assert "100 %s" in str(told)

@@ -1,0 +1,171 @@
+"""Homes of deleted users, against a stand-in for Docker: nothing is removed that is another's, or not yet archived."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from docker.errors import ContainerError, NotFound
+from jupyterhub_ansible import homes
+from jupyterhub_ansible.homes import HomesError, dispose, restore
+from jupyterhub_ansible.labels import KIND, PROJECT, labels
+
+HOME = "jh-user-alice"
+
+
+class FakeDocker:
+    """What homes.py uses of docker.DockerClient."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, str] | None] = {HOME: labels("jh", "home", "alice", "")}
+        self.used_by: list[str] = []
+        self.ran: list[dict[str, Any]] = []
+        self.says: bytes | ContainerError = b""
+        self.volumes = SimpleNamespace(get=self._get, create=self._create)
+        self.containers = SimpleNamespace(get=self._own, list=self._list, run=self._run)
+
+    def _get(self, name: str) -> Any:
+        if name not in self.found:
+            raise NotFound("no such volume")
+        return SimpleNamespace(name=name, attrs={"Labels": self.found[name]}, remove=lambda: self.found.pop(name))
+
+    def _create(self, name: str, labels: dict[str, str]) -> Any:
+        self.found.setdefault(name, labels)
+        return self._get(name)
+
+    def _own(self, name: str) -> Any:
+        return SimpleNamespace(image=SimpleNamespace(id="the-hub's"))
+
+    def _list(self, **options: Any) -> list[Any]:
+        assert options == {"all": True, "filters": {"volume": HOME}}, "one that is stopped has it, too"
+        return [SimpleNamespace(name=name) for name in self.used_by]
+
+    def _run(self, image: str, command: list[str], **options: Any) -> bytes:
+        self.ran.append({"image": image, "command": command, **options})
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+
+@pytest.fixture
+def docker() -> FakeDocker:
+    return FakeDocker()
+
+
+def failed(docker: FakeDocker) -> None:
+    docker.says = ContainerError(Mock(), 1, [], "the-hub's", b"tar: No space left on device")
+
+
+def test_keep(docker: FakeDocker) -> None:
+    assert dispose(docker, "jh", "alice", HOME, "keep") == f"its home stays: the volume {HOME}"
+    assert docker.found
+    assert not docker.ran
+
+
+def test_remove(docker: FakeDocker) -> None:
+    assert "was removed" in dispose(docker, "jh", "alice", HOME, "remove")
+    assert not docker.found
+    assert not docker.ran
+
+
+def test_archive(docker: FakeDocker) -> None:
+    told = dispose(docker, "jh", "alice", HOME, "archive")
+    assert docker.found == {"jh-deleted-homes": {PROJECT: "jh", KIND: "deleted-homes"}}
+    [run] = docker.ran
+    file = run["command"][-1]
+    assert file.removeprefix("/archives/") in told
+    # It can read everything, and do nothing else.
+    assert run["volumes"] == [f"{HOME}:/home:ro", "jh-deleted-homes:/archives"]
+    assert (run["network_mode"], run["cap_drop"], run["cap_add"]) == ("none", ["ALL"], ["DAC_READ_SEARCH"])
+    assert run["image"] == "the-hub's"
+
+
+def test_an_archive_that_fails_costs_nothing(docker: FakeDocker) -> None:
+    failed(docker)
+    with pytest.raises(HomesError, match="No space left on device"):
+        dispose(docker, "jh", "alice", HOME, "archive")
+    assert HOME in docker.found
+
+
+@pytest.mark.parametrize("what", ["archive", "remove"])
+@pytest.mark.parametrize("theirs", [None, labels("jh", "home", "bob", ""), labels("other", "home", "alice", "")])
+def test_a_stranger_s_volume_is_left_alone(docker: FakeDocker, what: str, theirs: dict[str, str] | None) -> None:
+    docker.found[HOME] = theirs
+    with pytest.raises(HomesError, match="left alone"):
+        dispose(docker, "jh", "alice", HOME, what)
+    assert HOME in docker.found
+    assert not docker.ran
+
+
+@pytest.mark.parametrize("what", ["archive", "remove"])
+def test_a_home_that_is_used_is_left_alone(docker: FakeDocker, what: str) -> None:
+    docker.used_by = ["somebody-s-container"]
+    with pytest.raises(HomesError, match="used by the container somebody-s-container"):
+        dispose(docker, "jh", "alice", HOME, what)
+    assert HOME in docker.found
+
+
+def test_archives_do_not_go_into_a_stranger_s_volume(docker: FakeDocker) -> None:
+    docker.found["jh-deleted-homes"] = None
+    with pytest.raises(HomesError, match="does not carry our labels"):
+        dispose(docker, "jh", "alice", HOME, "archive")
+    assert HOME in docker.found
+
+
+def test_a_user_who_never_started_a_server(docker: FakeDocker) -> None:
+    docker.found.clear()
+    assert dispose(docker, "jh", "alice", HOME, "archive") == "it had no home"
+
+
+def test_the_archive_s_name_says_when() -> None:
+    moment = datetime(2026, 11, 22, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert homes.archive_file(HOME, moment) == "jh-user-alice-20261121T233000Z.tar.gz"
+    assert homes._ARCHIVE_NAME.fullmatch(homes.archive_file("jh-user-a-b---0a--c", datetime.now(UTC)))
+
+
+ARCHIVE = "jh-user-alice-20261121T233000Z.tar.gz"
+
+
+@pytest.fixture
+def archived(docker: FakeDocker) -> FakeDocker:
+    docker.found = {"jh-deleted-homes": {}}
+    docker.says = f"{ARCHIVE}\n{ARCHIVE}.partial\nlost+found\n".encode()
+    return docker
+
+
+def test_restore(archived: FakeDocker) -> None:
+    assert restore(archived, "jh", ARCHIVE, "ann", "lab", False) == "jh-user-ann--lab"
+    assert archived.found["jh-user-ann--lab"] == labels("jh", "home", "ann", "lab")
+    assert archived.ran[-1]["volumes"] == ["jh-deleted-homes:/archives:ro", "jh-user-ann--lab:/home"]
+
+
+def test_restore_one_home_for_all_servers(archived: FakeDocker) -> None:
+    restore(archived, "jh", ARCHIVE, "ann", "lab", True)
+    assert archived.found["jh-user-ann"] == labels("jh", "home", "ann", "")
+
+
+@pytest.mark.parametrize("name", ["other.tar.gz", f"{ARCHIVE}.partial", "../etc/passwd"])
+def test_restore_what_is_not_there(archived: FakeDocker, name: str) -> None:
+    with pytest.raises(HomesError, match="There is no archive"):
+        restore(archived, "jh", name, "ann", "", False)
+    assert "jh-user-ann" not in archived.found
+
+
+def test_restore_over_a_home(archived: FakeDocker) -> None:
+    archived.found["jh-user-ann"] = labels("jh", "home", "ann", "")
+    with pytest.raises(HomesError, match="There is a home already"):
+        restore(archived, "jh", ARCHIVE, "ann", "", False)
+    assert len(archived.ran) == 1, "it was listed, and no more"
+
+
+def test_restore_that_fails_leaves_no_half(archived: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "archives", lambda client, project: [ARCHIVE])
+    failed(archived)
+    with pytest.raises(HomesError):
+        restore(archived, "jh", ARCHIVE, "ann", "", False)
+    assert "jh-user-ann" not in archived.found
+
+
+def test_no_archives(docker: FakeDocker) -> None:
+    assert homes.archives(docker, "jh") == []

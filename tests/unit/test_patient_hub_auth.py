@@ -1,0 +1,92 @@
+"""A user's server while the Hub is replaced: real HubAuth, against a Hub that answers, refuses, or is not there."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import patient_hub_auth
+import pytest
+from aiohttp import web
+from jupyterhub.services.auth import HubAuth
+from tornado.web import HTTPError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(
+        HubAuth, "_check_hub_authorization", patient_hub_auth.patient(HubAuth._check_hub_authorization, clock)
+    )
+    yield clock
+    HubAuth.clear_instance()
+
+
+def asked(clock: Clock, *answers: int | None, wait_s: float = 1, use_cache: bool = True) -> list[Any]:
+    """What a server makes of each answer of the Hub's (a status; None: nobody listens), `wait_s` after the last."""
+
+    async def scenario() -> list[Any]:
+        status, seen = [200], []
+
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response({"name": "alice"} if status[0] == 200 else {}, status=status[0])
+
+        app = web.Application()
+        app.router.add_get("/hub/api/user", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        auth = HubAuth(api_url=f"http://{host}:{port}/hub/api", api_token="x", cache_max_age=1)
+        for each in answers:
+            auth.cache.clear()
+            status[0] = each or 0
+            url = auth.api_url if each else "http://127.0.0.1:1/hub/api"
+            try:
+                user = await auth._check_hub_authorization(f"{url}/user", "token", "key", use_cache=use_cache)
+                seen.append(user and user["name"])
+            except HTTPError as error:
+                seen.append(error.status_code)
+            clock.now += wait_s
+        await runner.cleanup()
+        return seen
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("silence", [None, 503, 502])
+def test_the_last_answer_holds_while_no_hub_answers(clock: Clock, silence: int | None) -> None:
+    assert asked(clock, 200, silence, silence, 200, silence) == ["alice"] * 5
+
+
+def test_it_does_not_hold_for_long(clock: Clock) -> None:
+    assert asked(clock, 200, None, None, None, wait_s=50) == ["alice", "alice", "alice", 500]
+
+
+@pytest.mark.parametrize(("refusal", "told"), [(403, None), (401, 500), (404, 500)])
+def test_a_word_of_the_hub_s_counts(clock: Clock, refusal: int, told: int | None) -> None:
+    # And what it said before is forgotten.
+    assert asked(clock, 200, refusal, None) == ["alice", told, 500]
+
+
+def test_nobody_who_was_never_seen(clock: Clock) -> None:
+    assert asked(clock, None) == [500]
+
+
+def test_who_asks_past_the_cache_gets_no_old_answer(clock: Clock) -> None:
+    assert asked(clock, 200, None, use_cache=False) == ["alice", 500]
+
+
+def test_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = HubAuth._check_hub_authorization
+    monkeypatch.setattr(HubAuth, "_check_hub_authorization", upstream)
+    patient_hub_auth.install()
+    assert HubAuth._check_hub_authorization is not upstream
