@@ -240,7 +240,7 @@ def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) 
     return sorted(ref for repository, refs in older.items() for ref in refs[kept[repository] :])
 
 
-def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list[dict[str, str]]:
+def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list[dict[str, Any]]:
     """Return the environments as the Hub reads them, each with its image."""
     return [
         {
@@ -250,6 +250,9 @@ def images_catalogue(catalogue: Sequence[Mapping[str, Any]], plan: Plan) -> list
             "image": plan[f"env-{entry['slug']}"]["ref"],
             "default_url": entry.get("default_url") or "/lab",
             "home": entry.get("home") or "/home/jovyan",
+            "idle_timeout_s": entry.get("idle_timeout_s"),
+            # What is built stands on our image; of one that is brought nothing is known.
+            "tells_activity": not entry.get("image"),
         }
         for entry in catalogue
     ]

@@ -41,11 +41,14 @@ EXAMPLE: dict[str, Any] = {
             "image": "example/env-base:0",
             "default_url": "/lab",
             "home": "/home/jovyan",
+            "idle_timeout_s": None,
+            "tells_activity": True,
         }
     ],
     "default_environment": "base",
     "server": {"memory_mb": 1024, "cpus": 1, "pids": 512, "environment": {}, "start_timeout_s": 60},
     "named_servers": {"limit": 3, "share_home": False},
+    "culling": {"idle_timeout_s": 86400, "max_age_s": 0},
     "volume_name_template": None,
     "traits": {},
 }

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from . import environment
+from .culling import SHORTEST_TIMEOUT_S
 from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
@@ -107,8 +108,22 @@ class Proxy(_Model):
     api_url: Url
 
 
+def _timeout(seconds: int) -> int:
+    if 0 < seconds < SHORTEST_TIMEOUT_S:
+        raise ValueError(f"must be 0 or at least {SHORTEST_TIMEOUT_S}: what is idle is not known earlier")
+    return seconds
+
+
+# In seconds, 0 for never.
+Timeout = Annotated[int, Field(ge=0), AfterValidator(_timeout)]
+
+
 class Environment(_Model):
-    """One entry of the catalogue: an image that users can choose."""
+    """One entry of the catalogue: an image that users can choose.
+
+    `idle_timeout_s`: in place of `culling.idle_timeout_s`; `tells_activity`: its servers tell the Hub truthfully when
+    they were last in use, as our image does, so that the proxy's traffic need not be taken for that.
+    """
 
     slug: Slug
     title: Text
@@ -116,6 +131,8 @@ class Environment(_Model):
     image: Text
     default_url: UrlPath
     home: FolderPath
+    idle_timeout_s: Timeout | None = None
+    tells_activity: bool = False
 
 
 class Server(_Model):
@@ -137,6 +154,13 @@ class NamedServers(_Model):
 
     limit: Annotated[int, Field(ge=0)]
     share_home: bool
+
+
+class Culling(_Model):
+    """`idle_timeout_s`: a server that was idle for so long is stopped; `max_age_s`: or one that is so old."""
+
+    idle_timeout_s: Timeout
+    max_age_s: Timeout
 
 
 class Access(_Model):
@@ -174,6 +198,7 @@ class Settings(_Model):
     default_environment: Slug
     server: Server
     named_servers: NamedServers
+    culling: Culling
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]
 

@@ -1,0 +1,130 @@
+"""When idle servers are stopped: the plan that the Hub's parts share.
+
+A server tells the Hub itself when it was last in use (the package jupyterhub_idle in its image); the service of this
+module, jupyterhub-idle-culler with its arbiter, stops those that were not for too long (cull.py); and a server knows
+from its environment when that will be, to tell its user.
+
+All that follows from one number, a server's timeout: `interval(timeout)` is how late it may be stopped.  A quarter of
+it passes at most until the server has seen that it is idle no more, a quarter until it has told that, a quarter lies
+between the culler's looks, and one is left for being slow.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+SERVICE = "idle-culler"
+"""The Hub's service in whose name servers are stopped."""
+SCOPES = ("list:users", "read:users:activity", "read:servers", "delete:servers")
+"""All that it may: see whose servers run since when, and stop them."""
+VARIABLE = "JUPYTERHUB_IDLE_CULLING"
+"""In a server's environment: its plan, as JSON (jupyterhub_idle.plan in its image)."""
+PLAN = "JUPYTERHUB_CULLING_PLAN"
+"""In the service's environment: `plan()`, as JSON."""
+
+SHORTEST_TIMEOUT_S = 60
+LONGEST_INTERVAL_S = 600
+SHORTEST_INTERVAL_S = 16
+LONGEST_NOTICE_S = 900
+ACTIVITY_INTERVAL_S = 300
+"""JupyterHub's own, of servers that nobody stops for being idle."""
+
+
+def interval(timeout_s: int) -> int:
+    """Return the seconds after its timeout within which an idle server is stopped: a tenth of it, 16 to 600."""
+    return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, timeout_s // 10))
+
+
+def quarter(timeout_s: int) -> int:
+    """Return how often a server looks and tells, and the culler looks, in seconds."""
+    return interval(timeout_s) // 4
+
+
+def plan(settings: "Settings") -> dict[str, Any]:
+    """Return what cull.py needs to know: each environment's timeout, and the rest."""
+    return {
+        "timeouts": {each.slug: _timeout(settings, each.slug) for each in settings.environments},
+        "default": settings.default_environment,
+        "max_age_s": settings.culling.max_age_s,
+    }
+
+
+def _timeout(settings: "Settings", slug: str) -> int:
+    [own] = [each.idle_timeout_s for each in settings.environments if each.slug == slug]
+    return settings.culling.idle_timeout_s if own is None else own
+
+
+def slug_of(options: Mapping[str, Any] | None, slugs: Mapping[str, Any], default: str) -> str:
+    """Return the environment of a server; as for the spawner, a choice that is gone stands for the default."""
+    slug = (options or {}).get("profile", default)
+    return slug if isinstance(slug, str) and slug in slugs else default
+
+
+def _shortest(planned: Mapping[str, Any]) -> int:
+    return min((each for each in (*planned["timeouts"].values(), planned["max_age_s"]) if each), default=0)
+
+
+def service(settings: "Settings", token: str) -> dict[str, Any] | None:
+    """Return the service for JupyterHub.services; None if nothing is ever stopped.
+
+    Its process is a shell that sleeps, since a Python that did would hold 25 MB: more than is left to the Hub.
+    """
+    planned = plan(settings)
+    shortest = _shortest(planned)
+    if not shortest:
+        return None
+    # Where the Hub was away, servers have something to tell first: they try again within 15 s, or at their next time.
+    longest = max(quarter(each) for each in (*planned["timeouts"].values(), shortest) if each)
+    first = math.ceil(1.1 * longest) + 15
+    look = f"python -m {__package__}.cull; sleep {quarter(shortest)}"
+    return {
+        "name": SERVICE,
+        "api_token": token,
+        "command": ["sh", "-c", f"sleep {first}; while :; do {look}; done"],
+        "environment": {PLAN: json.dumps(planned)},
+        "display": False,
+    }
+
+
+def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
+    """Return for Spawner.environment what a server must know; JupyterHub calls these with the spawner."""
+    planned = plan(settings)
+    if not _shortest(planned):
+        return {}
+
+    def timeout(spawner: Any) -> int:
+        timeouts: dict[str, int] = planned["timeouts"]
+        return timeouts[slug_of(spawner.user_options, timeouts, planned["default"])]
+
+    def told(spawner: Any) -> str:
+        ends = [each for each in (timeout(spawner), planned["max_age_s"]) if each]
+        return json.dumps(
+            {
+                "timeout_s": timeout(spawner),
+                "max_age_s": planned["max_age_s"],
+                "notice_s": min(LONGEST_NOTICE_S, min(ends, default=0) // 4),
+                "look_s": quarter(timeout(spawner)) if timeout(spawner) else 0,
+            }
+        )
+
+    def tells_every_s(spawner: Any) -> str:
+        return str(quarter(timeout(spawner)) if timeout(spawner) else ACTIVITY_INTERVAL_S)
+
+    return {VARIABLE: told, "JUPYTERHUB_ACTIVITY_INTERVAL": tells_every_s}
+
+
+def arbiter(planned: Mapping[str, Any]) -> Callable[..., bool]:
+    """Return the function that tells jupyterhub-idle-culler whether a server is idle for too long."""
+
+    def is_idle(*, inactive: Any, inactive_limit: float, server: Mapping[str, Any]) -> bool:
+        timeout_s = planned["timeouts"][slug_of(server["user_options"], planned["timeouts"], planned["default"])]
+        # What it has not told yet: it looked a quarter ago, and told another one ago, give or take a tenth
+        # (jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated).
+        untold_s = 2.1 * quarter(timeout_s)
+        return bool(timeout_s) and inactive.total_seconds() >= timeout_s + untold_s
+
+    return is_idle
