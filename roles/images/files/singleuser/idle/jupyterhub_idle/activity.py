@@ -22,6 +22,8 @@ An idle server, ten idle kernels and an open page of each kind use less than a t
 """
 LOOKING = ("GET", "HEAD", "OPTIONS")
 """Methods of requests that pages send on their own."""
+POLLED = ("/lab/api/workspaces/", "/marimo/api/home/running_notebooks")
+"""In the paths of others, every 10 s: JupyterLab 4.6 stores which tabs are open, marimo 0.25 asks what runs."""
 
 
 def now() -> datetime:
@@ -64,9 +66,10 @@ class Activity:
         """Take a request for what it says of the user: pages only look, apart from being opened."""
         request = handler.request
         opened = "text/html" in request.headers.get("Accept", "")
+        done = request.method not in LOOKING and not any(path in request.path for path in POLLED)
         # As Jupyter itself asks (APIHandler.update_api_activity): `current_user` fails on pages that need no login.
         user = getattr(handler, "_jupyter_current_user", None)
-        if user and handler.get_status() < 400 and (opened or request.method not in LOOKING):
+        if user and handler.get_status() < 400 and (opened or done):
             self.note()
 
     async def look(self) -> None:

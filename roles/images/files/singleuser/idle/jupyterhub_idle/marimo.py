@@ -28,7 +28,9 @@ def _handlers(app: Application) -> Iterator[tuple[Attributes, State]]:
     """
     for host in app.default_router.rules:
         for rule in getattr(host.target, "rules", []):
-            if state := (getattr(rule, "target_kwargs", None) or {}).get("state"):
+            state = (getattr(rule, "target_kwargs", None) or {}).get("state")
+            # Empty until a page is opened.
+            if state is not None:
                 attributes = inspect.getclosurevars(rule.target.__init__).nonlocals.get("attributes", {})
                 if attributes.get("name") == NAME:
                     yield attributes, state
