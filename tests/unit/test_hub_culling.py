@@ -1,0 +1,139 @@
+"""The Hub's side of idle culling: one number decides all times, and the service may do nothing else."""
+
+import asyncio
+import copy
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub_ansible import check, culling, proxy
+from jupyterhub_ansible.settings import Settings
+
+TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
+
+
+def settings(*own: int | None, idle: int = 0, max_age: int = 0) -> Settings:
+    """An environment for each of `own`, with that timeout of its own; the first is the default."""
+    example = copy.deepcopy(check.EXAMPLE)
+    [base] = example["environments"]
+    slugs = [f"env-{number}" for number in range(len(own) or 1)]
+    example["environments"] = [
+        {**base, "slug": slug, "idle_timeout_s": timeout} for slug, timeout in zip(slugs, own or [None], strict=True)
+    ]
+    example["default_environment"] = "env-0"
+    example["culling"] = {"idle_timeout_s": idle, "max_age_s": max_age}
+    return Settings.model_validate_json(json.dumps(example))
+
+
+def told(environment: dict[str, Any], options: dict[str, Any] | None) -> tuple[dict[str, int], int]:
+    spawner = SimpleNamespace(user_options=options)
+    every = environment["JUPYTERHUB_ACTIVITY_INTERVAL"](spawner)
+    return json.loads(environment[culling.VARIABLE](spawner)), int(every)
+
+
+def is_idle(planned: dict[str, Any], seconds: float, options: dict[str, Any] | None = None) -> bool:
+    server = {"user_options": options}
+    return culling.arbiter(planned)(inactive=timedelta(seconds=seconds), inactive_limit=0, server=server)
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS)
+def test_an_idle_server_is_stopped_within_one_interval_and_never_before_it_could_tell(timeout: int) -> None:
+    planned = culling.plan(settings(idle=timeout))
+    environment = culling.environment(settings(idle=timeout))
+    plan, tells_every = told(environment, {})
+    # It looks, then tells, give or take the tenth of jitter that JupyterHub adds: until then it may be in use.
+    assert not is_idle(planned, timeout + plan["look_s"] + 1.1 * tells_every - 0.1)
+    # The culler looks a quarter later at the latest, and has a quarter to be slow.
+    quarter = culling.quarter(timeout)
+    assert is_idle(planned, timeout + culling.interval(timeout) - quarter)
+    assert 4 * quarter <= culling.interval(timeout) <= max(16, timeout / 10)
+    assert culling.interval(timeout) <= 600
+    assert 0 < plan["notice_s"] <= timeout / 4
+
+
+def test_no_timeout_no_service_and_nothing_told() -> None:
+    assert culling.service(settings(), "token") is None
+    assert culling.environment(settings()) == {}
+
+
+def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
+    # The setting for all, none at all, and another one.
+    given = settings(None, 0, 120, idle=3600)
+    planned, environment = culling.plan(given), culling.environment(given)
+    assert planned["timeouts"] == {"env-0": 3600, "env-1": 0, "env-2": 120}
+    for slug, timeout in planned["timeouts"].items():
+        plan, _ = told(environment, {"profile": slug})
+        assert plan["timeout_s"] == timeout
+        assert is_idle(planned, timeout + 600, {"profile": slug}) is bool(timeout)
+    assert not is_idle(planned, 1000, {"profile": "env-0"})
+    # Nobody looks into what is never stopped, and it tells what JupyterHub wants to know.
+    assert told(environment, {"profile": "env-1"})[0]["look_s"] == 0
+    assert told(environment, {"profile": "env-1"})[1] == 300
+    # As often as the shortest of them needs.
+    service = culling.service(given, "token")
+    assert service
+    assert f"sleep {culling.quarter(120)};" in service["command"][-1]
+
+
+@pytest.mark.parametrize("options", [None, {}, {"profile": "gone"}, {"profile": ["odd"]}])
+def test_a_choice_that_is_gone_stands_for_the_default(options: dict[str, Any] | None) -> None:
+    given = settings(120, 0)
+    assert told(culling.environment(given), options)[0]["timeout_s"] == 120
+    assert is_idle(culling.plan(given), 200, options)
+
+
+def test_a_greatest_age_alone() -> None:
+    given = settings(max_age=7200)
+    service = culling.service(given, "token")
+    assert service
+    assert json.loads(service["environment"][culling.PLAN])["max_age_s"] == 7200
+    assert not is_idle(culling.plan(given), 10**6)
+    plan, _ = told(culling.environment(given), {})
+    assert (plan["timeout_s"], plan["max_age_s"]) == (0, 7200)
+    assert plan["notice_s"] == 900
+
+
+def test_after_a_restart_of_the_hub_servers_have_their_say_first() -> None:
+    service = culling.service(settings(60, 86400), "token")
+    assert service
+    first = int(service["command"][-1].split()[1].rstrip(";"))
+    assert first > 1.1 * culling.quarter(86400) > culling.quarter(60)
+
+
+def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the Hub is told of alice's server, whose user options are these, and of the Hub's own route."""
+
+    async def all_routes(self: Any) -> dict[str, Any]:
+        return {
+            "/": {"data": {"hub": True, "last_activity": "now"}},
+            "/user/alice/": {"data": {"user": "alice", "server_name": "", "last_activity": "now"}},
+            "/user/gone/": {"data": {"user": "gone", "server_name": "", "last_activity": "now"}},
+        }
+
+    def find(db: object, name: str) -> Any:
+        server = SimpleNamespace(user_options=options)
+        return SimpleNamespace(orm_spawners={"": server}) if name == "alice" else None
+
+    monkeypatch.setattr("jupyterhub.proxy.ConfigurableHTTPProxy.get_all_routes", all_routes)
+    monkeypatch.setattr("jupyterhub.orm.User.find", find)
+    ours = proxy.UserProxy(
+        app=SimpleNamespace(db=None), tells_activity={"ours": True, "brought": False}, default_profile="ours"
+    )
+    routes: dict[str, Any] = asyncio.run(ours.get_all_routes())
+    return routes
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [({"profile": "ours"}, False), ({"profile": "brought"}, True), ({"profile": "gone"}, False), (None, False)],
+)
+def test_the_proxy_s_clock_counts_only_for_servers_that_do_not_tell(
+    options: dict[str, Any] | None, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = routes_of(options, monkeypatch)
+    assert ("last_activity" in routes["/user/alice/"]["data"]) is counts
+    # Not ours to judge.
+    assert "last_activity" in routes["/"]["data"]
+    assert "last_activity" in routes["/user/gone/"]["data"]
