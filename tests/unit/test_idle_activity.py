@@ -138,6 +138,8 @@ def test_a_job_keeps_its_terminal_too(server: Server) -> None:
 
 
 def test_what_computes_unseen(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A finished cell of it may have left that behind.
+    server.kernels.kernels = {"1": kernel("idle")}
     now = time.monotonic()
     monkeypatch.setattr("jupyterhub_idle.activity.time", SimpleNamespace(monotonic=lambda: now))
     for share, in_use in ((COMPUTING * 0.9, False), (COMPUTING, True)):
@@ -148,6 +150,7 @@ def test_what_computes_unseen(server: Server, monkeypatch: pytest.MonkeyPatch) -
         own = process(os.getpid(), "jupyterhub-sing", 1, terminal=0, ticks=10**6 * round(now))
         server.processes = [process(30, "python", 30, terminal=0, ticks=ticks), own]
         assert server.looks_in_use() is in_use
+        assert (server.kernels.kernels["1"].last_activity > LONG_AGO) is in_use
 
 
 @pytest.mark.parametrize(

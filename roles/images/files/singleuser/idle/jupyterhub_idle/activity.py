@@ -81,6 +81,10 @@ class Activity:
                 # Jupyter culls terminals that were silent for long, whatever runs in them.
                 terminal.last_activity = now()
         computed = self._computed(found)
+        if computed:
+            # It may be a thread or a child of an idle kernel, which would be culled with it.
+            for kernel in self._kernels():
+                kernel.last_activity = now()
         busy = any(each.execution_state == "busy" for each in self._kernels())
         if jobs or computed or busy or await self._marimo_runs():
             self.note()
