@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from jupyterhub_ansible import check, culling, proxy
 from jupyterhub_ansible.settings import Settings
 
+NOW = datetime(2025, 11, 21, tzinfo=UTC)
 TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
 
 
@@ -33,9 +34,17 @@ def told(environment: dict[str, Any], options: dict[str, Any] | None) -> tuple[d
     return json.loads(environment[culling.VARIABLE](spawner)), int(every)
 
 
-def is_idle(planned: dict[str, Any], seconds: float, options: dict[str, Any] | None = None) -> bool:
-    server = {"user_options": options}
-    return culling.arbiter(planned)(inactive=timedelta(seconds=seconds), inactive_limit=0, server=server)
+def is_idle(
+    planned: dict[str, Any],
+    seconds: float,
+    options: dict[str, Any] | None = None,
+    *,
+    hub: datetime = NOW - timedelta(days=300),
+) -> bool:
+    """What is said of a server that was started 200 days ago, and in use `seconds` ago as far as the Hub knows."""
+    server = {"user_options": options, "started": "2025-05-05T00:00:00.123456Z"}
+    judge = culling.arbiter({**planned, "since": hub.isoformat()}, NOW)
+    return judge(inactive=timedelta(seconds=seconds), inactive_limit=0, server=server)
 
 
 @pytest.mark.parametrize("timeout", TIMEOUTS)
@@ -68,8 +77,8 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
         assert plan["timeout_s"] == timeout
         assert is_idle(planned, timeout + 600, {"profile": slug}) is bool(timeout)
     assert not is_idle(planned, 1000, {"profile": "env-0"})
-    # Nobody looks into what is never stopped, and it tells what JupyterHub wants to know.
-    assert told(environment, {"profile": "env-1"})[0]["look_s"] == 0
+    # Also what is never stopped looks: other settings may come while it runs.
+    assert told(environment, {"profile": "env-1"})[0]["look_s"] == 150
     assert told(environment, {"profile": "env-1"})[1] == 300
     # As often as the shortest of them needs.
     service = culling.service(given, "token")
@@ -95,11 +104,23 @@ def test_a_greatest_age_alone() -> None:
     assert plan["notice_s"] == 900
 
 
-def test_after_a_restart_of_the_hub_servers_have_their_say_first() -> None:
-    service = culling.service(settings(60, 86400), "token")
+def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
+    planned = culling.plan(settings(idle=60))
+    # They may tell every five minutes, by settings that are gone, and could not while the Hub was away.
+    for hub_s, idle_s, expected in (
+        (600, 10**6, False),
+        (700, 10**6, True),
+        (700, 600, False),
+        (700, 700, True),
+    ):
+        assert is_idle(planned, idle_s, hub=NOW - timedelta(seconds=hub_s)) is expected
+
+
+def test_the_service_knows_when_the_hub_started() -> None:
+    service = culling.service(settings(idle=60), "token")
     assert service
-    first = int(service["command"][-1].split()[1].rstrip(";"))
-    assert first > 1.1 * culling.quarter(86400) > culling.quarter(60)
+    since = datetime.fromisoformat(json.loads(service["environment"][culling.PLAN])["since"])
+    assert timedelta() <= datetime.now(UTC) - since < timedelta(minutes=1)
 
 
 def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

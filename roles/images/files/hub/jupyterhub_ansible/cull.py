@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 
 from jupyterhub_idle_culler import cull_idle
 from tornado.httpclient import HTTPError
@@ -32,7 +33,7 @@ def main() -> None:
                 inactive_limit=0,
                 logger=log,
                 max_age=planned["max_age_s"],
-                cull_arbiter=arbiter(planned),
+                cull_arbiter=arbiter(planned, datetime.now(UTC)),
             )
         )
     except (OSError, HTTPError) as error:

@@ -1,4 +1,4 @@
-"""When idle servers are stopped: the plan that the Hub's parts share.
+"""When idle servers are stopped: the plan that the parts of the Hub share.
 
 A server tells the Hub itself when it was last in use (the package jupyterhub_idle in its image); the service of this
 module, jupyterhub-idle-culler with its arbiter, stops those that were not for too long (cull.py); and a server knows
@@ -10,8 +10,8 @@ between the culler's looks, and one is left for being slow.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ LONGEST_INTERVAL_S = 600
 SHORTEST_INTERVAL_S = 16
 LONGEST_NOTICE_S = 900
 ACTIVITY_INTERVAL_S = 300
-"""JupyterHub's own, of servers that nobody stops for being idle."""
+"""JupyterHub's own: how often a server tells that is never idle for too long, or may follow older settings."""
+UNTOLD = 2.1
+"""Times its interval: how old a server's word may be.  It looked one ago, and told one ago, give or take a tenth.
+
+jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated
+"""
 
 
 def interval(timeout_s: int) -> int:
@@ -77,15 +82,11 @@ def service(settings: "Settings", token: str) -> dict[str, Any] | None:
     shortest = _shortest(planned)
     if not shortest:
         return None
-    # Where the Hub was away, servers have something to tell first: they try again within 15 s, or at their next time.
-    longest = max(quarter(each) for each in (*planned["timeouts"].values(), shortest) if each)
-    first = math.ceil(1.1 * longest) + 15
-    look = f"python -m {__package__}.cull; sleep {quarter(shortest)}"
     return {
         "name": SERVICE,
         "api_token": token,
-        "command": ["sh", "-c", f"sleep {first}; while :; do {look}; done"],
-        "environment": {PLAN: json.dumps(planned)},
+        "command": ["sh", "-c", f"while sleep {quarter(shortest)}; do python -m {__package__}.cull; done"],
+        "environment": {PLAN: json.dumps({**planned, "since": datetime.now(UTC).isoformat()})},
         "display": False,
     }
 
@@ -107,7 +108,7 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
                 "timeout_s": timeout(spawner),
                 "max_age_s": planned["max_age_s"],
                 "notice_s": min(LONGEST_NOTICE_S, min(ends, default=0) // 4),
-                "look_s": quarter(timeout(spawner)) if timeout(spawner) else 0,
+                "look_s": quarter(timeout(spawner) or LONGEST_INTERVAL_S * 10),
             }
         )
 
@@ -117,14 +118,27 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
     return {VARIABLE: told, "JUPYTERHUB_ACTIVITY_INTERVAL": tells_every_s}
 
 
-def arbiter(planned: Mapping[str, Any]) -> Callable[..., bool]:
-    """Return the function that tells jupyterhub-idle-culler whether a server is idle for too long."""
+def arbiter(planned: Mapping[str, Any], now: datetime) -> Callable[..., bool]:
+    """Return the function that tells jupyterhub-idle-culler whether a server is idle for too long.
 
-    def is_idle(*, inactive: Any, inactive_limit: float, server: Mapping[str, Any]) -> bool:
-        timeout_s = planned["timeouts"][slug_of(server["user_options"], planned["timeouts"], planned["default"])]
-        # What it has not told yet: it looked a quarter ago, and told another one ago, give or take a tenth
-        # (jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated).
-        untold_s = 2.1 * quarter(timeout_s)
-        return bool(timeout_s) and inactive.total_seconds() >= timeout_s + untold_s
+    A server that was there before the Hub may know an older plan, and may have had nobody to tell it to: it gets the
+    time to, by the longest interval that there is.
+
+    Args:
+        planned: `plan()`, and `since`: when the Hub started.
+        now: the time of this look.
+    """
+    since = datetime.fromisoformat(planned["since"])
+
+    def is_idle(*, inactive: timedelta, inactive_limit: float, server: Mapping[str, Any]) -> bool:
+        timeout_s: int = planned["timeouts"][slug_of(server["user_options"], planned["timeouts"], planned["default"])]
+        if not timeout_s:
+            return False
+        tells_every_s = quarter(timeout_s)
+        if datetime.fromisoformat(server["started"]) < since:
+            tells_every_s = ACTIVITY_INTERVAL_S
+            if now < since + timedelta(seconds=UNTOLD * tells_every_s):
+                return False
+        return bool(inactive.total_seconds() >= timeout_s + UNTOLD * tells_every_s)
 
     return is_idle

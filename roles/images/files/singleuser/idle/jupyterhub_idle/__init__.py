@@ -33,7 +33,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     async def keep_looking() -> None:
         # By now all extensions are loaded.
         marimo.discount_pages()
-        while plan.look_s:
+        while True:
             await asyncio.sleep(plan.look_s)
             try:
                 await activity.look()

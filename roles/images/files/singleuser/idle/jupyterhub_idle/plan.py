@@ -13,13 +13,14 @@ class Plan(NamedTuple):
     """Times in seconds; 0 for never.
 
     `timeout_s`: a server is stopped when it was idle for so long; `max_age_s`: or when it is so old; `notice_s`: its
-    user is told so long before; `look_s`: how often the server looks what runs in it.
+    user is told so long before; `look_s`: how often the server looks what runs in it, which counts even where nothing
+    is planned yet.
     """
 
     timeout_s: int = 0
     max_age_s: int = 0
     notice_s: int = 0
-    look_s: int = 0
+    look_s: int = 150
 
     def end(self, started: datetime, last_activity: datetime) -> tuple[datetime, str] | None:
         """Return when the server is to be stopped if nothing happens, and why: "idle" or "age"; None for never."""
