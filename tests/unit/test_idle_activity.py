@@ -46,7 +46,7 @@ class Server:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.processes: list[Process] = []
-        self.warnings: list[str] = []
+        self.logged: list[str] = []
         monkeypatch.setattr("jupyterhub_idle.processes.processes", lambda: iter(self.processes))
         self.kernels, self.marimo = Manager(), Marimo()
         self.terminals: dict[str, Any] = {}
@@ -58,7 +58,7 @@ class Server:
             "kernel_manager": self.kernels,
             "terminal_manager": SimpleNamespace(terminals=self.terminals),
         }
-        log = SimpleNamespace(warning=lambda *words: self.warnings.append(words[0] % words[1:]))
+        log = SimpleNamespace(info=lambda *words: self.logged.append(words[0] % words[1:]))
         self.activity = Activity(SimpleNamespace(settings=self.settings), self.marimo, log)  # type: ignore[arg-type]
 
     def looks_in_use(self) -> bool:
@@ -116,7 +116,7 @@ def test_marimo(server: Server) -> None:
 def test_a_marimo_that_does_not_answer_is_no_use_and_told_in_the_log(server: Server, error: Exception) -> None:
     server.marimo.runs = error
     assert not server.looks_in_use()
-    assert len(server.warnings) == 1
+    assert len(server.logged) == 1
 
 
 def process(

@@ -100,8 +100,8 @@ class Activity:
         try:
             return await self._marimo.is_running()
         except (OSError, HTTPError, ValueError) as error:
-            # That it computes is seen by its processor time all the same.
-            self._log.warning("marimo does not tell whether a notebook runs: %s", error)
+            # It may be starting.  That it computes is seen by its processor time all the same.
+            self._log.info("marimo does not tell whether a notebook runs: %s", error)
             return False
 
     def _kernels(self) -> Iterator[Any]:
