@@ -10,14 +10,13 @@ from secrets import token_hex
 
 import pytest
 from e2e.browser import TIMEOUT_MS, browser, shoot, type_code
-from e2e.client import Marimo, NewUser, Server, User, eventually
+from e2e.client import Marimo, NewUser, Server, User
 from e2e.deployment import Deployment, docker
 from playwright.sync_api import Page, expect
 
 # The shortest that the setting may be, and what the Hub makes of it (jupyterhub_ansible.culling.interval), in seconds.
 TIMEOUT_S = 60
 INTERVAL_S = 16
-NOTICE_S = 15
 # Of the test's own looks, of the container's stop, and of a machine that does all this at once.
 SLACK_S = 5
 COMPUTE = "import time; time.sleep(900)"
@@ -202,10 +201,7 @@ def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, 
         [kernel] = stays.server().request("GET", "api/kernels").json()
         assert kernel["execution_state"] == "idle"
 
-        log = docker("logs", "--tail", "2000", deployment.hub)
+        # By the culler and nobody else; servers of other tests, which were there before this Hub, have more time.
+        log = docker("logs", "--tail", "5000", deployment.hub)
         assert log.count("culler] Culling server") == len(idle)
         assert "Traceback" not in log
-
-        # Who is too old goes, however busy, and not before a Hub that was replaced has heard of its servers again.
-        deployment.run(settings={"hub_idle_timeout_s": 0, "hub_max_age_s": TIMEOUT_S}).succeeded()
-        eventually("the end of those who are too old", lambda: {*BUSY, "never", "stays"} <= set(watch.gone))
