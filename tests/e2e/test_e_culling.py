@@ -174,8 +174,9 @@ def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, 
         tabs: dict[str, Page] = {}
         for name, open_page in (("idle-marimo", open_marimo), ("leaves", open_jupyterlab), ("stays", open_jupyterlab)):
             # In one browser, with cookies of their own.
-            tabs[name] = chromium.new_context().new_page()
-            tabs[name].set_default_timeout(TIMEOUT_MS)
+            context = chromium.new_context()
+            context.set_default_timeout(2 * TIMEOUT_MS)
+            tabs[name] = context.new_page()
             user = started(name)
             log_in(tabs[name], deployment, user)
             open_page(tabs[name], f"{deployment.url}{user.server().path}")
