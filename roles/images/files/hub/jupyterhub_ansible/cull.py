@@ -10,7 +10,6 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from jupyterhub_idle_culler import cull_idle
 from tornado.httpclient import HTTPError
 
 from .culling import PLAN, arbiter
@@ -23,6 +22,9 @@ def main() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="[%(levelname).1s %(asctime)s %(name)s] %(message)s"
     )
+    # Not in the development environment, which imports all modules of this package (docs/hub_traits.py).
+    from jupyterhub_idle_culler import cull_idle
+
     planned = json.loads(os.environ[PLAN])
     try:
         asyncio.run(
