@@ -3,6 +3,9 @@
 import asyncio
 import copy
 import json
+import signal
+import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -83,7 +86,7 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
     # As often as the shortest of them needs.
     service = culling.service(given, "token")
     assert service
-    assert f"sleep {culling.quarter(120)};" in service["command"][-1]
+    assert f"sleep {culling.quarter(120)} &" in service["command"][-1]
 
 
 @pytest.mark.parametrize("options", [None, {}, {"profile": "gone"}, {"profile": ["odd"]}])
@@ -114,6 +117,16 @@ def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
         (700, 700, True),
     ):
         assert is_idle(planned, idle_s, hub=NOW - timedelta(seconds=hub_s)) is expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_service_ends_at_once_with_the_hub(number: signal.Signals) -> None:
+    service = culling.service(settings(idle=86400), "token")
+    assert service
+    with subprocess.Popen(service["command"], start_new_session=True) as process:
+        time.sleep(0.5)
+        process.send_signal(number)
+        assert process.wait(5) == 0
 
 
 def test_the_service_knows_when_the_hub_started() -> None:
