@@ -356,6 +356,16 @@ class Marimo:
 
     def run(self, path: str, *cells: str) -> list[str]:
         """Make a notebook of these cells, run it, and return what each cell shows (its output and console)."""
+        socket, names = self.begin(path, *cells)
+        shown = dict.fromkeys(names, "")
+        with socket:
+            for message in self._messages(socket, "completed-run"):
+                if message["op"] == "cell-op":
+                    shown[message["data"]["cell_id"]] += "".join(self._texts(message["data"]))
+        return list(shown.values())
+
+    def begin(self, path: str, *cells: str) -> tuple[ClientConnection, list[str]]:
+        """Make a notebook of these cells and begin to run it; returns its page, still open, and the cells' names."""
         body = "".join(
             "\n@app.cell\ndef _():\n" + "".join(f"    {line}\n" for line in cell.splitlines()) + "    return\n"
             for cell in cells
@@ -365,21 +375,15 @@ class Marimo:
         )
         self.open()
         session = f"s_{uuid.uuid4().hex[:6]}"
-        with self.server.user.websocket(
-            f"{self.server.path}marimo/ws?session_id={session}&file={quote(path)}"
-        ) as socket:
-            ready = self._messages(socket, "kernel-ready")[-1]["data"]
-            self.server.request(
-                "POST",
-                "marimo/api/kernel/instantiate",
-                headers={"Marimo-Session-Id": session},
-                json={"objectIds": [], "values": [], "autoRun": True},
-            )
-            shown = dict.fromkeys(ready["cell_ids"], "")
-            for message in self._messages(socket, "completed-run"):
-                if message["op"] == "cell-op":
-                    shown[message["data"]["cell_id"]] += "".join(self._texts(message["data"]))
-        return list(shown.values())
+        socket = self.server.user.websocket(f"{self.server.path}marimo/ws?session_id={session}&file={quote(path)}")
+        ready = self._messages(socket, "kernel-ready")[-1]["data"]
+        self.server.request(
+            "POST",
+            "marimo/api/kernel/instantiate",
+            headers={"Marimo-Session-Id": session},
+            json={"objectIds": [], "values": [], "autoRun": True},
+        )
+        return socket, ready["cell_ids"]
 
     @staticmethod
     def _messages(socket: ClientConnection, last: str) -> list[dict[str, Any]]:

@@ -30,15 +30,28 @@ def test_users_keep_working_while_the_hub_is_replaced(hub_files: Path) -> None:
     assert c.ConfigurableHTTPProxy.should_start is False
 
 
-def test_the_service_that_synchronises_routes_can_do_nothing_else(hub_files: Path) -> None:
+def test_services_can_do_what_they_are_for_and_nothing_else(hub_files: Path) -> None:
     c = config()
-    (service,) = c.JupyterHub.services
-    (role,) = c.JupyterHub.load_roles
-    assert role["services"] == [service["name"]]
-    assert role["scopes"] == ["proxy"]
-    # The same at every start, or old ones would stay valid in the database; and not the secret that it is made of.
-    assert service["api_token"] == config().JupyterHub.services[0]["api_token"]
-    assert service["api_token"] != c.JupyterHub.cookie_secret.hex()
+    may = {
+        "sync-routes": ["proxy"],
+        "idle-culler": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    }
+    assert [service["name"] for service in c.JupyterHub.services] == list(may)
+    assert {role["name"]: role["scopes"] for role in c.JupyterHub.load_roles} == may
+    assert all(role["services"] == [role["name"]] for role in c.JupyterHub.load_roles)
+    assert not any(service.get("admin") for service in c.JupyterHub.services)
+    # The same at every start, or old ones would stay valid in the database; and not the secret that they are made of.
+    tokens = [service["api_token"] for service in c.JupyterHub.services]
+    assert tokens == [service["api_token"] for service in config().JupyterHub.services]
+    assert len({*tokens, c.JupyterHub.cookie_secret.hex()}) == 3
+
+
+def test_without_a_timeout_nothing_is_culled(hub_files: Path) -> None:
+    change(hub_files, culling={"idle_timeout_s": 0, "max_age_s": 0})
+    c = config()
+    assert [service["name"] for service in c.JupyterHub.services] == ["sync-routes"]
+    assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes"]
+    assert c.Spawner.environment == {}
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
@@ -65,7 +78,13 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
     traits = {"Spawner": {"environment": {"B": "theirs"}, "http_timeout": 5}, "DockerSpawner": {"args": ["-x"]}}
     change(hub_files, server=server, traits=traits)
     c = config()
-    assert c.Spawner.environment == {"A": "ours", "B": "theirs"}
+    # And ours, which is told by environment.
+    told = {"JUPYTERHUB_IDLE_CULLING", "JUPYTERHUB_ACTIVITY_INTERVAL"}
+    assert {name: value for name, value in c.Spawner.environment.items() if name not in told} == {
+        "A": "ours",
+        "B": "theirs",
+    }
+    assert told < set(c.Spawner.environment)
     assert c.Spawner.http_timeout == 5
     assert c.DockerSpawner.args == ["-x"]
     # Settings of ours do not stand on a more special class, where they would win over the administrator's.

@@ -173,11 +173,16 @@ def test_surplus_of_an_environment_that_is_no_longer_in_the_catalogue() -> None:
 
 
 def test_catalogue_for_the_hub() -> None:
-    catalogue = [BASE, {"slug": "x", "title": "X", "image": "a/b:1", "home": "/home/me"}]
+    brought: dict[str, Any] = {"slug": "x", "title": "X", "image": "a/b:1", "home": "/home/me", "idle_timeout_s": 0}
+    catalogue = [BASE, brought]
     [base, ready] = plan_filters.images_catalogue(catalogue, plan(*catalogue))
     assert base["image"].startswith("hub1/env-base:")
     assert base["default_url"] == "/lab"
     assert (ready["image"], ready["home"]) == ("a/b:1", "/home/me")
+    # Never is not the same as what holds for all.
+    assert (base["idle_timeout_s"], ready["idle_timeout_s"]) == (None, 0)
+    # An image of others may tell the Hub anything of when it was in use, or nothing.
+    assert (base["tells_activity"], ready["tells_activity"]) == (True, False)
 
 
 def test_profiles_of_one_image() -> None:

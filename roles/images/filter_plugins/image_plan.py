@@ -338,6 +338,9 @@ def images_catalogue(
                 "environment": entry.get("environment") or {},
                 "mounts": [{"read_only": True, **mount} for mount in entry.get("mounts") or []],
                 "gpus": entry.get("gpus") or 0,
+                "idle_timeout_s": entry.get("idle_timeout_s"),
+                # What is built stands on our image; of one that is brought nothing is known.
+                "tells_activity": not maker.get("image"),
             }
         )
     return environments

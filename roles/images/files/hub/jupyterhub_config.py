@@ -6,9 +6,10 @@ Each trait is set on the class that defines it, so that the settings' `traits`, 
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible import start_page, sync_routes
+from jupyterhub_ansible import culling, start_page, sync_routes
 from jupyterhub_ansible.docker_calls import CONNECTIONS
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
+from jupyterhub_ansible.proxy import UserProxy
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import UserServerSpawner
 
@@ -29,6 +30,7 @@ c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}
 # All addresses, of its own container: the networks decide who reaches it.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = settings.hub.connect_url
+c.JupyterHub.proxy_class = UserProxy
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = settings.proxy.api_url
 c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
@@ -74,8 +76,17 @@ if github:
     c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
     c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
     c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
+
+# --- services: each is in a role of its name, and may do only that
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
+if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, culling.SERVICE)):
+    c.JupyterHub.services.append(culler)
+    c.JupyterHub.load_roles.append(
+        {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
+    )
+c.UserProxy.tells_activity = {environment.slug: environment.tells_activity for environment in settings.environments}
+c.UserProxy.default_profile = settings.default_environment
 
 # --- users' servers
 c.JupyterHub.spawner_class = UserServerSpawner
@@ -88,7 +99,7 @@ c.Spawner.http_timeout = settings.server.start_timeout_s
 c.Spawner.start_timeout = settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
-c.Spawner.environment = dict(settings.server.environment)
+c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}
 c.DockerSpawner.network_name = settings.users_network
 # Images are built or pulled by the deployment.
 c.DockerSpawner.pull_policy = "never"

@@ -48,6 +48,8 @@ EXAMPLE: dict[str, Any] = {
             "environment": {"KEY": "value"},
             "mounts": [{"source": "/srv/data", "target": "/data", "read_only": True}],
             "gpus": 0,
+            "idle_timeout_s": None,
+            "tells_activity": True,
         }
     ],
     "default_environment": "base",
@@ -64,6 +66,7 @@ EXAMPLE: dict[str, Any] = {
     "reserve_memory_mb": 1024,
     "deleted_homes": "keep",
     "named_servers": {"limit": 3, "share_home": False},
+    "culling": {"idle_timeout_s": 86400, "max_age_s": 0},
     "volume_name_template": None,
     "traits": {},
 }

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from . import environment
+from .culling import SHORTEST_TIMEOUT_S
 from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
@@ -130,6 +131,16 @@ class Proxy(_Model):
     api_url: Url
 
 
+def _timeout(seconds: int) -> int:
+    if 0 < seconds < SHORTEST_TIMEOUT_S:
+        raise ValueError(f"must be 0 or at least {SHORTEST_TIMEOUT_S}: what is idle is not known earlier")
+    return seconds
+
+
+# In seconds, 0 for never.
+Timeout = Annotated[int, Field(ge=0), AfterValidator(_timeout)]
+
+
 class Content(_Model):
     """Something that is in an image, as the deployment found it there."""
 
@@ -159,6 +170,8 @@ class Environment(_Model):
 
     `sizes`: the first is that of who says nothing; none where the limits of `Server` are the only size.
     `groups`, `users`: who may use it, everybody if both are empty. `gpus`: how many, -1 for all.
+    `idle_timeout_s`: in place of `culling.idle_timeout_s`; `tells_activity`: its servers tell the Hub truthfully when
+    they were last in use, as our image does, so that the proxy's traffic need not be taken for that.
     """
 
     slug: Slug
@@ -174,6 +187,8 @@ class Environment(_Model):
     environment: dict[UserVariable, str] = {}
     mounts: tuple[Mount, ...] = ()
     gpus: Annotated[int, Field(ge=-1)] = 0
+    idle_timeout_s: Timeout | None = None
+    tells_activity: bool = False
 
     @model_validator(mode="after")
     def _distinct(self) -> "Environment":
@@ -208,6 +223,13 @@ class NamedServers(_Model):
 
     limit: NotNegative
     share_home: bool
+
+
+class Culling(_Model):
+    """`idle_timeout_s`: a server that was idle for so long is stopped; `max_age_s`: or one that is so old."""
+
+    idle_timeout_s: Timeout
+    max_age_s: Timeout
 
 
 class Access(_Model):
@@ -252,6 +274,7 @@ class Settings(_Model):
     reserve_memory_mb: NotNegative
     deleted_homes: Literal["keep", "archive", "remove"]
     named_servers: NamedServers
+    culling: Culling
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]
 

@@ -14,13 +14,13 @@ SERVICE = "sync-routes"
 """The Hub's service in whose name this asks; its one scope is `proxy`."""
 
 
-def token(cookie_secret: bytes) -> str:
-    """API token of the service: derived, so that it needs no file and stays the same over restarts.
+def token(cookie_secret: bytes, service: str = SERVICE) -> str:
+    """API token of a service: derived, so that it needs no file and stays the same over restarts.
 
     JupyterHub never removes an older token of a service from its database (`JupyterHub._add_tokens`), so a new
     random one at each start would pile up.
     """
-    return hmac.new(cookie_secret, SERVICE.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(cookie_secret, service.encode(), hashlib.sha256).hexdigest()
 
 
 def main() -> str | None:

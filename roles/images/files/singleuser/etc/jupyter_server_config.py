@@ -1,5 +1,6 @@
 """Settings of a user's server.  The Hub's own file is never read here."""
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,17 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 # The Hub gives no answer while it is being replaced.
 patient_hub_auth.install()
 
-# It looks for language servers at every start; the image has none.
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
+# jupyter_lsp looks for language servers at every start; the image has none.
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False, "jupyterhub_idle": True}
+
+# What is idle in a server that is not goes as the server would (jupyterhub_idle.plan.Plan, set by the Hub): kernels
+# that no page shows, and terminals.  jupyterhub_idle keeps terminals whose jobs run.
+plan = json.loads(os.environ.get("JUPYTERHUB_IDLE_CULLING", "{}"))
+if plan.get("timeout_s"):
+    c.MappingKernelManager.cull_idle_timeout = c.TerminalManager.cull_inactive_timeout = plan["timeout_s"]
+    c.MappingKernelManager.cull_interval = c.TerminalManager.cull_interval = plan["look_s"]
+# An open page asks kernels for their memory; nobody does anything by that.
+c.MappingKernelManager.untracked_message_types.extend(["usage_request", "usage_reply"])
 
 # The image is what is installed: nobody is asked for news or newer releases.
 c.LabApp.extension_manager = "readonly"

@@ -77,6 +77,8 @@ def main() -> None:
         if printed.strip() != os.environ["VIRTUAL_ENV"]:
             sys.exit(f"A cell was to run in the user's environment, and printed {printed!r}.")
         ask("GET", "/marimo/")
+        # Without it nobody would know when the server was in use.
+        ask("GET", "/jupyterhub-idle")
     finally:
         server.terminate()
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from ..problems import Finding, did_you_mean, shown
 from ..registry import Findings, Rules
+from ..strict import is_int
 
 rule = Rules()
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# The Hub's culling.SHORTEST_TIMEOUT_S: what is idle is looked for every few seconds at the most.
+SHORTEST_TIMEOUT_S = 60
 VOLUME_FIELDS = ("username", "safe_username", "raw_username", "servername", "raw_servername")
 
 
@@ -56,6 +59,32 @@ def server_tmp(value: int, memory: int) -> Findings:
             f"is memory: {value} MB are all that a server may use (hub_server_memory_mb: {memory})",
             f"lower it to {memory // 2} or less, or leave it out, for half of the memory",
         )
+
+
+def _too_short(seconds: Any, about: str = "") -> Findings:
+    if is_int(seconds) and seconds != 0 and seconds < SHORTEST_TIMEOUT_S:
+        advice = f"give seconds, at least {SHORTEST_TIMEOUT_S} (an hour is 3600), or 0 for never"
+        yield Finding(f"is out of range: {shown(seconds)}", advice, about)
+
+
+@rule("hub_idle_timeout_s")
+def idle_timeout(seconds: int) -> Findings:
+    """Servers tell when they were in use every few seconds at the most."""
+    yield from _too_short(seconds)
+
+
+@rule("hub_max_age_s")
+def max_age(seconds: int) -> Findings:
+    """A server that is stopped while it is being started is of no use."""
+    yield from _too_short(seconds)
+
+
+@rule("images_environments")
+def idle_timeouts_of_environments(environments: list[Mapping[str, Any]]) -> Findings:
+    """As for all environments."""
+    for index, entry in enumerate(environments):
+        about = f"images_environments[{index}] (slug {shown(entry.get('slug'))}).idle_timeout_s"
+        yield from _too_short(entry.get("idle_timeout_s"), about)
 
 
 @rule("hub_server_environment")

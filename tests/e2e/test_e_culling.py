@@ -1,0 +1,213 @@
+"""Idle servers are stopped and others are not, by real use with a short timeout; the notice in JupyterLab."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from secrets import token_hex
+
+import pytest
+from e2e.browser import TIMEOUT_MS, browser, shoot, type_code
+from e2e.client import Marimo, NewUser, Server, User
+from e2e.deployment import Deployment, docker
+from playwright.sync_api import Page, expect
+
+# The shortest that the setting may be, and what the Hub makes of it (jupyterhub_ansible.culling.interval), in seconds.
+TIMEOUT_S = 60
+INTERVAL_S = 16
+# For a machine that does all this at once: until the decision, which the log tells, and until the container's stop.
+DECISION_SLACK_S = 5
+SLACK_S = 15
+COMPUTE = "import time; time.sleep(900)"
+ENVIRONMENTS = [
+    {"slug": "base", "title": "Base", "idle_timeout_s": TIMEOUT_S},
+    # The setting for all: never.
+    {"slug": "datascience", "title": "Data science"},
+]
+NOTICE = "Nobody has used this server for a while"
+KEEP = "Keep it running"
+
+Open = Callable[[Server, ExitStack], None]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def culled(deployment: Deployment) -> Iterator[None]:
+    settings = {"hub_idle_timeout_s": 0, "images_environments": ENVIRONMENTS}
+    deployment.run(settings=settings).succeeded()
+    yield
+    deployment.settle()
+
+
+def busy_kernel(server: Server, pages: ExitStack) -> None:
+    # Neither output nor processor time: only that the cell has not ended.
+    kernel = server.kernel()
+    kernel.send(COMPUTE)
+    kernel.socket.close()
+
+
+def idle_kernel(server: Server, pages: ExitStack) -> None:
+    kernel = server.kernel()
+    pages.enter_context(kernel.socket)
+    assert kernel.execute("1 + 1").result == "2"
+
+
+def busy_marimo(server: Server, pages: ExitStack) -> None:
+    page, _ = Marimo(server).begin("busy.py", COMPUTE)
+    page.close()
+
+
+def terminal_with_a_job(server: Server, pages: ExitStack) -> None:
+    terminal = server.terminal()
+    terminal.run("sleep 900 & true")
+    terminal.socket.close()
+
+
+def idle_terminal(server: Server, pages: ExitStack) -> None:
+    terminal = server.terminal()
+    pages.enter_context(terminal.socket)
+    terminal.run("sleep 0.1")
+
+
+def computation_behind_an_idle_kernel(server: Server, pages: ExitStack) -> None:
+    # What a finished cell left behind, as a training in a process of its own.
+    kernel = server.kernel()
+    kernel.execute("import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'while True: pass'])")
+    kernel.socket.close()
+
+
+def nothing(server: Server, pages: ExitStack) -> None:
+    pass
+
+
+BUSY: Mapping[str, Open] = {
+    "busy-kernel": busy_kernel,
+    "busy-marimo": busy_marimo,
+    "job": terminal_with_a_job,
+    "computing": computation_behind_an_idle_kernel,
+}
+IDLE: Mapping[str, Open] = {
+    "idle-kernel": idle_kernel,
+    "idle-terminal": idle_terminal,
+    "untouched": nothing,
+}
+
+
+def log_in(page: Page, deployment: Deployment, user: User) -> None:
+    page.goto(deployment.url)
+    page.get_by_label("Username").fill(user.name)
+    page.locator("#password_input").fill(deployment.secret("user_password"))
+    page.get_by_role("button", name="Sign in").click()
+    # Its server runs already: the way through the Hub ends there.
+    expect(page.locator(".jp-Launcher")).to_be_visible()
+
+
+def open_jupyterlab(page: Page, url: str) -> None:
+    """With a notebook, whose kernel is idle."""
+    page.goto(f"{url}lab")
+    page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+
+
+def open_marimo(page: Page, url: str) -> None:
+    """Both kinds of its pages, each of which asks for something every few seconds."""
+    page.goto(f"{url}marimo/")
+    with page.context.expect_page() as opened:
+        page.get_by_text("Create a new notebook").click()
+    type_code(opened.value.locator(".cm-content").first, "1 + 41")
+    opened.value.keyboard.press("Control+Enter")
+    expect(opened.value.locator(".output-area").first).to_contain_text("42")
+
+
+def is_running(user: User) -> bool:
+    # The Hub is asked, never the server.
+    return bool(user.servers())
+
+
+class Watch(threading.Thread):
+    """Looks, every half second, which of the people's servers are gone, and how long after their last use."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.used: dict[str, tuple[User, float]] = {}
+        self.gone: dict[str, float] = {}
+        self._end = threading.Event()
+
+    def __enter__(self) -> Watch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._end.wait(0.5):
+            for name, (user, used) in list(self.used.items()):
+                if name not in self.gone and not is_running(user):
+                    self.gone[name] = time.monotonic() - used
+
+
+def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, new_user: NewUser) -> None:
+    mark = token_hex(2)
+    with ExitStack() as pages:
+        watch = pages.enter_context(Watch())
+
+        def started(name: str, profile: str = "base") -> User:
+            user = new_user(f"{name}-{mark}")
+            user.server().start(profile)
+            return user
+
+        def in_use_until_now(name: str, user: User) -> None:
+            watch.used[name] = user, time.monotonic()
+
+        for name, use in {**BUSY, **IDLE}.items():
+            user = started(name)
+            use(user.server(), pages)
+            in_use_until_now(name, user)
+        in_use_until_now("never", started("never", "datascience"))
+
+        # Open pages of three people: of two in front of JupyterLab one goes, and one answers the notice.
+        chromium = pages.enter_context(browser()).browser
+        assert chromium
+        tabs: dict[str, Page] = {}
+        for name, open_page in (("idle-marimo", open_marimo), ("leaves", open_jupyterlab), ("stays", open_jupyterlab)):
+            # In one browser, with cookies of their own.
+            context = chromium.new_context()
+            context.set_default_timeout(2 * TIMEOUT_MS)
+            tabs[name] = context.new_page()
+            user = started(name)
+            log_in(tabs[name], deployment, user)
+            open_page(tabs[name], f"{deployment.url}{user.server().path}")
+            in_use_until_now(name, user)
+        stays, used = watch.used["stays"]
+
+        notice = tabs["stays"].get_by_text(NOTICE)
+        expect(notice).to_be_visible()
+        assert time.monotonic() < used + TIMEOUT_S, "the notice came too late"
+        shoot(tabs["stays"], "culling-1-notice")
+        tabs["stays"].get_by_role("button", name=KEEP).click()
+        expect(notice).not_to_be_visible()
+
+        # The last of those who are idle; and the kept one would be gone, had nobody kept it.
+        late = TIMEOUT_S + INTERVAL_S + SLACK_S
+        time.sleep(used + late - time.monotonic())
+        idle = {*IDLE, "idle-marimo", "leaves"}
+        assert set(watch.gone) == idle
+        wrong = {name: seconds for name, seconds in watch.gone.items() if not TIMEOUT_S < seconds < late}
+        assert not wrong, f"seconds after their last use: {wrong}"
+        expect(tabs["leaves"].get_by_text("Would you like to restart it?")).to_be_visible()
+        shoot(tabs["leaves"], "culling-2-stopped")
+        # What it is kept for is there as well.
+        [kernel] = stays.server().request("GET", "api/kernels").json()
+        assert kernel["execution_state"] == "idle"
+
+        # By the culler and nobody else; servers of other tests, which were there before this Hub, have more time.
+        log = docker("logs", "--tail", "5000", deployment.hub)
+        culled = re.findall(r"culler\] Culling server \S+ \(inactive for 00:(\d\d):(\d\d)\)", log)
+        inactive = [60 * int(minutes) + int(seconds) for minutes, seconds in culled]
+        assert len(inactive) == len(idle)
+        assert TIMEOUT_S <= min(inactive) <= max(inactive) <= TIMEOUT_S + INTERVAL_S + DECISION_SLACK_S
+        assert "Traceback" not in log

@@ -1,0 +1,173 @@
+"""The Hub's side of idle culling: one number decides all times, and the service may do nothing else."""
+
+import asyncio
+import copy
+import json
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub_ansible import check, culling, proxy
+from jupyterhub_ansible.settings import Settings
+
+NOW = datetime(2025, 11, 21, tzinfo=UTC)
+TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
+
+
+def settings(*own: int | None, idle: int = 0, max_age: int = 0) -> Settings:
+    """An environment for each of `own`, with that timeout of its own; the first is the default."""
+    example = copy.deepcopy(check.EXAMPLE)
+    [base] = example["environments"]
+    slugs = [f"env-{number}" for number in range(len(own) or 1)]
+    example["environments"] = [
+        {**base, "slug": slug, "idle_timeout_s": timeout} for slug, timeout in zip(slugs, own or [None], strict=True)
+    ]
+    example["default_environment"] = "env-0"
+    example["culling"] = {"idle_timeout_s": idle, "max_age_s": max_age}
+    return Settings.model_validate_json(json.dumps(example))
+
+
+def told(environment: dict[str, Any], options: dict[str, Any] | None) -> tuple[dict[str, int], int]:
+    spawner = SimpleNamespace(user_options=options)
+    every = environment["JUPYTERHUB_ACTIVITY_INTERVAL"](spawner)
+    return json.loads(environment[culling.VARIABLE](spawner)), int(every)
+
+
+def is_idle(
+    planned: dict[str, Any],
+    seconds: float,
+    options: dict[str, Any] | None = None,
+    *,
+    hub: datetime = NOW - timedelta(days=300),
+) -> bool:
+    """What is said of a server that was started 200 days ago, and in use `seconds` ago as far as the Hub knows."""
+    server = {"user_options": options, "started": "2025-05-05T00:00:00.123456Z"}
+    judge = culling.arbiter({**planned, "since": hub.isoformat()}, NOW)
+    return judge(inactive=timedelta(seconds=seconds), inactive_limit=0, server=server)
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS)
+def test_an_idle_server_is_stopped_within_one_interval_and_never_before_it_could_tell(timeout: int) -> None:
+    planned = culling.plan(settings(idle=timeout))
+    environment = culling.environment(settings(idle=timeout))
+    plan, tells_every = told(environment, {})
+    # It looks, then tells, give or take the tenth of jitter that JupyterHub adds: until then it may be in use.
+    assert not is_idle(planned, timeout + plan["look_s"] + 1.1 * tells_every - 0.1)
+    # The culler looks a quarter later at the latest, and has a quarter to be slow.
+    quarter = culling.quarter(timeout)
+    assert is_idle(planned, timeout + culling.interval(timeout) - quarter)
+    assert 4 * quarter <= culling.interval(timeout) <= max(16, timeout / 10)
+    assert culling.interval(timeout) <= 600
+    assert 0 < plan["notice_s"] <= timeout / 4
+
+
+def test_no_timeout_no_service_and_nothing_told() -> None:
+    assert culling.service(settings(), "token") is None
+    assert culling.environment(settings()) == {}
+
+
+def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
+    # The setting for all, none at all, and another one.
+    given = settings(None, 0, 120, idle=3600)
+    planned, environment = culling.plan(given), culling.environment(given)
+    assert planned["timeouts"] == {"env-0": 3600, "env-1": 0, "env-2": 120}
+    for slug, timeout in planned["timeouts"].items():
+        plan, _ = told(environment, {"profile": slug})
+        assert plan["timeout_s"] == timeout
+        assert is_idle(planned, timeout + 600, {"profile": slug}) is bool(timeout)
+    assert not is_idle(planned, 1000, {"profile": "env-0"})
+    # Also what is never stopped looks: other settings may come while it runs.
+    assert told(environment, {"profile": "env-1"})[0]["look_s"] == 150
+    assert told(environment, {"profile": "env-1"})[1] == 300
+    # As often as the shortest of them needs.
+    service = culling.service(given, "token")
+    assert service
+    assert f"sleep {culling.quarter(120)} &" in service["command"][-1]
+
+
+@pytest.mark.parametrize("options", [None, {}, {"profile": "gone"}, {"profile": ["odd"]}])
+def test_a_choice_that_is_gone_stands_for_the_default(options: dict[str, Any] | None) -> None:
+    given = settings(120, 0)
+    assert told(culling.environment(given), options)[0]["timeout_s"] == 120
+    assert is_idle(culling.plan(given), 200, options)
+
+
+def test_a_greatest_age_alone() -> None:
+    given = settings(max_age=7200)
+    service = culling.service(given, "token")
+    assert service
+    assert json.loads(service["environment"][culling.PLAN])["max_age_s"] == 7200
+    assert not is_idle(culling.plan(given), 10**6)
+    plan, _ = told(culling.environment(given), {})
+    assert (plan["timeout_s"], plan["max_age_s"]) == (0, 7200)
+    assert plan["notice_s"] == 900
+
+
+def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
+    planned = culling.plan(settings(idle=60))
+    # They may tell every five minutes, by settings that are gone, and could not while the Hub was away.
+    for hub_s, idle_s, expected in (
+        (600, 10**6, False),
+        (700, 10**6, True),
+        (700, 600, False),
+        (700, 700, True),
+    ):
+        assert is_idle(planned, idle_s, hub=NOW - timedelta(seconds=hub_s)) is expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_service_ends_at_once_with_the_hub(number: signal.Signals) -> None:
+    service = culling.service(settings(idle=86400), "token")
+    assert service
+    with subprocess.Popen(service["command"], start_new_session=True) as process:
+        time.sleep(0.5)
+        process.send_signal(number)
+        assert process.wait(5) == 0
+
+
+def test_the_service_knows_when_the_hub_started() -> None:
+    service = culling.service(settings(idle=60), "token")
+    assert service
+    since = datetime.fromisoformat(json.loads(service["environment"][culling.PLAN])["since"])
+    assert timedelta() <= datetime.now(UTC) - since < timedelta(minutes=1)
+
+
+def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the Hub is told of alice's server, whose user options are these, and of the Hub's own route."""
+
+    async def all_routes(self: Any) -> dict[str, Any]:
+        return {
+            "/": {"data": {"hub": True, "last_activity": "now"}},
+            "/user/alice/": {"data": {"user": "alice", "server_name": "", "last_activity": "now"}},
+            "/user/gone/": {"data": {"user": "gone", "server_name": "", "last_activity": "now"}},
+        }
+
+    def find(db: object, name: str) -> Any:
+        server = SimpleNamespace(user_options=options)
+        return SimpleNamespace(orm_spawners={"": server}) if name == "alice" else None
+
+    monkeypatch.setattr("jupyterhub.proxy.ConfigurableHTTPProxy.get_all_routes", all_routes)
+    monkeypatch.setattr("jupyterhub.orm.User.find", find)
+    ours = proxy.UserProxy(
+        app=SimpleNamespace(db=None), tells_activity={"ours": True, "brought": False}, default_profile="ours"
+    )
+    routes: dict[str, Any] = asyncio.run(ours.get_all_routes())
+    return routes
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [({"profile": "ours"}, False), ({"profile": "brought"}, True), ({"profile": "gone"}, False), (None, False)],
+)
+def test_the_proxy_s_clock_counts_only_for_servers_that_do_not_tell(
+    options: dict[str, Any] | None, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = routes_of(options, monkeypatch)
+    assert ("last_activity" in routes["/user/alice/"]["data"]) is counts
+    # Not ours to judge.
+    assert "last_activity" in routes["/"]["data"]
+    assert "last_activity" in routes["/user/gone/"]["data"]
