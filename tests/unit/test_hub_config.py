@@ -104,10 +104,14 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
 
 
 def test_lists_are_added_to_ours(hub_files: Path) -> None:
-    theirs = {"services": [{"name": "culler"}], "load_roles": [{"name": "culler"}]}
+    theirs = {"services": [{"name": "theirs"}], "load_roles": [{"name": "theirs"}]}
+    ours = {trait: config().JupyterHub[trait] for trait in theirs}
     change(hub_files, traits={"JupyterHub": theirs})
-    for trait in theirs:
-        assert [each["name"] for each in config().JupyterHub[trait]] == ["sync-routes", "culler"]
+    for trait, added in theirs.items():
+        assert [each["name"] for each in config().JupyterHub[trait]] == [
+            each["name"] for each in (*ours[trait], *added)
+        ]
+    assert [each["name"] for each in ours["load_roles"]] == ["sync-routes", "idle-culler"]
 
 
 def test_the_example_passes_the_check(hub_files: Path) -> None:
