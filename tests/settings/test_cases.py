@@ -177,7 +177,7 @@ def test_access_that_is_meant_is_no_problem() -> None:
     assert problems({**GITHUB, "jupyterhub_address": "0.0.0.0"}) == []
 
 
-@pytest.mark.parametrize("name", ["google", "azuread", "oauthenticator.okpy.OkpyOAuthenticator", "a.B"])
+@pytest.mark.parametrize("name", ["google", "azuread", "team.okpy.OkpyOAuthenticator", "a.B"])
 def test_other_ways_in_are_no_problem(name: str) -> None:
     theirs = {"OAuthenticator": {"client_id": "hub", "client_secret": KEY, "allowed_groups": ["data"]}}
     meant = {"hub_authenticator": name, "hub_traits": theirs, "hub_admin_users": ["mona@team.dev"]}

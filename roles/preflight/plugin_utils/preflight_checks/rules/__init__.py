@@ -26,6 +26,16 @@ from . import (
 TABLES: tuple[Rules, ...] = tuple(
     module.rule
     for module in (
-        *(authenticator, missing, general, addresses, access, github, providers, secrets, servers, catalogue, options),
+        authenticator,
+        missing,
+        general,
+        addresses,
+        access,
+        github,
+        providers,
+        secrets,
+        servers,
+        catalogue,
+        options,
     )
 )

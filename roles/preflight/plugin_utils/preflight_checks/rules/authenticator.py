@@ -55,13 +55,16 @@ def name_of(path: str) -> str:
 @rule("hub_authenticator")
 def authenticator(value: str) -> Findings:
     """One that exists; a class of the operator's is tried with the image."""
-    name = name_of(value) if value.startswith(UPSTREAM) else ""
+    upstream = value.startswith(UPSTREAM)
+    name = name_of(value) if upstream else ""
     if refused := REFUSED.get(name or value):
         yield Finding(f"{shown(value)} {refused[0]}", refused[1])
     elif value.endswith("GitHubOAuthenticator"):
         yield Finding(f"{shown(value)} would not check memberships again", "write github")
-    elif name:
-        yield Finding(f"{shown(value)} goes by a name, by which its rules are known", f"write {name}")
+    elif upstream:
+        # The Hub refuses these as well (jupyterhub_ansible.settings).
+        advice = f"write {name}" if name else f"use one of: {', '.join(AUTHENTICATORS)}"
+        yield Finding(f"{shown(value)} is a class of those that go by a name", advice)
     elif value not in AUTHENTICATORS and not CLASS_PATH.fullmatch(value):
         word = value.removesuffix("OAuthenticator").removesuffix("Authenticator").lower().replace("_", "-")
         advice = f"use one of: {', '.join(AUTHENTICATORS)}; or a class, as package.module.Class"
