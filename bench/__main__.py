@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from e2e.deployment import docker
 
-from . import first_run, hubs, report, sizes, unchanged
+from . import first_run, hubs, neighbours, report, sizes, unchanged
 from .project import ARTEFACTS, NAME, PROJECT, hub_settings, playbook, remove
 from .starts import Bare, ByHub, Start, interleaved, simultaneous
 
@@ -54,13 +55,13 @@ def machine() -> dict[str, str]:
     }
 
 
-def compare(repetitions: int, users: int, results: dict[str, Any]) -> None:
-    """Measure starts and memory of our Hub and of a stock one."""
+def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Measure starts and memory of our Hub and of a stock one, and what users notice of others."""
     settings = hub_settings()["server"]
     ours, stock = hubs.ours(), hubs.stock(settings["memory_mb"], settings["cpus"])
-    ours_model, stock_model = ours.log_in("model"), stock.log_in("model")
-    for hub, model in ((ours, ours_model), (stock, stock_model)):
-        ByHub(hub, model).start()
+    both = {"ours": ours, "stock": stock}
+    for hub in both.values():
+        ByHub(hub, hub.log_in("model")).start()
     say(f"memory: {IDLE_S} s of rest")
     time.sleep(IDLE_S)
     results["memory"] = {
@@ -77,14 +78,20 @@ def compare(repetitions: int, users: int, results: dict[str, Any]) -> None:
         "stock, bare": Bare("stock", stock.container("model")),
         "stock, by its Hub": ByHub(stock, stock.log_in("single")),
     }
-    results["starts"] = interleaved(variants, repetitions, say)
-    many: dict[str, list[list[float]]] = {"ours": [], "stock": []}
-    for _ in range(2 if users else 0):
-        for title, hub in (("ours", ours), ("stock", stock)):
-            say(f"{users} starts at once: {title}")
-            many[title].append(simultaneous(hub, users))
-    if users:
-        results["simultaneous"] = many
+    starts = interleaved(variants, options.repetitions, say)
+    results["starts"] = {title: [dataclasses.asdict(took) for took in every] for title, every in starts.items()}
+    for hub in both.values():
+        hub.log_in("model").server().stop()
+    results["simultaneous"] = {}
+    for users in options.users:
+        many: dict[str, list[list[float]]] = {title: [] for title in both}
+        for _ in range(2):
+            for title, hub in both.items():
+                say(f"{users} starts at once: {title}")
+                many[title].append(simultaneous(hub, users))
+        results["simultaneous"][users] = many
+    results["disturbed"] = neighbours.disturbed_starts(both, max(1, options.repetitions // 2), say)
+    results["latencies"] = neighbours.latencies(ours, settings["memory_mb"], say)
     results["memory"]["our Hub, after all starts"] = sizes.memory_mb(f"{NAME}-hub")
     results["memory"]["our proxy, after all starts"] = sizes.memory_mb(f"{NAME}-proxy")
 
@@ -98,12 +105,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     else:
         say("deploying the bench's own Hub")
         playbook(*arguments)
-    if options.part == "all":
+    if options.part != "playbook":
         say("building the stock user's image")
         hubs.build_stock_image()
         results["images"] = sizes.images()
-        compare(options.repetitions, options.users, results)
-    results["unchanged"] = unchanged.measure(options.runs, arguments, say)
+        compare(options, results)
+    if options.part != "servers":
+        results["unchanged"] = unchanged.measure(options.runs, arguments, say)
     return results
 
 
@@ -113,12 +121,14 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=["all", "playbook"],
+        choices=["all", "servers", "playbook"],
         default="all",
-        help="what is measured: all, or only runs of the playbook that change nothing (default: all)",
+        help="all (the default), only users' servers, or only runs of the playbook that change nothing",
     )
     parser.add_argument("--repetitions", type=int, default=10, help="starts of each kind (default: 10)")
-    parser.add_argument("--users", type=int, default=10, help="servers started at once; 0 leaves it out (default: 10)")
+    parser.add_argument(
+        "--users", type=int, nargs="*", default=[10, 20], help="servers started at once (default: 10, then 20)"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs without a change (default: 3)")
     parser.add_argument(
         "--first-run", action="store_true", help="also build every image twice: about 10 minutes and 10 GB more"

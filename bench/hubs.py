@@ -18,6 +18,10 @@ from .project import NAME, PROJECT, ROOT, SETTINGS, base_image, image_of
 STOCK = f"{NAME}-stock"
 STOCK_IMAGE = f"{NAME}/stock:latest"
 STOCK_PORT = SETTINGS["jupyterhub_port"] + 1
+PULL_PORT = SETTINGS["jupyterhub_port"] + 2
+"""Of the registry that an image is fetched from."""
+PULLERS = "pullers"
+"""Who may name an image of that registry: a group of our Hub's (inventory.yml)."""
 STOCK_SUBNET, STOCK_RANGE = "10.217.1.0/24", "10.217.1.128/25"
 
 
@@ -43,6 +47,14 @@ class Hub:
 def ours() -> Hub:
     """Return the Hub that the playbook deployed."""
     url = f"http://{SETTINGS['jupyterhub_address']}:{SETTINGS['jupyterhub_port']}"
+    admin = User(url, "admin", (ROOT / "hub/secrets/admin_password").read_text().strip())
+    admin.login().raise_for_status()
+    for path, body in (
+        ("users/puller", {}),
+        (f"groups/{PULLERS}", {}),
+        (f"groups/{PULLERS}/users", {"users": ["puller"]}),
+    ):
+        admin.api("POST", path, json=body).raise_for_status()
     return Hub(url, (ROOT / "hub/secrets/user_password").read_text().strip(), f"{NAME}-user-")
 
 

@@ -33,39 +33,89 @@ def _unchanged_machine(machine: dict[str, str]) -> str:
     return table(["runs of the playbook", ""], [[key, machine[key]] for key in ("date", "load before", "this project")])
 
 
-def _ratio(starts: dict[str, list[float]], one: str, to: str) -> float:
-    return median(starts[one]) / median(starts[to])
+Takes = dict[str, list[dict[str, float]]]
+Seconds = dict[str, list[float]]
+Runs = dict[str, list[list[float]]]
 
 
-def _starts(starts: dict[str, list[float]]) -> str:
+def _seconds(starts: Takes, title: str, of: str = "start_s") -> list[float]:
+    return [took[of] for took in starts[title]]
+
+
+def _ratio(starts: Takes, one: str, to: str, of: str = "start_s") -> float:
+    return median(_seconds(starts, one, of)) / median(_seconds(starts, to, of))
+
+
+def _starts(starts: Takes) -> str:
     rows = [
         [
             title,
-            f"{median(values):.2f} s",
-            f"{p95(values):.2f} s",
+            f"{median(_seconds(starts, title)):.2f} s",
+            f"{p95(_seconds(starts, title)):.2f} s",
             f"{_ratio(starts, title, 'ours, bare'):.2f}",
             f"{_ratio(starts, title, 'stock, by its Hub'):.2f}",
+            f"{median(_seconds(starts, title, 'cpu_s')):.2f} s",
+            f"{median(_seconds(starts, title, 'stop_s')):.2f} s",
         ]
-        for title, values in starts.items()
+        for title in starts
     ]
-    return table([f"start to ready, {len(starts['floor'])} of each", "p50", "p95", "x ours, bare", "x stock"], rows)
+    head = [f"start to ready, {len(starts['floor'])} of each", "p50", "p95", "x ours, bare", "x stock"]
+    return table([*head, "processor time", "stop"], rows)
 
 
-def _simultaneous(runs: dict[str, list[list[float]]]) -> str:
-    def row(title: str) -> list[str]:
+def _last(runs: list[list[float]]) -> float:
+    return float(median(max(run) for run in runs))
+
+
+def _simultaneous(found: dict[int, Runs]) -> str:
+    def row(users: int, title: str, runs: Runs) -> list[str]:
         every = [seconds for run in runs[title] for seconds in run]
-        last = median(max(run) for run in runs[title])
-        return [
-            title,
-            f"{median(every):.1f} s",
-            f"{last:.1f} s",
-            f"{last / median(max(run) for run in runs['stock']):.2f}",
-        ]
+        last = _last(runs[title])
+        times = f"{_last(runs['stock']) / last:.2f}"
+        return [f"{users}, {title}", f"{median(every):.1f} s", f"{p95(every):.1f} s", f"{last:.1f} s", times]
 
-    users = len(runs["ours"][0])
-    return table(
-        [f"{users} starts at once, {len(runs['ours'])} times", "p50", "the last one", "x stock"], map(row, runs)
-    )
+    rows = [row(users, title, runs) for users, runs in found.items() for title in runs]
+    return table(["starts at once, twice", "p50", "p95", "the last one", "stock : this"], rows)
+
+
+def _slower(found: Seconds, disturbance: str) -> float:
+    # Medians of pairs: each has its own comparison, just before.
+    pairs = zip(found[disturbance], found[f"before {disturbance}"], strict=True)
+    return float(median(meanwhile / before for meanwhile, before in pairs))
+
+
+def _disturbed(found: dict[str, Seconds]) -> str:
+    rows = [
+        [
+            f"{title}, beside {what}",
+            f"{median(found[title][f'before {what}']):.2f} s",
+            f"{median(found[title][what]):.2f} s",
+            f"{_slower(found[title], what):.2f}",
+        ]
+        for title in found
+        for what in found[title]
+        if not what.startswith("before")
+    ]
+    return table(["another user's start", "before", "meanwhile", "ratio"], rows)
+
+
+def _latencies(found: dict[str, Seconds]) -> str:
+    rows = [
+        [
+            attack,
+            f"{1000 * median(cells['before']):.0f} ms",
+            f"{1000 * median(cells['meanwhile']):.0f} ms",
+            f"{_cell_ratio(cells):.2f}",
+            f"{1000 * p95(cells['meanwhile']):.0f} ms",
+            f"{1000 * p95(cells['pages']):.0f} ms",
+        ]
+        for attack, cells in found.items()
+    ]
+    return table(["another user's cell", "before", "meanwhile", "ratio", "p95", "p95 of a Hub's page"], rows)
+
+
+def _cell_ratio(cells: Seconds) -> float:
+    return median(cells["meanwhile"]) / median(cells["before"])
 
 
 def _memory(memory: dict[str, float]) -> str:
@@ -140,6 +190,8 @@ def _many_users(unchanged: dict[str, list[dict[str, Any]]]) -> str:
 TABLES: dict[str, Callable[[Any], str]] = {
     "starts": _starts,
     "simultaneous": _simultaneous,
+    "disturbed": _disturbed,
+    "latencies": _latencies,
     "memory": _memory,
     "images": _images,
     "first_run": _first_run,
@@ -156,7 +208,7 @@ def _budgets(what: str, budgets: list[Budget]) -> str:
         [
             [what, f"{most:g}", "-", "not measured"]
             if found is None
-            else [what, f"{most:g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
+            else [what, f"{most:.3g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
             for what, most, found in budgets
         ],
     )
@@ -184,15 +236,34 @@ def _other_budgets(results: dict[str, Any]) -> list[Budget]:
         ("MB of the image env-base", 500, environment),
         ("first run : sum of its parts", 1.2, _first_ratio(results["first_run"]) if "first_run" in results else None),
         ("start by our Hub : the same container bare", 1.3, _ratio(starts, "ours, by our Hub", "ours, bare")),
+        (
+            "start by our Hub : stock, of an image of the full lock",
+            1 / 2.5,
+            _ratio(starts, "ours, by our Hub", "stock, by its Hub"),
+        ),
+        *(
+            (f"the last of {users} starts at once : stock", 1 / 2.3, _last(runs["ours"]) / _last(runs["stock"]))
+            for users, runs in results["simultaneous"].items()
+        ),
+        *(
+            (f"another user's start beside {what} : before", 1.2, _slower(results["disturbed"]["ours"], what))
+            for what in results["disturbed"]["ours"]
+            if not what.startswith("before")
+        ),
+        *(
+            (f"another user's cell beside a {attack} : before", 2, _cell_ratio(cells))
+            for attack, cells in results["latencies"].items()
+        ),
     ]
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """Return a table for each kind of result that there is, and those of the budgets."""
     found = {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
-    found["unchanged_machine"] = _unchanged_machine(results["machine"])
-    found["unchanged_budgets"] = _budgets("of a run that changes nothing", _unchanged_budgets(results["unchanged"]))
-    found["many_users"] = _many_users(results["unchanged"])
+    if "unchanged" in results:
+        found["unchanged_machine"] = _unchanged_machine(results["machine"])
+        found["unchanged_budgets"] = _budgets("of a run that changes nothing", _unchanged_budgets(results["unchanged"]))
+        found["many_users"] = _many_users(results["unchanged"])
     if "starts" in results:
         found["machine"] = _machine(results["machine"])
         found["budgets"] = _budgets("what", _other_budgets(results))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,29 +115,52 @@ class Bare:
 Start = ByHub | Bare
 
 
-def interleaved(variants: dict[str, Start], repetitions: int, say: Callable[[str], Any]) -> dict[str, list[float]]:
-    """Start each in turn, so that what else the machine does meets all alike; seconds of each start.
+@dataclass(frozen=True)
+class Took:
+    """What one start took."""
+
+    start_s: float
+    cpu_s: float
+    """Processor time of the whole machine until the server answered: the engine's and the Hub's are in it."""
+    stop_s: float
+
+
+def _busy_s() -> float:
+    """Return the processor time that all processes of the machine have had (proc_stat(5))."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(start: Start) -> Took:
+    """Start and stop once."""
+    busy, begin = _busy_s(), time.perf_counter()
+    start.start()
+    ready, cpu_s = time.perf_counter(), _busy_s() - busy
+    start.stop()
+    return Took(ready - begin, cpu_s, time.perf_counter() - ready)
+
+
+def interleaved(variants: dict[str, Start], repetitions: int, say: Callable[[str], Any]) -> dict[str, list[Took]]:
+    """Start each in turn, so that what else the machine does meets all alike.
 
     A first round fills caches and homes, and does not count.
     """
-    seconds: dict[str, list[float]] = {title: [] for title in variants}
+    found: dict[str, list[Took]] = {title: [] for title in variants}
     for repetition in range(repetitions + 1):
         order = list(variants.items())
         turn = repetition % len(order)
         for title, variant in order[turn:] + order[:turn]:
-            begin = time.perf_counter()
-            variant.start()
-            took = time.perf_counter() - begin
-            variant.stop()
+            took = timed(variant)
             if repetition:
-                seconds[title].append(took)
+                found[title].append(took)
         say(f"starts: round {repetition} of {repetitions}" + ("" if repetition else " (warm-up)"))
-    return seconds
+    return found
 
 
 def simultaneous(hub: Hub, users: int) -> list[float]:
     """Start servers of so many users at once; seconds until each was ready."""
-    starts = [ByHub(hub, hub.log_in(f"many{number}")) for number in range(users)]
+    starts = [ByHub(hub, hub.log_in(f"many{users}-{number}")) for number in range(users)]
     barrier = threading.Barrier(users)
 
     def one(start: ByHub) -> float:

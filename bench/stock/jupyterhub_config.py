@@ -26,6 +26,8 @@ c.SharedPasswordAuthenticator.user_password = os.environ["BENCH_PASSWORD"]
 
 c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
 c.DockerSpawner.image = os.environ["BENCH_IMAGE"]
+# A user may name any image: one of them is fetched while another user starts.
+c.DockerSpawner.allowed_images = "*"
 c.DockerSpawner.prefix = name
 c.DockerSpawner.network_name = name
 c.DockerSpawner.remove = True

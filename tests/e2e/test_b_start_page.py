@@ -14,7 +14,8 @@ import pytest
 import yaml
 from e2e.browser import accessibility_faults, browser, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser, Server, StartError, User, eventually
-from e2e.deployment import ARTEFACTS, PROJECT, SETTINGS, Deployment
+from e2e.deployment import ARTEFACTS, PROJECT, SETTINGS, Deployment, docker
+from e2e.registry import random_layer, registry, saved
 from playwright.sync_api import BrowserContext, Page, expect
 
 BUILT_IN: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
@@ -27,6 +28,8 @@ SIZES = [
 STAFF = "staff"
 MB = 1024**2
 FOLDER = ARTEFACTS / "mounted"
+# Beside the Hub's (inventory.yml).
+REGISTRY_PORT = 18081
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -81,7 +84,7 @@ def place(deployment: Deployment) -> Iterator[Place]:
     settings = {
         "images_environments": catalogue(),
         # The second is a registry that nobody runs: the port of discard.
-        "hub_free_images": {STAFF: [f"{deployment.name}/env-*", "127.0.0.1:9/*"]},
+        "hub_free_images": {STAFF: [f"{deployment.name}/env-*", "127.0.0.1:9/*", f"127.0.0.1:{REGISTRY_PORT}/*"]},
     }
     deployment.run(settings=settings).succeeded()
     admin = User(deployment.url, "admin", deployment.secret("admin_password"))
@@ -317,6 +320,28 @@ def test_an_image_that_a_member_names(place: Place, new_user: NewUser) -> None:
     assert place.deployment.server("namer")["Config"]["Image"] == place.image("base")
     model = user.api("GET", "users/namer").json()["servers"][""]
     assert model["user_options"] == {"image": place.image("base")}
+
+
+def test_an_image_that_is_pulled(place: Place, newcomer: NewUser, tmp_path: Path) -> None:
+    user = newcomer("puller")
+    place.let_in(user.name)
+    # What another test left on the machine is not fetched again: the last layer is new.
+    image = saved(place.image("base"), tmp_path / "base.tar").with_layer(random_layer(tmp_path / "new.tar", 50))
+    try:
+        with registry(image, REGISTRY_PORT, bytes_per_s=50 * 10**6) as server:
+            user.api("POST", f"users/{user.name}/server", json={"user_options": {"image": server.reference}})
+            events = [(event["progress"], event["message"]) for event in user.server().progress()]
+        messages = [message for _, message in events]
+        fetching = [message for message in messages if message.startswith("Fetching the environment: ")]
+        assert len(fetching) > 3
+        assert fetching[-1] == "Fetching the environment: 100 %"
+        assert messages.index("Creating the container of your server") > messages.index(fetching[-1])
+        assert [percent for percent, _ in events] == sorted(percent for percent, _ in events)
+        user.server().open().raise_for_status()
+        assert user.server().run("import os; os.path.getsize('/opt/content')").result == str(50 * 10**6)
+    finally:
+        user.server().stop()
+        docker("rmi", server.reference)
 
 
 def test_an_image_that_cannot_be_pulled(place: Place, new_user: NewUser) -> None:

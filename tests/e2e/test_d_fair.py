@@ -1,12 +1,8 @@
-"""One user's server against the machine: the other user and the Hub go on, and the offender is told why.
-
-Every attack is bounded, in time and by the limits of the offender's own server.
-"""
+"""One user's server against the machine: the other user and the Hub go on, and the offender is told why."""
 
 from __future__ import annotations
 
 import re
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -14,66 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from e2e.client import Kernel, NewUser, Server, StartError, User, eventually
+from e2e.attacks import FILL, FLOOD, FORK_BOMB, SPIN, TIMEOUT_S, Neighbour, hog_memory
+from e2e.client import NewUser, Server, StartError, User, eventually
 from e2e.deployment import SETTINGS, Deployment, inspect
 
 MB = 1024**2
 GUARANTEED_MB = 1024
-SECONDS = 10
-# Of a cell and of a page, while somebody attacks; a server that is out of action takes for ever.
-AT_MOST_S = 10.0
-
-
-class Neighbour(threading.Thread):
-    """Another user who runs a cell and looks at the Hub, again and again; how long each took is kept."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        super().__init__(daemon=True)
-        self.kernel = kernel
-        self.cells: list[float] = []
-        self.pages: list[float] = []
-        self.errors: list[str] = []
-        self._enough = threading.Event()
-
-    def run(self) -> None:
-        while not self._enough.wait(0.05):
-            try:
-                began = time.monotonic()
-                assert self.kernel.execute("sum(range(1000))").result == "499500"
-                self.cells.append(time.monotonic() - began)
-                began = time.monotonic()
-                self.kernel.server.user.request("GET", "/hub/home", timeout=AT_MOST_S).raise_for_status()
-                self.pages.append(time.monotonic() - began)
-            except Exception as error:
-                self.errors.append(repr(error))
-                return
-
-    def stop(self) -> None:
-        self._enough.set()
-        self.join(60)
 
 
 @contextmanager
-def undisturbed(neighbour: User, what: str) -> Iterator[None]:
-    """The neighbour's cells and pages are answered meanwhile, all of them within `AT_MOST_S`."""
-    with neighbour.server().kernel() as kernel:
+def undisturbed(user: User) -> Iterator[None]:
+    """The user's cells and pages are answered meanwhile, all of them in time; bench/ tells how fast."""
+    with user.server().kernel() as kernel:
         kernel.execute("1")
-        quiet = []
-        for _ in range(10):
-            began = time.monotonic()
-            kernel.execute("sum(range(1000))")
-            quiet.append(time.monotonic() - began)
-        watching = Neighbour(kernel)
-        watching.start()
-        try:
+        with Neighbour(kernel) as neighbour:
             yield
-        finally:
-            watching.stop()
-        assert watching.errors == []
-        assert len(watching.cells) > 5
-        assert max(watching.cells + watching.pages) < AT_MOST_S
-        before, now = (1000 * statistics.median(each) for each in (quiet, watching.cells))
-        print(f"{what}: the neighbour's cell took {before:.0f} ms before, {now:.0f} ms meanwhile (medians)")
+    assert neighbour.errors == []
+    assert neighbour.cells
+    assert max(neighbour.cells + neighbour.pages) < TIMEOUT_S
 
 
 @pytest.fixture
@@ -84,29 +38,8 @@ def offender(deployment: Deployment, new_user: NewUser) -> Server:
     return server
 
 
-FORK_BOMB = f"""
-import os, signal, time
-children, refused, end = [], 0, time.monotonic() + {SECONDS}
-while time.monotonic() < end:
-    try:
-        child = os.fork()
-    except OSError as error:
-        refused, why = refused + 1, error.strerror
-        time.sleep(0.01)
-        continue
-    if not child:
-        time.sleep({SECONDS})
-        os._exit(0)
-    children.append(child)
-for child in children:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-print(len(children), refused, why)
-"""
-
-
 def test_fork_bomb(offender: Server, alice: User) -> None:
-    with undisturbed(alice, "fork bomb"):
+    with undisturbed(alice):
         made, refused, why = offender.run(FORK_BOMB).stdout.split(maxsplit=2)
     assert int(made) < SETTINGS["hub_server_pids"]
     assert int(refused) > 0
@@ -117,49 +50,20 @@ def test_fork_bomb(offender: Server, alice: User) -> None:
 
 def test_memory_hog(deployment: Deployment, offender: Server, alice: User) -> None:
     started = deployment.server("mallory")["State"]["StartedAt"]
-    with undisturbed(alice, "memory hog"), offender.kernel() as kernel:
-        kernel.send(f"data = b'x' * ({SETTINGS['hub_server_memory_mb']} * 1024 * 1024)")
+    with undisturbed(alice):
         # What the Lab tells the user: the kernel died, and was restarted.
-        while (message := kernel.receive())["content"].get("execution_state") != "restarting":
-            assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
+        hog_memory(offender, SETTINGS["hub_server_memory_mb"])
     assert deployment.server("mallory")["State"]["StartedAt"] == started
 
 
-SPIN = f"""
-import multiprocessing, time
-def spin():
-    end = time.monotonic() + {SECONDS}
-    while time.monotonic() < end:
-        pass
-processes = [multiprocessing.get_context("fork").Process(target=spin) for _ in range(8)]
-[process.start() for process in processes]
-[process.join() for process in processes]
-"""
-
-
 def test_processor_spin(offender: Server, alice: User) -> None:
-    with undisturbed(alice, "processor spin"):
+    with undisturbed(alice):
         offender.run(SPIN)
-
-
-FILL = """
-try:
-    with open({path!r}, "wb", buffering=0) as file:
-        while file.write(b"x" * 1024 * 1024) == 1024 * 1024:
-            pass
-    print(file.name, "was cut short")
-except OSError as error:
-    print(error.strerror)
-import os
-size = os.path.getsize({path!r})
-os.remove({path!r})
-size // 1024**2
-"""
 
 
 @pytest.mark.parametrize("path", ["/tmp/filler", "/dev/shm/filler"])
 def test_temporary_files(offender: Server, alice: User, path: str) -> None:
-    with undisturbed(alice, path):
+    with undisturbed(alice):
         output = offender.run(FILL.format(path=path))
     assert output.stdout.strip().endswith(("No space left on device", "was cut short"))
     # Half of the memory: the kernel that fills it lives on.
@@ -172,20 +76,8 @@ def test_what_is_in_tmp_can_run(offender: Server) -> None:
         assert "it runs" in terminal.run(program)
 
 
-FLOOD = f"""
-import os, time
-end = time.monotonic() + {SECONDS}
-written, line = 0, b"x" * 1023 + b"\\n"
-# The standard output of the server itself, which is what Docker keeps.
-with open("/proc/1/fd/1", "wb", buffering=0) as log:
-    while time.monotonic() < end and written < 200 * 1024 * 1024:
-        written += log.write(line * 64)
-written // 1024**2
-"""
-
-
 def test_log_flood(deployment: Deployment, offender: Server, alice: User) -> None:
-    with undisturbed(alice, "log flood"):
+    with undisturbed(alice):
         written = int(offender.run(FLOOD).result)
     log = Path(deployment.server("mallory")["LogPath"])
     kept = sum(path.stat().st_size for path in log.parent.glob(f"{log.name}*"))

@@ -133,10 +133,29 @@ def test_a_restricted_environment_is_refused_by_form_link_and_api() -> None:
 
 
 def test_who_left_the_group_gets_the_default_and_is_told() -> None:
-    made = started(spawner(stored={"profile": "staff"}), {"profile": "staff"})
+    made = spawner(stored={"profile": "staff"})
+    told = "The environment staff, which you used last, is no longer offered"
+    assert f"{told}: Base takes its place." in made.options_form(made)
+    started(made, {"profile": "staff"})
     assert made.image == "x/base:1"
-    assert made.notice == "The environment staff, which you used last, is no longer offered: Base takes its place."
-    assert made.notice in made.options_form(made)
+    assert made.notice == f"{told}: Base takes its place."
+    # Base is what was used last from now on.
+    assert told not in made.options_form(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"profile": "staff"}, {"profile": "base"}),
+        ({}, {"profile": "base"}),
+        ({"profile": "sized", "size": "gone"}, {"profile": "sized", "size": "large"}),
+        ({"profile": "sized", "size": "large"}, {"profile": "sized", "size": "large"}),
+    ],
+)
+def test_what_a_choice_came_to_is_what_is_stored(options: dict[str, Any], kept: dict[str, Any]) -> None:
+    # The culler and the proxy's clock go by it.
+    made = started(spawner(stored=options), options)
+    assert made.user_options == made.orm_spawner.user_options == kept
 
 
 def test_nothing_is_open_to_somebody() -> None:

@@ -105,6 +105,9 @@ class ChoosingSpawner(DockerSpawner):
             self.choice, self.notice = catalogue.recall(options)
         if self.notice:
             self.log.warning("%s: %s", self._log_name, self.notice)
+        # What it came to is the last choice from now on: where it gave way, and where it left something to the default.
+        # The Hub's other parts know a running server's environment by it (culling.slug_of).
+        self.user_options = self.orm_spawner.user_options = self.choice.options
         environment, size = self.choice.environment, self.choice.size
         self.image = environment.image
         self.default_url = environment.default_url

@@ -36,6 +36,13 @@ class Choice:
     size: Size | None = None
     free_image: bool = False
 
+    @property
+    def options(self) -> dict[str, object]:
+        """The user options that say so in full."""
+        if self.free_image:
+            return {"image": self.environment.image}
+        return {"profile": self.environment.slug, **({"size": self.size.slug} if self.size else {})}
+
 
 def _listed(words: Iterable[object]) -> str:
     return ", ".join(str(word) for word in words)
