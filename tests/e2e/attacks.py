@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from e2e.client import Kernel, Server
 
-SECONDS = 10
+SECONDS = 5
 """How long an attack goes on."""
 TIMEOUT_S = 10.0
 """Of a cell and of a page, while somebody attacks; a server that is out of action takes for ever."""

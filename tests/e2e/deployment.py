@@ -27,6 +27,10 @@ LABEL = "jupyterhub-ansible.project"
 # On what the tests make beside the Hub, to be found and removed after a failure as well.
 TEST_LABEL = "jupyterhub-ansible.test=e2e"
 SETTINGS: dict[str, Any] = yaml.safe_load(INVENTORY.read_text())["e2e"]["hosts"]["localhost"]
+CATALOGUE: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
+    "images_environments"
+]
+"""The built-in environments."""
 
 
 def docker(*arguments: str, check: bool = True) -> str:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -80,11 +79,9 @@ def place(deployment: Deployment) -> Iterator[Place]:
             account.add_team("acme", team)
         deployment.run(settings=settings).succeeded()
         place = Place(deployment, account, settings, certificate)
-        with ExitStack() as stack:
-            stack.callback(deployment.settle)
-            yield place
-            for name in deployment.containers("label=jupyterhub-ansible.kind=user-server"):
-                docker("rm", "--force", name)
+        yield place
+        for name in deployment.containers("label=jupyterhub-ansible.kind=user-server"):
+            docker("rm", "--force", name)
 
 
 def test_the_main_job_in_a_browser(place: Place) -> None:

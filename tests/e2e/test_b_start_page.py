@@ -14,13 +14,10 @@ import pytest
 import yaml
 from e2e.browser import accessibility_faults, browser, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser, Server, StartError, User, eventually
-from e2e.deployment import ARTEFACTS, PROJECT, SETTINGS, Deployment, docker
+from e2e.deployment import ARTEFACTS, CATALOGUE, SETTINGS, Deployment, docker
 from e2e.registry import random_layer, registry, saved
 from playwright.sync_api import BrowserContext, Page, expect
 
-BUILT_IN: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
-    "images_environments"
-]
 SIZES = [
     {"slug": "small", "memory_mb": 640, "cpus": 0.5},
     {"slug": "large", "title": "Large", "memory_mb": 1280, "cpus": 2},
@@ -34,7 +31,7 @@ REGISTRY_PORT = 18081
 
 def catalogue() -> list[dict[str, Any]]:
     """The built-in one, with sizes for base, and a profile that is for some only."""
-    base, *others = BUILT_IN
+    base, *others = CATALOGUE
     restricted = {
         "slug": "restricted",
         "title": "Staff's own",
@@ -78,7 +75,7 @@ def newcomer(new_user: NewUser) -> NewUser:
 
 
 @pytest.fixture(scope="module")
-def place(deployment: Deployment) -> Iterator[Place]:
+def place(deployment: Deployment) -> Place:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "data.txt").write_text("from the machine")
     settings = {
@@ -89,8 +86,7 @@ def place(deployment: Deployment) -> Iterator[Place]:
     deployment.run(settings=settings).succeeded()
     admin = User(deployment.url, "admin", deployment.secret("admin_password"))
     admin.login().raise_for_status()
-    yield Place(deployment, admin, settings)
-    deployment.settle()
+    return Place(deployment, admin, settings)
 
 
 def open_start_page(context: BrowserContext, user: User) -> Page:
@@ -165,7 +161,7 @@ def test_with_the_keyboard_alone(place: Place, newcomer: NewUser) -> None:
     user = newcomer("keys")
     with browser() as context:
         page = open_start_page(context, user)
-        page.get_by_role("radio", name=BUILT_IN[0]["title"], exact=True).focus()
+        page.get_by_role("radio", name=CATALOGUE[0]["title"], exact=True).focus()
         # From card to card by arrows, into the sizes by the tabulator; Enter sends the form.
         page.keyboard.press("ArrowDown")
         expect(page.get_by_role("radio", name="Data science", exact=True)).to_be_checked()
@@ -185,7 +181,7 @@ def test_one_click_starts_the_last_choice(place: Place, newcomer: NewUser) -> No
         # A size chooses its card.
         page.get_by_role("radio", name="Data science", exact=True).check()
         page.get_by_text("Large: 1.25 GB").click()
-        expect(page.get_by_role("radio", name=BUILT_IN[0]["title"], exact=True)).to_be_checked()
+        expect(page.get_by_role("radio", name=CATALOGUE[0]["title"], exact=True)).to_be_checked()
         page.get_by_role("button", name="Start").click()
         expect(page.locator(".jp-Launcher")).to_be_visible()
         user.server().stop()

@@ -5,22 +5,62 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
 import pytest
 import requests
 from e2e.client import NewUser, Server, StartError, User, eventually
-from e2e.deployment import LABEL, Deployment, docker, inspect
+from e2e.deployment import ARTEFACTS, CATALOGUE, LABEL, Deployment, docker, inspect
 
 TELL = "Please tell the administrator."
 
 
-def assert_fails(server: Server, *words: str) -> None:
+# Of the user's own, in an environment whose Python runs it before all else.
+BROKEN = """
+import os, time
+if os.environ["BROKEN"] == "hungry":
+    data = b"x" * 1024**3
+print("mind the gap", flush=True)
+time.sleep(600)
+"""
+FOLDER = ARTEFACTS / "broken"
+START_TIMEOUT_S = 15
+
+
+def broken(slug: str) -> dict[str, Any]:
+    """An environment that does not start."""
+    return {
+        "slug": slug,
+        "title": slug,
+        "image_of": "base",
+        "environment": {"PYTHONPATH": "/broken", "BROKEN": slug},
+        "mounts": [{"source": str(FOLDER), "target": "/broken"}],
+        "sizes": [{"slug": "small", "memory_mb": 256, "cpus": 2}],
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def odd(deployment: Deployment) -> None:
+    """Settings for all but the last tests of this file."""
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "sitecustomize.py").write_text(BROKEN)
+    ends = {"slug": "ends", "title": "Ends", "image_of": "base", "environment": {"PYTHONHOME": "/nowhere"}}
+    settings = {
+        "images_environments": [*CATALOGUE, ends, broken("hungry"), broken("silent")],
+        "hub_start_timeout_s": START_TIMEOUT_S,
+        "hub_running_servers_limit": 1,
+        "hub_deleted_homes": "archive",
+        # A server asks about a session every second, instead of every five minutes.
+        "hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}},
+    }
+    deployment.run(settings=settings).succeeded()
+
+
+def assert_fails(server: Server, profile: str, *words: str) -> None:
     """The start fails with these words: to who follows it, and on the page that is asked for afterwards."""
     with pytest.raises(StartError) as failure:
-        server.start("base")
+        server.start(profile)
     assert [text for text in words if text not in str(failure.value)] == [], str(failure.value)
     # No container's name, address or path: those are the log's.
     assert "jupyterhub-ansible" not in str(failure.value)
@@ -39,26 +79,18 @@ def gone(deployment: Deployment, user: str) -> bool:
     return not deployment.containers(f"label=jupyterhub-ansible.user={user}")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def put_back(deployment: Deployment) -> Iterator[None]:
-    """The next file finds what it expects; in between, each test deploys what it needs."""
-    yield
-    deployment.settle()
-
-
 def settings(deployment: Deployment) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((deployment.root / "hub/hub.json").read_text())
     return found
 
 
 def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
-    deployment.settle()
     [image] = [each["image"] for each in settings(deployment)["environments"] if each["slug"] == "base"]
     # Another name keeps the image itself.
     docker("tag", image, f"{image}-kept")
     try:
         docker("rmi", image)
-        assert_fails(new_user("ida").server(), "This environment is not installed on the machine.", TELL)
+        assert_fails(new_user("ida").server(), "base", "This environment is not installed on the machine.", TELL)
         assert_logged(deployment, f"image {image} is missing; deploy again")
     finally:
         docker("tag", f"{image}-kept", image)
@@ -74,7 +106,7 @@ def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
     arguments = [f"--opt={option}" for option in options] + [f"--label={key}={text}" for key, text in labels.items()]
     volume = docker("volume", "create", *arguments, f"{deployment.name}-user-otto")
     try:
-        assert_fails(new_user("otto").server(), "your home, or the machine's disk, is full", TELL)
+        assert_fails(new_user("otto").server(), "base", "your home, or the machine's disk, is full", TELL)
         assert_logged(deployment, "no space left on device")
         assert gone(deployment, "otto")
     finally:
@@ -82,44 +114,27 @@ def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
 
 
 def test_out_of_memory(deployment: Deployment, new_user: NewUser) -> None:
-    deployment.run(settings={"hub_traits": {"Spawner": {"mem_limit": "40M"}}}).succeeded()
-    assert_fails(new_user("olga").server(), "ran out of memory while it was starting: its limit of 40 MB", TELL)
+    assert_fails(
+        new_user("olga").server(), "hungry", "ran out of memory while it was starting: its limit of 256 MB", TELL
+    )
     assert_logged(deployment, "ended while starting: ExitCode=")
     assert gone(deployment, "olga")
 
 
 def test_port_is_never_opened(deployment: Deployment, new_user: NewUser) -> None:
-    # Ends at the first signal, so that nobody waits for its stop.
-    command = ["python3", "-u", "-c", "import time; print('mind the gap'); time.sleep(600)"]
-    deployment.run(settings={"hub_start_timeout_s": 5, "hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
-    assert_fails(new_user("nina").server(), "never opened its port: it was given up after 5 seconds")
+    told = f"never opened its port: it was given up after {START_TIMEOUT_S} seconds"
+    assert_fails(new_user("nina").server(), "silent", told)
     assert_logged(deployment, "never opened its port (http://", "mind the gap")
     eventually("the container's end", lambda: gone(deployment, "nina"))
 
 
 def test_server_that_ends(deployment: Deployment, new_user: NewUser) -> None:
-    command = ["python3", "-c", "raise SystemExit('no such module')"]
-    deployment.run(settings={"hub_traits": {"Spawner": {"cmd": command}}}).succeeded()
-    assert_fails(new_user("emma").server(), "Your server ended while it was starting.", TELL)
-    assert_logged(deployment, "ended while starting: ExitCode=1", "no such module")
+    assert_fails(new_user("emma").server(), "ends", "Your server ended while it was starting.", TELL)
+    assert_logged(deployment, "ended while starting: ExitCode=1", "No module named 'encodings'")
     assert gone(deployment, "emma")
 
 
-def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
-    # Of this Hub only: nobody listens on that port of its container.
-    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
-    started = deployment.server("alice")["State"]["StartedAt"]
-    deployment.run(settings={"hub_traits": dead}).succeeded()
-    assert_fails(new_user("dirk").server(), "Docker, which runs all servers of this machine, does not answer.", TELL)
-    # A server that runs is not taken for dead.
-    assert alice.server().run("1 + 1").result == "2"
-    deployment.settle()
-    assert [server.name for server in alice.servers()] == [""]
-    assert deployment.server("alice")["State"]["StartedAt"] == started
-
-
 def test_too_many_servers_of_one_user(deployment: Deployment, new_user: NewUser) -> None:
-    deployment.run(settings={"hub_running_servers_limit": 1}).succeeded()
     user = new_user("mona")
     user.server().start("base")
     with pytest.raises(StartError, match="You have 1 server running, and 1 may run at once"):
@@ -166,7 +181,6 @@ def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> N
 
 
 def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> None:
-    deployment.settle()
     image = inspect(deployment.hub)[0]["Image"]
     labels = {LABEL: deployment.name, "jupyterhub-ansible.kind": "user-server", "jupyterhub-ansible.user": "ghost"}
     asleep = ["--entrypoint=sleep", image, "600"]
@@ -187,7 +201,6 @@ def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> No
 
 
 def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: NewUser) -> None:
-    deployment.settle()
     user = new_user("karl")
     starting = threading.Thread(target=lambda: user.api("POST", "users/karl/server", timeout=30), daemon=True)
     starting.start()
@@ -214,8 +227,6 @@ def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: N
 
 
 def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: NewUser) -> None:
-    # It asks about a session every second, instead of every five minutes.
-    deployment.run(settings={"hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}}}).succeeded()
     user = new_user("piet")
     user.server().start("base")
     user.server().request("GET", "api/contents")
@@ -283,20 +294,8 @@ def delete(admin: User, user: str) -> None:
     assert admin.api("DELETE", f"users/{user}", timeout=120).status_code == 204
 
 
-def test_home_is_kept(deployment: Deployment, mortal: NewUser, admin: User) -> None:
-    deployment.settle()
-    with_a_file(mortal("kept").server(), "kept")
-    delete(admin, "kept")
-    assert f"{deployment.name}-user-kept" in volumes(deployment)
-    server = mortal("kept").server()
-    server.start("base")
-    assert server.read("mine.txt") == "kept"
-    server.stop()
-
-
 def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser, admin: User) -> None:
     home = f"{deployment.name}-user-arch"
-    deployment.run(settings={"hub_deleted_homes": "archive"}).succeeded()
     user = mortal("arch")
     with_a_file(user.server(), "archived")
     with_a_file(user.server("second"), "of another server")
@@ -316,6 +315,34 @@ def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser
     # What is there is not overwritten.
     with pytest.raises(AssertionError, match="There is a home already"):
         archives(deployment, "restore", second, "arch")
+
+
+# --- with other settings
+
+
+def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
+    # Of this Hub only: nobody listens on that port of its container.
+    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
+    started = deployment.server("alice")["State"]["StartedAt"]
+    deployment.run(settings={"hub_traits": dead}).succeeded()
+    assert_fails(
+        new_user("dirk").server(), "base", "Docker, which runs all servers of this machine, does not answer.", TELL
+    )
+    # A server that runs is not taken for dead.
+    assert alice.server().run("1 + 1").result == "2"
+    deployment.settle()
+    assert [server.name for server in alice.servers()] == [""]
+    assert deployment.server("alice")["State"]["StartedAt"] == started
+
+
+def test_home_is_kept(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+    with_a_file(mortal("kept").server(), "kept")
+    delete(admin, "kept")
+    assert f"{deployment.name}-user-kept" in volumes(deployment)
+    server = mortal("kept").server()
+    server.start("base")
+    assert server.read("mine.txt") == "kept"
+    server.stop()
 
 
 def test_home_is_removed(deployment: Deployment, mortal: NewUser, admin: User) -> None:

@@ -30,12 +30,16 @@ def undisturbed(user: User) -> Iterator[None]:
     assert max(neighbour.cells + neighbour.pages) < TIMEOUT_S
 
 
-@pytest.fixture
-def offender(deployment: Deployment, new_user: NewUser) -> Server:
+@pytest.fixture(scope="module")
+def offender(deployment: Deployment) -> Iterator[Server]:
+    """A server whose user does the worst to it, again and again."""
     deployment.settle()
-    server = new_user("mallory").server()
+    user = User(deployment.url, "mallory", deployment.secret("user_password"))
+    user.login().raise_for_status()
+    server = user.server()
     server.start("base")
-    return server
+    yield server
+    server.stop()
 
 
 def test_fork_bomb(offender: Server, alice: User) -> None:
@@ -125,14 +129,10 @@ def limits(deployment: Deployment) -> int:
 
 
 @pytest.fixture(scope="module")
-def alone(deployment: Deployment, alice: User, bob: User) -> Iterator[None]:
-    """No server of another test runs, and each test deploys what it needs."""
-    for user in (alice, bob):
-        user.server().stop()
-    yield
-    deployment.settle()
-    alice.server().start("base")
-    bob.server().start("datascience")
+def alone(alice: User, bob: User, offender: Server) -> None:
+    """No server of another test runs; they stay stopped, since this is the last that they are needed for."""
+    for server in (alice.server(), bob.server(), offender):
+        server.stop()
 
 
 def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user: NewUser, alone: None) -> None:
@@ -183,24 +183,25 @@ def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user
     assert not any("machine is full" in each for each in told["full0"])
 
 
-def test_start_that_waits_in_vain_is_told_so(deployment: Deployment, new_user: NewUser, alone: None) -> None:
-    traits = {"Spawner": {"mem_guarantee": "1G"}, "UserServerSpawner": {"full_wait_s": 5}}
-    settings = {"hub_reserve_memory_mb": machine_mb() - 1500, "hub_server_memory_mb": 1024}
-    deployment.run(settings={**settings, "hub_traits": traits}).succeeded()
-    first, second = (new_user(name).server() for name in ("vain0", "vain1"))
-    first.start("base")
-    with pytest.raises(StartError, match="The machine is full: no other server was stopped within 5 seconds"):
-        second.start("base")
-    first.stop()
-    second.start("base")
-
-
-def test_under_the_ceiling_the_largest_process_ends_and_nothing_else(
-    deployment: Deployment, new_user: NewUser, alone: None
-) -> None:
-    # Two servers may take 1 GB each, and all together 1.5.
+@pytest.fixture(scope="module")
+def small_machine(deployment: Deployment, alone: None) -> None:
+    """There is room for two servers, which may take 1 GB each; and all together have 1.5 GB."""
+    traits = {"Spawner": {"mem_guarantee": "700M"}, "UserServerSpawner": {"full_wait_s": 5}}
     settings = {"hub_reserve_memory_mb": machine_mb() - 1536, "hub_server_memory_mb": 1024}
-    deployment.run(settings=settings).succeeded()
+    deployment.run(settings={**settings, "hub_traits": traits}).succeeded()
+
+
+def test_start_that_waits_in_vain_is_told_so(new_user: NewUser, small_machine: None) -> None:
+    first, second, third = (new_user(f"vain{number}").server() for number in range(3))
+    first.start("base")
+    second.start("base")
+    with pytest.raises(StartError, match="The machine is full: no other server was stopped within 5 seconds"):
+        third.start("base")
+    first.stop()
+    third.start("base")
+
+
+def test_under_the_ceiling_the_largest_process_ends_and_nothing_else(new_user: NewUser, small_machine: None) -> None:
     small, large = new_user("small").server(), new_user("large").server()
     small.start("base")
     large.start("base")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from secrets import token_hex
 
@@ -34,11 +34,9 @@ Open = Callable[[Server, ExitStack], None]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def culled(deployment: Deployment) -> Iterator[None]:
+def culled(deployment: Deployment) -> None:
     settings = {"hub_idle_timeout_s": 0, "images_environments": ENVIRONMENTS}
     deployment.run(settings=settings).succeeded()
-    yield
-    deployment.settle()
 
 
 def busy_kernel(server: Server, pages: ExitStack) -> None:
