@@ -65,13 +65,14 @@ def _running(profile: str) -> Callable[[Deployment, str], User]:
     return log_in
 
 
-@pytest.fixture(scope="session")
+# Of each file anew: one that lets in others ends all sessions.
+@pytest.fixture(scope="module")
 def alice(deployment: Deployment) -> User:
     """A user whose default server (environment base) runs; tests do not stop it."""
     return _running("base")(deployment, "alice")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bob(deployment: Deployment) -> User:
     """Another, with the environment datascience."""
     return _running("datascience")(deployment, "bob")
