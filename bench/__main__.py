@@ -96,9 +96,9 @@ def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
     results["memory"]["our proxy, after all starts"] = sizes.memory_mb(f"{NAME}-proxy")
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
     """Deploy, and measure."""
-    results: dict[str, Any] = {"machine": machine()}
+    results["machine"] = machine()
     arguments: list[str] = []
     if options.first_run:
         results["first_run"], arguments = first_run.measure(say)
@@ -112,7 +112,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         compare(options, results)
     if options.part != "servers":
         results["unchanged"] = unchanged.measure(options.runs, arguments, say)
-    return results
 
 
 def main() -> None:
@@ -143,12 +142,14 @@ def main() -> None:
     shutil.rmtree(ARTEFACTS, ignore_errors=True)
     ARTEFACTS.mkdir(parents=True)
     remove(images=False)
+    results: dict[str, Any] = {}
     try:
-        results = measure(options)
+        measure(options, results)
     finally:
+        # After a failure, what was found until then.
+        ARTEFACTS.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
         say("cleaning up")
         remove(images=not options.keep_images)
-    ARTEFACTS.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
     found = report.tables(results)
     print("\n".join(found.values()))
     if options.write_docs:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from e2e.attacks import Neighbour, attacks
-from e2e.client import TIMEOUT_S, StartError, eventually
+from e2e.client import TIMEOUT_S, Server, StartError, eventually
 from e2e.deployment import docker, inspect
 from e2e.registry import EMPTY, random_layer, registry
+from websockets.exceptions import WebSocketException
 
 from .hubs import PULL_PORT, Hub
 from .starts import ByHub, timed
@@ -91,6 +92,16 @@ def disturbed_starts(
     return found
 
 
+def _attack(offender: Server, attack: Callable[[Server], Any]) -> None:
+    """Attack once.  An offender's own server may not survive that: what it does to the other user is measured."""
+    try:
+        attack(offender)
+    except (AssertionError, OSError, WebSocketException):
+        eventually("the Hub's notice", lambda: not offender.user.servers() or offender.user.servers()[0].open().ok, 120)
+        if not offender.user.servers():
+            offender.start()
+
+
 def latencies(hub: Hub, memory_mb: int, say: Callable[[str], Any]) -> dict[str, dict[str, list[float]]]:
     """Let one user attack while another one runs cells; seconds of each cell, before and meanwhile."""
     neighbour, offender = (hub.log_in(name).server() for name in ("neighbour", "offender"))
@@ -107,7 +118,7 @@ def latencies(hub: Hub, memory_mb: int, say: Callable[[str], Any]) -> dict[str, 
                 # Some are over at once.
                 end = time.monotonic() + QUIET_S
                 while time.monotonic() < end:
-                    attack(offender)
+                    _attack(offender, attack)
         if errors := quiet.errors + meanwhile.errors:
             raise RuntimeError(f"{name}: the neighbour could not go on: {errors}")
         found[name] = {"before": quiet.cells, "meanwhile": meanwhile.cells, "pages": meanwhile.pages}
