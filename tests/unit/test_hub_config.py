@@ -109,7 +109,7 @@ def test_lists_are_added_to_ours(hub_files: Path) -> None:
     change(hub_files, traits={"JupyterHub": theirs})
     for trait, added in theirs.items():
         assert [each["name"] for each in config().JupyterHub[trait]] == [
-            each["name"] for each in (*ours[trait], *added)
+            each["name"] for each in (*added, *ours[trait])
         ]
     assert [each["name"] for each in ours["load_roles"]] == ["sync-routes", "idle-culler"]
 

@@ -3,10 +3,12 @@
 import asyncio
 import copy
 import json
+import os
 import signal
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +119,32 @@ def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
         (700, 700, True),
     ):
         assert is_idle(planned, idle_s, hub=NOW - timedelta(seconds=hub_s)) is expected
+
+
+def test_a_machine_that_slept() -> None:
+    planned = culling.plan(settings(idle=86400))
+    look = culling.quarter(86400)
+    assert not culling.has_slept(planned, 1000.0, 1000.0 + look + 5)
+    assert culling.has_slept(planned, 1000.0, 1000.0 + look + 3600)
+
+
+def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Path) -> None:
+    # The service as it is, with a program in python's place that says what it is told.
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "${culling.LAST_LOOK}" >>{tmp_path}/looks\nexit 1\n')
+    python.chmod(0o755)
+    service = culling.service(settings(idle=60), "token")
+    assert service
+    script = service["command"][2].replace(f"sleep {culling.quarter(60)} ", "sleep 0.1 ")
+    assert f"sleep {culling.UNTOLD_S} " in script
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(["sh", "-c", script], start_new_session=True, env=environment) as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    # Once: after that it waits.
+    [look] = (tmp_path / "looks").read_text().split()
+    assert abs(float(look) - time.time()) < 30
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -46,6 +46,19 @@ def test_the_variables_that_everybody_sets(base: Any, monkeypatch: pytest.Monkey
     assert settings.server.memory_mb == EXAMPLE["server"]["memory_mb"], "what is not said stays"
 
 
+def test_a_profile_of_the_same_image_goes_with_it(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = EXAMPLE["environments"][0]
+    profile = {**first, "slug": "profile", "title": "Profile"}
+    settings = loaded(
+        monkeypatch,
+        JUPYTERHUB_SETTINGS=json.dumps({"environments": [*EXAMPLE["environments"], profile]}),
+        DOCKER_NOTEBOOK_IMAGE_BASE="mine/base:1",
+    )
+    images = {each.slug: each.image for each in settings.environments}
+    assert (images["base"], images["profile"]) == ("mine/base:1", "mine/base:1")
+    assert "mine/base:1" not in [images[slug] for slug in images if slug not in ("base", "profile")]
+
+
 @pytest.mark.parametrize("text", ["server: {memory_mb: 4096}", '{"server": {"memory_mb": 4096}}'])
 def test_any_other_setting(base: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     settings = loaded(monkeypatch, JUPYTERHUB_SETTINGS=text)

@@ -45,7 +45,12 @@ def test_docker(error: Exception, reason: str, words: str) -> None:
     ("state", "lines", "reason", "words"),
     [
         ({"OOMKilled": True, "ExitCode": 1}, "", "out-of-memory", "its limit of 64 MB is too small"),
-        ({"ExitCode": 137}, "", "out-of-memory", "ran out of memory"),
+        (
+            {"ExitCode": 137},
+            "",
+            "killed",
+            "was killed, or ran out of memory while it was starting. Its limit is 64 MB.",
+        ),
         ({}, "OSError: [Errno 28] No space left on device: '/home/jovyan/.local'", "disk", "is full"),
         ({}, "OSError: [Errno 122] Disk quota exceeded", "disk", "is full"),
         ({}, "ImportError", "ended", "ended while it was starting"),
@@ -61,7 +66,7 @@ def test_a_container_that_ended(state: dict[str, Any], lines: str, reason: str, 
 
 def test_a_server_without_a_limit_that_was_killed() -> None:
     told = failures.of_ended({**STATE, "ExitCode": 137}, "", None, "alice")
-    assert "its limit is too small" in told.jupyterhub_message
+    assert "limit" not in told.jupyterhub_message
 
 
 @pytest.mark.parametrize(("connected", "words"), [(False, "never opened its port"), (True, "answers with errors only")])
@@ -74,11 +79,13 @@ def test_no_answer(connected: bool, words: str) -> None:
 
 
 def test_a_pull() -> None:
-    told = failures.of_pull(refused("dial tcp 10.0.0.1:443: connection refused"), "alice", "r/x:1")
+    told = failures.of_pull(refused("dial tcp 10.0.0.1:443: connection refused"), "alice", "r/x:1", named=False)
     assert (told.reason, "could not be fetched" in told.jupyterhub_message) == ("image", True)
-    assert "pulling r/x:1: dial tcp" in told.log_message
-    assert failures.of_pull(refused("no space left on device"), "alice", "r/x:1").reason == "disk"
-    assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1").reason == "docker-down"
+    assert "r/x:1 could not be pulled: dial tcp" in told.log_message
+    assert failures.of_pull(refused("no space left on device"), "alice", "r/x:1", named=True).reason == "disk"
+    assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1", named=True).reason == "docker-down"
+    told = failures.of_pull(refused("manifest unknown"), "alice", "r/x:1", named=True)
+    assert told.jupyterhub_message == "The image r/x:1 could not be pulled: manifest unknown."
 
 
 def test_percent_signs_in_a_log_are_no_template() -> None:

@@ -130,6 +130,8 @@ def test_an_image_has_no_profile() -> None:
         ("ghcr.io/acme/*", f"ghcr.io/acme/{'a' * 600}", False),
         ("host:5000/*/lab:*", "host:5000/team/lab:1.2", True),
         ("host:5000/*/lab:*", "host:5000/team/lab", False),
+        ("host:5000/lab:2026*", f"host:5000/lab:2026@sha256:{'0' * 64}", False),
+        ("host:5000/lab:*@sha256:*", f"host:5000/lab:1@sha256:{'0' * 64}", True),
         ("python:3.13", "python:3.13", True),
         ("python:3.13", "python:3.130", False),
     ],

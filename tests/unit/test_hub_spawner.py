@@ -538,7 +538,39 @@ def test_a_pull_that_fails_on_its_way(docker: FakeDocker) -> None:
     assert not docker.containers
 
 
+@pytest.mark.parametrize(
+    "reference", ["ghcr.io/x/lab@sha256:" + "0" * 64, "ghcr.io:443/x/lab:1@sha256:" + "0" * 64], ids=["bare", "tagged"]
+)
+def test_a_pull_by_digest(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, reference: str) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(docker, "pull", lambda *args, **_: iter(asked.append(args) or []))  # type: ignore[func-returns-value]
+    docker.images.clear()
+    run(lambda: spawner(pull_policy="ifnotpresent").pull_image(reference))
+    name = reference.partition("@")[0].removesuffix(":1")
+    assert asked == [(name, "sha256:" + "0" * 64)]
+
+
+def test_a_pull_that_takes_too_long(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    unblock = threading.Event()
+    monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(5)}]))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.PULL_TIMEOUT_S", 0.1)
+    docker.images.clear()
+    try:
+        with pytest.raises(ServerError, match="pulling x/large:1 was given up"):
+            run(lambda: spawner(pull_policy="ifnotpresent").pull_image("x/large:1"))
+    finally:
+        unblock.set()
+
+
 # --- failures
+
+
+def test_what_nobody_foresaw(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "create_container", Mock(side_effect=ValueError("a secret detail")))
+    with pytest.raises(ServerError) as error:
+        run(spawner().start)
+    assert error.value.jupyterhub_message == "Your server could not be started. Please tell the administrator."
+    assert "ValueError: a secret detail" in error.value.log_message
 
 
 def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -703,6 +735,18 @@ def test_limit_of_running_servers(docker: FakeDocker) -> None:
     run(second.start)
 
 
+def test_two_servers_asked_for_at_once_do_not_both_fail(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    # Both are on their way before either is looked at.
+    for each in (first, second):
+        each._spawn_pending, each.in_the_database.ip = True, "127.0.0.1"
+    run(first.start)
+    with pytest.raises(ServerError):
+        run(second.start)
+
+
 # --- a Hub that ended while a server started
 
 
@@ -739,6 +783,18 @@ def test_a_home_that_other_servers_have_stays(
     assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
     # With the default server, the user is deleted.
     assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
+
+
+def test_the_home_of_a_user_who_has_a_server_running_stays(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The Hub will not delete that user (User.delete_spawners).
+    mine, second = spawner(deleted_homes="remove"), spawner(server="second")
+    mine.log = logging.getLogger("spawner")
+    second.in_the_database.ip = "127.0.0.1"
+    mine.user.spawners.update({"": mine, "second": second})
+    assert deleted(mine, monkeypatch) == []
+    assert "the server second of its user runs" in caplog.text
 
 
 def test_a_container_that_was_left_does_not_keep_the_home(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,23 @@ def test_it_does_not_hold_for_long(clock: Clock) -> None:
     assert asked(clock, 200, None, None, None, wait_s=50) == ["alice", "alice", "alice", 500]
 
 
+def test_it_holds_for_all_that_a_page_asks_at_once(clock: Clock) -> None:
+    answers = [{"name": "alice"}]
+
+    async def ask(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        if answers:
+            return answers.pop()
+        raise HTTPError(500, "Failed to connect to Hub API")
+
+    async def scenario() -> list[Any]:
+        check, auth = patient_hub_auth.patient(ask, clock), HubAuth()
+        first = await check(auth, "url", "token", "key")
+        return [first, *await asyncio.gather(*(check(auth, "url", "token", "key") for _ in range(4)))]
+
+    assert asyncio.run(scenario()) == [{"name": "alice"}] * 5
+
+
 @pytest.mark.parametrize(("refusal", "told"), [(403, None), (401, 500), (404, 500)])
 def test_a_word_of_the_hub_s_counts(clock: Clock, refusal: int, told: int | None) -> None:
     # And what it said before is forgotten.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def printed(*command):
 packages = {}
 for found in metadata.distributions():
     name = found.metadata["Name"]
-    if name:
+    if name and found.version:
         packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), found.version)
 programs = {"Python": platform.python_version()}
 for name, command in {"R": ("R", "--version"), "Julia": ("julia", "--version")}.items():
@@ -75,11 +76,27 @@ def ids_of(refs: list[str]) -> dict[str, str]:
 
 def look(image: str) -> dict[str, Any]:
     """Return what is in an image; nothing where it has no Python that could tell."""
-    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python3", image, "-"]
+    name = f"image-listing-{uuid.uuid4().hex}"
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        "--name",
+        name,
+        "--interactive",
+        "--network=none",
+        "--entrypoint=python3",
+        image,
+        "-",
+    ]
     try:
         done = subprocess.run(command, input=LOOK, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         found = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.TimeoutExpired, ValueError, IndexError):
+    except subprocess.TimeoutExpired:
+        # Only the client has ended.
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        return {}
+    except (ValueError, IndexError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,7 +11,7 @@ from jupyterhub_ansible.docker_calls import CONNECTIONS
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.proxy import UserProxy
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
-from jupyterhub_ansible.spawner import UserServerSpawner
+from jupyterhub_ansible.spawner import PULL_TIMEOUT_S, UserServerSpawner
 
 if TYPE_CHECKING:
     from traitlets.config import get_config
@@ -93,10 +93,14 @@ c.JupyterHub.spawner_class = UserServerSpawner
 # JupyterHub takes a limit of 0 for "any number".
 c.JupyterHub.allow_named_servers = settings.named_servers.limit > 0
 c.JupyterHub.named_server_limit_per_user = settings.named_servers.limit
-# The spawner waits for the server's answer within its start; the rest is for Docker's own work on a busy machine,
-# and for memory.
+# The spawner bounds each of these itself, and says what took too long: the image, room on the machine, the server's
+# answer; the rest is for Docker's own work on a busy machine.
 c.Spawner.http_timeout = settings.server.start_timeout_s
-c.Spawner.start_timeout = settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value
+c.Spawner.start_timeout = (
+    settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value + PULL_TIMEOUT_S
+)
+# Those that wait for room would count, and the next one would be refused.
+c.JupyterHub.concurrent_spawn_limit = 0
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
 c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}
@@ -124,6 +128,7 @@ for class_name, values in settings.traits.items():
         if isinstance(ours, dict) and isinstance(value, dict):
             c[class_name][trait] = {**ours, **value}
         elif isinstance(ours, list) and isinstance(value, list):
-            c[class_name][trait] = [*ours, *value]
+            # Folders of templates, for one, are searched in this order.
+            c[class_name][trait] = [*value, *ours]
         else:
             c[class_name][trait] = value

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from docker.errors import APIError
 from docker.types import DeviceRequest
 from docker.types import Mount as DockerMount
 from dockerspawner import DockerSpawner
@@ -82,6 +81,19 @@ class ChoosingSpawner(DockerSpawner):
             raise _refused(error) from None
         return options
 
+    def options_from_query(self, query_data: Mapping[str, list[str]]) -> dict[str, object]:
+        """Return a link's options: JupyterHub starts at once what they name, and anybody can send a link.
+
+        So a link names something of the catalogue; an image that its user did not type would have the user's home.
+        """
+        options = self._options_from_form(query_data)
+        if not options:
+            # The address of a form that was sent and failed, without its fields.
+            raise _refused(ChoiceError("Please choose an environment."))
+        if "image" in options:
+            raise _refused(ChoiceError("A link cannot start an image of your own: please enter it here."))
+        return options
+
     # --- applied
 
     def _apply_user_options_default(self) -> Any:
@@ -148,19 +160,6 @@ class ChoosingSpawner(DockerSpawner):
                 for mount in ours
             ),
         ]
-
-    async def pull_image(self, image: str) -> None:
-        """Make sure of the image; one that the user named is pulled if it is not here."""
-        try:
-            await super().pull_image(image)
-        except APIError as error:
-            if not (self.choice and self.choice.free_image):
-                raise
-            raise ServerError(
-                f"The image {image} could not be pulled: {error.explanation or error}.",
-                reason="image",
-                log_message=f"{self._log_name}: {image} could not be pulled: {error.explanation or error}",
-            ) from None
 
     async def create_object(self) -> Any:
         """Create the container, with the GPUs that the chosen environment asks for."""

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 SERVICE = "idle-culler"
 """The Hub's service in whose name servers are stopped."""
 SCOPES = ("list:users", "read:users:activity", "read:servers", "delete:servers")
-"""All that it may: see whose servers run since when, and stop them."""
+"""See whose servers run since when, and stop them; there is no scope for stopping without removing."""
 VARIABLE = "JUPYTERHUB_IDLE_CULLING"
 """In a server's environment: its plan, as JSON (jupyterhub_idle.plan in its image)."""
 PLAN = "JUPYTERHUB_CULLING_PLAN"
 """In the service's environment: `plan()`, as JSON."""
+LAST_LOOK = "JUPYTERHUB_CULLING_LAST_LOOK"
+"""In the environment of cull.py: when the waiting for this look began, in seconds since 1970."""
 
 SHORTEST_TIMEOUT_S = 60
 LONGEST_INTERVAL_S = 600
@@ -37,6 +39,8 @@ UNTOLD = 2.1
 
 jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated
 """
+UNTOLD_S = int(UNTOLD * ACTIVITY_INTERVAL_S)
+"""Seconds in which every server has told, however slow it is to."""
 
 
 def interval(timeout_s: int) -> int:
@@ -63,6 +67,11 @@ def plan(settings: "Settings") -> dict[str, Any]:
 def _timeout(settings: "Settings", slug: str) -> int:
     [own] = [each.idle_timeout_s for each in settings.environments if each.slug == slug]
     return settings.culling.idle_timeout_s if own is None else own
+
+
+def has_slept(planned: Mapping[str, Any], last_look: float, now: float) -> bool:
+    """Whether the machine was suspended between two looks, or its clock put forward: no server could tell meanwhile."""
+    return now - last_look > quarter(_shortest(planned)) + SHORTEST_TIMEOUT_S
 
 
 def slug_of(options: Mapping[str, Any] | None, slugs: Mapping[str, Any], default: str) -> str:
@@ -98,7 +107,8 @@ def service(settings: "Settings", token: str) -> dict[str, Any] | None:
             "sh",
             "-c",
             "trap 'kill $!; exit 0' INT TERM;"
-            f" while sleep {quarter(shortest)} & wait $!; do python -m {__package__}.cull; done",
+            f" while {LAST_LOOK}=$(date +%s); sleep {quarter(shortest)} & wait $!;"
+            f" do {LAST_LOOK}=${LAST_LOOK} python -m {__package__}.cull || {{ sleep {UNTOLD_S} & wait $!; }}; done",
         ],
         "environment": {PLAN: json.dumps({**planned, "since": datetime.now(UTC).isoformat()})},
         "display": False,

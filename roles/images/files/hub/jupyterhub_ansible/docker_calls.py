@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 _QUICK = ThreadPoolExecutor(16, thread_name_prefix="docker")
 # Docker gives a container 10 s to end by itself, and takes longer on a machine that is busy.
 _STOPS = ThreadPoolExecutor(32, thread_name_prefix="docker-stop")
-_PULLS = ThreadPoolExecutor(4, thread_name_prefix="docker-pull")
+# One that stands still holds its thread until Docker gives up; nobody can end it.
+_PULLS = ThreadPoolExecutor(32, thread_name_prefix="docker-pull")
 ARCHIVES = ThreadPoolExecutor(2, thread_name_prefix="docker-archive")
 
 _POOLS = {"stop": _STOPS, "remove_container": _STOPS, "remove_volume": _STOPS, "pull": _PULLS}

@@ -119,8 +119,11 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
             )
         if slug not in slugs:
             raise ValueError(f"the catalogue has no environment {slug}")
-        # What the deployment found was in another one.
-        items[slugs.index(slug)] |= {"image": text, "contents": []}
+        # What the deployment found was in another one; a profile of the same image (`image_of`) goes with it.
+        old = items[slugs.index(slug)].get("image")
+        for item in items:
+            if item["slug"] == slug or (old and item.get("image") == old):
+                item |= {"image": text, "contents": []}
 
     return image
 

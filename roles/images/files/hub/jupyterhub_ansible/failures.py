@@ -44,15 +44,36 @@ def missing_image(who: str, image: str) -> ServerError:
     )
 
 
-def of_pull(error: Exception, who: str, image: str) -> ServerError:
-    """An image that is to be fetched, and cannot."""
+def of_pull(error: Exception, who: str, image: str, named: bool) -> ServerError:
+    """An image that is to be fetched, and cannot; who named it (`named`) is told what the registry said."""
     told = of_docker(error, who)
     if told.reason != "docker":
         return told
+    explanation = getattr(error, "explanation", None) or error
     return ServerError(
-        f"This environment could not be fetched. {TELL}",
+        f"The image {image} could not be pulled: {explanation}."
+        if named
+        else f"This environment could not be fetched. {TELL}",
         reason="image",
-        log_message=f"{who}: pulling {image}: {getattr(error, 'explanation', None) or error}",
+        log_message=f"{who}: {image} could not be pulled: {explanation}",
+    )
+
+
+def slow_pull(seconds: int, who: str, image: str) -> ServerError:
+    """An image that is still being fetched."""
+    return ServerError(
+        f"The image {image} was not here after {seconds // 60} minutes. Please try again later.",
+        reason="image",
+        log_message=f"{who}: pulling {image} was given up after {seconds} s",
+    )
+
+
+def of_anything(error: Exception, who: str) -> ServerError:
+    """What nobody foresaw."""
+    return ServerError(
+        f"Your server could not be started. {TELL}",
+        reason="unknown",
+        log_message=f"{who}: {type(error).__name__}: {error}",
     )
 
 
@@ -81,7 +102,15 @@ def of_ended(state: Mapping[str, Any], lines: str, memory: int | None, who: str)
         who: names the server in the log.
     """
     log_message = f"{who} ended while starting: {status(state)}. Its last lines:\n{lines}"
-    if state.get("OOMKilled") or state["ExitCode"] == _KILLED:
+    if state["ExitCode"] == _KILLED and not state.get("OOMKilled"):
+        # Not every engine tells; else it was the ceiling of all servers, or somebody.
+        limit = f" Its limit is {memory // 1024**2} MB." if memory else ""
+        return ServerError(
+            f"Your server was killed, or ran out of memory while it was starting.{limit} {TELL}",
+            reason="killed",
+            log_message=log_message,
+        )
+    if state.get("OOMKilled"):
         limit = f" of {memory // 1024**2} MB" if memory else ""
         return ServerError(
             f"Your server ran out of memory while it was starting: its limit{limit} is too small. {TELL}",

@@ -22,7 +22,7 @@ from . import naming
 from .labels import KIND, PROJECT, USER, carries, labels
 from .settings import SettingsError, load
 
-_ARCHIVE_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.tar\.gz")
+_ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
 # Complete under its name only when it is on the disk.
 _ARCHIVE = (
     'tar --create --gzip --numeric-owner --xattrs --file "$1.partial" --directory /home .'
@@ -62,7 +62,7 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
     except NotFound:
         raise HomesError("the Hub does not run in a container, whose image is needed") from None
     try:
-        output: bytes = client.containers.run(
+        output: bytes | None = client.containers.run(
             image,
             ["-c", script, "sh", argument],
             entrypoint="sh",
@@ -79,12 +79,14 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
             volumes=[f"{name}:{path}" for name, path in volumes.items()],
             labels={PROJECT: project, KIND: "homes"},
             healthcheck={"test": ["NONE"]},
+            # Its output is read, which the client does of this driver's logs and journald's only.
+            log_config={"type": "json-file"},
             stderr=True,
             remove=True,
         )
     except ContainerError as error:
         raise HomesError((error.stderr or b"").decode(errors="replace").strip() or str(error)) from None
-    return output.decode(errors="replace")
+    return (output or b"").decode(errors="replace")
 
 
 def _refuse_used(client: DockerClient, volume: str) -> None:

@@ -11,7 +11,9 @@ Known = Callable[[], Collection[tuple[str, str]]]
 """Servers that run, start or stop, by user and server name."""
 
 
-async def remove(docker: Callable[..., Awaitable[Any]], project: str, known: Known, log: Logger) -> list[str]:
+async def remove(
+    docker: Callable[..., Awaitable[Any]], project: str, kind: str, known: Known, log: Logger
+) -> list[str]:
     """Stop and remove them; return their names.
 
     Nobody reaches them: their tokens are void, and the proxy has no route.  They hold memory that others wait for,
@@ -20,13 +22,14 @@ async def remove(docker: Callable[..., Awaitable[Any]], project: str, known: Kno
     Args:
         docker: calls a method of docker.APIClient.
         project: `name` of the settings.
+        kind: their label's value (labels.KIND).
         known: asked again before each removal, since users start servers meanwhile.
         log: gets a line for each.
     """
-    wanted = [f"{PROJECT}={project}", f"{KIND}=user-server"]
+    wanted = [f"{PROJECT}={project}", f"{KIND}={kind}"]
     removed = []
     for container in await docker("containers", all=True, filters={"label": wanted}):
-        labels, name = container["Labels"], container["Names"][0].removeprefix("/")
+        labels, name = container["Labels"], (container["Names"] or [container["Id"]])[0].removeprefix("/")
         if (labels.get(USER, ""), labels.get(SERVER, "")) in known():
             continue
         log.warning("Removing the container %s, which no server of the Hub has (%s)", name, container["Status"])

@@ -54,11 +54,21 @@ def _shown(value: object) -> str:
 
 
 def matches(pattern: str, reference: str) -> bool:
-    """Return whether an image's reference is one; `*` in the pattern stands for anything but a slash."""
-    form = "[^/]*".join(re.escape(part) for part in pattern.split("*"))
+    """Return whether an image's reference is one; `*` in the pattern stands for anything but a slash.
+
+    Nor for a digest where the pattern says something of the tag: with a digest, the tag means nothing.
+    """
+    star = "[^/@]*" if ":" in pattern.rpartition("/")[2] else "[^/]*"
+    form = star.join(re.escape(part) for part in pattern.split("*"))
     return len(reference) <= _REFERENCE_LENGTH and bool(
         _REFERENCE.fullmatch(reference) and re.fullmatch(form, reference)
     )
+
+
+def without_tag(reference: str) -> str:
+    """Return an image's name without its tag; a colon before the last slash is a port's."""
+    path, slash, name = reference.rpartition("/")
+    return f"{path}{slash}{name.partition(':')[0]}"
 
 
 @dataclass(frozen=True)

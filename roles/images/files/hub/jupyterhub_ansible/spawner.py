@@ -11,14 +11,18 @@ from typing import Any, ClassVar
 import aiohttp
 import docker
 from docker.errors import APIError, NotFound
+from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
 from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
 from .choosing import ChoosingSpawner
 from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels
+from .options import without_tag
 from .progress import ANSWERING, CREATING, PULLING, STARTING, WAITING, Event, Progress, Pull
 
+PULL_TIMEOUT_S = 1800
+"""Seconds in which an image has to be fetched."""
 # What all servers use is asked of the engine, which takes some of its time, this often at most.
 _ASK_AGAIN_S = 5
 # Lines of a server's log that the administrator gets of one that failed.
@@ -62,6 +66,8 @@ class UserServerSpawner(ChoosingSpawner):
 
     # What this server counts with, once it has its room.
     _claim: capacity.Claim | None = None
+    # Counted among its user's servers that run (`running_limit`): starting, or running.
+    _admitted = False
     # Not on the users' network when it was last looked at.
     _missing = False
     extra_create_kwargs: dict[str, Any]
@@ -111,6 +117,9 @@ class UserServerSpawner(ChoosingSpawner):
         return asyncio.wrap_future(docker_calls.threads(method).submit(call, *args, **kwargs))
 
     def _pull(self, repository: str, tag: str, tell: Callable[[int], None]) -> None:
+        if repository.endswith("@sha256"):
+            # DockerSpawner splits a reference at its last colon, and Docker takes a digest in a tag's place.
+            repository, tag = without_tag(repository.removesuffix("@sha256")), f"sha256:{tag}"
         pull, told = Pull(), -1
         for event in self.client.pull(repository, tag, stream=True, decode=True):
             # With a stream, docker-py takes an error for an event.
@@ -156,11 +165,15 @@ class UserServerSpawner(ChoosingSpawner):
     async def pull_image(self, image: str) -> None:
         """Make sure of the image (`pull_policy`)."""
         try:
-            await super().pull_image(image)
-        except NotFound:
-            raise failures.missing_image(self._log_name, image) from None
+            async with asyncio.timeout(PULL_TIMEOUT_S):
+                await super().pull_image(image)
+        except TimeoutError:
+            raise failures.slow_pull(PULL_TIMEOUT_S, self._log_name, image) from None
         except DOCKER_ERRORS as error:
-            raise failures.of_pull(error, self._log_name, image) from None
+            if isinstance(error, NotFound) and self.pull_policy == "never":
+                raise failures.missing_image(self._log_name, image) from None
+            named = self.choice is not None and self.choice.free_image
+            raise failures.of_pull(error, self._log_name, image, named) from None
 
     async def create_object(self) -> Any:
         """Create the container, with its labels and limits; what the administrator sets comes on top."""
@@ -225,9 +238,12 @@ class UserServerSpawner(ChoosingSpawner):
             yield from (spawner for spawner in user.spawners.values() if spawner.active)
 
     def _refuse_too_many(self) -> None:
-        running = sum(spawner is not self and spawner.active for spawner in self.user.spawners.values())
+        # One that was asked for at the same moment, and is refused as well, does not count.
+        others = [each for each in self.user.spawners.values() if each is not self]
+        running = sum(each.active and (each.ready or each._admitted) for each in others)
         if self.running_limit and running >= self.running_limit:
             raise capacity.too_many(running, self.running_limit, self._log_name)
+        self._admitted = True
 
     async def _wait_for_room(self, budget: int) -> None:
         mine = self._claim_on(budget)
@@ -291,6 +307,7 @@ class UserServerSpawner(ChoosingSpawner):
         """Forget a server that is gone."""
         super().clear_state()
         self._claim = None
+        self._admitted = False
 
     # --- start and stop
 
@@ -311,6 +328,11 @@ class UserServerSpawner(ChoosingSpawner):
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
         except DOCKER_ERRORS as error:
             raise failures.of_docker(error, self._log_name) from None
+        except (HTTPError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self.log.exception("%s could not be started", self._log_name)
+            raise failures.of_anything(error, self._log_name) from None
         return ip, port
 
     async def progress(self) -> AsyncIterator[Event]:
@@ -432,14 +454,20 @@ class UserServerSpawner(ChoosingSpawner):
 
     # --- what is left behind
 
-    async def remove_leftovers(self, users: Mapping[Any, Any]) -> list[str]:
-        """Remove containers of servers that no user of the Hub has; return their names."""
+    async def remove_leftovers(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
+        """Remove containers of servers that no user of the Hub has; return their names.
+
+        At the Hub's start also those that archived a home for the last Hub: nobody waits for them any more.
+        """
 
         def known() -> Collection[tuple[str, str]]:
             servers = [spawner for user in users.values() for spawner in user.spawners.values()]
             return {(spawner.user.name, spawner.name) for spawner in servers if spawner.active}
 
-        return await leftovers.remove(self.docker, self.project, known, self.log)
+        removed = await leftovers.remove(self.docker, self.project, "user-server", known, self.log)
+        if at_start:
+            removed += await leftovers.remove(self.docker, self.project, "homes", tuple, self.log)
+        return removed
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refuse another name for a server whose files go by its name; what is shown of it can be changed."""
@@ -462,6 +490,10 @@ class UserServerSpawner(ChoosingSpawner):
         volume = self.home_volume
         if self.name and self._home_is_shared():
             return  # the user's other servers have it, too
+        if not self.name and (running := [each.name for each in self.user.spawners.values() if each.active]):
+            # The Hub stops this one only, and does not delete a user who has another one running.
+            self.log.error("%s stays, with its home: the server %s of its user runs", self._log_name, running[0])
+            return
         self._disposing.add(volume)
         try:
             if await self.get_object():

@@ -32,15 +32,19 @@ def patient(ask: Callable[..., Awaitable[Any]], clock: Callable[[], float] = tim
 
     async def check(auth: HubAuth, url: str, api_token: str, cache_key: str = "", use_cache: bool = True) -> Any:
         key = cache_key if use_cache else ""
-        since, last = good.pop(key, (0.0, None))
+        since, last = good.get(key, (0.0, None))
         try:
             answer = await ask(auth, url, api_token, cache_key=cache_key or None, use_cache=use_cache)
         except HTTPError as error:
-            if not last or not _is_silence(error) or clock() - since > PATIENCE_S:
+            if not _is_silence(error):
+                good.pop(key, None)
                 raise
-            good[key] = since, last
+            if not last or clock() - since > PATIENCE_S:
+                raise
             _log.warning("The Hub does not answer: its last answer of %d s ago holds", clock() - since)
             return last
+        # The newest last; a page asks several times at once.
+        good.pop(key, None)
         if key and answer:
             good[key] = clock(), answer
             while len(good) > _SESSIONS_AT_MOST:

@@ -60,6 +60,16 @@ TRAITS_OF_OTHERS = {
     ("JupyterHub", "bind_url"): "jupyterhub_address and jupyterhub_port",
     ("JupyterHub", "ip"): "jupyterhub_address",
     ("JupyterHub", "port"): "jupyterhub_port",
+    ("UserServerSpawner", "profiles"): "images_environments",
+    ("UserServerSpawner", "default_profile"): "hub_default_environment",
+    ("UserServerSpawner", "free_images"): "hub_free_images",
+    ("UserServerSpawner", "pids_limit"): "hub_server_pids",
+    ("UserServerSpawner", "tmp_mb"): "hub_server_tmp_mb",
+    ("UserServerSpawner", "running_limit"): "hub_running_servers_limit",
+    ("UserServerSpawner", "reserve_memory_mb"): "hub_reserve_memory_mb",
+    ("UserServerSpawner", "deleted_homes"): "hub_deleted_homes",
+    ("UserServerSpawner", "share_home"): "hub_named_servers_share_home",
+    ("UserServerSpawner", "volume_name_template"): "hub_volume_name_template",
 }
 # Where Hub and proxy find each other.
 DECIDED = {

@@ -190,21 +190,33 @@ def variables(environments: list[Entry]) -> Findings:
                 yield Finding(f"{name} is not a text", "put the value in quotes", about)
 
 
-@rule("images_environments", "jupyterhub_name", "jupyterhub_root", "hub_volume_name_template??")
-def mounts(environments: list[Entry], project: str, root: str, template: str | None) -> Findings:
+@rule(
+    "images_environments",
+    "jupyterhub_name",
+    "jupyterhub_root",
+    "hub_volume_name_template??",
+    "docker_daemon_settings??",
+)
+def mounts(
+    environments: list[Entry], project: str, root: str, template: str | None, daemon: Mapping[str, Any] | None
+) -> Findings:
     """Nothing that would give a server the machine, the Hub's secrets or somebody's home."""
+    closed = (*NO_SOURCES, _folder(root), _folder(str((daemon or {}).get("data-root") or NO_SOURCES[1])))
     ours = tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
     for about, entry in _all(environments):
         taken = {_folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            if wrong := _wrong_source(source, ours, root) or _wrong_target(target, taken):
+            if wrong := _wrong_source(source, ours, closed) or _wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(_folder(target))
 
 
-def _wrong_source(source: str, ours: tuple[str, ...], root: str) -> tuple[str, str] | None:
-    """Return what is wrong with what is to be mounted, and the fix; `ours` is how names of our volumes begin."""
+def _wrong_source(source: str, ours: tuple[str, ...], closed: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return what is wrong with what is to be mounted, and the fix; `ours` is how names of our volumes begin.
+
+    `closed` are folders that are nobody's.
+    """
     if not source.startswith("/"):
         if not VOLUME.fullmatch(source):
             advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
@@ -213,7 +225,7 @@ def _wrong_source(source: str, ours: tuple[str, ...], root: str) -> tuple[str, s
             return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
     elif source != "/" and not _is_folder(source):
         return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
-    elif any(_meet(_folder(source), folder) for folder in (*NO_SOURCES, _folder(root))):
+    elif any(_meet(_folder(source), folder) for folder in closed):
         return f"{shown(source)} would give servers the machine", "mount a folder of its own"
     return None
 
