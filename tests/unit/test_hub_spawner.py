@@ -468,6 +468,20 @@ def test_a_server_that_does_not_answer_in_time(docker: FakeDocker) -> None:
     assert docker.containers["jh-user-alice"]["State"]["Running"]
 
 
+def test_many_that_start_at_once_are_asked_less_often(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for others in (0, 19):
+        monkeypatch.setattr(UserServerSpawner, "_polled", {f"other{number}" for number in range(others)})
+        mine = spawner(http_timeout=1)
+        run(mine.start)
+        statuses = [503] * 100
+        with pytest.raises(ServerError):
+            wait(statuses, mine)
+        asked.append(100 - len(statuses))
+        assert len(UserServerSpawner._polled) == others
+    assert asked[0] > 3 * asked[1] > 0
+
+
 # --- what may take long
 
 

@@ -25,6 +25,10 @@ PULL_TIMEOUT_S = 1800
 """Seconds in which an image has to be fetched."""
 # What all servers use is asked of the engine, which takes some of its time, this often at most.
 _ASK_AGAIN_S = 5
+# Whether a server answers is asked this often, whether its container runs at all this often: many that start at once
+# are asked less often each, or the asking would hold them up (20 starts on 2 processors).
+_POLL_S, _INSIST_S = 0.05, 0.5
+_POLLED_AT_FULL_PACE = 2
 # Lines of a server's log that the administrator gets of one that failed.
 _LAST_LINES = 20
 
@@ -63,6 +67,8 @@ class UserServerSpawner(ChoosingSpawner):
     _queue: ClassVar = capacity.Queue()
     _engine: ClassVar[limits.Engine | None] = None
     _disposing: ClassVar[set[str]] = set()
+    # Those that start, and are asked whether they answer.
+    _polled: ClassVar[set[str]] = set()
 
     # What this server counts with, once it has its room.
     _claim: capacity.Claim | None = None
@@ -342,9 +348,16 @@ class UserServerSpawner(ChoosingSpawner):
 
     async def _wait_until_ready(self, url: str) -> None:
         # The Hub waits too, but backs off to 5 s between its attempts (jupyterhub.utils.exponential_backoff).
+        self._polled.add(self.object_name)
+        try:
+            await self._poll_until_ready(url)
+        finally:
+            self._polled.discard(self.object_name)
+
+    async def _poll_until_ready(self, url: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.http_timeout
-        look_again = loop.time() + 0.5
+        look_again = loop.time() + _INSIST_S
         connected = False
         # The kernel of a container answers at once; nobody does at the address of one that ended.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
@@ -355,10 +368,11 @@ class UserServerSpawner(ChoosingSpawner):
                         connected = True
                         if response.status < 500:
                             return
+                slower = max(1.0, len(self._polled) / _POLLED_AT_FULL_PACE)
                 if loop.time() > look_again:
-                    look_again = loop.time() + 0.5
+                    look_again = loop.time() + _INSIST_S * slower
                     await self._insist_that_it_runs()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_POLL_S * slower)
         lines = await self._last_lines()
         raise failures.no_answer(self.http_timeout, connected, url, lines, self._log_name)
 
