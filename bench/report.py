@@ -206,7 +206,7 @@ def _budgets(what: str, budgets: list[Budget]) -> str:
     return table(
         [what, "at most", "measured", ""],
         [
-            [what, f"{most:g}", "-", "not measured"]
+            [what, f"{most:g}", "-", "not in this run"]
             if found is None
             else [what, f"{most:.3g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
             for what, most, found in budgets

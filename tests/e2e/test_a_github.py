@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
-from e2e.client import eventually
-from e2e.deployment import ARTEFACTS, Deployment, docker
+from e2e.client import StartError, eventually
+from e2e.deployment import ARTEFACTS, CATALOGUE, Deployment, docker
 from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
 from e2e.places import found, of_files, of_layers, of_processes, of_runs, of_the_engine, secrets
 from github import GitHub
@@ -77,6 +77,8 @@ def place(deployment: Deployment) -> Iterator[Place]:
         account.add_organization("acme")
         for team in ("Operators", "Data"):
             account.add_team("acme", team)
+        of_a_team = {"slug": "team", "title": "The team's", "image_of": "base", "groups": ["acme:data"]}
+        settings["images_environments"] = [*CATALOGUE, of_a_team]
         deployment.run(settings=settings).succeeded()
         place = Place(deployment, account, settings, certificate)
         yield place
@@ -151,6 +153,23 @@ def test_administrators_by_team(place: Place) -> None:
         lambda: operator.request("GET", "/hub/admin").status_code == 403,
         INTERVAL_S + 10,
     )
+
+
+def test_an_environment_of_a_team(place: Place) -> None:
+    insider, outsider = place.member("Tess", "data"), place.member("Theo")
+    insider.server().start("team")
+    insider.server().stop()
+    card = 'value="team"'
+    assert card in insider.server().spawn_page().text
+    assert card not in outsider.server().spawn_page().text
+    with pytest.raises(StartError, match="There is no environment of that name"):
+        outsider.server().start("team")
+    # Who leaves the team does not get it again, though it was the last choice.
+    place.github.remove_team_member("acme", "data", "Tess")
+    eventually("the card is gone", lambda: card not in insider.server().spawn_page().text, INTERVAL_S + 10)
+    insider.server().start()
+    assert insider.api("GET", "users/tess").json()["servers"][""]["user_options"] == {"profile": "base"}
+    insider.server().stop()
 
 
 def test_logout(place: Place) -> None:
