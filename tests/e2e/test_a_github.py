@@ -282,7 +282,7 @@ def test_no_secret_shows(place: Place, tmp_path: Path) -> None:
     person = place.working("Paula")
     wanted = {**there, "the client secret": place.settings["hub_github_client_secret"]}
     tokens = {f"token {number}": token for number, token in enumerate(place.github.tokens)}
-    assert len(tokens) > 5
+    assert tokens
     pages = ("/hub/home", "/hub/token", "/hub/spawn", f"{person.server().path}lab", "/hub/api/user")
     places = chain(
         of_the_engine(place.deployment),
