@@ -774,6 +774,20 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
     assert successor.orm_spawner.state["object_id"] == docker.containers["jh-user-alice"]["Id"]
 
 
+# --- left over
+
+
+@pytest.mark.parametrize(("at_start", "kinds"), [(True, ["user-server", "homes"]), (False, ["user-server"])])
+def test_what_archived_a_home_for_the_last_hub_goes_at_the_start(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, at_start: bool, kinds: list[str]
+) -> None:
+    async def remove(call: Any, project: str, kind: str, known: Any, log: Any) -> list[str]:
+        return [kind]
+
+    monkeypatch.setattr("jupyterhub_ansible.leftovers.remove", remove)
+    assert run(lambda: spawner().remove_leftovers({}, at_start)) == kinds
+
+
 # --- deleted
 
 

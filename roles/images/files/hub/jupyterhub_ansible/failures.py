@@ -102,19 +102,19 @@ def of_ended(state: Mapping[str, Any], lines: str, memory: int | None, who: str)
         who: names the server in the log.
     """
     log_message = f"{who} ended while starting: {status(state)}. Its last lines:\n{lines}"
-    if state["ExitCode"] == _KILLED and not state.get("OOMKilled"):
-        # Not every engine tells; else it was the ceiling of all servers, or somebody.
-        limit = f" Its limit is {memory // 1024**2} MB." if memory else ""
-        return ServerError(
-            f"Your server was killed, or ran out of memory while it was starting.{limit} {TELL}",
-            reason="killed",
-            log_message=log_message,
-        )
     if state.get("OOMKilled"):
         limit = f" of {memory // 1024**2} MB" if memory else ""
         return ServerError(
             f"Your server ran out of memory while it was starting: its limit{limit} is too small. {TELL}",
             reason="out-of-memory",
+            log_message=log_message,
+        )
+    if state["ExitCode"] == _KILLED:
+        # Not every engine tells of its limit; else it was the ceiling of all servers, or somebody.
+        limit = f" Its limit is {memory // 1024**2} MB." if memory else ""
+        return ServerError(
+            f"Your server was killed, or ran out of memory while it was starting.{limit} {TELL}",
+            reason="killed",
             log_message=log_message,
         )
     if any(words in lines.lower() for words in _FULL):

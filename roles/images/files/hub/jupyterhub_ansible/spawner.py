@@ -334,7 +334,7 @@ class UserServerSpawner(ChoosingSpawner):
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
         except DOCKER_ERRORS as error:
             raise failures.of_docker(error, self._log_name) from None
-        except (HTTPError, asyncio.CancelledError):
+        except HTTPError:
             raise
         except Exception as error:
             self.log.exception("%s could not be started", self._log_name)
