@@ -24,6 +24,7 @@ from e2e.deployment import docker
 NAME, TAG = "pulled", "1"
 _DOCKER = "application/vnd.docker"
 _CHUNK = 256 * 1024
+_FAST = 10**9
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def random_layer(path: Path, mb: int) -> Blob:
 
 
 class Registry(ThreadingHTTPServer):
-    """Serves one image as `127.0.0.1:<port>/pulled:1`."""
+    """Serves one image as `127.0.0.1:<port>/pulled:1`; `bytes_per_s` is the speed of its last layer."""
 
     daemon_threads = True
 
@@ -169,18 +170,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, layer: Blob) -> None:
         self.server.pulling.set()
+        is_last = layer is list(self.server.layers.values())[-1]
+        bytes_per_s = self.server.bytes_per_s if is_last else _FAST
         begin = time.monotonic()
         with layer.path.open("rb") as file:
             file.seek(layer.offset)
             sent = 0
             while sent < layer.size:
-                time.sleep(max(0.0, begin + sent / self.server.bytes_per_s - time.monotonic()))
+                time.sleep(max(0.0, begin + sent / bytes_per_s - time.monotonic()))
                 sent += self.wfile.write(file.read(min(_CHUNK, layer.size - sent)))
 
 
 @contextmanager
-def registry(image: Image, port: int, bytes_per_s: int = 10**9) -> Iterator[Registry]:
-    """Serve an image; each layer at this speed."""
+def registry(image: Image, port: int, bytes_per_s: int = _FAST) -> Iterator[Registry]:
+    """Serve an image; its last layer, the one that an engine may lack, at this speed."""
     with Registry(image, port, bytes_per_s) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -324,7 +324,8 @@ def test_an_image_that_is_pulled(place: Place, newcomer: NewUser, tmp_path: Path
     # What another test left on the machine is not fetched again: the last layer is new.
     image = saved(place.image("base"), tmp_path / "base.tar").with_layer(random_layer(tmp_path / "new.tar", 50))
     try:
-        with registry(image, REGISTRY_PORT, bytes_per_s=50 * 10**6) as server:
+        # Slower than the Hub's answer to the request, which waits ten seconds for the start: progress is seen after it.
+        with registry(image, REGISTRY_PORT, bytes_per_s=3 * 10**6) as server:
             user.api("POST", f"users/{user.name}/server", json={"user_options": {"image": server.reference}})
             events = [(event["progress"], event["message"]) for event in user.server().progress()]
         messages = [message for _, message in events]
