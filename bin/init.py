@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--admin", default="", help="login name at GitHub of the first administrator")
     parser.add_argument("--user", default=USER, help="account there: root, or one that may use sudo")
     parser.add_argument("--name", default=NAME, help="of the files, and of the group of machines")
-    parser.add_argument("--url", default="", help="address that browsers use, where something there speaks HTTPS")
+    parser.add_argument("--url", default="", help="address that browsers use: https, with a name that leads to it")
     return parser.parse_args()
 
 
@@ -124,6 +124,7 @@ def filled(text: str, given: argparse.Namespace, secret: str) -> str:
     url = given.url or f"https://{given.host}"
     values = {
         f"# jupyterhub_url: https://{HOST}": f"{'' if given.url else '# '}jupyterhub_url: {scalar(url)}",
+        "# ingress_mode: caddy": f"{'' if url.startswith('https://') and given.url else '# '}ingress_mode: caddy",
         f"    {HOST}:": f"    {scalar(given.host)}:",
         f"{USER}@{HOST}": f"{given.user}@{given.host}",
         f"ansible_user: {USER}": f"ansible_user: {scalar(given.user)}",

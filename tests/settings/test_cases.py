@@ -28,6 +28,7 @@ GITHUB: dict[str, Any] = {
     "hub_github_client_secret": "9f2c71d0b54e8a6637c1e0d4f8b2a95d13c6e7f0",
     "hub_admin_users": ["octocat"],
     "jupyterhub_url": "https://hub.team.dev",
+    "ingress_mode": "proxy",
 }
 GOOGLE: dict[str, Any] = {
     "hub_authenticator": "google",
@@ -37,8 +38,11 @@ GOOGLE: dict[str, Any] = {
     },
     "hub_admin_users": ["mona"],
     "jupyterhub_url": "https://hub.team.dev",
+    "ingress_mode": "proxy",
 }
-BASES = {"set": TRY_IT, "github": GITHUB, "google": GOOGLE}
+# The same with HTTPS of its own.
+CADDY = {**GITHUB, "ingress_mode": "caddy"}
+BASES = {"set": TRY_IT, "github": GITHUB, "google": GOOGLE, "caddy": CADDY}
 GOOD = host.Host(
     facts={
         "distribution": "Debian",
@@ -54,6 +58,12 @@ GOOD = host.Host(
         "absent_folders": [],
         "nvidia_hook": True,
         "address_is_local": True,
+        "leads_to": ["192.0.2.10"],
+        "leads_here": True,
+        "absent_files": [],
+        "certificate_trouble": "",
+        "has_ingress": False,
+        "has_coolify": False,
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],
@@ -173,8 +183,32 @@ def test_access_that_is_meant_is_no_problem() -> None:
     assert problems({**GITHUB, **meant}) == []
     assert problems({**GITHUB, "hub_allow_all": True}) == []
     # Through a tunnel, and behind what speaks HTTPS elsewhere.
-    assert problems({name: value for name, value in GITHUB.items() if name != "jupyterhub_url"}) == []
-    assert problems({**GITHUB, "jupyterhub_address": "0.0.0.0"}) == []
+    tunnel = {name: value for name, value in GITHUB.items() if name not in ("jupyterhub_url", "ingress_mode")}
+    assert problems(tunnel) == []
+    elsewhere = {"jupyterhub_address": "0.0.0.0", "ingress_trusted_proxies": ["192.0.2.7", "10.0.0.0/24", "fd00::/64"]}
+    assert problems({**GITHUB, **elsewhere}) == []
+
+
+def test_ways_in_that_are_meant_are_no_problem() -> None:
+    own = {"certificate_file": "/etc/ssl/hub.pem", "key_file": "/etc/ssl/hub.key"}
+    per_user = {"JupyterHub": {"subdomain_host": "https://hub.team.dev"}}
+    assert problems({**CADDY, "ingress_caddy": {"email": "ann@team.dev", "staging": True}}) == []
+    assert (
+        problems({**CADDY, "ingress_caddy": {"directory_url": "https://ca.team.dev/acme", "ca_file": "/ca.pem"}}) == []
+    )
+    assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"leads_to": []}) == []
+    assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://192.0.2.10"}) == []
+    # The port that another mode would use may be another program's.
+    taken = {"listeners": [{"port": 8000, "address": "127.0.0.1", "program": "nginx"}]}
+    assert problems(CADDY, taken) == []
+    assert problems({**CADDY, "ingress_mode": "coolify"}, {"has_coolify": True}) == []
+
+
+def test_a_name_that_leads_elsewhere_is_a_warning() -> None:
+    [warning] = host.warnings(machine({"leads_here": False}), CADDY)
+    assert "leads to 192.0.2.10, which the machine does not have" in warning
+    assert host.warnings(GOOD, CADDY) == []
+    assert host.warnings(machine({"leads_here": False}), GITHUB) == []
 
 
 @pytest.mark.parametrize("name", ["google", "azuread", "team.okpy.OkpyOAuthenticator", "a.B"])
@@ -239,24 +273,24 @@ def test_every_secret_is_asked_whether_it_is_weak_or_a_placeholder(name: str) ->
 
 def test_our_own_proxy_may_hold_the_port() -> None:
     held = {
-        "listeners": [{"address": "127.0.0.1", "program": "docker-proxy"}],
-        "publishers": [{"name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
+        "listeners": [{"port": 8000, "address": "127.0.0.1", "program": "docker-proxy"}],
+        "publishers": [{"port": 8000, "name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
         "networks": [{"network": "10.213.0.0/20", "interface": "br-jupyterhub"}],
     }
     assert problems(TRY_IT, held) == []
 
 
 def test_a_listener_on_another_address_is_no_problem() -> None:
-    assert problems(TRY_IT, {"listeners": [{"address": "192.0.2.7", "program": "nginx"}]}) == []
+    assert problems(TRY_IT, {"listeners": [{"port": 8000, "address": "192.0.2.7", "program": "nginx"}]}) == []
 
 
 def test_ubuntu_is_a_warning_only() -> None:
     ubuntu = {"distribution": "Ubuntu", "distribution_version": "24.04"}
     assert problems(TRY_IT, ubuntu) == []
-    assert host.warnings(machine(ubuntu)) == [
+    assert host.warnings(machine(ubuntu), TRY_IT) == [
         "Ubuntu 24.04 is expected to work but is not tested; Debian 12 and 13 are"
     ]
-    assert host.warnings(GOOD) == []
+    assert host.warnings(GOOD, TRY_IT) == []
 
 
 def test_several_problems_come_in_one_numbered_message() -> None:

@@ -93,7 +93,7 @@ def blocks() -> list[Any]:
 def test_preflight_accepts_what_the_pages_on_logins_show(settings: dict[str, Any]) -> None:
     login = settings.get("hub_authenticator", "github")
     # What was said before on that page.
-    before = GITHUB if login == "github" else {"jupyterhub_url": GITHUB["jupyterhub_url"]}
+    before = GITHUB if login == "github" else {name: GITHUB[name] for name in ("jupyterhub_url", "ingress_mode")}
     assert problems({**before, **settings_of(settings)}) == []
 
 

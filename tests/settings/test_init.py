@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from rolefile import ROLES
-from settings.test_cases import GITHUB, problems
+from settings.test_cases import CADDY, GITHUB, problems
 from settings.test_runs import PREFLIGHT
 
 PROJECT = ROLES.parent
@@ -143,8 +143,8 @@ def test_what_is_given_is_filled_in_and_secrets_are_encrypted(
     assert done.returncode == 0, done.stderr
     assert "OAuth app" not in done.stdout
     chosen = copy.variables()
-    assert {name: chosen[name] for name in GITHUB if name in chosen} == {
-        name: value for name, value in GITHUB.items() if name != "hub_authenticator"
+    assert {name: chosen[name] for name in CADDY if name in chosen} == {
+        name: value for name, value in CADDY.items() if name != "hub_authenticator"
     }
     assert chosen["ansible_user"] == "deploy"
     assert problems(chosen) == []

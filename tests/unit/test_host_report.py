@@ -58,8 +58,8 @@ def test_publishers_of_a_port() -> None:
         {"Names": ["/stopped"], "Labels": {}, "Ports": None},
     ]
     assert list(host_report.publishers(containers, "team", 8000)) == [
-        {"name": "team-proxy", "addresses": ["127.0.0.1"], "ours": True},
-        {"name": "web", "addresses": ["0.0.0.0"], "ours": False},
+        {"port": 8000, "name": "team-proxy", "addresses": ["127.0.0.1"], "ours": True},
+        {"port": 8000, "name": "web", "addresses": ["0.0.0.0"], "ours": False},
     ]
     # The proxy of another Hub is not ours.
     assert [each["ours"] for each in host_report.publishers(containers, "other", 8000)] == [False, False]
@@ -183,12 +183,21 @@ def engine(tmp_path: Path) -> str:
     return path
 
 
-NOTHING = {"publishers": [], "strangers": [], "guests": [], "bridge_holder": "", "subnets": [], "deployed": False}
+NOTHING = {
+    "publishers": [],
+    "strangers": [],
+    "guests": [],
+    "bridge_holder": "",
+    "subnets": [],
+    "has_ingress": False,
+    "has_coolify": False,
+    "deployed": False,
+}
 
 
 def test_the_engine_is_asked(engine: str) -> None:
-    assert host_report.ask_engine(engine, "team", 8000) == {**NOTHING, "deployed": True}
+    assert host_report.ask_engine(engine, "team", [8000]) == {**NOTHING, "deployed": True}
 
 
 def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:
-    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", 8000) == NOTHING
+    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", [8000]) == NOTHING

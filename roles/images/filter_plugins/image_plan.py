@@ -104,6 +104,11 @@ def _image(
     }
 
 
+def _ready(name: str, ref: str, kind: str = "ready") -> dict[str, Any]:
+    """Return an image that is made elsewhere; unless it is only `pulled`, JupyterHub is in it."""
+    return {"name": name, "kind": kind, "ref": ref, "hash": "", "parent": None}
+
+
 def _environment(
     project: str, entry: Mapping[str, Any], base: Mapping[str, Any], files: Path, playbook_dir: str
 ) -> dict[str, Any]:
@@ -154,6 +159,7 @@ def images_plan(
     refresh_date: str,
     apt_mirror: str = "",
     playbook_dir: str = "",
+    ingress: str = "",
     files: str = str(FILES),
 ) -> Plan:
     """Return all images by name, parents before children.
@@ -165,6 +171,7 @@ def images_plan(
         refresh_date: the setting images_refresh_date: a new one builds all anew.
         apt_mirror: the setting images_apt_mirror, which the images keep.
         playbook_dir: what a relative path of a Dockerfile folder is relative to.
+        ingress: "built" where Caddy's image is ours, the reference of another one, or "" where none is needed.
         files: the role's folder files/.
 
     Raises:
@@ -194,17 +201,17 @@ def images_plan(
         _image(project, "hub", "hub", base, root / "hub"),
         _image(project, "proxy", "proxy", base, root / "proxy"),
     ]
+    if ingress == "built":
+        images.append(_image(project, "ingress", "ingress", base, root / "ingress"))
+    elif ingress:
+        images.append(_ready("ingress", ingress, kind="pulled"))
     makers = {maker["slug"]: maker for maker in (_maker(entry, catalogue) for entry in catalogue)}
     built = [entry for entry in makers.values() if not entry.get("image")]
     if built:
         images.append(user)
     images += [_environment(project, entry, user, root, playbook_dir) for entry in built if entry["slug"] != "base"]
     release = HUB_RELEASE.search((root / "hub/requirements.txt").read_text())
-    images += [
-        {"name": f"env-{entry['slug']}", "kind": "ready", "ref": entry["image"], "hash": "", "parent": None}
-        for entry in makers.values()
-        if entry.get("image")
-    ]
+    images += [_ready(f"env-{entry['slug']}", entry["image"]) for entry in makers.values() if entry.get("image")]
     for image in images:
         image["hub_release"] = release["release"] if release else ""
     return {image["name"]: image for image in images}

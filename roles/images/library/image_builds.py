@@ -68,6 +68,7 @@ TRIALS = {
     "base": ["python3", "-c", "import ssl; ssl.create_default_context()"],
     "hub": ["python", "-m", "jupyterhub_ansible.check", "--example"],
     "proxy": ["/usr/local/bin/try-proxy"],
+    "ingress": ["/usr/local/bin/try-ingress"],
     "environment": ["/opt/jupyter/libexec/try_server.py"],
 }
 # Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.
@@ -152,9 +153,10 @@ class Builder:
             self.run(log, ["docker", "tag", twin, image["ref"]])
         elif image["kind"] == "os":
             self.make_os(image, log)
-        elif image["kind"] == "ready":
+        elif image["kind"] in ("ready", "pulled"):
             self.run(log, ["docker", "pull", image["ref"]])
-            self.check_release(image, image["ref"], log)
+            if image["kind"] == "ready":
+                self.check_release(image, image["ref"], log)
         else:
             made = self.build(image, log)
             self.run(log, ["docker", "tag", self.tried(image, made, log), image["ref"]])

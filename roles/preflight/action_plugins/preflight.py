@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from preflight_checks import lease, report, specs
 from preflight_checks.host import Host, warnings
 from preflight_checks.problems import Finding, message
-from preflight_checks.rules import addresses
+from preflight_checks.rules import addresses, ingress
 from preflight_checks.sources import Sources
 
 ROLES = Path(__file__).resolve().parents[2]
@@ -28,7 +28,6 @@ ROLES = Path(__file__).resolve().parents[2]
 STAND_INS = {
     "jupyterhub_name": "jupyterhub",
     "jupyterhub_address": "127.0.0.1",
-    "jupyterhub_port": 8000,
     "jupyterhub_root": "/srv",
 }
 
@@ -55,11 +54,13 @@ class ActionModule(ActionBase):
             return result
         problems += report.check_host(host, settings, good)
         result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
-        result["warnings"] = [*warnings(host), *addresses.warnings(good)]
+        result["warnings"] = [*warnings(host, good), *addresses.warnings(good)]
         if problems:
             result.update(failed=True, msg=message(problems))
         else:
-            result.update(engine=dict(host.engine), settings_files=sources.files())
+            result.update(
+                engine=dict(host.engine), settings_files=sources.files(), has_ingress=host.report["has_ingress"]
+            )
         return result
 
     def _read(self, path: Path) -> Any:
@@ -89,6 +90,7 @@ class ActionModule(ActionBase):
         arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
         mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
         arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
+        arguments |= ingress.asked_of_the_machine(good)
         if wanted:
             arguments["lease"] = wanted.request()
         host = self._ask(arguments, variables)

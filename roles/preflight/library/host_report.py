@@ -13,7 +13,9 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +31,10 @@ description:
   - Before that, takes the lease that keeps other runs from the machine; not in check mode.
 options:
   name: {description: Prefix of everything that is ours., type: str, required: true}
-  address: {description: Address that the public port is published on., type: str, required: true}
-  port: {description: The public port., type: int, required: true}
+  address: {description: Address that the proxy's public port is published on., type: str, required: true}
+  ports: {description: Ports that are to be published., type: list, elements: int, required: true}
+  host: {description: The name that browsers use, type: str, default: ""}
+  certificate: {description: "Files of a certificate: certificate_file, key_file, ca_file.", type: dict, default: {}}
   root: {description: Folder of configuration and secrets., type: path, required: true}
   docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
   folders: {description: Folders that users' servers are to see., type: list, elements: str, default: []}
@@ -48,12 +52,18 @@ disks: {description: Path to the free MB where it is or will be., type: dict, re
 absent_folders: {description: Those of the folders that are not there., type: list, returned: always}
 nvidia_hook: {description: The engine can give GPUs to containers., type: bool, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
-listeners: {description: "Who listens on that port: address and program.", type: list, returned: always}
+leads_to: {description: The addresses of the host., type: list, returned: always}
+leads_here: {description: One of them is this machine's., type: bool, returned: always}
+absent_files: {description: Those of the certificate's files that are not there., type: list, returned: always}
+certificate_trouble: {description: Why the certificate cannot be used for the host, or "", type: str, returned: always}
+listeners: {description: "Who listens on the ports: port, address and program.", type: list, returned: always}
 networks: {description: "IPv4 networks in use: network and interface or Docker network.", type: list, returned: always}
-publishers: {description: "Containers that publish that port: name, addresses, ours.", type: list, returned: always}
+publishers: {description: "Containers that publish them: port, name, addresses, ours.", type: list, returned: always}
 guests: {description: "Others' containers on our networks: container and network.", type: list, returned: always}
 bridge_holder: {description: "Who has the bridge of our users' network, if not that.", type: str, returned: always}
 foreign_root: {description: What is in the root folder if that is not ours., type: str, returned: always}
+has_ingress: {description: A Caddy of ours is there., type: bool, returned: always}
+has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 strangers: {description: Things of the engine that bear our names without our label., type: list, returned: always}
 deployed: {description: A Hub of this name is there., type: bool, returned: always}
 """
@@ -63,6 +73,7 @@ KIND_LABEL = "jupyterhub-ansible.kind"
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 # One of these is made before anything else in the folder of configuration and secrets.
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+COOLIFY = "coolify"
 TIMEOUT_S = 5
 LISTEN = "0A"
 
@@ -151,6 +162,38 @@ def is_local(address: str) -> bool:
     return True
 
 
+def addresses_of(host: str) -> list[str]:
+    """Return the addresses of a name, none where it does not resolve."""
+    try:
+        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}) if host else []
+    except (OSError, UnicodeError):
+        return []
+
+
+def certificate_trouble(files: dict[str, str], host: str) -> str:
+    """Return why a certificate and its key cannot be used for a host, "" where they can or are not there."""
+    certificate, key = files.get("certificate_file"), files.get("key_file")
+    if not (certificate and key and Path(certificate).is_file() and Path(key).is_file()):
+        return ""
+    try:
+        # Without a passphrase to give, one that is needed would be asked for on a terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        if "MISMATCH" in str(error):
+            return "the key is that of another certificate"
+        return "one of them is no PEM file, or the key has a passphrase"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    question = ["openssl", "x509", "-in", certificate, "-noout", "-checkend", "0", "-checkhost", host]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # without openssl, Caddy is asked when it runs
+    if "does NOT match" in answer:
+        return f"it is not for {host}"
+    return "it has expired" if "will expire" in answer else ""
+
+
 def name_of(container: dict[str, Any]) -> str:
     """Return a container's name; those with a second slash are links to it."""
     names = [name.lstrip("/") for name in container.get("Names") or []]
@@ -168,16 +211,16 @@ def publishers(containers: list[dict[str, Any]], name: str, port: int) -> Iterat
         addresses = [entry.get("IP", "") for entry in container.get("Ports") or [] if entry.get("PublicPort") == port]
         if addresses:
             labels = container.get("Labels") or {}
-            ours = is_ours(container, name) and labels.get(KIND_LABEL) == "proxy"
-            yield {"name": name_of(container), "addresses": addresses, "ours": ours}
+            ours = is_ours(container, name) and labels.get(KIND_LABEL) in ("proxy", "ingress")
+            yield {"port": port, "name": name_of(container), "addresses": addresses, "ours": ours}
 
 
 def strangers(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterator[str]:
     """Yield the things (by kind, name: labels) that bear one of our names without our label."""
     names = {
-        "container": (f"{name}-hub", f"{name}-proxy"),
-        "network": (f"{name}-control", f"{name}-users"),
-        "volume": (f"{name}-hub",),
+        "container": (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"),
+        "network": (f"{name}-control", f"{name}-users", f"{name}-ingress"),
+        "volume": (f"{name}-hub", f"{name}-ingress"),
     }
     for kind, ours in names.items():
         for each in ours:
@@ -191,7 +234,7 @@ def guests(containers: list[dict[str, Any]], name: str) -> Iterator[dict[str, st
     for container in containers:
         if not is_ours(container, name):
             joined = (container.get("NetworkSettings") or {}).get("Networks") or {}
-            for network in sorted({f"{name}-control", f"{name}-users"} & set(joined)):
+            for network in sorted({f"{name}-control", f"{name}-users", f"{name}-ingress"} & set(joined)):
                 yield {"container": name_of(container), "network": network}
 
 
@@ -239,23 +282,27 @@ def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
             return None
 
 
-def ask_engine(socket_path: str, name: str, port: int) -> dict[str, Any]:
-    """Return what the engine knows of our port and names; nothing where none answers."""
+def ask_engine(socket_path: str, name: str, ports: list[int]) -> dict[str, Any]:
+    """Return what the engine knows of our ports and names; nothing where none answers."""
     containers = engine_answer(socket_path, "/containers/json?all=1") or []
     networks = engine_answer(socket_path, "/networks")
-    volume = engine_answer(socket_path, f"/volumes/{name}-hub")
+    volumes = [engine_answer(socket_path, f"/volumes/{name}-{kind}") for kind in ("hub", "ingress")]
     things = {
         "container": {name_of(each): each.get("Labels") or {} for each in containers},
         "network": {each["Name"]: each.get("Labels") or {} for each in networks or []},
-        "volume": {volume["Name"]: volume.get("Labels") or {}} if volume else {},
+        "volume": {each["Name"]: each.get("Labels") or {} for each in volumes if each},
     }
     return {
-        "publishers": list(publishers(containers, name, port)),
+        "publishers": [each for port in ports for each in publishers(containers, name, port)],
         "strangers": list(strangers(things, name)),
         "guests": list(guests(containers, name)),
         # Without an answer nobody can tell whose it is.
         "bridge_holder": bridge_holder(networks, name) if networks is not None else "",
         "subnets": list(subnets(networks or [], name)),
+        "has_ingress": any(
+            things[kind].get(f"{name}-ingress", {}).get(PROJECT_LABEL) == name for kind in ("container", "network")
+        ),
+        "has_coolify": COOLIFY in things["network"],
         "deployed": things["container"].get(f"{name}-hub", {}).get(PROJECT_LABEL) == name,
     }
 
@@ -279,12 +326,15 @@ def foreign_root(root: Path, name: str) -> str:
 def gather(options: dict[str, Any]) -> dict[str, Any]:
     """Return everything that is asked."""
     sockets = [
-        entry
+        (port, *entry)
+        for port in options["ports"]
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for entry in parse_listeners(read(table), options["port"])
+        for entry in parse_listeners(read(table), port)
     ]
+    found = addresses_of(options["host"])
+    files = {kind: path for kind, path in options["certificate"].items() if kind.endswith("_file")}
     root, name = Path(options["root"]), options["name"]
-    engine = ask_engine(options["socket"], name, options["port"])
+    engine = ask_engine(options["socket"], name, options["ports"])
     # The engine's own are told by their name instead of their bridge's.
     known = engine.pop("subnets")
     taken = {each["network"] for each in known}
@@ -297,7 +347,13 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "absent_folders": [folder for folder in options["folders"] if not Path(folder).is_dir()],
         "nvidia_hook": shutil.which("nvidia-container-runtime-hook") is not None,
         "address_is_local": is_local(options["address"]),
-        "listeners": [{"address": address, "program": program_of(inode)} for address, inode in sockets],
+        "leads_to": found,
+        "leads_here": any(is_local(address) for address in found),
+        "absent_files": [kind for kind, path in files.items() if not Path(path).is_file()],
+        "certificate_trouble": certificate_trouble(files, options["host"]),
+        "listeners": [
+            {"port": port, "address": address, "program": program_of(inode)} for port, address, inode in sockets
+        ],
         "networks": routes + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
         **engine,
@@ -312,7 +368,9 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "host": {"type": "str", "default": ""},
+            "certificate": {"type": "dict", "default": {}},
             "root": {"type": "path", "required": True},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "folders": {"type": "list", "elements": "str", "default": []},

@@ -15,6 +15,8 @@ from typing import Any
 
 from .problems import Finding, shown
 from .registry import Findings, Rules
+from .rules import ingress
+from .rules.addresses import host_of
 
 rule = Rules()
 
@@ -51,12 +53,19 @@ def system_name(host: Host) -> tuple[str, str]:
     return distribution, str(host.facts.get(kind, "unknown"))
 
 
-def warnings(host: Host) -> list[str]:
+def warnings(host: Host, good: Mapping[str, Any]) -> list[str]:
     """Return what the operator should know, though it stops nothing."""
+    found = []
     distribution, release = system_name(host)
     if release in BEST_EFFORT.get(distribution, ()):
-        return [f"{distribution} {release} is expected to work but is not tested; Debian 12 and 13 are"]
-    return []
+        found.append(f"{distribution} {release} is expected to work but is not tested; Debian 12 and 13 are")
+    leads_to = host.report["leads_to"]
+    if ingress.speaks_for_itself(good) and leads_to and not host.report["leads_here"]:
+        found.append(
+            f"the host of jupyterhub_url leads to {', '.join(leads_to)}, which the machine does not have: it gets a"
+            " certificate only if ports 80 and 443 of that address are passed on to it (NAT)"
+        )
+    return found
 
 
 @rule()
@@ -199,20 +208,76 @@ def address(host: Host, value: str) -> Findings:
         )
 
 
-@rule("jupyterhub_port", "jupyterhub_address")
-def port(host: Host, number: int, wanted: str) -> Findings:
-    """Free, or held by the proxy of this very Hub."""
-    publishers = [each for each in host.report["publishers"] if any(collide(wanted, ip) for ip in each["addresses"])]
-    listeners = [each for each in host.report["listeners"] if collide(wanted, each["address"])]
+@rule("jupyterhub_port", "jupyterhub_address", "ingress_mode")
+def port(host: Host, number: int, address: str, mode: str) -> Findings:
+    """Free, or held by this very Hub."""
+    wanted = ingress.published(
+        {"jupyterhub_port": number, "jupyterhub_address": address, "ingress_mode": mode},
+    )
+    for each_port, each_address in wanted.items():
+        if holder := _holder(host, each_port, each_address):
+            yield Finding(
+                f"port {each_port} is taken by {holder}",
+                "stop it, or let it pass requests on to the Hub (ingress_mode: proxy; beside Coolify: coolify)"
+                if mode == "caddy"
+                else f"stop it, or set another port, such as jupyterhub_port: {number + 1 if number < 65535 else 8000}",
+                "ingress_mode" if mode == "caddy" else "jupyterhub_port",
+            )
+
+
+def _holder(host: Host, number: int, address: str) -> str:
+    """Return who else has a port of the machine, "" where nobody has."""
+
+    def others(kind: str) -> list[Mapping[str, Any]]:
+        return [each for each in host.report[kind] if each["port"] == number]
+
+    publishers = [each for each in others("publishers") if any(collide(address, ip) for ip in each["addresses"])]
     if any(each["ours"] for each in publishers):
-        return
+        return ""
+    listeners = [each for each in others("listeners") if collide(address, each["address"])]
     holder = next((f"the container {each['name']}" for each in publishers), "")
-    holder = holder or next((each["program"] or "another program" for each in listeners), "")
-    if holder:
+    return holder or next((each["program"] or "another program" for each in listeners), "")
+
+
+@rule("jupyterhub_url", "ingress_mode", "ingress_caddy")
+def name_resolves(host: Host, url: str, mode: str, caddy: Mapping[str, Any]) -> Findings:
+    """No authority would give a certificate for it."""
+    if ingress.speaks_for_itself({"ingress_mode": mode, "ingress_caddy": caddy}) and not host.report["leads_to"]:
         yield Finding(
-            f"port {number} is taken by {holder}",
-            f"stop it, or set another port, such as jupyterhub_port: {number + 1 if number < 65535 else 8000}",
-            "jupyterhub_port",
+            f"{host_of(url)} does not resolve on the machine, so no certificate authority will find it either",
+            "at your DNS provider, add an A record (and AAAA, if the machine has IPv6) of it with the machine's"
+            " address, and wait until it is seen",
+            "jupyterhub_url",
+        )
+
+
+@rule("ingress_caddy", "ingress_mode")
+def certificate(host: Host, caddy: Mapping[str, Any], mode: str) -> Findings:
+    """A certificate of one's own is there, and for this."""
+    if mode != "caddy":
+        return
+    for kind in host.report["absent_files"]:
+        yield Finding(
+            f"there is no file {shown(caddy[kind])} on the machine",
+            "put it there, or correct the path",
+            f"ingress_caddy.{kind}",
+        )
+    if trouble := host.report["certificate_trouble"]:
+        yield Finding(
+            f"{shown(caddy['certificate_file'])} and its key cannot be used: {trouble}",
+            "put the certificate of jupyterhub_url, with its chain, and its key without a passphrase there, as PEM",
+            "ingress_caddy.certificate_file",
+        )
+
+
+@rule("ingress_mode")
+def coolify(host: Host, mode: str) -> Findings:
+    """Its proxy finds the Hub on its network."""
+    if mode == "coolify" and not host.report["has_coolify"]:
+        yield Finding(
+            "is coolify, and the machine's engine has no network coolify",
+            "deploy to the machine that Coolify runs on, or to a server of its own that it manages with a proxy",
+            "ingress_mode",
         )
 
 

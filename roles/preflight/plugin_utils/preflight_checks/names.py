@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from .problems import Finding, did_you_mean
 
-OURS = re.compile(r"(jupyterhub|preflight|docker|images|proxy|hub)_")
+OURS = re.compile(r"(jupyterhub|preflight|docker|images|proxy|hub|ingress)_")
 # How alike a name outside our prefixes must be to be taken for a slip of the pen.
 ALIKE = 0.9
 

@@ -82,13 +82,13 @@ def _is_address(host: str) -> bool:
 
 def warnings(good: Mapping[str, Any]) -> list[str]:
     """Return what the operator should know, though it may be meant."""
-    url, published, port = (good.get(f"jupyterhub_{name}") or "" for name in ("url", "address", "port"))
+    published, port = (good.get(f"jupyterhub_{name}") or "" for name in ("address", "port"))
     to_everybody = _is_address(published) and ipaddress.ip_address(published).is_unspecified
-    if not url.startswith("https://") or not to_everybody:
+    if good.get("ingress_mode") != "proxy" or not to_everybody:
         return []
     return [
-        f"jupyterhub_url is https, but jupyterhub_address {published} opens port {port} to everybody, in plain http. "
-        "If what speaks HTTPS runs on this machine, set jupyterhub_address: 127.0.0.1"
+        f"ingress_mode is proxy, but jupyterhub_address {published} opens port {port} to everybody, in plain http. "
+        "If the proxy runs on this machine, set jupyterhub_address: 127.0.0.1; else let a firewall pass only that one"
     ]
 
 
@@ -113,14 +113,14 @@ def https_is_needed(value: str, authenticator: str) -> Findings:
     if authenticator != "shared-password" and value.startswith("http://") and host and not is_loopback(host):
         yield Finding(
             f"is http, so that logins could be read on the way: {shown(value)}",
-            f"write https://{host}, with something in front of the Hub that speaks HTTPS (docs/how-to/github.md)",
+            f"write https://{host}, and set ingress_mode: caddy (docs/how-to/https.md)",
         )
 
 
-@rule("jupyterhub_url", "jupyterhub_address", "jupyterhub_port")
-def https_is_spoken_elsewhere(value: str, published: str, number: int) -> Findings:
+@rule("jupyterhub_url", "jupyterhub_address", "jupyterhub_port", "ingress_mode")
+def https_is_spoken_elsewhere(value: str, published: str, number: int, mode: str) -> Findings:
     """The Hub's own port speaks plain HTTP."""
-    if not value.startswith("https://") or wrong_form(value) or is_loopback(published):
+    if mode != "proxy" or not value.startswith("https://") or wrong_form(value) or is_loopback(published):
         return
     if (urlsplit(value).port or HTTPS_PORT) == number:
         yield Finding(
@@ -129,10 +129,15 @@ def https_is_spoken_elsewhere(value: str, published: str, number: int) -> Findin
         )
 
 
-@rule("jupyterhub_url?", "jupyterhub_address", "hub_authenticator")
-def others_find_it(url: str | None, published: str, authenticator: str) -> Findings:
+@rule("jupyterhub_url?", "jupyterhub_address", "hub_authenticator", "ingress_mode")
+def others_find_it(url: str | None, published: str, authenticator: str, mode: str) -> Findings:
     """Where it is published for others, the address of browsers must lead there."""
-    if authenticator == "shared-password" or is_loopback(published) or (url and not is_loopback(host_of(url))):
+    if (
+        mode in ("caddy", "coolify")
+        or authenticator == "shared-password"
+        or is_loopback(published)
+        or (url and not is_loopback(host_of(url)))
+    ):
         return
     fact = f"is {shown(url)}, which every browser takes for its own machine" if url else "is not set"
     yield Finding(
