@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -103,6 +104,7 @@ class User:
             proxy=None,
             max_size=None,
             open_timeout=TIMEOUT_S,
+            ssl=ssl.create_default_context(cafile=str(self.session.verify)) if url.startswith("https:") else None,
         )
 
 
@@ -206,9 +208,9 @@ class Server:
         """Read a text file by the contents API."""
         return str(self.request("GET", f"api/contents/{path}?type=file&format=text&content=1").json()["content"])
 
-    def kernel(self) -> Kernel:
-        """Start a Python kernel and connect to it."""
-        return Kernel(self)
+    def kernel(self, running: str = "") -> Kernel:
+        """Start a Python kernel and connect to it, or to one that runs, by its id."""
+        return Kernel(self, running)
 
     def run(self, code: str) -> Output:
         """Run one cell in a kernel of its own, which is shut down afterwards."""
@@ -245,11 +247,11 @@ class Output:
 class Kernel:
     """A Python kernel, spoken to over jupyter_server's websocket (its JSON protocol)."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, running: str = "") -> None:
         self.server = server
         self.session = uuid.uuid4().hex
         # A path makes this a kernel of a notebook: it is what JupyterLab does, and sets the working folder.
-        self.id = str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
+        self.id = running or str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
         self.socket = server.user.websocket(f"{server.path}api/kernels/{self.id}/channels?session_id={self.session}")
 
     def __enter__(self) -> Kernel:

@@ -1,0 +1,148 @@
+"""HTTPS by itself: the certificate, what is graded, and a person's work over it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from e2e.browser import appears, browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo
+from playwright.sync_api import expect
+from ways_in import NAME, URL, Place
+
+
+def test_a_certificate_came_by_itself(place: Place) -> None:
+    person = place.person("ann")
+    # The person's browser trusts the ACME server's authority, and nothing else.
+    assert person.request("GET", "/hub/login").ok
+    run = place.deploy().succeeded()
+    assert f"Address {URL}" in run.said
+    assert "renewed by itself" in run.said
+    assert run.changes == []
+
+
+def test_http_leads_to_https(place: Place) -> None:
+    connection = http.client.HTTPConnection(place.address, 80, timeout=10)
+    connection.request("GET", "/hub/login?next=%2Fhub%2Fhome", headers={"Host": NAME})
+    answer = connection.getresponse()
+    assert answer.status == 308
+    assert answer.headers["Location"] == f"{URL}/hub/login?next=%2Fhub%2Fhome"
+
+
+def test_nothing_but_the_ingress_listens(place: Place) -> None:
+    assert {where.rpartition(":")[2] for where in place.listeners()} == {"80", "443"}
+
+
+def test_the_main_job_in_a_browser(place: Place) -> None:
+    """From http, by GitHub, to cells in JupyterLab and marimo: websockets work."""
+    place.github.add_user("grace")
+    place.github.set_member("acme", "grace")
+    github = urlsplit(place.settings["hub_github_url"]).hostname or ""
+    with browser(github, names={NAME: place.address}) as context:
+        page = context.new_page()
+        page.goto(f"http://{NAME}/")
+        expect(page.get_by_role("button", name="Sign in with GitHub")).to_be_visible()
+        assert page.url.startswith(f"{URL}/")
+        page.get_by_role("button", name="Sign in with GitHub").click()
+        page.get_by_label("Username or email address").fill("grace")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name=re.compile("^Authorize")).click()
+        # There is one environment here, so that nothing is asked.
+        appears(page, page.locator(".jp-Launcher"))
+        assert page.url.startswith(f"{URL}/user/grace/")
+        run_a_notebook_in_jupyterlab(page, "print(6 * 7, 'by https')", "42 by https")
+        page.goto(f"{URL}/user/grace/marimo/")
+        run_a_notebook_in_marimo(page, context, "f'{6 * 7} by https'", "42 by https")
+        cookies = [cookie for cookie in context.cookies() if cookie["domain"] == NAME]
+        assert len(cookies) > 2
+        assert [cookie["name"] for cookie in cookies if not cookie["secure"]] == []
+
+
+def test_the_clients_address_is_in_the_log_and_is_not_what_a_client_says(place: Place) -> None:
+    person = place.person("ann")
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9;proto=http"}
+    person.request("GET", "/hub/home?marked", headers=forged).raise_for_status()
+    [line] = [line for line in place.log("hub").splitlines() if "/hub/home?marked" in line]
+    gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
+    assert f"ann@{gateway}" in line
+
+
+def test_a_large_and_slow_upload(place: Place) -> None:
+    """Bounded: 300 MB in one request, and one that stands still for longer than proxies like to wait."""
+    person = place.person("ann")
+    server = person.server()
+    server.start("base")
+    size = 300 * 10**6
+    body = {"type": "file", "format": "base64", "content": "AAAA" * (size // 4)}
+    answer = person.request("PUT", f"{server.path}api/contents/large.bin", data=json.dumps(body), timeout=300)
+    assert answer.status_code == 201, answer.text
+    assert server.run("import os; os.path.getsize('large.bin')").result == str(size // 4 * 3)
+
+    def slowly() -> Iterator[bytes]:
+        text = json.dumps({"type": "file", "format": "text", "content": "x" * 1000}).encode()
+        yield text[:500]
+        time.sleep(70)
+        yield text[500:]
+
+    answer = person.request("PUT", f"{server.path}api/contents/slow.txt", data=slowly(), timeout=120)
+    assert answer.status_code == 201, answer.text
+    server.stop()
+
+
+# --- grades
+
+
+def test_tls_has_a_good_grade(place: Place) -> None:
+    """testssl.sh, Debian's package: protocols, ciphers, and known weaknesses."""
+    place.host.run("rm -f /tmp/tls.json")
+    place.host.run(
+        "timeout 300 testssl --quiet --color 0 --protocols --server-defaults --heartbleed --ccs-injection --robot"
+        " --renegotiation --beast --warnings off --jsonfile /tmp/tls.json %s",
+        f"{NAME}:443",
+    )
+    found = {entry["id"]: entry for entry in json.loads(place.host.check_output("cat /tmp/tls.json"))}
+    offered = {name: found[name]["finding"] for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3")}
+    assert {name for name, finding in offered.items() if finding.startswith("offered")} == {"TLS1_2", "TLS1_3"}, offered
+    # The ACME server's authority is one that nobody trusts, and revokes nothing.
+    ours = ("cert_chain_of_trust", "cert_trust", "cert_revocation", "cert_crlDistributionPoints", "cert_ocspURL")
+    bad = [
+        entry
+        for name, entry in found.items()
+        if entry["severity"] in ("MEDIUM", "HIGH", "CRITICAL") and not name.startswith(ours)
+    ]
+    assert bad == []
+    assert len(found) > 20
+
+
+def test_http_2_and_3(place: Place) -> None:
+    context = ssl.create_default_context(cafile=str(place.trusted()))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection((place.address, 443), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=NAME) as tls,
+    ):
+        assert tls.selected_alpn_protocol() == "h2"
+    assert "h3=" in place.person("ann").request("GET", "/hub/login").headers["Alt-Svc"]
+    assert any(where.endswith(":443") for where in place.host.check_output("ss -lun").split())
+
+
+def test_headers_have_a_good_grade(place: Place) -> None:
+    """Of the Hub's pages, of JupyterLab and marimo, and of what is not there."""
+    person = place.person("ann")
+    server = person.server()
+    server.start("base")
+    pages = ["/hub/login", "/hub/home", "/hub/static/css/style.min.css", "/hub/nothing", "/hub/api"]
+    pages += [f"{server.path}lab", f"{server.path}marimo/", f"{server.path}nothing"]
+    for path in pages:
+        headers = person.request("GET", path).headers
+        assert headers["Strict-Transport-Security"] == "max-age=31536000", path
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert "frame-ancestors '" in headers["Content-Security-Policy"], path
+        assert "Referrer-Policy" in headers, path
+        assert {"Server", "X-Powered-By", "X-JupyterHub-Version", "Via"} & set(headers) == set(), path
+    server.stop()

@@ -1,0 +1,188 @@
+"""No certificate, or no renewal: what the run says, and what Caddy's log does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from ways_in import ACME, NAME, Place
+
+LOG = "docker logs jupyterhub-ingress"
+REFUSED = {"jupyterhub_url": "https://refused.acme.test"}
+PEBBLE = "/etc/pebble/pebble.json"
+
+
+@pytest.fixture
+def no_certificate(place: Place) -> Iterator[None]:
+    """Begin without one, and have one in the end."""
+    place.forget_the_certificate()
+    yield
+    place.deploy().succeeded()
+
+
+@contextmanager
+def firewall(place: Place, *ports: str) -> Iterator[None]:
+    """Refuse connections to the Hub's address on these ports."""
+    place.host.check_output("nft add table inet test_firewall")
+    chain = "{ type filter hook output priority -200 ; }"
+    place.host.check_output("nft 'add chain inet test_firewall output %s'" % chain)
+    rule = f"ip daddr 192.0.2.2 tcp dport {{ {', '.join(ports)} }} reject with tcp reset"
+    place.host.check_output("nft 'add rule inet test_firewall output %s'" % rule)
+    try:
+        yield
+    finally:
+        place.host.check_output("nft delete table inet test_firewall")
+
+
+@contextmanager
+def acme_down(place: Place) -> Iterator[None]:
+    place.host.check_output("systemctl stop pebble")
+    try:
+        yield
+    finally:
+        place.host.check_output("systemctl start pebble")
+
+
+@contextmanager
+def short_certificates(place: Place, seconds: int) -> Iterator[None]:
+    """Have the authority give certificates that hardly last."""
+    before = place.host.check_output("cat %s", PEBBLE)
+    settings = json.loads(before)
+    settings["pebble"]["certificateValidityPeriod"] = seconds
+    write = "printf '%%s' %s >" + PEBBLE + " && systemctl restart pebble"
+    place.host.check_output(write, json.dumps(settings))
+    try:
+        yield
+    finally:
+        place.host.check_output(write, before)
+
+
+def serial(place: Place) -> str:
+    """Return the serial number of the certificate that is shown, "" where there is none."""
+    shown = f"openssl s_client -connect 192.0.2.2:443 -servername {NAME} </dev/null 2>/dev/null | openssl x509 -noout"
+    return str(place.host.run(f"{shown} -serial").stdout.strip())
+
+
+def test_a_name_that_does_not_resolve_is_told_before_anything_is_changed(place: Place) -> None:
+    run = place.deploy(jupyterhub_url="https://nowhere.acme.test")
+    assert run.code
+    assert "1 problem was found, nothing was changed" in run.said
+    assert "jupyterhub_url" in run.said
+    assert "nowhere.acme.test does not resolve on the machine" in run.said
+    assert "add an A record" in run.said
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_the_authority_does_not_find_the_name(place: Place) -> None:
+    """The machine does, by its own file; the authority is made to ask a server that knows nothing."""
+    # A name in the machine's hosts that the ACME server, which asks DNS alone, does not find.
+    place.host.check_output(
+        "mkdir -p /run/systemd/system/pebble.service.d && printf '[Service]\\nExecStart=\\nExecStart=%s\\n'"
+        " >/run/systemd/system/pebble.service.d/dns.conf && systemctl daemon-reload && systemctl restart pebble",
+        f"/usr/bin/pebble -config {PEBBLE} -dnsserver 192.0.2.1:53",
+    )
+    try:
+        run = place.deploy()
+    finally:
+        place.host.check_output(
+            "rm -r /run/systemd/system/pebble.service.d && systemctl daemon-reload && systemctl restart pebble"
+        )
+    assert run.code
+    assert f"there is no certificate for {NAME}" in run.said
+    assert "the certificate authority finds no address for" in run.said
+    assert "urn:ietf:params:acme:error:dns" in place.log("ingress")
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_ports_that_are_closed(place: Place) -> None:
+    with firewall(place, "80", "443"):
+        run = place.deploy()
+    assert run.code
+    assert f"The Hub runs, but browsers cannot reach it: there is no certificate for {NAME}" in run.said
+    assert f"the certificate authority cannot reach {NAME} on port 80 or 443" in run.said
+    assert "open TCP ports 80 and 443 in the firewalls of the machine and of its provider" in run.said
+    assert "it leads to 192.0.2.2" in run.said
+    assert "urn:ietf:params:acme:error:connection" in place.log("ingress")
+    # Open again, the next run does not wait until Caddy would have tried by itself.
+    place.deploy().succeeded()
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_the_authority_refuses(place: Place) -> None:
+    run = place.deploy(**REFUSED)
+    assert run.code
+    assert "the certificate authority gives no certificates for refused.acme.test" in run.said
+    assert "certificate of your own (ingress_caddy.certificate_file)" in run.said
+    assert "rejectedIdentifier" in place.log("ingress")
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_the_authority_cannot_be_reached(place: Place) -> None:
+    with acme_down(place):
+        run = place.deploy()
+    assert run.code
+    assert "the certificate authority cannot be reached from the machine" in run.said
+    assert "connection refused" in place.log("ingress")
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_an_authority_that_the_machine_does_not_trust(place: Place) -> None:
+    run = place.deploy(ingress_caddy={"directory_url": ACME})
+    assert run.code
+    assert "does not trust the certificate authority's own certificate" in run.said
+    assert "set ingress_caddy.ca_file" in run.said
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_renewal_and_an_authority_that_is_down_then(place: Place) -> None:
+    """Caddy renews when a third of the lifetime is left; it looks when it is started, and every ten minutes."""
+    with short_certificates(place, 60):
+        place.deploy().succeeded()
+        first = serial(place)
+        assert first
+        place.host.run("sleep 45")
+        with acme_down(place):
+            place.host.check_output("docker restart jupyterhub-ingress")
+            run = place.deploy().succeeded()
+            # The old one goes on.
+            assert serial(place) == first
+            assert "could not be renewed: the certificate authority cannot be reached" in run.said
+            assert "could not get certificate from issuer" in place.log("ingress")
+    # Up again, with certificates that last.
+    place.host.check_output("docker restart jupyterhub-ingress")
+    for _ in range(60):
+        if serial(place) not in ("", first):
+            break
+        place.host.run("sleep 1")
+    assert serial(place) not in ("", first)
+    assert "could not be renewed" not in place.deploy().succeeded().said
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_a_certificate_of_ones_own_and_its_renewal(place: Place) -> None:
+    """Nobody's connection is cut when it is replaced."""
+    make = (
+        "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days %s -subj /CN=own"
+        " -addext subjectAltName=DNS:%s -CA /etc/pebble/ca.pem -CAkey /etc/pebble/ca.key"
+        " -addext basicConstraints=critical,CA:false -keyout /etc/own.key -out /etc/own.pem"
+    )
+    own = {"certificate_file": "/etc/own.pem", "key_file": "/etc/own.key"}
+    place.host.check_output(make, "1", "other.acme.test")
+    run = place.deploy(ingress_caddy=own)
+    assert run.code
+    assert f"cannot be used: it is not for {NAME}" in run.said
+    place.host.check_output(make, "1", NAME)
+    run = place.deploy(ingress_caddy=own).succeeded()
+    assert f"The certificate of {NAME} ends on" in run.said
+    assert "Renew it" in run.said
+    first, container = serial(place), place.host.check_output("docker inspect -f {{.Id}} jupyterhub-ingress")
+    assert place.host.check_output("docker exec jupyterhub-ingress stat -c %%a /etc/caddy/secrets/key.pem") == "600"
+
+    place.host.check_output(make, "90", NAME)
+    run = place.deploy(ingress_caddy=own).succeeded()
+    assert "Renew it" not in run.said
+    assert serial(place) not in ("", first)
+    assert place.host.check_output("docker inspect -f {{.Id}} jupyterhub-ingress") == container
+    assert place.deploy(ingress_caddy=own).succeeded().changes == []

@@ -1,0 +1,217 @@
+"""The other ways in, and changing from one to another while somebody works."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.client import Kernel
+from ways_in import NAME, URL, Place, named
+
+PLAIN = "http://hub.localhost:8000"
+EXAMPLES = Path(__file__).parents[3] / "examples/proxies"
+NONE = {"ingress_mode": "none", "jupyterhub_url": PLAIN, "jupyterhub_address": "0.0.0.0"}
+PROXY = {"ingress_mode": "proxy", "jupyterhub_address": "127.0.0.1"}
+# Within the machine: what a proxy, or somebody who is none, says to the Hub's port.
+ASK = """
+import http.client, json, sys
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=20, source_address=(sys.argv[3], 0))
+connection.request("GET", sys.argv[4], headers=json.loads(sys.argv[5]))
+answer = connection.getresponse()
+answer.read()
+print(json.dumps([answer.status, answer.getheaders()]))
+"""
+
+
+def ask(
+    place: Place, path: str, headers: dict[str, str], to: str = "127.0.0.1", source: str = "127.0.0.1", port: int = 8000
+) -> tuple[int, list[tuple[str, str]]]:
+    command = "python3 -c %s %s %s %s %s %s"
+    status, found = json.loads(
+        place.host.check_output(command, ASK, to, str(port), source, path, json.dumps({"Host": NAME, **headers}))
+    )
+    return status, [(name.lower(), value) for name, value in found]
+
+
+def logged(place: Place, mark: str) -> str:
+    """Return from where the Hub thinks that a request came."""
+    [line] = [line for line in place.log("hub").splitlines() if mark in line]
+    [address] = re.findall(r"@([0-9a-f.:]+)\)", line)
+    return str(address)
+
+
+# --- changing the way in, while somebody works
+
+
+def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
+    """None, caddy, proxy, and back: containers of users stay, their kernels, too; nothing old listens."""
+    person = place.person("walker")
+    person.server().start()
+    kernel = person.server().kernel()
+    kernel.execute("steps = ['caddy']")
+    place.host.check_output("docker inspect jupyterhub-user-walker")
+    started = "docker inspect -f {{.State.StartedAt}} jupyterhub-user-walker"
+    before = place.host.check_output(started)
+
+    def step(name: str, url: str, listeners: set[str], **settings: Any) -> None:
+        run = place.deploy(**settings).succeeded()
+        assert {where.rpartition(":")[2] for where in place.listeners()} == listeners, name
+        assert place.host.check_output(started) == before
+        again = place.person("walker", url)
+        going_on: Kernel = again.server().kernel(kernel.id)
+        assert going_on.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
+        steps.append(name)
+        going_on.socket.close()
+        assert place.deploy(**settings).succeeded().changes == [], run.output
+
+    steps = ["caddy"]
+    with named("hub.localhost", place.address):
+        step("none", PLAIN, {"8000"}, **NONE)
+        step("caddy", URL, {"80", "443"})
+    with nginx(place):
+        # nginx is what listens outside then.
+        step("proxy", URL, {"80", "443"}, **PROXY)
+    with named("hub.localhost", place.address):
+        step("back", PLAIN, {"8000"}, **NONE)
+    step("caddy again", URL, {"80", "443"})
+    person = place.person("walker")
+    assert person.server().kernel(kernel.id).execute("steps[-1]").result == "'caddy again'"
+    person.server().stop()
+
+
+# --- behind a reverse proxy
+
+
+@contextmanager
+def nginx(place: Place) -> Iterator[None]:
+    """Run the machine's nginx by our example, with a certificate of the tests' own."""
+    place.host.check_output(
+        "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=nginx"
+        " -addext subjectAltName=DNS:%s -CA /etc/pebble/ca.pem -CAkey /etc/pebble/ca.key"
+        " -addext basicConstraints=critical,CA:false -keyout /etc/ssl/hub.key -out /etc/ssl/hub.pem",
+        NAME,
+    )
+    text = (EXAMPLES / "nginx.conf").read_text().replace("hub.example.org", NAME)
+    place.host.check_output("rm -f /etc/nginx/sites-enabled/default /etc/nginx/conf.d/hub.conf")
+    place.host.check_output("printf '%%s' %s >/etc/nginx/conf.d/hub.conf", text)
+    # Caddy has the ports until the way in is changed.
+    place.host.check_output("docker rm --force jupyterhub-ingress")
+    place.host.check_output("nginx -t && systemctl start nginx")
+    try:
+        yield
+    finally:
+        place.host.check_output("systemctl stop nginx")
+
+
+@pytest.fixture(scope="module")
+def behind_nginx(place: Place) -> Iterator[Place]:
+    with nginx(place):
+        place.deploy(**PROXY).succeeded()
+        yield place
+    place.deploy().succeeded()
+
+
+def test_the_public_address_behind_nginx(behind_nginx: Place) -> None:
+    place = behind_nginx
+    person = place.person("ann")
+    answer = person.request("GET", "/hub/oauth_login", allow_redirects=False)
+    # To GitHub and back.
+    assert "redirect_uri=https%3A%2F%2Fhub.acme.test%2Fhub%2Foauth_callback" in answer.headers["Location"]
+    assert {cookie.secure for cookie in person.session.cookies if cookie.domain == NAME} == {True}
+    answer = person.request("GET", "/hub/home?behind-nginx")
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    # The client's, not nginx's.
+    gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
+    assert logged(place, "behind-nginx") == gateway
+    # Websockets.
+    person.server().start()
+    assert person.server().run("print('through nginx')").stdout == "through nginx\n"
+    person.server().stop()
+
+
+def test_what_traefik_says_is_believed_too(behind_nginx: Place) -> None:
+    said = {
+        "X-Forwarded-For": "198.51.100.7",
+        "X-Forwarded-Host": NAME,
+        "X-Forwarded-Port": "443",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Server": "traefik-7d9f",
+        "X-Real-Ip": "198.51.100.7",
+    }
+    status, headers = ask(behind_nginx, "/hub/login?traefik", said)
+    assert status == 200
+    assert logged(behind_nginx, "/hub/login?traefik") == "198.51.100.7"
+    cookies = [value for name, value in headers if name == "set-cookie"]
+    assert cookies
+    assert all("; Secure" in cookie for cookie in cookies)
+    assert ("strict-transport-security", "max-age=31536000") in headers
+
+
+def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
+    """Where proxies are on other machines: one address is trusted, another one is not."""
+    elsewhere = {
+        "ingress_mode": "proxy",
+        "jupyterhub_address": "0.0.0.0",
+        "ingress_trusted_proxies": ["192.0.2.1"],
+    }
+    said = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.7"}
+    said["Forwarded"] = "for=198.51.100.7;proto=https"
+    place.deploy(**elsewhere).succeeded()
+    address = place.host.check_output("docker inspect -f %s jupyterhub-proxy", ADDRESS)
+    # Directly, as from another machine: what is published is passed on by the machine itself under its own name.
+    for mark, source, believed in (("trusted", "192.0.2.1", True), ("stranger", "192.0.2.2", False)):
+        status, headers = ask(place, f"/hub/login?{mark}", said, to=address, source=source)
+        assert status == 200
+        assert logged(place, f"/hub/login?{mark}") == ("198.51.100.7" if believed else source)
+        assert (("strict-transport-security", "max-age=31536000") in headers) is believed
+    place.deploy().succeeded()
+
+
+ADDRESS = '{{(index .NetworkSettings.Networks "jupyterhub-control").IPAddress}}'
+
+
+# --- beside Coolify
+
+LABEL = re.compile(
+    r"traefik\.(enable|docker\.network"
+    r"|http\.routers\.[\w-]+\.(rule|entrypoints|service|middlewares|tls|tls\.certresolver)"
+    r"|http\.services\.[\w-]+\.loadbalancer\.server\.port"
+    r"|http\.middlewares\.[\w-]+\.redirectscheme\.scheme)"
+)
+
+
+def test_beside_coolify(place: Place) -> None:
+    """No second web server: its proxy finds the Hub on its network, by labels."""
+    run = place.deploy(ingress_mode="coolify")
+    assert "the machine's engine has no network coolify" in run.said
+    place.host.check_output("docker network create coolify")
+    try:
+        place.deploy(ingress_mode="coolify").succeeded()
+        assert place.listeners() == set()
+        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
+        labels = {name: value for name, value in proxy["Config"]["Labels"].items() if name.startswith("traefik.")}
+        assert [name for name in labels if not LABEL.fullmatch(name)] == []
+        assert labels["traefik.http.routers.jupyterhub.rule"] == f"Host(`{NAME}`)"
+        routers = {name.split(".")[3] for name in labels if ".routers." in name}
+        for router in routers:
+            assert labels[f"traefik.http.routers.{router}.service"] == "jupyterhub"
+        # From its network, as Coolify's Traefik asks.
+        address = proxy["NetworkSettings"]["Networks"]["coolify"]["IPAddress"]
+        said = {"X-Forwarded-For": "198.51.100.8", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.8"}
+        gateway = place.host.check_output("docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' coolify")
+        status, headers = ask(place, "/hub/login?coolify", said, to=address, source=gateway)
+        assert status == 200
+        assert logged(place, "/hub/login?coolify") == "198.51.100.8"
+        assert ("strict-transport-security", "max-age=31536000") in headers
+        assert place.deploy(ingress_mode="coolify").succeeded().changes == []
+        place.deploy().succeeded()
+        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
+        assert "coolify" not in proxy["NetworkSettings"]["Networks"]
+        assert [name for name in proxy["Config"]["Labels"] if name.startswith("traefik.")] == []
+    finally:
+        place.host.run("docker network rm coolify")
