@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PORT = 9000
@@ -32,9 +33,10 @@ def serve() -> None:
         }
 
     def add_headers(handler: web.RequestHandler) -> None:
-        for name, value in json.loads(handler.get_query_argument("answer", "[]")):
+        given = json.loads(handler.get_query_argument("answer", "[]"))
+        for name, _ in given:
             handler.clear_header(name)
-        for name, value in json.loads(handler.get_query_argument("answer", "[]")):
+        for name, value in given:
             handler.add_header(name, value)
 
     class Echo(web.RequestHandler):
@@ -59,32 +61,51 @@ def serve() -> None:
     asyncio.run(forever())
 
 
-def ask(to: str, lines: list[str], source: str = "", pieces: int = 0, pause: float = 0, then: float = -1) -> Any:
-    """Send one request, and with `then` another over the same connection after so many seconds.
+def ask(
+    to: str,
+    lines: list[str],
+    *,
+    source: str = "",
+    pieces: int = 0,
+    pause: float = 0,
+    endless: bool = False,
+    again: list[str] | None = None,
+) -> Any:
+    """Send a request and return its answer, or that to a second request over the same connection.
 
     Args:
         to: an address of the proxy; the port is 8000, or the one after a "|".
         lines: the request's first line and headers.
         source: address to ask from.
-        pieces: how many bytes of body follow, one by one with a `pause` before each.
-        pause: seconds.
-        then: seconds.
+        pieces: how many bytes follow, one by one.
+        pause: seconds before each piece, and before the second request.
+        endless: the head does not end, and the pieces belong to it.
+        again: the lines of the second request.
     """
     host, _, port = to.partition("|")
     with socket.create_connection((host, int(port or 8000)), timeout=10, source_address=(source, 0)) as connection:
-        connection.sendall("".join(line + "\r\n" for line in lines).encode() + b"\r\n")
+        connection.sendall(text(lines).removesuffix(b"\r\n\r\n" if endless else b""))
         try:
             for _ in range(pieces):
                 time.sleep(pause)
                 connection.sendall(b"x")
+        except ConnectionError:
+            # What was answered before the connection was closed is still there.
+            pass
+        try:
             answer = read(connection)
-            if then >= 0:
-                time.sleep(then)
-                connection.sendall("".join(line + "\r\n" for line in lines).encode() + b"\r\n")
+            if again:
+                time.sleep(pause)
+                connection.sendall(text(again))
                 answer = read(connection)
         except ConnectionError:
             return None
         return answer
+
+
+def text(lines: list[str]) -> bytes:
+    """A request's head as it is sent."""
+    return "".join(line + "\r\n" for line in [*lines, ""]).encode()
 
 
 def read(connection: socket.socket) -> Any:
@@ -118,4 +139,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        print(json.dumps([ask(**question) for question in json.loads(sys.argv[2])]))
+        with ThreadPoolExecutor(8) as several:
+            print(json.dumps(list(several.map(lambda question: ask(**question), json.loads(sys.argv[2])))))
