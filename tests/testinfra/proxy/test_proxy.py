@@ -22,6 +22,11 @@ def test_proxy_has_no_rights(host: Host) -> None:
     assert proxy["HostConfig"]["ReadonlyRootfs"]
 
 
+def test_proxy_believes_nobody_about_the_client(host: Host) -> None:
+    environment = inspect(host, "jupyterhub-proxy")["Config"]["Env"]
+    assert {"TRUSTED_PROXIES=", "UNTRUSTED_NETWORKS=10.213.0.0/20"} <= set(environment)
+
+
 def test_nothing_listens_outside_the_machine(host: Host) -> None:
     listening = {
         line.split()[3] for line in host.check_output("ss --no-header --tcp --listening --numeric").splitlines()

@@ -1,0 +1,143 @@
+"""Runs in a container of the Hub's image, with JupyterHub's own eyes: what is behind the proxy, and who asks it.
+
+``serve`` answers with what tornado and JupyterHub make of a request; ``ask`` sends requests as they are written, one
+connection each, and prints the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+PORT = 9000
+
+
+def serve() -> None:
+    """Serve ``/echo``, which takes any body, and the websocket ``/socket``, until the container is removed."""
+    from jupyterhub.utils import get_browser_protocol
+    from tornado import web, websocket
+
+    def view(handler: web.RequestHandler) -> dict[str, Any]:
+        request = handler.request
+        return {
+            "ip": request.remote_ip,
+            "protocol": request.protocol,
+            "browser": get_browser_protocol(request),
+            "headers": [[name.lower(), value] for name, value in request.headers.get_all()],
+            "received": len(request.body or b""),
+        }
+
+    def add_headers(handler: web.RequestHandler) -> None:
+        given = json.loads(handler.get_query_argument("answer", "[]"))
+        for name, _ in given:
+            handler.clear_header(name)
+        for name, value in given:
+            handler.add_header(name, value)
+
+    class Echo(web.RequestHandler):
+        def get(self) -> None:
+            add_headers(self)
+            self.write(view(self))
+
+        post = get
+
+    class Socket(websocket.WebSocketHandler):
+        async def get(self, *args: Any, **kwargs: Any) -> None:
+            add_headers(self)
+            await super().get(*args, **kwargs)
+
+        def open(self, *_: str, **__: str) -> None:
+            self.write_message(json.dumps(view(self)))
+
+    async def forever() -> None:
+        web.Application([("/echo", Echo), ("/socket", Socket)]).listen(PORT, xheaders=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(forever())
+
+
+def ask(
+    to: str,
+    lines: list[str],
+    *,
+    source: str = "",
+    pieces: int = 0,
+    pause: float = 0,
+    endless: bool = False,
+    again: list[str] | None = None,
+) -> Any:
+    """Send a request and return its answer, or that to a second request over the same connection.
+
+    Args:
+        to: an address of the proxy; the port is 8000, or the one after a "|".
+        lines: the request's first line and headers.
+        source: address to ask from.
+        pieces: how many bytes follow, one by one.
+        pause: seconds before each piece, and before the second request.
+        endless: the head does not end, and the pieces belong to it.
+        again: the lines of the second request.
+    """
+    host, _, port = to.partition("|")
+    with socket.create_connection((host, int(port or 8000)), timeout=10, source_address=(source, 0)) as connection:
+        connection.sendall(text(lines).removesuffix(b"\r\n\r\n" if endless else b""))
+        try:
+            for _ in range(pieces):
+                time.sleep(pause)
+                connection.sendall(b"x")
+        except ConnectionError:
+            # What was answered before the connection was closed is still there.
+            pass
+        try:
+            answer = read(connection)
+            if again:
+                time.sleep(pause)
+                connection.sendall(text(again))
+                answer = read(connection)
+        except ConnectionError:
+            return None
+        return answer
+
+
+def text(lines: list[str]) -> bytes:
+    """A request's head as it is sent."""
+    return "".join(line + "\r\n" for line in [*lines, ""]).encode()
+
+
+def read(connection: socket.socket) -> Any:
+    """Read an answer: status, headers, and what ``serve`` saw; None where the connection was closed."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        received = connection.recv(65536)
+        if not received:
+            return None
+        data += received
+    head, _, body = data.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = [[name.lower(), value.strip()] for name, _, value in (line.partition(":") for line in lines)]
+    code = int(status.split()[1])
+    length = int(dict(headers).get("content-length", 0))
+    if code == 101:
+        # One small text frame of the server, which it does not mask.
+        while len(body) < 4:
+            body += connection.recv(65536)
+        assert body[0] == 0x81
+        short = body[1] < 126
+        length = body[1] if short else int.from_bytes(body[2:4], "big")
+        body = body[2 if short else 4 :]
+    while len(body) < length:
+        body += connection.recv(65536)
+    seen = json.loads(body[:length]) if body.startswith(b'{"ip"') else None
+    return {"status": code, "headers": headers, "seen": seen}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve()
+    else:
+        with ThreadPoolExecutor(8) as several:
+            print(json.dumps(list(several.map(lambda question: ask(**question), json.loads(sys.argv[2])))))
