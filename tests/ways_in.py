@@ -53,6 +53,15 @@ class Place:
         assert page.ok, page.text
         return person
 
+    def working(self, login: str, url: str = URL) -> Person:
+        """Return one whose server runs; with one environment, logging in starts it."""
+        person = self.person(login, url)
+        if person.servers():
+            person.server().wait_until_ready()
+        else:
+            person.server().start()
+        return person
+
     def trusted(self) -> Path:
         """Return a file with the authorities of GitHub's stand-in and of the ACME server that runs."""
         bundle = self.folder / "trusted.pem"

@@ -74,9 +74,8 @@ def test_the_clients_address_is_in_the_log_and_is_not_what_a_client_says(place: 
 
 def test_a_large_and_slow_upload(place: Place) -> None:
     """Bounded: 300 MB in one request, and one that stands still for longer than proxies like to wait."""
-    person = place.person("ann")
+    person = place.working("ann")
     server = person.server()
-    server.start("base")
     size = 300 * 10**6
     body = {"type": "file", "format": "base64", "content": "AAAA" * (size // 4)}
     answer = person.request("PUT", f"{server.path}api/contents/large.bin", data=json.dumps(body), timeout=300)
@@ -133,9 +132,8 @@ def test_http_2_and_3(place: Place) -> None:
 
 def test_headers_have_a_good_grade(place: Place) -> None:
     """Of the Hub's pages, of JupyterLab and marimo, and of what is not there."""
-    person = place.person("ann")
+    person = place.working("ann")
     server = person.server()
-    server.start("base")
     pages = ["/hub/login", "/hub/home", "/hub/static/css/style.min.css", "/hub/nothing", "/hub/api"]
     pages += [f"{server.path}lab", f"{server.path}marimo/", f"{server.path}nothing"]
     for path in pages:

@@ -26,10 +26,9 @@ def no_certificate(place: Place) -> Iterator[None]:
 def firewall(place: Place, *ports: str) -> Iterator[None]:
     """Refuse connections to the Hub's address on these ports."""
     place.host.check_output("nft add table inet test_firewall")
-    chain = "{ type filter hook output priority -200 ; }"
-    place.host.check_output("nft 'add chain inet test_firewall output %s'" % chain)
+    place.host.check_output("nft 'add chain inet test_firewall output { type filter hook output priority -200 ; }'")
     rule = f"ip daddr 192.0.2.2 tcp dport {{ {', '.join(ports)} }} reject with tcp reset"
-    place.host.check_output("nft 'add rule inet test_firewall output %s'" % rule)
+    place.host.check_output("nft %s", f"add rule inet test_firewall output {rule}")
     try:
         yield
     finally:

@@ -50,11 +50,9 @@ def logged(place: Place, mark: str) -> str:
 
 def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
     """None, caddy, proxy, and back: containers of users stay, their kernels, too; nothing old listens."""
-    person = place.person("walker")
-    person.server().start()
+    person = place.working("walker")
     kernel = person.server().kernel()
     kernel.execute("steps = ['caddy']")
-    place.host.check_output("docker inspect jupyterhub-user-walker")
     started = "docker inspect -f {{.State.StartedAt}} jupyterhub-user-walker"
     before = place.host.check_output(started)
 
@@ -62,7 +60,7 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
         run = place.deploy(**settings).succeeded()
         assert {where.rpartition(":")[2] for where in place.listeners()} == listeners, name
         assert place.host.check_output(started) == before
-        again = place.person("walker", url)
+        again = place.working("walker", url)
         going_on: Kernel = again.server().kernel(kernel.id)
         assert going_on.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
         steps.append(name)
@@ -79,7 +77,7 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
     with named("hub.localhost", place.address):
         step("back", PLAIN, {"8000"}, **NONE)
     step("caddy again", URL, {"80", "443"})
-    person = place.person("walker")
+    person = place.working("walker")
     assert person.server().kernel(kernel.id).execute("steps[-1]").result == "'caddy again'"
     person.server().stop()
 
@@ -118,7 +116,7 @@ def behind_nginx(place: Place) -> Iterator[Place]:
 
 def test_the_public_address_behind_nginx(behind_nginx: Place) -> None:
     place = behind_nginx
-    person = place.person("ann")
+    person = place.working("ann")
     answer = person.request("GET", "/hub/oauth_login", allow_redirects=False)
     # To GitHub and back.
     assert "redirect_uri=https%3A%2F%2Fhub.acme.test%2Fhub%2Foauth_callback" in answer.headers["Location"]
@@ -129,7 +127,6 @@ def test_the_public_address_behind_nginx(behind_nginx: Place) -> None:
     gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
     assert logged(place, "behind-nginx") == gateway
     # Websockets.
-    person.server().start()
     assert person.server().run("print('through nginx')").stdout == "through nginx\n"
     person.server().stop()
 

@@ -29,6 +29,11 @@ function wanted(given, protocol) {
   };
 }
 
+/** A cookie that came by https goes by nothing else; programs in a user's server do not know of it. */
+function secured(cookie) {
+  return /;\s*secure\s*(;|$)/i.test(cookie) ? cookie : `${cookie}; Secure`;
+}
+
 /** Gives a response that is about to be written its headers. */
 export function dress(response, protocol) {
   const given = (name) => [response.getHeader(name) ?? []].flat().join(", ");
@@ -36,6 +41,8 @@ export function dress(response, protocol) {
     if (value === undefined) response.removeHeader(name);
     else response.setHeader(name, value);
   }
+  const cookies = [response.getHeader("set-cookie") ?? []].flat();
+  if (cookies.length && protocol === "https") response.setHeader("set-cookie", cookies.map(secured));
 }
 
 /** The same for the head of an answer that is written as text. */
@@ -47,7 +54,9 @@ export function dressHead(text, protocol) {
   const given = (name) =>
     lines.filter((line) => nameOf(line) === name).map((line) => line.slice(name.length + 1).trim()).join(", ");
   const headers = wanted(given, protocol);
-  const kept = lines.filter((line) => !(nameOf(line) in headers));
+  const kept = lines
+    .filter((line) => !(nameOf(line) in headers))
+    .map((line) => (nameOf(line) === "set-cookie" && protocol === "https" ? secured(line) : line));
   const ours = Object.entries(headers).filter(([, value]) => value !== undefined).map((pair) => pair.join(": "));
   return [status, ...kept, ...ours].join("\r\n") + text.slice(end);
 }
