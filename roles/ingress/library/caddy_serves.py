@@ -168,9 +168,10 @@ def complaints(log: str, host: str) -> Iterator[str]:
     for entry in entries(log):
         if entry.get("level") != "error" or entry.get("identifier", host) != host:
             continue
-        problem = entry.get("problem")
-        if entry.get("msg") == "challenge failed" and isinstance(problem, dict):
-            yield f"{problem.get('type')} - {problem.get('detail')}"
+        if entry.get("msg") == "challenge failed":
+            # As of 2.6, and as of later ones.
+            problem = entry.get("problem") or {"type": entry.get("problem_type"), "detail": entry.get("error")}
+            yield f"{problem['type']} - {problem['detail']}"
         # The latter names no identifier.
         elif entry.get("msg") in GAVE_UP and host in (entry.get("identifier") or str(entry.get("error"))):
             yield str(entry.get("error"))
