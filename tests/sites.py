@@ -48,6 +48,15 @@ class Run:
                 found.append(task + (changed[1] or ""))
         return found
 
+    def says(self, *words: str) -> None:
+        """Insist on words in the output.
+
+        Raises:
+            AssertionError: with the end of the output.
+        """
+        if missing := [word for word in words if word not in self.said]:
+            raise AssertionError(f"nowhere in the output: {missing}\n{self.output[-4000:]}")
+
     def succeeded(self) -> Run:
         """Insist on success.
 

@@ -194,7 +194,10 @@ def leads_to(host: str) -> str:
 def explained(complaint: str, host: str) -> str:
     """Return what a complaint means, the fix, and its own words."""
     kind = re.search(re.escape(ACME) + r"(\w+)", complaint)
-    if kind:
+    if kind and re.search(r"resolving|NXDOMAIN|no such host|no valid A records", complaint):
+        # Not every authority has this type for it.
+        what, fix = PROBLEMS["dns"]
+    elif kind:
         what, fix = PROBLEMS.get(kind[1], REFUSED)
     elif "x509:" in complaint:
         what, fix = UNTRUSTED

@@ -185,7 +185,7 @@ LABEL = re.compile(
 def test_beside_coolify(place: Place) -> None:
     """No second web server: its proxy finds the Hub on its network, by labels."""
     run = place.deploy(ingress_mode="coolify")
-    assert "the machine's engine has no network coolify" in run.said
+    run.says("the machine's engine has no network coolify")
     place.host.check_output("docker network create coolify")
     try:
         place.deploy(ingress_mode="coolify").succeeded()
