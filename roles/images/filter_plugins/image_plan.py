@@ -263,7 +263,8 @@ def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) 
         keep: how many older tags of each image stay.
     """
     wanted = {image["ref"] for image in plan.values()}
-    repositories = {ref.rpartition(":")[0] for ref in wanted}
+    # Caddy's stays for a change of the way in and back.
+    repositories = {ref.rpartition(":")[0] for ref in wanted} | {f"{project}/ingress"}
     older: dict[str, list[str]] = {}
     for line in listing:
         ref = line.split()[0]

@@ -87,7 +87,7 @@ def test_the_authority_does_not_find_the_name(place: Place) -> None:
     assert run.code
     run.says(f"there is no certificate for {NAME}")
     run.says("the certificate authority finds no address for")
-    assert f"Error occurred while resolving URL \\\"{NAME}" in place.log("ingress")
+    assert f'Error occurred while resolving URL \\"{NAME}' in place.log("ingress")
 
 
 @pytest.mark.usefixtures("no_certificate")

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 from e2e.client import Kernel
-from ways_in import NAME, URL, Place, named
+from e2e.people import CLIENT_ID, CLIENT_SECRET
+from ways_in import NAME, URL, Place
 
-PLAIN = "http://hub.localhost:8000"
+# By an SSH tunnel.
+TUNNEL_PORT = 18236
+PLAIN = f"http://127.0.0.1:{TUNNEL_PORT}"
 EXAMPLES = Path(__file__).parents[3] / "examples/proxies"
-NONE = {"ingress_mode": "none", "jupyterhub_url": PLAIN, "jupyterhub_address": "0.0.0.0"}
+NONE = {"ingress_mode": "none", "jupyterhub_url": PLAIN, "jupyterhub_address": "127.0.0.1"}
 PROXY = {"ingress_mode": "proxy", "jupyterhub_address": "127.0.0.1"}
+ADDRESS = '{{(index .NetworkSettings.Networks "jupyterhub-control").IPAddress}}'
 # Within the machine: what a proxy, or somebody who is none, says to the Hub's port.
 ASK = """
 import http.client, json, sys
@@ -60,6 +64,8 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
         run = place.deploy(**settings).succeeded()
         assert {where.rpartition(":")[2] for where in place.listeners()} == listeners, name
         assert place.host.check_output(started) == before
+        # GitHub sends nobody elsewhere than it was told.
+        place.github.register_app(CLIENT_ID, CLIENT_SECRET, f"{url}/hub/oauth_callback")
         again = place.working("walker", url)
         going_on: Kernel = again.server().kernel(kernel.id)
         assert going_on.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
@@ -68,14 +74,14 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
         assert place.deploy(**settings).succeeded().changes == [], run.output
 
     steps = ["caddy"]
-    with named("hub.localhost", place.address):
-        step("none", PLAIN, {"8000"}, **NONE)
-        step("caddy", URL, {"80", "443"})
+    with place.site.tunnel(TUNNEL_PORT):
+        step("none", PLAIN, set(), **NONE)
+    step("caddy", URL, {"80", "443"})
     with nginx(place):
         # nginx is what listens outside then.
         step("proxy", URL, {"80", "443"}, **PROXY)
-    with named("hub.localhost", place.address):
-        step("back", PLAIN, {"8000"}, **NONE)
+    with place.site.tunnel(TUNNEL_PORT):
+        step("back", PLAIN, set(), **NONE)
     step("caddy again", URL, {"80", "443"})
     person = place.working("walker")
     assert person.server().kernel(kernel.id).execute("steps[-1]").result == "'caddy again'"
@@ -104,6 +110,71 @@ def nginx(place: Place) -> Iterator[None]:
         yield
     finally:
         place.host.check_output("systemctl stop nginx")
+
+
+def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
+    """Where proxies are on other machines: one address is trusted, another one is not."""
+    elsewhere = {
+        "ingress_mode": "proxy",
+        "jupyterhub_address": "0.0.0.0",
+        "ingress_trusted_proxies": ["192.0.2.1"],
+    }
+    said = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.7"}
+    said["Forwarded"] = "for=198.51.100.7;proto=https"
+    place.deploy(**elsewhere).succeeded()
+    address = place.host.check_output("docker inspect -f %s jupyterhub-proxy", ADDRESS)
+    # Directly, as from another machine: what is published is passed on by the machine itself under its own name.
+    for mark, source, believed in (("trusted", "192.0.2.1", True), ("stranger", "192.0.2.2", False)):
+        status, headers = ask(place, f"/hub/login?{mark}", said, to=address, source=source)
+        assert status == 200
+        assert logged(place, f"/hub/login?{mark}") == ("198.51.100.7" if believed else source)
+        assert (("strict-transport-security", "max-age=31536000") in headers) is believed
+    place.deploy().succeeded()
+
+
+# --- beside Coolify
+
+LABEL = re.compile(
+    r"traefik\.(enable|docker\.network"
+    r"|http\.routers\.[\w-]+\.(rule|entrypoints|service|middlewares|tls|tls\.certresolver)"
+    r"|http\.services\.[\w-]+\.loadbalancer\.server\.port"
+    r"|http\.middlewares\.[\w-]+\.redirectscheme\.scheme)"
+)
+
+
+def test_beside_coolify(place: Place) -> None:
+    """No second web server: its proxy finds the Hub on its network, by labels."""
+    run = place.deploy(ingress_mode="coolify")
+    run.says("the machine's engine has no network coolify")
+    place.host.check_output("docker network create coolify")
+    try:
+        place.deploy(ingress_mode="coolify").succeeded()
+        assert place.listeners() == set()
+        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
+        labels = {name: value for name, value in proxy["Config"]["Labels"].items() if name.startswith("traefik.")}
+        assert [name for name in labels if not LABEL.fullmatch(name)] == []
+        assert labels["traefik.http.routers.jupyterhub.rule"] == f"Host(`{NAME}`)"
+        routers = {name.split(".")[3] for name in labels if ".routers." in name}
+        for router in routers:
+            assert labels[f"traefik.http.routers.{router}.service"] == "jupyterhub"
+        # From its network, as Coolify's Traefik asks.
+        address = proxy["NetworkSettings"]["Networks"]["coolify"]["IPAddress"]
+        said = {"X-Forwarded-For": "198.51.100.8", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.8"}
+        gateway = place.host.check_output("docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' coolify")
+        status, headers = ask(place, "/hub/login?coolify", said, to=address, source=gateway)
+        assert status == 200
+        assert logged(place, "/hub/login?coolify") == "198.51.100.8"
+        assert ("strict-transport-security", "max-age=31536000") in headers
+        assert place.deploy(ingress_mode="coolify").succeeded().changes == []
+        place.deploy().succeeded()
+        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
+        assert "coolify" not in proxy["NetworkSettings"]["Networks"]
+        assert [name for name in proxy["Config"]["Labels"] if name.startswith("traefik.")] == []
+    finally:
+        place.host.run("docker network disconnect --force coolify jupyterhub-proxy; docker network rm coolify")
+
+
+# --- behind a proxy on the machine; these are the last, since it has the ports until their end
 
 
 @pytest.fixture(scope="module")
@@ -147,68 +218,3 @@ def test_what_traefik_says_is_believed_too(behind_nginx: Place) -> None:
     assert cookies
     assert all("; Secure" in cookie for cookie in cookies)
     assert ("strict-transport-security", "max-age=31536000") in headers
-
-
-def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
-    """Where proxies are on other machines: one address is trusted, another one is not."""
-    elsewhere = {
-        "ingress_mode": "proxy",
-        "jupyterhub_address": "0.0.0.0",
-        "ingress_trusted_proxies": ["192.0.2.1"],
-    }
-    said = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.7"}
-    said["Forwarded"] = "for=198.51.100.7;proto=https"
-    place.deploy(**elsewhere).succeeded()
-    address = place.host.check_output("docker inspect -f %s jupyterhub-proxy", ADDRESS)
-    # Directly, as from another machine: what is published is passed on by the machine itself under its own name.
-    for mark, source, believed in (("trusted", "192.0.2.1", True), ("stranger", "192.0.2.2", False)):
-        status, headers = ask(place, f"/hub/login?{mark}", said, to=address, source=source)
-        assert status == 200
-        assert logged(place, f"/hub/login?{mark}") == ("198.51.100.7" if believed else source)
-        assert (("strict-transport-security", "max-age=31536000") in headers) is believed
-    place.deploy().succeeded()
-
-
-ADDRESS = '{{(index .NetworkSettings.Networks "jupyterhub-control").IPAddress}}'
-
-
-# --- beside Coolify
-
-LABEL = re.compile(
-    r"traefik\.(enable|docker\.network"
-    r"|http\.routers\.[\w-]+\.(rule|entrypoints|service|middlewares|tls|tls\.certresolver)"
-    r"|http\.services\.[\w-]+\.loadbalancer\.server\.port"
-    r"|http\.middlewares\.[\w-]+\.redirectscheme\.scheme)"
-)
-
-
-def test_beside_coolify(place: Place) -> None:
-    """No second web server: its proxy finds the Hub on its network, by labels."""
-    run = place.deploy(ingress_mode="coolify")
-    run.says("the machine's engine has no network coolify")
-    place.host.check_output("docker network create coolify")
-    try:
-        place.deploy(ingress_mode="coolify").succeeded()
-        assert place.listeners() == set()
-        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
-        labels = {name: value for name, value in proxy["Config"]["Labels"].items() if name.startswith("traefik.")}
-        assert [name for name in labels if not LABEL.fullmatch(name)] == []
-        assert labels["traefik.http.routers.jupyterhub.rule"] == f"Host(`{NAME}`)"
-        routers = {name.split(".")[3] for name in labels if ".routers." in name}
-        for router in routers:
-            assert labels[f"traefik.http.routers.{router}.service"] == "jupyterhub"
-        # From its network, as Coolify's Traefik asks.
-        address = proxy["NetworkSettings"]["Networks"]["coolify"]["IPAddress"]
-        said = {"X-Forwarded-For": "198.51.100.8", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.8"}
-        gateway = place.host.check_output("docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' coolify")
-        status, headers = ask(place, "/hub/login?coolify", said, to=address, source=gateway)
-        assert status == 200
-        assert logged(place, "/hub/login?coolify") == "198.51.100.8"
-        assert ("strict-transport-security", "max-age=31536000") in headers
-        assert place.deploy(ingress_mode="coolify").succeeded().changes == []
-        place.deploy().succeeded()
-        [proxy] = json.loads(place.host.check_output("docker inspect jupyterhub-proxy"))
-        assert "coolify" not in proxy["NetworkSettings"]["Networks"]
-        assert [name for name in proxy["Config"]["Labels"] if name.startswith("traefik.")] == []
-    finally:
-        place.host.run("docker network rm coolify")
