@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from rolefile import role_file
 
 host_report = role_file("preflight/library/host_report.py")
@@ -201,3 +212,50 @@ def test_the_engine_is_asked(engine: str) -> None:
 
 def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:
     assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", [8000]) == NOTHING
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for hub.example.net and 192.0.2.1, one that has expired, and their keys."""
+    folder = tmp_path_factory.mktemp("certificates")
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("hub.example.net"), x509.IPAddress(ipaddress.ip_address("192.0.2.1"))]
+    )
+    nobody = x509.Name([])
+    for name, ends in (("good", now + timedelta(days=2)), ("old", now - timedelta(days=1)), ("other", now)):
+        key = ec.generate_private_key(ec.SECP256R1())
+        about = x509.CertificateBuilder().subject_name(nobody).issuer_name(nobody).public_key(key.public_key())
+        about = about.serial_number(1).not_valid_before(now - timedelta(days=3)).not_valid_after(ends)
+        made = about.add_extension(names, critical=True).sign(key, hashes.SHA256())
+        (folder / f"{name}.pem").write_bytes(made.public_bytes(Encoding.PEM))
+        (folder / f"{name}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        locked = BestAvailableEncryption(b"canary")
+        (folder / f"{name}.locked").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "host", "trouble"),
+    [
+        ("good.pem", "good.key", "hub.example.net", ""),
+        ("good.pem", "good.key", "192.0.2.1", ""),
+        ("good.pem", "good.key", "other.example.net", "it is not for other.example.net"),
+        ("good.pem", "good.key", "192.0.2.2", "it is not for 192.0.2.2"),
+        ("old.pem", "old.key", "hub.example.net", "it has expired"),
+        ("good.pem", "other.key", "hub.example.net", "the key is that of another certificate"),
+        ("good.pem", "good.locked", "hub.example.net", "one of them is no PEM file, or the key has a passphrase"),
+        ("good.key", "good.key", "hub.example.net", "one of them is no PEM file, or the key has a passphrase"),
+        # Told by itself.
+        ("absent.pem", "good.key", "hub.example.net", ""),
+    ],
+)
+def test_a_certificate_of_ones_own(certificates: Path, certificate: str, key: str, host: str, trouble: str) -> None:
+    files = {"certificate_file": str(certificates / certificate), "key_file": str(certificates / key)}
+    assert host_report.certificate_trouble(files, host) == trouble
+
+
+def test_the_addresses_of_a_name() -> None:
+    assert host_report.addresses_of("127.0.0.1") == ["127.0.0.1"]
+    assert host_report.addresses_of("nothing.invalid") == []
+    assert host_report.addresses_of("") == []

@@ -321,3 +321,14 @@ def test_npms_locks_name_no_host(folder: Path) -> None:
     lock = (folder / "package-lock.json").read_text()
     assert '"integrity"' in lock
     assert '"resolved"' not in lock
+
+
+def test_caddys_image_is_there_where_it_is_needed_and_stays_for_a_way_back() -> None:
+    assert "ingress" not in plan(BASE)
+    built = plan(BASE, ingress="built")["ingress"]
+    assert built["ref"].startswith("hub1/ingress:")
+    assert built["parent"] == "base"
+    other = plan(BASE, ingress="caddy:2")["ingress"]
+    assert (other["ref"], other["kind"]) == ("caddy:2", "pulled")
+    listing = [f"hub1/ingress:{number * 16} <none>@<none>" for number in "123"]
+    assert plan_filters.images_surplus(plan(BASE), listing, "hub1", 2) == [f"hub1/ingress:{'3' * 16}"]

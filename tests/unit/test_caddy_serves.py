@@ -1,0 +1,86 @@
+"""Why there is no certificate, from what Caddy wrote; the scenario ingress has a real authority."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rolefile import role_file
+
+caddy_serves = role_file("ingress/library/caddy_serves.py")
+HOST = "hub.example.net"
+UNFINISHED = "no solvers available for remaining challenges (configured=[http-01 tls-alpn-01])"
+
+
+def log(*entries: dict[str, Any]) -> str:
+    return "\n".join(["not JSON", "[1]", *(json.dumps(entry) for entry in entries)])
+
+
+def challenge(kind: str, detail: str, later: bool = False, host: str = HOST) -> dict[str, Any]:
+    """As Caddy 2.6 writes it, or a later one."""
+    name = f"urn:ietf:params:acme:error:{kind}"
+    problem = {"problem": {"type": name, "detail": detail}} if later else {"problem_type": name, "error": detail}
+    return {"level": "error", "msg": "challenge failed", "identifier": host, **problem}
+
+
+RETRY = {"level": "error", "msg": "will retry", "error": f"[{HOST}] Obtain: {UNFINISHED}", "retrying_in": 60}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_the_authority_says_comes_before_what_caddy_makes_of_it(later: bool) -> None:
+    written = log(challenge("connection", "10.0.0.1: Connection refused", later), RETRY)
+    complaint = caddy_serves.worst(list(caddy_serves.complaints(written, HOST)))
+    assert complaint == "urn:ietf:params:acme:error:connection - 10.0.0.1: Connection refused"
+
+
+def test_what_is_about_another_name_is_left_out() -> None:
+    others = {"level": "error", "msg": "will retry", "error": "[other.example.net] Obtain: x"}
+    written = log(challenge("dns", "NXDOMAIN", host="other.example.net"), others)
+    assert list(caddy_serves.complaints(written, HOST)) == []
+    assert not caddy_serves.gave_up(written, HOST)
+    assert caddy_serves.worst([]) == ""
+
+
+def test_caddy_gave_up_when_it_waits_before_it_tries_again() -> None:
+    assert not caddy_serves.gave_up(log(challenge("connection", "x")), HOST)
+    assert caddy_serves.gave_up(log(RETRY), HOST)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "what", "fix"),
+    [
+        ("urn:ietf:params:acme:error:dns - NXDOMAIN", f"no address for {HOST}", "A record"),
+        ("urn:ietf:params:acme:error:malformed - while resolving URL", f"no address for {HOST}", "A record"),
+        ("urn:ietf:params:acme:error:connection - refused", f"reach {HOST} on port 80 or 443", "leads to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:unauthorized - 404", f"something else answers at {HOST}", "leads to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:caa - forbidden", "a CAA record", "allow it there"),
+        ("urn:ietf:params:acme:error:rateLimited - too many", "refuses more", "ingress_caddy: {staging: true}"),
+        ("urn:ietf:params:acme:error:rejectedIdentifier - no", f"no certificates for {HOST}", "certificate_file"),
+        ("urn:ietf:params:acme:error:invalidContact - no", "refuses the e-mail address", "ingress_caddy.email"),
+        ("urn:ietf:params:acme:error:externalAccountRequired - no", "wants an account", "directory_url"),
+        ("urn:ietf:params:acme:error:somethingNew - no", "the certificate authority refuses", "its words below"),
+        ("Get https://ca: x509: certificate signed by unknown authority", "does not trust", "ingress_caddy.ca_file"),
+        ("Get https://ca: dial tcp 10.0.0.9:443: i/o timeout", "cannot be reached", "internet"),
+        ("lookup ca on 127.0.0.11:53: no such host", "cannot be reached", "directory_url"),
+        ("whatever", "the certificate authority refuses", "its words below"),
+    ],
+)  # fmt: skip
+def test_a_complaint_is_explained(monkeypatch: pytest.MonkeyPatch, complaint: str, what: str, fix: str) -> None:
+    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
+    first, second, third = caddy_serves.explained(complaint, HOST).splitlines()
+    assert what in first
+    assert fix in second.removeprefix("   Fix: ")
+    assert third == f"   It said: {complaint}"
+
+
+def test_the_dates_of_a_certificate() -> None:
+    certificate = caddy_serves.parse("notBefore=Nov  1 00:00:00 2026 GMT\nnotAfter=Jan 30 00:00:00 2027 GMT\n")
+    assert certificate.ends == datetime(2027, 1, 30, tzinfo=UTC)
+    assert certificate.left(datetime(2026, 12, 16, tzinfo=UTC)) == 0.5
+
+
+def test_a_name_without_an_address_leads_nowhere() -> None:
+    assert caddy_serves.leads_to("127.0.0.1") == "127.0.0.1"
+    assert caddy_serves.leads_to("nothing.invalid") == "nowhere, as this machine sees it"
