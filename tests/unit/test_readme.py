@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -47,6 +48,8 @@ def banner(machine: dict[str, Any], **others: Any) -> str:
         "hub_authenticator": "shared-password",
         "hub_folder": "/srv/jupyterhub/hub",
         "hub_container": "jupyterhub-hub",
+        "ingress_mode": "none",
+        "ingress_caddy": {},
         "jupyterhub_address": "127.0.0.1",
         "jupyterhub_port": 8000,
         "summary_changed": ["the engine", "images (6)", "the fence", "the proxy", "the Hub"],
@@ -78,11 +81,24 @@ def test_tunnel_is_how_ansible_reaches_the_machine() -> None:
 
 def test_address_is_the_one_that_browsers_use() -> None:
     url = "https://hub.example.org"
-    text = banner(THERE, jupyterhub_url=url, hub_url=url, hub_github_allowed_organizations=["acme"])
-    assert "  Address    https://hub.example.org, which is to lead to 127.0.0.1:8000 there\n" in text
+    said = {"jupyterhub_url": url, "hub_url": url, "hub_github_allowed_organizations": ["acme"]}
+    text = banner(THERE, **said, ingress_mode="proxy")
+    assert (
+        "  Address    https://hub.example.org, by your proxy, which passes requests on to 127.0.0.1:8000 there\n"
+        in text
+    )
     assert "with GitHub, whose OAuth app needs the callback URL https://hub.example.org/hub/oauth_callback\n" in text
     assert "  Who        acme, ann\n" in text
     assert "ssh" not in text
+    assert "  Address    https://hub.example.org, by Coolify's proxy\n" in banner(THERE, **said, ingress_mode="coolify")
+    served = {"ends": "2027-02-21 14:04"}
+    text = banner(THERE, **said, ingress_mode="caddy", __ingress_served=served)
+    page = (ROOT / "docs/how-to/https.md").read_text()
+    beginning = "".join(shown(text).splitlines(keepends=True)[:4])
+    # In a numbered list.
+    assert indent(beginning, "   ") in page
+    own = {"certificate_file": "/etc/ssl/hub.pem"}
+    assert "04 UTC; yours\n" in banner(THERE, **said, ingress_mode="caddy", __ingress_served=served, ingress_caddy=own)
 
 
 def test_address_of_this_machine_is_one_that_a_browser_takes() -> None:
