@@ -91,25 +91,53 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
 # --- behind a reverse proxy
 
 
-@contextmanager
-def nginx(place: Place) -> Iterator[None]:
-    """Run the machine's nginx by our example, with a certificate of the tests' own."""
+def certified(place: Place) -> None:
+    """Make a certificate of the tests' own where the examples look for it."""
     place.host.check_output(
-        "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=nginx"
+        "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=proxy"
         " -addext subjectAltName=DNS:%s -CA /etc/pebble/ca.pem -CAkey /etc/pebble/ca.key"
         " -addext basicConstraints=critical,CA:false -keyout /etc/ssl/hub.key -out /etc/ssl/hub.pem",
         NAME,
     )
-    text = (EXAMPLES / "nginx.conf").read_text().replace("hub.example.org", NAME)
-    place.host.check_output("rm -f /etc/nginx/sites-enabled/default /etc/nginx/conf.d/hub.conf")
-    place.host.check_output("printf '%%s' %s >/etc/nginx/conf.d/hub.conf", text)
-    # Caddy has the ports until the way in is changed.
+    # Our own Caddy has the ports until the way in is changed.
     place.host.check_output("docker rm --force jupyterhub-ingress")
+
+
+def example(name: str) -> str:
+    """Return one of the examples, for the tests' name."""
+    return (EXAMPLES / name).read_text().replace("hub.example.org", NAME)
+
+
+@contextmanager
+def nginx(place: Place) -> Iterator[None]:
+    """Run the machine's nginx by our example."""
+    certified(place)
+    place.host.check_output("rm -f /etc/nginx/sites-enabled/default /etc/nginx/conf.d/hub.conf")
+    place.host.check_output("printf '%%s' %s >/etc/nginx/conf.d/hub.conf", example("nginx.conf"))
     place.host.check_output("nginx -t && systemctl start nginx")
     try:
         yield
     finally:
         place.host.check_output("systemctl stop nginx")
+
+
+@contextmanager
+def caddy(place: Place) -> Iterator[None]:
+    """Run a Caddy that is not ours by our example; its certificate, for which it would ask an authority, is given."""
+    certified(place)
+    given = f"{NAME} {{\n\ttls /etc/ssl/hub.pem /etc/ssl/hub.key"
+    text = example("Caddyfile").replace(f"{NAME} {{", given)
+    place.host.check_output("mkdir -p /etc/caddy && printf '%%s' %s >/etc/caddy/Caddyfile", text)
+    image = place.host.check_output("docker images --format '{{.ID}}' jupyterhub/ingress").split()[0]
+    place.host.check_output(
+        "docker run --detach --name test-caddy --network host --user 0 --volume /etc/ssl:/etc/ssl:ro"
+        " --volume /etc/caddy:/etc/caddy:ro %s",
+        image,
+    )
+    try:
+        yield
+    finally:
+        place.host.check_output("docker rm --force test-caddy")
 
 
 def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
@@ -177,32 +205,32 @@ def test_beside_coolify(place: Place) -> None:
 # --- behind a proxy on the machine; these are the last, since it has the ports until their end
 
 
-@pytest.fixture(scope="module")
-def behind_nginx(place: Place) -> Iterator[Place]:
-    with nginx(place):
+@pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
+def behind(place: Place, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the name of the proxy that the Hub is behind."""
+    with request.param(place):
         place.deploy(**PROXY).succeeded()
-        yield place
+        yield request.param.__name__
     place.deploy().succeeded()
 
 
-def test_the_public_address_behind_nginx(behind_nginx: Place) -> None:
-    place = behind_nginx
+def test_the_public_address_behind_a_proxy(place: Place, behind: str) -> None:
     person = place.working("ann")
     answer = person.request("GET", "/hub/oauth_login", allow_redirects=False)
     # To GitHub and back.
     assert "redirect_uri=https%3A%2F%2Fhub.acme.test%2Fhub%2Foauth_callback" in answer.headers["Location"]
     assert {cookie.secure for cookie in person.session.cookies if cookie.domain == NAME} == {True}
-    answer = person.request("GET", "/hub/home?behind-nginx")
+    answer = person.request("GET", f"/hub/home?behind-{behind}")
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-    # The client's, not nginx's.
+    # The client's, not the proxy's.
     gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
-    assert logged(place, "behind-nginx") == gateway
+    assert logged(place, f"behind-{behind}") == gateway
     # Websockets.
-    assert person.server().run("print('through nginx')").stdout == "through nginx\n"
+    assert person.server().run("print('through', 6 * 7)").stdout == "through 42\n"
     person.server().stop()
 
 
-def test_what_traefik_says_is_believed_too(behind_nginx: Place) -> None:
+def test_what_traefik_says_is_believed_too(place: Place, behind: str) -> None:
     said = {
         "X-Forwarded-For": "198.51.100.7",
         "X-Forwarded-Host": NAME,
@@ -211,9 +239,9 @@ def test_what_traefik_says_is_believed_too(behind_nginx: Place) -> None:
         "X-Forwarded-Server": "traefik-7d9f",
         "X-Real-Ip": "198.51.100.7",
     }
-    status, headers = ask(behind_nginx, "/hub/login?traefik", said)
+    status, headers = ask(place, f"/hub/login?traefik-{behind}", said)
     assert status == 200
-    assert logged(behind_nginx, "/hub/login?traefik") == "198.51.100.7"
+    assert logged(place, f"/hub/login?traefik-{behind}") == "198.51.100.7"
     cookies = [value for name, value in headers if name == "set-cookie"]
     assert cookies
     assert all("; Secure" in cookie for cookie in cookies)
