@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Write compose/, the Hub as a Compose application, from what the roles are made of: `make compose`.
 
-Coolify builds from that folder alone, so that it holds copies of the images' files; one Dockerfile has all stages, since
-each service is built by itself and finds no image of another one.  tests/unit/test_compose.py says when it is stale.
+Coolify builds from that folder alone, so that it holds copies of the images' files; one Dockerfile has all stages,
+since each service is built by itself and finds no image of another one.  tests/unit/test_compose.py says when it is
+stale.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
@@ -19,20 +21,32 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/images/files/hub"))
+
+from jupyterhub_ansible import environment
+from jupyterhub_ansible.compose import images
+
 PROJECT = Path(__file__).resolve().parents[1]
 ROLES = PROJECT / "roles"
 FILES = ROLES / "images/files"
 OWN = Path(__file__).with_name("compose-files")
 TARGET = PROJECT / "compose"
-sys.path += [str(ROLES / "images/filter_plugins"), str(FILES / "hub")]
 
-import image_plan
-from jupyterhub_ansible import environment
-from jupyterhub_ansible.compose import images
 
+def _filters() -> Any:
+    """Import the role's filters, which are not on Python's path."""
+    spec = importlib.util.spec_from_file_location("image_plan", ROLES / "images/filter_plugins/image_plan.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+image_plan = _filters()
 WRITTEN = "# Written by bin/compose.py: change what that reads, then run `make compose`."
 NAME = "jupyterhub"
-SCRIPT_NAMES = "name bridge table reserve_mb group hub proxy".split()
+SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy")
 MAGIC = {name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment.SECRETS}
 """Coolify makes a variable of this form once, and keeps it."""
 LOCKED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
@@ -61,7 +75,7 @@ class Roles:
             files=str(FILES),
         )
         self.variables |= {
-            "jupyterhub_address": "0.0.0.0",  # noqa
+            "jupyterhub_address": "::",
             "jupyterhub_url": "http://localhost:8000",
             "hub_github_client_id": "",
             "images_catalogue": self.catalogue(),
@@ -108,8 +122,10 @@ def hub_json(roles: Roles) -> str:
 
 def fence(roles: Roles) -> str:
     """Return the script of the fence, with a word in @ for what the Hub fills in (jupyterhub_ansible.compose.fence)."""
-    words = {word: f"@{word}@" for word in SCRIPT_NAMES}
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa
+    words = {word: f"@{word}@" for word in SCRIPT_WORDS}
+    template = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=jinja2.select_autoescape([])
+    )
     return template.from_string((ROLES / "proxy/templates/fence.j2").read_text()).render(
         ansible_managed=roles.variables["ansible_managed"],
         jupyterhub_name=words["name"],
@@ -141,7 +157,8 @@ def stages(stage: Stage) -> Iterator[str]:
     lines = (FILES / stage.source / "Dockerfile").read_text().splitlines()
     last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
     for number, line in enumerate(lines):
-        if line == "ARG BASE":
+        # The label lets the classic builder's left-over stages be removed; BuildKit leaves none.
+        if line == "ARG BASE" or line.startswith("LABEL jupyterhub-ansible.stage="):
             continue
         if found := re.fullmatch(r"FROM \$\{BASE\}(?: AS (\w+))?", line):
             new = stage.name if number == last else f"{stage.name}-{found[1]}"
@@ -246,7 +263,11 @@ def table() -> str:
 def _copies(source: str, folder: str) -> Iterator[tuple[str, File]]:
     for path in sorted((FILES / source).rglob("*")):
         inside = path.relative_to(FILES / source)
-        if path.is_file() and "__pycache__" not in inside.parts and inside.name not in ("Dockerfile", "requirements.in"):
+        if (
+            path.is_file()
+            and "__pycache__" not in inside.parts
+            and inside.name not in ("Dockerfile", "requirements.in")
+        ):
             yield f"{folder}/{inside.as_posix()}", (path.read_text(), bool(path.stat().st_mode & 0o100))
 
 
@@ -260,7 +281,6 @@ def files() -> dict[str, File]:
         if slug != "base":
             made |= _copies(image_plan.ON_TOP, slug)
             made |= {f"{slug}/{name}": (text, False) for name, text in roles.plan[f"env-{slug}"]["files"].items()}
-    # It lives on the operator's side of the other carrier.
     values = {
         "written": WRITTEN,
         "os": _reference("DOCKER_BASE_IMAGE", str(roles.variables["images_base"])),
@@ -288,6 +308,7 @@ def files() -> dict[str, File]:
     made |= {
         "Dockerfile": (dockerfile(roles), False),
         ".dockerignore": ((OWN / "dockerignore").read_text(), False),
+        "hub-entrypoint": ((OWN / "hub-entrypoint").read_text(), True),
         "proxy-entrypoint": ((OWN / "proxy-entrypoint").read_text(), True),
         "hub.json": (hub_json(roles), False),
         "fence": (fence(roles), True),

@@ -196,9 +196,7 @@ SECRETS: dict[str, SecretVariable] = {
     "JUPYTERHUB_CRYPT_KEY": SecretVariable(
         "crypt_key", "encrypts what is kept of a login: 64 hexadecimal digits, or several, newest first"
     ),
-    "CONFIGPROXY_AUTH_TOKEN": SecretVariable(
-        "proxy_token", "the secret between Hub and proxy, at least 32 characters"
-    ),
+    "CONFIGPROXY_AUTH_TOKEN": SecretVariable("proxy_token", "the secret between Hub and proxy, at least 32 characters"),
 }
 """Each may be given as <name>_FILE, too: the path of a file that holds it."""
 

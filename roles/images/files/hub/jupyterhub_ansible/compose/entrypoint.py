@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.compose.entrypoint COMMAND...`: run the command as the Hub's account.
+"""`python -m jupyterhub_ansible.compose.entrypoint`: put the secrets in their places, and print the socket's group.
 
-Root only until the secrets are in their places and the group of Docker's socket is known.
+Run by root, before the Hub's entrypoint becomes the Hub's account for good (bin/compose-files/hub-entrypoint).
 """
 
 import os
@@ -56,23 +56,8 @@ def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
     _write(places.proxy / "token", token, PROXY_UID)
 
 
-def without_rights(command: list[str], group: int) -> list[str]:
-    """Return the command line that runs the command as the Hub's account, in this group besides."""
-    return [
-        "setpriv",
-        f"--reuid={HUB_UID}",
-        f"--regid={HUB_UID}",
-        f"--groups={group}",
-        "--inh-caps=-all",
-        "--ambient-caps=-all",
-        "--bounding-set=-all",
-        "--no-new-privs",
-        *command,
-    ]
-
-
-def prepared(places: Places, environ: Mapping[str, str], command: list[str]) -> list[str]:
-    """Put the secrets in their places, and return what to run.
+def prepared(places: Places, environ: Mapping[str, str]) -> int:
+    """Put the secrets in their places, and return the number of the group that may use Docker's socket.
 
     Raises:
         ComposeError: a secret cannot be read, or Docker's socket is not there.
@@ -87,19 +72,12 @@ def prepared(places: Places, environ: Mapping[str, str], command: list[str]) -> 
         keep_secrets(places, environment.secrets(environ))
     except environment.EnvironmentVariableError as error:
         raise ComposeError(str(error)) from None
-    return without_rights(command, group)
-
-
-def main() -> None:
-    """Become the command."""
-    places = Places()
-    try:
-        command = prepared(places, os.environ, sys.argv[1:])
-    except ComposeError as error:
-        sys.exit(str(error))
-    os.environ |= {"HOME": str(places.state), "JUPYTERHUB_SECRETS_DIR": str(places.secrets)}
-    os.execvp(command[0], command)
+    return group
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        print(prepared(Places(), os.environ))
+    except ComposeError as problem:
+        # No traceback: the message is for the one who deploys.
+        sys.exit(str(problem))

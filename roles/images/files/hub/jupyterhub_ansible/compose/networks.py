@@ -36,9 +36,7 @@ class Networks:
             ComposeError: the users' network is another one.
         """
         # First, as Docker chooses a subnet for the other that is still free.
-        pool = docker.types.IPAMPool(
-            subnet=self.plan.subnet, gateway=self.plan.gateway, iprange=self.plan.range
-        )
+        pool = docker.types.IPAMPool(subnet=self.plan.subnet, gateway=self.plan.gateway, iprange=self.plan.range)
         self._make(self.users, options={BRIDGE: self.bridge}, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
         self._make(self.control)
         found = self.client.inspect_network(self.users)
