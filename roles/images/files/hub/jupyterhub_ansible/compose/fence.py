@@ -22,6 +22,7 @@ SCRIPT = Path("/usr/local/share/jupyterhub/fence")
 """In the Hub's image: the role's template, rendered with a word in @ for each that is known here only."""
 CONFIG_HASH = "jupyterhub-ansible.config-hash"
 INTERVAL_S = 5
+_NANOSECONDS = 10**9
 # $1 is the script.  What it says is the helper's log when it changes anything.
 KEEP = f"""
 printf '%s' "$1" > /run/fence && chmod 0755 /run/fence || exit
@@ -117,9 +118,18 @@ class Fence:
             command=[],
             user="0",
             labels={PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
-            healthcheck={"Test": ["CMD", "sh", "-c", '[ "$(/run/fence check)" = "in force" ]']},
+            healthcheck={
+                "Test": ["CMD", "sh", "-c", '[ "$(/run/fence check)" = "in force" ]'],
+                "Interval": 10 * _NANOSECONDS,
+                "Retries": 1,
+            },
             host_config=host_config,
         )
+
+    def well(self) -> bool:
+        """Return whether the engine, which asks the helper every few seconds, knows of nothing bad."""
+        found = self._found()
+        return found is not None and found["State"]["Health"]["Status"] != "unhealthy"
 
     def in_force(self) -> bool:
         """Ask the helper whether the kernel has the rules; no where it does not answer."""

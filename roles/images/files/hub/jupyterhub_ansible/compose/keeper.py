@@ -3,10 +3,10 @@
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import Logger
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
@@ -31,6 +31,7 @@ PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
 _TRUSTED_S = 5
 """A fence that was in force is asked about again after so long."""
+T = TypeVar("T")
 _OWN = re.compile(r"/containers/([0-9a-f]{64})/")
 
 
@@ -63,6 +64,7 @@ class Keeper:
         self.prober = proof.Prober(self.client, settings.name, self.image)
         self._asking = threading.Lock()
         self._trusted_until = 0.0
+        self._new_proxy = False
 
     # --- at the start
 
@@ -79,7 +81,7 @@ class Keeper:
         self.networks.make()
         self.fence.keep()
         self._patiently(self._join)
-        self._patiently(self._insist_on_fence)
+        self._patiently(lambda: self._insist(self.fence.in_force()))
         proxy = self._patiently(self._join_proxy)
         self._prove(proxy)
         ABLE.touch()
@@ -88,7 +90,7 @@ class Keeper:
     def _images(self) -> set[str]:
         return {environment.image for environment in self.settings.environments}
 
-    def _patiently(self, step: Any) -> Any:
+    def _patiently(self, step: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -108,14 +110,12 @@ class Keeper:
         if proxy is None:
             raise ComposeError("The proxy does not run: start it, docker compose up --detach")
         if self.networks.attach(proxy, api="proxy-api", alias="proxy", address=self.plan.proxy):
-            proxy = self.client.inspect_container(proxy["Id"])
             self._new_proxy = True
+            return dict(self.client.inspect_container(proxy["Id"]))
         return proxy
 
-    _new_proxy = False
-
-    def _insist_on_fence(self) -> None:
-        if not self.fence.in_force():
+    def _insist(self, in_force: bool) -> None:
+        if not in_force:
             raise ComposeError(
                 f"The fence around the users' network is not in force; why: docker logs {self.fence.container}"
             )
@@ -151,7 +151,7 @@ class Keeper:
             self.fence.keep()
             self._join()
             self._join_proxy()
-            self._insist_on_fence()
+            self._insist(self.fence.well())
         except (ComposeError, *DOCKER_ERRORS) as error:
             self.log.warning("Not as it must be around the Hub: %s", error)
             ABLE.unlink(missing_ok=True)
