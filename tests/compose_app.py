@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
 from e2e.people import CLIENT_ID, CLIENT_SECRET, INTERVAL_S, NO_CA, Person
 from github import GitHub
 from testinfra.host import Host
@@ -44,6 +45,17 @@ def env_file(values: dict[str, str]) -> str:
     return "".join(f"{name}='{value}'\n" for name, value in values.items())
 
 
+class Member(Person):
+    """Somebody who logs in to it."""
+
+    def answers(self) -> bool:
+        """Whether their server answers, through a proxy that may just be coming."""
+        try:
+            return self.request("GET", f"{self.server().path}api/status").ok
+        except requests.ConnectionError:
+            return False
+
+
 @dataclass
 class App:
     """A Compose application: how its commands begin, and who can log in to it."""
@@ -52,7 +64,7 @@ class App:
     github: GitHub
     certificate: Path
     command: str = f"cd {FOLDER} && docker compose"
-    people: dict[str, Person] = field(default_factory=dict)
+    people: dict[str, Member] = field(default_factory=dict)
 
     def compose(self, *arguments: str) -> str:
         """Run Compose, and return what it prints."""
@@ -60,10 +72,7 @@ class App:
 
     def service(self, name: str) -> dict[str, Any]:
         """Return the container of a service, as Docker describes it."""
-        found = self.host.check_output(
-            f"docker ps --all --quiet --filter label=com.docker.compose.service={name}"
-        ).split()
-        [described] = json.loads(self.host.check_output(f"docker inspect {' '.join(found)}"))
+        [described] = json.loads(self.host.check_output(f"docker inspect $({self.command} ps --all --quiet {name})"))
         container: dict[str, Any] = described
         return container
 
@@ -82,12 +91,14 @@ class App:
             time.sleep(1)
         raise AssertionError(f"Hub and proxy are {states}:\n{self.compose('logs', '--tail', '30')}")
 
-    def member(self, login: str) -> Person:
+    def member(self, login: str) -> Member:
         """Return a member of the organization, logged in."""
         if login not in self.people:
-            self.github.add_user(login)
-            self.github.set_member("acme", login)
-            self.people[login] = Person(URL, login, self.certificate)
+            # The other module's applications may have had them.
+            if login.lower() not in {user.login.lower() for user in self.github.users.values()}:
+                self.github.add_user(login)
+                self.github.set_member("acme", login)
+            self.people[login] = Member(URL, login, self.certificate)
             page = self.people[login].login()
             assert page.ok, page.text
         return self.people[login]

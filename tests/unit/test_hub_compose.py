@@ -21,7 +21,8 @@ from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.limits import cgroup_parent
 from jupyterhub_ansible.settings import Settings
-from rolefile import role_file
+from rolefile import ROLES, role_file
+from traitlets.config import PyFileConfigLoader
 
 PLAN = users_network.plan("10.213.0.0/20")
 LOG = logging.getLogger("compose")
@@ -566,3 +567,17 @@ def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
     mounts.write_text("1 2 8:1 / / rw - ext4 /dev/sda1 rw\n")
     with pytest.raises(ComposeError, match="The Hub runs in no container"):
         keeper.own_id(mounts)
+
+
+def test_no_container_of_ours_passes_for_a_service_of_compose(
+    engine: Engine, raised: fence.Fence, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised.keep()
+    assert engine.of("a-hub-fence")["options"]["labels"]["com.docker.compose.project"] == ""
+    settings = {**EXAMPLE, "compose": {"users_subnet": "10.213.0.0/20"}}
+    (hub_files / "hub.json").write_text(json.dumps(settings))
+    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
+    assert config.DockerSpawner.extra_create_kwargs["labels"]["com.docker.compose.project"] == ""
+    (hub_files / "hub.json").write_text(json.dumps(EXAMPLE))
+    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
+    assert "extra_create_kwargs" not in config.DockerSpawner

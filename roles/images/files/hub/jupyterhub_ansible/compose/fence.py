@@ -13,7 +13,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
-from ..labels import KIND, PROJECT
+from ..labels import KIND, NOT_INHERITED, PROJECT
 from ..limits import engine
 from ..users_network import Plan
 from .errors import ComposeError
@@ -117,7 +117,7 @@ class Fence:
             entrypoint=["sh", "-c", KEEP, "keep-fence", self.script],
             command=[],
             user="0",
-            labels={PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
+            labels={**NOT_INHERITED, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
             healthcheck={
                 "Test": ["CMD", "sh", "-c", '[ "$(/run/fence check)" = "in force" ]'],
                 "Interval": 10 * _NANOSECONDS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from ..labels import KIND, PROJECT
+from ..labels import KIND, NOT_INHERITED, PROJECT
 from .errors import ComposeError
 
 PROBE = "probe"
@@ -51,7 +51,7 @@ class Prober:
             entrypoint=["python", "-c", code, argument],
             command=[],
             user="65534",
-            labels={PROJECT: self.project, KIND: PROBE},
+            labels={**NOT_INHERITED, PROJECT: self.project, KIND: PROBE},
             healthcheck={"Test": ["NONE"]},
             host_config=self.client.create_host_config(
                 network_mode=network, cap_drop=["ALL"], security_opt=["no-new-privileges"]
