@@ -176,7 +176,8 @@ def stages(stage: Stage) -> Iterator[str]:
         else:
             yield line
     if stage.labels:
-        yield "ARG JUPYTERHUB_NAME=jupyterhub"
+        # Not by the variable's name, which Coolify would declare in every stage: each would be built for each name.
+        yield f"ARG PROJECT={NAME}"
         yield "LABEL " + " \\\n      ".join(f"{name}={value}" for name, value in stage.labels.items())
 
 
@@ -197,7 +198,7 @@ def base_stage(roles: Roles) -> Iterator[str]:
 def labels(roles: Roles, slug: str) -> dict[str, str]:
     """Return the labels by which the Hub finds an image, and for which Coolify's clean-up leaves it alone."""
     return {
-        "jupyterhub-ansible.project": "${JUPYTERHUB_NAME}",
+        "jupyterhub-ansible.project": "${PROJECT}",
         "jupyterhub-ansible.kind": "environment",
         images.ENVIRONMENT: slug,
         images.HASH: roles.plan[f"env-{slug}"]["hash"],

@@ -8,8 +8,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+from e2e.browser import browser, do_the_main_job
 from e2e.people import CLIENT_ID, CLIENT_SECRET, INTERVAL_S, NO_CA, Person
 from github import GitHub
 from testinfra.host import Host
@@ -62,6 +64,7 @@ class App:
 
     host: Host
     github: GitHub
+    github_url: str
     certificate: Path
     command: str = f"cd {FOLDER} && docker compose"
     people: dict[str, Member] = field(default_factory=dict)
@@ -84,12 +87,24 @@ class App:
         """
         deadline = time.monotonic() + seconds
         states: list[str] = []
+        # After a reboot, the engine comes first.
+        while self.host.run("docker version").rc and time.monotonic() < deadline:
+            time.sleep(1)
         while time.monotonic() < deadline:
             states = [self.service(name)["State"]["Health"]["Status"] for name in ("hub", "proxy")]
             if states == ["healthy", "healthy"]:
                 return
             time.sleep(1)
         raise AssertionError(f"Hub and proxy are {states}:\n{self.compose('logs', '--tail', '30')}")
+
+    def do_the_main_job(self, login: str, shots: str) -> None:
+        """Do what users do, in a browser, and look for the notebook afterwards."""
+        self.github.add_user(login)
+        self.github.set_member("acme", login)
+        with browser(urlsplit(self.github_url).hostname or "") as context:
+            do_the_main_job(context, URL, login, shots)
+        assert "Untitled.ipynb" in self.host.check_output(f"docker exec jupyterhub-user-{login.lower()} ls")
+        self.host.check_output(f"docker rm --force jupyterhub-user-{login.lower()}")
 
     def member(self, login: str) -> Member:
         """Return a member of the organization, logged in."""

@@ -109,7 +109,7 @@ def test_images_of_environments_end_at_once_and_are_found() -> None:
         assert service["restart"] == "no"
         assert service["entrypoint"] == ["/bin/true"]
         assert "environment" not in service
-    for label in ("jupyterhub-ansible.project=${JUPYTERHUB_NAME}", "jupyterhub-ansible.environment=datascience"):
+    for label in ("jupyterhub-ansible.project=${PROJECT}", "jupyterhub-ansible.environment=datascience"):
         assert label in DOCKERFILE
     assert DOCKERFILE.count("coolify.managed=true") == 4
 

@@ -105,7 +105,7 @@ def test_arguments_of_builds_are_added_to_every_stage_and_hide_none(resource: Re
     assert after.count("ARG JUPYTERHUB_SETTINGS") == len(stages)
     used = set(re.findall(r"\$\{?([A-Z_]+)", re.sub(r"^#.*", "", before, flags=re.MULTILINE)))
     # One of these without a value would hide what a stage sets for itself.
-    assert not used & (set(resource.arguments()) - {"JUPYTERHUB_NAME", "SLUG"})
+    assert not used & set(resource.arguments())
 
 
 def test_a_file_that_coolify_refuses_is_refused() -> None:

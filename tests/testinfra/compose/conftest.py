@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from compose_app import URL
+from e2e.browser import steady_network
 from e2e.people import github
 from github import GitHub
 
@@ -27,3 +28,10 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     with github("bridge", URL, tmp_path_factory.mktemp("tls")) as (account, settings, certificate):
         account.add_organization("acme")
         yield StandIn(account, settings["hub_github_url"], certificate)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ipv6_for_new_interfaces() -> Iterator[None]:
+    """Keep Chromium from giving up pages halfway, while other scenarios start machines."""
+    with steady_network():
+        yield

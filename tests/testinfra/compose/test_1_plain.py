@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
 
 @pytest.fixture(scope="module")
 def app(host: Host, stand_in: Any) -> Iterator[App]:
-    app = App(host, stand_in.github, stand_in.certificate)
+    app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
     # The port of the machine that this host's one leads to.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
     write(host, f"{FOLDER}/.env", env_file(given))
@@ -95,6 +96,10 @@ def test_who_is_no_member_stays_out(app: App) -> None:
     assert Person(URL, "mallory", app.certificate).login().status_code == 403
 
 
+def test_the_main_job_in_a_browser(app: App) -> None:
+    app.do_the_main_job("Henry", "compose-plain")
+
+
 def test_a_server_is_fenced(host: Host, app: App) -> None:
     app.member("Bob").server().start("base")
     assert_fence(host, "bob", HUB, PROXY)
@@ -146,6 +151,17 @@ def test_a_new_proxy_gets_its_routes_back(host: Host, app: App) -> None:
     bob = app.member("Bob")
     app.compose("up", "--detach", "--no-deps", "--force-recreate", "proxy")
     eventually("the server", bob.answers, 30)
+
+
+def test_a_reboot(host: Host, app: App) -> None:
+    subprocess.run(["docker", "restart", host.backend.name], check=True, capture_output=True, timeout=120)
+    app.wait_until_healthy()
+    bob = app.member("Bob")
+    assert bob.is_logged_in()
+    # The server has ended with the machine; the rules were gone with it, and are back.
+    bob.server().start()
+    assert bob.server().read("kept.txt") == "mine"
+    assert_fence(host, "bob", HUB, PROXY)
 
 
 def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:

@@ -90,7 +90,7 @@ def app(host: Host, stand_in: Any, coolify: Coolify) -> Iterator[App]:
         TRAEFIK, UUID, image(host), FORWARD,
     )  # fmt: skip
     coolify.deploy()
-    app = App(host, stand_in.github, stand_in.certificate, f"cd {WORKDIR} && {coolify.command}")
+    app = App(host, stand_in.github, stand_in.url, stand_in.certificate, f"cd {WORKDIR} && {coolify.command}")
     app.wait_until_healthy()
     yield app
     host.run("docker ps --all --quiet | xargs -r docker rm --force")
@@ -131,6 +131,10 @@ def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
     grace.server().stop()
     grace.request("GET", "/hub/logout")
     assert not grace.is_logged_in()
+
+
+def test_the_main_job_in_a_browser(app: App) -> None:
+    app.do_the_main_job("Irene", "compose-coolify")
 
 
 def test_a_server_is_fenced(host: Host, app: App) -> None:
