@@ -33,7 +33,7 @@ def refused(status: int, words: str) -> APIError:
     return APIError(words, response=Mock(status_code=status), explanation=words)
 
 
-def image(number: int, *, slug: str = "base", content_hash: str = "a", created: int = 0) -> dict[str, Any]:
+def image(number: int, *, slug: str = "base", content_hash: str = "a", tagged: int = 0) -> dict[str, Any]:
     labels = {
         "jupyterhub-ansible.project": "hub",
         "jupyterhub-ansible.kind": "environment",
@@ -42,8 +42,9 @@ def image(number: int, *, slug: str = "base", content_hash: str = "a", created: 
     }
     return {
         "Id": f"sha256:{number}",
-        "Created": created or number,
-        "Labels": labels,
+        "Created": f"2026-11-23T14:00:{number:02}Z",
+        "Metadata": {"LastTagTime": f"2026-11-23T15:00:{tagged:02}Z"},
+        "Config": {"Labels": labels},
         "RepoTags": [f"uuid_env:{number}"],
     }
 
@@ -66,7 +67,13 @@ class Engine:
         if name:
             return [each for each in self.stored if self.tags.get(name) == each["Id"]]
         wanted = [label.split("=", 1) for label in (filters or {})["label"]]
-        return [each for each in self.stored if all(each["Labels"].get(key) == value for key, value in wanted)]
+        return [
+            each for each in self.stored if all(each["Config"]["Labels"].get(key) == value for key, value in wanted)
+        ]
+
+    def inspect_image(self, image: str) -> dict[str, Any]:
+        [found] = [each for each in self.stored if each["Id"] == image]
+        return found
 
     def tag(self, image: str, repository: str, tag: str, *, force: bool) -> None:
         self.tags[f"{repository}:{tag}"] = image
@@ -231,7 +238,13 @@ def test_without_a_socket_it_says_what_to_mount(places: entrypoint.Places) -> No
 # --- images
 
 
-def test_the_newest_image_of_an_environment_gets_its_name(engine: Engine) -> None:
+def test_an_image_that_was_built_anew_from_a_cache_is_the_last(engine: Engine) -> None:
+    engine.stored = [image(1, tagged=9), image(2, tagged=8)]
+    images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+
+
+def test_the_last_image_of_an_environment_gets_its_name(engine: Engine) -> None:
     engine.stored = [image(1), image(3, slug="datascience"), image(2)]
     found = images.Images(engine, "hub", {}, LOG)
     assert found.tag(["hub/env-base:built", "hub/env-gone:built", "quay.io/x:1"]) == ["hub/env-gone:built"]

@@ -1,7 +1,7 @@
 """The images of environments that Compose builds beside the Hub, found by their labels.
 
 Coolify gives each built image a name of its own (<resource>_<service>:<commit>), and removes old ones; the catalogue
-knows them by a name that does not change, which is put on the newest one.
+knows them by a name that does not change, which is put on the one that was built last.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,10 +29,11 @@ def slug_of(project: str, image: str) -> str | None:
 
 
 def chosen(found: Collection[Mapping[str, Any]], content_hash: str | None) -> Mapping[str, Any] | None:
-    """Return the image that belongs to this Hub, or else the newest: `found` is as Docker lists images."""
-    # After a return to an older commit, the newest is not the one that goes with it.
-    ours = [image for image in found if (image["Labels"] or {}).get(HASH) == content_hash]
-    return max(ours or found, key=lambda image: int(image["Created"]), default=None)
+    """Return the image that belongs to this Hub, or else the last: `found` is as Docker describes images."""
+    # After a return to an older commit, the last is not the one that goes with it.
+    ours = [image for image in found if (image["Config"]["Labels"] or {}).get(HASH) == content_hash]
+    # Whatever it was built from gets a name, at that moment; what was built anew from a cache is as old as that.
+    return max(ours or found, key=lambda image: (image["Metadata"]["LastTagTime"], image["Created"]), default=None)
 
 
 class Images:
@@ -46,7 +47,7 @@ class Images:
 
         Args:
             images: references, also of images that come from elsewhere.
-            anew: where a name is taken, look for a newer image.
+            anew: where a name is taken, look for a later image.
         """
         return [image for image in sorted(images) if not self._tag(image, anew=anew)]
 
@@ -55,10 +56,11 @@ class Images:
         if slug is None or (not anew and self.client.images(image)):
             return True
         wanted = [f"{PROJECT}={self.project}", f"{KIND}=environment", f"{ENVIRONMENT}={slug}"]
-        newest = chosen(self.client.images(filters={"label": wanted}), self.hashes.get(slug))
-        if newest is None:
+        listed = self.client.images(filters={"label": wanted})
+        last = chosen([self.client.inspect_image(each["Id"]) for each in listed], self.hashes.get(slug))
+        if last is None:
             return False
         repository, _, tag = image.rpartition(":")
-        self.client.tag(newest["Id"], repository, tag, force=True)
-        self.log.info("Environment %s: image %s (%s)", slug, newest["Id"], ", ".join(newest["RepoTags"] or ["no name"]))
+        self.client.tag(last["Id"], repository, tag, force=True)
+        self.log.info("Environment %s: image %s (%s)", slug, last["Id"], ", ".join(last["RepoTags"] or ["no name"]))
         return True
