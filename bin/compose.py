@@ -151,6 +151,12 @@ class Stage(NamedTuple):
     labels: Mapping[str, str] = {}
 
 
+def copy_from(folder: str, line: str) -> str:
+    """Return a line that copies files of a build context, which is a folder of the new one."""
+    *words, target = line.removeprefix("COPY ").split()
+    return " ".join(["COPY", *(word if word.startswith("--") else f"{folder}/{word}" for word in words), target])
+
+
 def stages(stage: Stage) -> Iterator[str]:
     """Yield the lines of a Dockerfile as stages of a larger one."""
     names: dict[str, str] = {}
@@ -167,8 +173,7 @@ def stages(stage: Stage) -> Iterator[str]:
         elif line.startswith("COPY --from="):
             yield re.sub(r"--from=(\w+)", lambda found: f"--from={names[found[1]]}", line)
         elif line.startswith("COPY "):
-            *sources, target = line.removeprefix("COPY ").split()
-            yield " ".join(["COPY", *(f"{stage.folder}/{source}" for source in sources), target])
+            yield copy_from(stage.folder, line)
         elif found := re.fullmatch(r"ARG (\w+)=.*", line):
             yield f"ARG {found[1]}={stage.args[found[1]]}" if found[1] in stage.args else line
         elif line.startswith("FROM "):
@@ -189,8 +194,7 @@ def base_stage(roles: Roles) -> Iterator[str]:
             yield "# A later date has the distribution's security updates fetched."
             yield f"ARG REFRESHED={roles.variables['images_refresh_date']}"
         elif line.startswith("COPY "):
-            *sources, target = line.removeprefix("COPY ").split()
-            yield " ".join(["COPY", *(f"base/{source}" for source in sources), target])
+            yield copy_from("base", line)
         else:
             yield line
 

@@ -122,6 +122,10 @@ def test_an_unknown_stage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         list(compose.stages(compose.Stage("x", "x", "base", "new")))
 
 
+def test_options_of_a_copy_are_no_files() -> None:
+    assert compose.copy_from("hub", "COPY --chmod=0644 a b /c/") == "COPY --chmod=0644 hub/a hub/b /c/"
+
+
 def test_the_fence_is_the_role_s() -> None:
     """Filled in by the Hub, it is what Ansible would have written, word for word."""
     values = {
