@@ -19,7 +19,7 @@ said = $(if $(findstring command,$(origin $1)),$(value $1))
 option = $(if $(call said,$1),--$2='$(subst ','\'',$(call said,$1))')
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs traits clean
+.PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs compose traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
 	python docs/generate.py
+
+compose: $(VENV)/dev.stamp ## Write compose/, the Hub for Coolify and Docker Compose, from the roles' sources
+	bin/compose.py
 
 traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_traits is checked against
 	python docs/hub_traits.py

@@ -105,10 +105,10 @@ def wait_until_healthy(host: Host, *names: str) -> None:
     raise AssertionError(f"{' and '.join(asked)}: {states}")
 
 
-def assert_fence(host: Host, user: str) -> None:
-    """Proves the fence from inside a user's own server."""
+def assert_fence(host: Host, user: str, hub: str = "jupyterhub-hub", proxy: str = "jupyterhub-proxy") -> None:
+    """Proves the fence from inside a user's own server; `hub` and `proxy` are the containers' names."""
     with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as other:
-        control = inspect(host, "jupyterhub-proxy")["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
+        control = inspect(host, proxy)["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
         ways = {
             "hub": "hub:8081",
             "proxy": "proxy:8000",
@@ -119,7 +119,7 @@ def assert_fence(host: Host, user: str) -> None:
         closed = {"api": False, "machine": False, "other": False}
         assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
         # The other way round: the Hub reaches a server.
-        assert reached(host, "container:jupyterhub-hub", {"other": other}) == {"other": True}
+        assert reached(host, f"container:{hub}", {"other": other}) == {"other": True}
 
 
 class Admin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,25 @@ FLAGS = [
     "--disable-quic",
 ]
 TIMEOUT_MS = 60_000
+# What network interfaces of this machine begin with; absent where the kernel has no IPv6.
+_IPV6_OF_NEW_INTERFACES = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+
+
+@contextmanager
+def steady_network() -> Iterator[None]:
+    """Keep Chromium from giving up pages halfway.
+
+    A container's interface on this machine gets a link-local address a second or two after the container's start.
+    Nobody uses it, but Chromium takes it for another network, and ends all requests with ERR_NETWORK_CHANGED: those of
+    the page that the user of that very container is waiting for.
+    """
+    if not _IPV6_OF_NEW_INTERFACES.exists():
+        yield
+        return
+    before = _IPV6_OF_NEW_INTERFACES.read_text()
+    _IPV6_OF_NEW_INTERFACES.write_text("1")
+    yield
+    _IPV6_OF_NEW_INTERFACES.write_text(before)
 
 
 @contextmanager
@@ -64,6 +84,7 @@ def appears(page: Page, locator: Locator) -> None:
 def shoot(page: Page, name: str) -> None:
     """Keep a screenshot, if Chromium can take one: it is for people to look at, and proves nothing."""
     page.wait_for_load_state()
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
     try:
         page.screenshot(path=ARTEFACTS / f"{name}.png")
     except Error as error:
@@ -121,3 +142,40 @@ def run_a_notebook_in_marimo(
     notebook.keyboard.press("Control+Enter")
     expect(notebook.locator(".output-area").first).to_contain_text(shows)
     return notebook
+
+
+def do_the_main_job(context: BrowserContext, url: str, login: str, shots: str) -> None:
+    """Open the Hub, be sent to GitHub, authorize, come back, work in both kinds of notebooks, leave.
+
+    Args:
+        context: a fresh browser.
+        url: of the Hub.
+        login: at GitHub, of somebody who may log in and has not yet.
+        shots: what the names of the screenshots begin with.
+    """
+    page = context.new_page()
+    page.goto(url)
+    shoot(page, f"{shots}-1-hub")
+    page.get_by_role("button", name="Sign in with GitHub").click()
+    page.get_by_label("Username or email address").fill(login)
+    page.get_by_role("button", name="Sign in").click()
+    authorize = page.get_by_role("button", name=re.compile("^Authorize"))
+    expect(authorize).to_be_visible()
+    shoot(page, f"{shots}-2-authorize")
+    authorize.click()
+    expect(page.get_by_role("radio").first).to_be_checked()
+    assert page.url.startswith(url)
+    page.get_by_role("radio", name="Data science").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".jp-Launcher")).to_be_visible()
+    run_a_notebook_in_jupyterlab(page)
+    page.keyboard.press("Control+s")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    shoot(page, f"{shots}-3-notebook")
+    page.goto(f"{url}/user/{login.lower()}/marimo/")
+    run_a_notebook_in_marimo(page, context)
+    page.goto(f"{url}/hub/home")
+    page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).first.click()
+    expect(page.get_by_role("button", name="Sign in with GitHub")).to_be_visible()
+    shoot(page, f"{shots}-4-logged-out")

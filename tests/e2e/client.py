@@ -252,7 +252,16 @@ class Kernel:
         self.session = uuid.uuid4().hex
         # A path makes this a kernel of a notebook: it is what JupyterLab does, and sets the working folder.
         self.id = running or str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
-        self.socket = server.user.websocket(f"{server.path}api/kernels/{self.id}/channels?session_id={self.session}")
+        self.socket = self._connect()
+
+    def _connect(self) -> ClientConnection:
+        path = f"{self.server.path}api/kernels/{self.id}/channels?session_id={self.session}"
+        return self.server.user.websocket(path)
+
+    def reconnect(self) -> None:
+        """Connect once more to the same kernel, as a page does whose connection broke."""
+        self.socket.close()
+        self.socket = self._connect()
 
     def __enter__(self) -> Kernel:
         return self

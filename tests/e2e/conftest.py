@@ -5,32 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
+from e2e.browser import steady_network
 from e2e.client import NewUser, User
 from e2e.deployment import Deployment, deployed, other_hubs
 
 _DEPLOYMENT = pytest.StashKey[Deployment]()
-# What network interfaces of this machine begin with; absent where the kernel has no IPv6.
-_IPV6_OF_NEW_INTERFACES = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_ipv6_for_new_interfaces() -> Iterator[None]:
-    """Keep Chromium from giving up pages halfway.
-
-    A container's interface on this machine gets a link-local address a second or two after the container's start.
-    Nobody uses it, but Chromium takes it for another network, and ends all requests with ERR_NETWORK_CHANGED: those of
-    the page that the user of that very container is waiting for.
-    """
-    if not _IPV6_OF_NEW_INTERFACES.exists():
+    """Keep Chromium from giving up pages halfway."""
+    with steady_network():
         yield
-        return
-    before = _IPV6_OF_NEW_INTERFACES.read_text()
-    _IPV6_OF_NEW_INTERFACES.write_text("1")
-    yield
-    _IPV6_OF_NEW_INTERFACES.write_text(before)
 
 
 @pytest.fixture(scope="session")

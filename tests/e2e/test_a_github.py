@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
+from e2e.browser import browser, do_the_main_job, shoot
 from e2e.client import StartError, eventually
 from e2e.deployment import ARTEFACTS, CATALOGUE, Deployment, docker
 from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
@@ -92,32 +92,7 @@ def test_the_main_job_in_a_browser(place: Place) -> None:
     place.github.set_member("acme", "Grace")
     host = urlsplit(place.settings["hub_github_url"]).hostname
     with browser(host or "") as context:
-        page = context.new_page()
-        page.goto(place.deployment.url)
-        shoot(page, "github-1-hub")
-        page.get_by_role("button", name="Sign in with GitHub").click()
-        page.get_by_label("Username or email address").fill("Grace")
-        page.get_by_role("button", name="Sign in").click()
-        authorize = page.get_by_role("button", name=re.compile("^Authorize"))
-        expect(authorize).to_be_visible()
-        shoot(page, "github-2-authorize")
-        authorize.click()
-        expect(page.get_by_role("radio").first).to_be_checked()
-        assert page.url.startswith(place.deployment.url)
-        page.get_by_role("radio", name="Data science").check()
-        page.get_by_role("button", name="Start").click()
-        expect(page.locator(".jp-Launcher")).to_be_visible()
-        run_a_notebook_in_jupyterlab(page)
-        page.keyboard.press("Control+s")
-        page.get_by_role("button", name="Rename").click()
-        expect(page.locator(".jp-mod-dirty")).to_have_count(0)
-        shoot(page, "github-3-notebook")
-        page.goto(f"{place.deployment.url}/user/grace/marimo/")
-        run_a_notebook_in_marimo(page, context)
-        page.goto(f"{place.deployment.url}/hub/home")
-        page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).first.click()
-        expect(page.get_by_role("button", name="Sign in with GitHub")).to_be_visible()
-        shoot(page, "github-4-logged-out")
+        do_the_main_job(context, place.deployment.url, "Grace", "github")
     assert "Untitled.ipynb" in docker("exec", f"{place.deployment.name}-user-grace", "ls")
 
 

@@ -127,7 +127,7 @@ class ChoosingSpawner(DockerSpawner):
         if size:
             self.mem_limit = f"{size.memory_mb}M"
             self.cpu_limit = size.cpus
-        if self.choice.free_image:
+        if self.choice.free_image or environment.pull:
             # The others are on the machine since the deployment.
             self.pull_policy = "ifnotpresent"
 

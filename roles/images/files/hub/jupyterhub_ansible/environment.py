@@ -4,12 +4,13 @@ They are laid over the settings of the image's hub.json. JUPYTERHUB_SETTINGS hol
 the other variables are the few that everybody sets. An empty variable counts as unset: Compose passes on such.
 """
 
+import hashlib
 import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
@@ -22,13 +23,9 @@ CALLBACK_PATH = "/hub/oauth_callback"
 # As `public.url` has to be.
 URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
-SECRETS = {
-    "GITHUB_CLIENT_SECRET": "github_client_secret",
-    "JUPYTERHUB_COOKIE_SECRET": "cookie_secret",
-    "JUPYTERHUB_CRYPT_KEY": "crypt_key",
-    "CONFIGPROXY_AUTH_TOKEN": "proxy_token",
-}
-"""Each may be given as <name>_FILE, too: the path of a file that holds it."""
+# Coolify's SERVICE_HEX_64_* has 128 digits, JupyterHub wants exactly 64.
+_LONG_HEX = re.compile(r"[0-9a-f]{128}")
+
 
 Settings = dict[str, Any]
 
@@ -123,19 +120,87 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
         old = items[slugs.index(slug)].get("image")
         for item in items:
             if item["slug"] == slug or (old and item.get("image") == old):
-                item |= {"image": text, "contents": []}
+                # Of an image that is made elsewhere nothing is known, and nobody else fetches it.
+                item |= {"image": text, "contents": [], "tells_activity": False, "pull": True}
 
     return image
 
 
-VARIABLES: dict[str, Callable[[Settings, str], None]] = {
-    "GITHUB_CLIENT_ID": _client_id,
-    "OAUTH_CALLBACK_URL": _callback,
-    "ALLOWED_GITHUB_ORGS": _organizations,
-    "ADMIN_GITHUB_USERS": _admins,
-    "DOCKER_NOTEBOOK_IMAGE_BASE": _image("base"),
-    "DOCKER_NOTEBOOK_IMAGE_DATASCIENCE": _image("datascience"),
+def _name(settings: Settings, text: str) -> None:
+    old = settings.get("name")
+    settings |= {"name": text, "users_network": f"{text}-users"}
+    for item in settings.get("environments") or []:
+        # Images that are built beside the Hub go by its name.
+        if isinstance(item, dict) and str(item.get("image")).startswith(f"{old}/env-"):
+            item["image"] = f"{text}/{item['image'].partition('/')[2]}"
+
+
+def _users_subnet(settings: Settings, text: str) -> None:
+    _part(settings, "compose")["users_subnet"] = text
+
+
+class Variable(NamedTuple):
+    """A variable: what it does to the settings, and what the table of the documentation says of it (Markdown)."""
+
+    apply: Callable[[Settings, str], None]
+    meaning: str
+    default: str = ""
+    required: bool = False
+
+
+class SecretVariable(NamedTuple):
+    """A secret by its name in `secret_files`; `required` where nobody but its owner can make it."""
+
+    name: str
+    meaning: str
+    required: bool = False
+
+
+# The first that is applied: the others may name what it renames.
+VARIABLES: dict[str, Variable] = {
+    "JUPYTERHUB_NAME": Variable(
+        _name,
+        "the Hub's name, which begins the names of its networks, of users' containers and of their volumes: never"
+        " change it; another one for a second Hub on the same machine",
+        default="jupyterhub",
+    ),
+    "GITHUB_CLIENT_ID": Variable(_client_id, "the OAuth app's client ID", required=True),
+    "OAUTH_CALLBACK_URL": Variable(
+        _callback,
+        "the callback URL of the OAuth app, `https://<domain>/hub/oauth_callback` (`http://` on this machine only);"
+        " the public address follows from it",
+        required=True,
+    ),
+    "ALLOWED_GITHUB_ORGS": Variable(
+        _organizations,
+        "organizations, and teams as `organization:team`, whose members may log in; separated by commas."
+        " Organizations replace those of `JUPYTERHUB_SETTINGS`, teams its teams",
+    ),
+    "ADMIN_GITHUB_USERS": Variable(_admins, "administrators, separated by commas"),
+    "DOCKER_NOTEBOOK_IMAGE_BASE": Variable(
+        _image("base"), "an image of your own for this environment, and for profiles of the same image"
+    ),
+    "DOCKER_NOTEBOOK_IMAGE_DATASCIENCE": Variable(
+        _image("datascience"), "an image of your own for this environment, and for profiles of the same image"
+    ),
+    "JUPYTERHUB_USERS_SUBNET": Variable(
+        _users_subnet,
+        "private IPv4 network of the users' servers, /24 or larger, that nothing else on the machine uses",
+        default="10.213.0.0/20",
+    ),
 }
+
+SECRETS: dict[str, SecretVariable] = {
+    "GITHUB_CLIENT_SECRET": SecretVariable("github_client_secret", "the OAuth app's client secret", required=True),
+    "JUPYTERHUB_COOKIE_SECRET": SecretVariable("cookie_secret", "signs login cookies: 64 hexadecimal digits"),
+    "JUPYTERHUB_CRYPT_KEY": SecretVariable(
+        "crypt_key", "encrypts what is kept of a login: 64 hexadecimal digits, or several, newest first"
+    ),
+    "CONFIGPROXY_AUTH_TOKEN": SecretVariable("proxy_token", "the secret between Hub and proxy, at least 32 characters"),
+}
+"""Each may be given as <name>_FILE, too: the path of a file that holds it."""
+
+ANYTHING_MEANING = "any other setting of `hub.json`, as YAML or JSON, such as `{server: {memory_mb: 4096}}`"
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -191,10 +256,10 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
     except ValueError as error:
         problems.append(f"{ANYTHING}: {error}")
         result = settings
-    for name, apply in VARIABLES.items():
+    for name, variable in VARIABLES.items():
         if text := environ.get(name, "").strip():
             try:
-                apply(result, text)
+                variable.apply(result, text)
             except ValueError as error:
                 problems.append(f"{name}: {error}")
     if problems:
@@ -209,7 +274,7 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
         EnvironmentVariableError: a file cannot be read or is empty, or a secret is given twice.
     """
     found, problems = {}, []
-    for variable, name in SECRETS.items():
+    for variable, (name, *_) in SECRETS.items():
         text, file = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
         if text and file:
             problems.append(f"{variable}: is set, and {variable}_FILE as well; remove one of them")
@@ -223,7 +288,7 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
                 if not text:
                     problems.append(f"{variable}_FILE: {file} is empty; write the secret into it")
         if text:
-            found[name] = text
+            found[name] = hashlib.sha256(text.encode()).hexdigest() if _LONG_HEX.fullmatch(text) else text
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return found

@@ -7,6 +7,9 @@ KIND = "jupyterhub-ansible.kind"
 USER = "jupyterhub-ansible.user"
 SERVER = "jupyterhub-ansible.server"
 
+NOT_INHERITED = {"com.docker.compose.project": "", "com.docker.compose.service": "", "coolify.managed": "false"}
+"""A container has its image's labels, and Compose labels what it builds: ours would pass for one of its services."""
+
 
 def labels(project: str, kind: str, user: str, server: str) -> dict[str, str]:
     """Labels of a user's server (kind `user-server`) or home (kind `home`)."""

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from . import environment
+from . import environment, users_network
 from .culling import SHORTEST_TIMEOUT_S
 from .secret_files import Secrets, SecretsError, load_secrets
 
@@ -171,7 +171,8 @@ class Environment(_Model):
     `sizes`: the first is that of who says nothing; none where the limits of `Server` are the only size.
     `groups`, `users`: who may use it, everybody if both are empty. `gpus`: how many, -1 for all.
     `idle_timeout_s`: in place of `culling.idle_timeout_s`; `tells_activity`: its servers tell the Hub truthfully when
-    they were last in use, as our image does, so that the proxy's traffic need not be taken for that.
+    they were last in use, as our image does, so that the proxy's traffic need not be taken for that. `pull`: the Hub
+    fetches the image when it is absent, where no deployment does.
     """
 
     slug: Slug
@@ -189,6 +190,7 @@ class Environment(_Model):
     gpus: Annotated[int, Field(ge=-1)] = 0
     idle_timeout_s: Timeout | None = None
     tells_activity: bool = False
+    pull: bool = False
 
     @model_validator(mode="after")
     def _distinct(self) -> "Environment":
@@ -252,6 +254,16 @@ class GitHub(_Model):
     membership_interval_s: Annotated[int, Field(ge=1)]
 
 
+class Compose(_Model):
+    """Where the Hub runs as a Compose application: it makes the users' network and raises the fence by itself.
+
+    `hashes`: by slug of what the images were made that belong to this Hub.
+    """
+
+    users_subnet: Annotated[str, AfterValidator(users_network.checked)]
+    hashes: dict[Slug, Text] = {}
+
+
 class Settings(_Model):
     """hub.json.
 
@@ -277,6 +289,7 @@ class Settings(_Model):
     culling: Culling
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]
+    compose: Compose | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":

@@ -63,6 +63,9 @@ class UserServerSpawner(ChoosingSpawner):
         ["keep", "archive", "remove"], "keep", help="What happens to the home of a deleted user or server"
     ).tag(config=True)
 
+    before_start: ClassVar[Callable[[str], None] | None] = None
+    """Called with the image before each start, in a thread; it raises ServerError where nothing may be started."""
+
     # Of all spawners: starts that wait for memory, what is known of the engine, and homes that are being disposed of.
     _queue: ClassVar = capacity.Queue()
     _engine: ClassVar[limits.Engine | None] = None
@@ -330,6 +333,8 @@ class UserServerSpawner(ChoosingSpawner):
         if self.home_volume in self._disposing:
             raise ServerError("Your server is just being deleted.", reason="deleted", status_code=400)
         try:
+            if check := type(self).before_start:
+                await asyncio.wrap_future(docker_calls.threads("inspect").submit(check, str(self.image)))
             ip, port = await super().start()
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
         except DOCKER_ERRORS as error:

@@ -1,0 +1,142 @@
+"""The fence around the users' network, held up by a helper container on the host's network.
+
+It is the script of the role proxy.  The helper runs on while the Hub is away, as users' servers do, and is back after a
+reboot.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from ..labels import KIND, NOT_INHERITED, PROJECT
+from ..limits import engine
+from ..users_network import Plan
+from .errors import ComposeError
+
+SCRIPT = Path("/usr/local/share/jupyterhub/fence")
+"""In the Hub's image: the role's template, rendered with a word in @ for each that is known here only."""
+CONFIG_HASH = "jupyterhub-ansible.config-hash"
+INTERVAL_S = 5
+_NANOSECONDS = 10**9
+# $1 is the script.  What it says is the helper's log when it changes anything.
+KEEP = f"""
+printf '%s' "$1" > /run/fence && chmod 0755 /run/fence || exit
+trap 'exit 0' TERM INT
+while :; do
+  said=$(/run/fence load 2>&1) || said="the fence cannot be raised: $said"
+  [ "$said" = "in force" ] || echo "$said"
+  sleep {INTERVAL_S} & wait $!
+done
+"""
+
+
+def group(project: str, cgroup_driver: str) -> str:
+    """Return the path of the control group of all users' servers (limits.cgroup_parent), below the hierarchy's root."""
+    if cgroup_driver != "systemd":
+        return f"{project}-users"
+    # systemd keeps a slice in that of each part of its name.
+    parts = [*project.split("-"), "users"]
+    return "/".join("-".join(parts[:end]) + ".slice" for end in range(1, len(parts) + 1))
+
+
+def script(template: str, project: str, plan: Plan, reserve_mb: int, cgroup: str) -> str:
+    """Return the script for this Hub."""
+    words = {
+        "name": project,
+        "bridge": f"br-{project}",
+        "table": f"{project.replace('-', '_')}_fence",
+        "reserve_mb": str(reserve_mb),
+        "group": cgroup,
+        "hub": plan.hub,
+        "proxy": plan.proxy,
+    }
+    for word, value in words.items():
+        template = template.replace(f"@{word}@", value)
+    return template
+
+
+class Fence:
+    """The helper of one Hub."""
+
+    def __init__(self, client: docker.APIClient, project: str, plan: Plan, reserve_mb: int, image: str) -> None:
+        cgroup = group(project, engine(client.info()).cgroup_driver)
+        self.client, self.project, self.image = client, project, image
+        self.container = f"{project}-fence"
+        self.script = script(SCRIPT.read_text(), project, plan, reserve_mb, cgroup)
+        self.digest = hashlib.sha256(json.dumps([self.script, image, KEEP]).encode()).hexdigest()
+
+    def keep(self) -> None:
+        """See to it that the helper runs, with this script.
+
+        Raises:
+            ComposeError: a container of that name is not ours.
+        """
+        found = self._found()
+        if found and found["Config"]["Labels"].get(PROJECT) != self.project:
+            raise ComposeError(
+                f"A container of somebody else is called {self.container}; rename it, or set JUPYTERHUB_NAME"
+            )
+        if found and found["State"]["Running"] and found["Config"]["Labels"].get(CONFIG_HASH) == self.digest:
+            return
+        if found:
+            # The rules stay in force in the kernel meanwhile.
+            self.client.remove_container(self.container, force=True, v=True)
+        self._create()
+        self.client.start(self.container)
+
+    def _found(self) -> Mapping[str, Any] | None:
+        try:
+            container: Mapping[str, Any] = self.client.inspect_container(self.container)
+        except NotFound:
+            return None
+        return container
+
+    def _create(self) -> None:
+        host_config = self.client.create_host_config(
+            network_mode="host",
+            restart_policy={"Name": "unless-stopped"},
+            cap_drop=["ALL"],
+            # The rules; the kernel's module that has them looked at between two ports of a bridge.
+            cap_add=["NET_ADMIN", "SYS_MODULE"],
+            # Its profile forbids to write below /proc/sys.
+            security_opt=["no-new-privileges", "apparmor=unconfined"],
+            binds=["/lib/modules:/lib/modules:ro", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+            init=True,
+            log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
+        )
+        # The API knows these, docker-py does not: else /proc/sys is read-only.
+        host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+        self.client.create_container(
+            self.image,
+            name=self.container,
+            entrypoint=["sh", "-c", KEEP, "keep-fence", self.script],
+            command=[],
+            user="0",
+            labels={**NOT_INHERITED, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
+            healthcheck={
+                "Test": ["CMD", "sh", "-c", '[ "$(/run/fence check)" = "in force" ]'],
+                "Interval": 10 * _NANOSECONDS,
+                "Retries": 1,
+            },
+            host_config=host_config,
+        )
+
+    def well(self) -> bool:
+        """Return whether the engine, which asks the helper every few seconds, knows of nothing bad."""
+        found = self._found()
+        return found is not None and found["State"]["Health"]["Status"] != "unhealthy"
+
+    def in_force(self) -> bool:
+        """Ask the helper whether the kernel has the rules; no where it does not answer."""
+        try:
+            call = self.client.exec_create(self.container, ["/run/fence", "check"])
+            said: bytes = self.client.exec_start(call["Id"])
+            code = self.client.exec_inspect(call["Id"])["ExitCode"]
+        except APIError:
+            return False
+        return code == 0 and said.strip() == b"in force"

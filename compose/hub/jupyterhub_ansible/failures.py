@@ -1,0 +1,148 @@
+"""Why a server did not start: in plain words for its user, with all details for the administrator's log."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from docker.errors import APIError, DockerException
+from jupyterhub.spawner import SpawnException
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError as TransportError
+
+TELL = "Please tell the administrator."
+DOCKER_ERRORS = (DockerException, RequestException, TransportError)
+"""What a call of docker.APIClient raises: refused by Docker (APIError), or not answered by it."""
+
+_FULL = ("no space left on device", "disk quota exceeded")
+_FULL_MESSAGE = "There is no room left for your files: your home, or the machine's disk, is full."
+# What the kernel ended with SIGKILL, as a shell says it.
+_KILLED = 137
+
+
+class ServerError(SpawnException):
+    """A server that cannot start, in words for its user; `log_message` is for the administrator.
+
+    The status is 503 unless the user asked for something wrong: with 500, JupyterHub logs the request's headers.
+    """
+
+    def __init__(self, message: str, *, reason: str, log_message: str = "", status_code: int = 503) -> None:
+        super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
+        # The spawn form and the progress page show this (jupyterhub.utils.format_exception).
+        self.jupyterhub_message = message
+
+
+def is_silent(error: Exception) -> bool:
+    """Whether Docker did not answer at all."""
+    return isinstance(error, DOCKER_ERRORS) and not isinstance(error, APIError)
+
+
+def missing_image(who: str, image: str) -> ServerError:
+    """The image is neither here nor, if that is allowed, where it comes from."""
+    return ServerError(
+        f"This environment is not installed on the machine. {TELL}",
+        reason="image",
+        log_message=f"{who}: image {image} is missing; deploy again",
+    )
+
+
+def of_pull(error: Exception, who: str, image: str, named: bool) -> ServerError:
+    """An image that is to be fetched, and cannot; who named it (`named`) is told what the registry said."""
+    told = of_docker(error, who)
+    if told.reason != "docker":
+        return told
+    explanation = getattr(error, "explanation", None) or error
+    return ServerError(
+        f"The image {image} could not be pulled: {explanation}."
+        if named
+        else f"This environment could not be fetched. {TELL}",
+        reason="image",
+        log_message=f"{who}: {image} could not be pulled: {explanation}",
+    )
+
+
+def slow_pull(seconds: int, who: str, image: str) -> ServerError:
+    """An image that is still being fetched."""
+    return ServerError(
+        f"The image {image} was not here after {seconds // 60} minutes. Please try again later.",
+        reason="image",
+        log_message=f"{who}: pulling {image} was given up after {seconds} s",
+    )
+
+
+def of_anything(error: Exception, who: str) -> ServerError:
+    """What nobody foresaw."""
+    return ServerError(
+        f"Your server could not be started. {TELL}",
+        reason="unknown",
+        log_message=f"{who}: {type(error).__name__}: {error}",
+    )
+
+
+def of_docker(error: Exception, who: str) -> ServerError:
+    """What Docker refused, or that it did not answer."""
+    if is_silent(error):
+        return ServerError(
+            f"Docker, which runs all servers of this machine, does not answer. {TELL}",
+            reason="docker-down",
+            log_message=f"{who}: Docker does not answer: {error}",
+        )
+    explanation = str(getattr(error, "explanation", None) or error)
+    log_message = f"{who}: {explanation}"
+    if any(words in explanation.lower() for words in _FULL):
+        return ServerError(f"{_FULL_MESSAGE} {TELL}", reason="disk", log_message=log_message)
+    return ServerError(f"Docker could not start your server. {TELL}", reason="docker", log_message=log_message)
+
+
+def of_ended(state: Mapping[str, Any], lines: str, memory: int | None, who: str) -> ServerError:
+    """A container that ended while its server was starting.
+
+    Args:
+        state: `State` of the container, as Docker describes it.
+        lines: the last lines that it wrote.
+        memory: its limit, in bytes.
+        who: names the server in the log.
+    """
+    log_message = f"{who} ended while starting: {status(state)}. Its last lines:\n{lines}"
+    if state.get("OOMKilled"):
+        limit = f" of {memory // 1024**2} MB" if memory else ""
+        return ServerError(
+            f"Your server ran out of memory while it was starting: its limit{limit} is too small. {TELL}",
+            reason="out-of-memory",
+            log_message=log_message,
+        )
+    if state["ExitCode"] == _KILLED:
+        # Not every engine tells of its limit; else it was the ceiling of all servers, or somebody.
+        limit = f" Its limit is {memory // 1024**2} MB." if memory else ""
+        return ServerError(
+            f"Your server was killed, or ran out of memory while it was starting.{limit} {TELL}",
+            reason="killed",
+            log_message=log_message,
+        )
+    if any(words in lines.lower() for words in _FULL):
+        return ServerError(f"{_FULL_MESSAGE} {TELL}", reason="disk", log_message=log_message)
+    return ServerError(f"Your server ended while it was starting. {TELL}", reason="ended", log_message=log_message)
+
+
+def vanished(who: str) -> ServerError:
+    """Somebody removed the container of a server that was starting."""
+    return ServerError(
+        "The container of your server was removed while it was starting. Please try again.",
+        reason="vanished",
+        log_message=f"{who}: its container was removed by somebody else while it was starting",
+    )
+
+
+def no_answer(seconds: int, connected: bool, url: str, lines: str, who: str) -> ServerError:
+    """A container that runs, without a server that answers."""
+    what = "answers with errors only" if connected else "never opened its port"
+    return ServerError(
+        f"Your server was started, but {what}: it was given up after {seconds} seconds. Please try again;"
+        " if that does not help, tell the administrator.",
+        reason="no-answer",
+        log_message=f"{who} {what} ({url}), within {seconds} s. Its last lines:\n{lines}",
+    )
+
+
+def status(state: Mapping[str, Any]) -> str:
+    """How a container ended, in the form that DockerSpawner gives it."""
+    killed = ", OOMKilled" if state.get("OOMKilled") else ""
+    return "ExitCode={ExitCode}, Error='{Error}', FinishedAt={FinishedAt}".format(**state) + killed

@@ -1,0 +1,213 @@
+"""Homes of deleted users and servers: kept, archived, or removed, as `hub_deleted_homes` says.
+
+    docker exec jupyterhub-hub python -m jupyterhub_ansible.homes list
+    docker exec jupyterhub-hub python -m jupyterhub_ansible.homes restore <archive> <user> [<server>]
+
+An archive is a file in a volume of its own, written by a container of the Hub's own image: root there can read every
+file, and do nothing else (no network, no other capability).  The home is removed after the archive is complete.
+"""
+
+import argparse
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import docker
+from docker import DockerClient
+from docker.errors import APIError, ContainerError, NotFound
+
+from . import naming
+from .labels import KIND, PROJECT, USER, carries, labels
+from .settings import SettingsError, load
+
+_ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
+# Complete under its name only when it is on the disk.
+_ARCHIVE = (
+    'tar --create --gzip --numeric-owner --xattrs --file "$1.partial" --directory /home .'
+    ' && sync && mv "$1.partial" "$1" || { rm -f "$1.partial"; exit 1; }'
+)
+_RESTORE = 'tar --extract --gzip --numeric-owner --xattrs --preserve-permissions --file "$1" --directory /home'
+
+
+class HomesError(Exception):
+    """It cannot be done; the home is as it was."""
+
+
+def archives_name(project: str) -> str:
+    """Name of the volume that holds a Hub's archives."""
+    return f"{project}-deleted-homes"
+
+
+def archive_file(volume: str, now: datetime) -> str:
+    """Name of a home's archive."""
+    return f"{volume}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+
+
+def _archives(client: DockerClient, project: str) -> str:
+    name = archives_name(project)
+    wanted = {PROJECT: project, KIND: "deleted-homes"}
+    client.volumes.create(name, labels=wanted)
+    if not carries(client.volumes.get(name).attrs["Labels"], wanted):
+        raise HomesError(f"volume {name} exists and does not carry our labels")
+    return name
+
+
+def _run(client: DockerClient, project: str, script: str, argument: str, volumes: dict[str, str], *caps: str) -> str:
+    """Run a shell script in a container of the Hub's own image; `volumes` are `{name: path or path:ro}`."""
+    try:
+        # A container's host name is its id, unless somebody set another one.
+        image = client.containers.get(os.uname().nodename).image.id
+    except NotFound:
+        raise HomesError("the Hub does not run in a container, whose image is needed") from None
+    try:
+        output: bytes | None = client.containers.run(
+            image,
+            ["-c", script, "sh", argument],
+            entrypoint="sh",
+            user="0",
+            working_dir="/",
+            network_mode="none",
+            cap_drop=["ALL"],
+            cap_add=list(caps),
+            security_opt=["no-new-privileges"],
+            # It must not take memory and processors from users.
+            mem_limit="256m",
+            memswap_limit="256m",
+            cpu_shares=128,
+            volumes=[f"{name}:{path}" for name, path in volumes.items()],
+            labels={PROJECT: project, KIND: "homes"},
+            healthcheck={"test": ["NONE"]},
+            # Its output is read, which the client does of this driver's logs and journald's only.
+            log_config={"type": "json-file"},
+            stderr=True,
+            remove=True,
+        )
+    except ContainerError as error:
+        raise HomesError((error.stderr or b"").decode(errors="replace").strip() or str(error)) from None
+    return (output or b"").decode(errors="replace")
+
+
+def _refuse_used(client: DockerClient, volume: str) -> None:
+    if users := client.containers.list(all=True, filters={"volume": volume}):
+        raise HomesError(f"volume {volume} is used by the container {users[0].name}")
+
+
+def _own(client: DockerClient, project: str, user: str, volume: str) -> Any:
+    found = client.volumes.get(volume)
+    if not carries(found.attrs["Labels"], {PROJECT: project, KIND: "home", USER: user}):
+        raise HomesError(f"volume {volume} carries no labels of this user and project; left alone")
+    return found
+
+
+def dispose(client: DockerClient, project: str, user: str, volume: str, what: str) -> str:
+    """Keep, archive or remove the home of a deleted user or server.
+
+    Args:
+        client: the engine.
+        project: `name` of the settings.
+        user: whose home it is.
+        volume: the home.
+        what: `keep`, `archive` or `remove`.
+
+    Returns:
+        What was done, for the log.
+
+    Raises:
+        HomesError: it could not be done; the home is as it was.
+        APIError: Docker refused something; so it is then.
+    """
+    if what == "keep":
+        return f"its home stays: the volume {volume}"
+    try:
+        home = _own(client, project, user, volume)
+    except NotFound:
+        return "it had no home"
+    _refuse_used(client, volume)
+    done = f"its home was removed: the volume {volume}"
+    if what == "archive":
+        archives, file = _archives(client, project), archive_file(volume, datetime.now(UTC))
+        _run(
+            client,
+            project,
+            _ARCHIVE,
+            f"/archives/{file}",
+            {volume: "/home:ro", archives: "/archives"},
+            "DAC_READ_SEARCH",
+        )
+        done = f"its home was archived: {file} in the volume {archives}"
+    home.remove()
+    return done
+
+
+def archives(client: DockerClient, project: str) -> list[str]:
+    """Return the names of the archives, the oldest first."""
+    try:
+        volume = client.volumes.get(archives_name(project))
+    except NotFound:
+        return []
+    listed = _run(client, project, 'ls -1rt "$1"', "/archives", {volume.name: "/archives:ro"})
+    return [name for name in listed.split() if _ARCHIVE_NAME.fullmatch(name)]
+
+
+def restore(client: DockerClient, project: str, archive: str, user: str, server: str, shared: bool) -> str:
+    """Make a home of an archive, for the same user or for another one; the archive stays.
+
+    Returns:
+        The name of the volume.
+
+    Raises:
+        HomesError: there is no such archive, or there is such a home; nothing was changed.
+    """
+    if archive not in archives(client, project):
+        raise HomesError(f"There is no archive {archive}")
+    name = naming.home_name(project, user, server, shared=shared)
+    try:
+        client.volumes.get(name)
+    except NotFound:
+        pass
+    else:
+        raise HomesError(f"There is a home already: the volume {name}")
+    volume = client.volumes.create(name, labels=labels(project, "home", user, "" if shared else server))
+    try:
+        capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
+        mounts = {archives_name(project): "/archives:ro", name: "/home"}
+        _run(client, project, _RESTORE, f"/archives/{archive}", mounts, *capabilities)
+    except Exception:
+        # A home that is half there would be taken for whole.
+        volume.remove()
+        raise
+    return name
+
+
+def main() -> str | None:
+    """List archives, or restore one; a message if that is not possible (`sys.exit` prints it)."""
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.homes", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="archives of deleted users' homes")
+    restoring = commands.add_parser("restore", help="make a home of an archive")
+    restoring.add_argument("archive")
+    restoring.add_argument("user", help="whose home it shall be")
+    restoring.add_argument("server", nargs="?", default="", help="the named server; without it, the default one")
+    arguments = parser.parse_args()
+    try:
+        settings = load().settings
+        client = docker.from_env()
+        if arguments.command == "list":
+            print("\n".join(archives(client, settings.name)) or "There is no archive.")
+            return None
+        if settings.volume_name_template:
+            return "The volumes are named by hub_volume_name_template: extract the archive by hand"
+        shared = settings.named_servers.share_home
+        user = arguments.user.lower()
+        print(f"Restored: {restore(client, settings.name, arguments.archive, user, arguments.server, shared)}")
+    except (SettingsError, HomesError) as error:
+        return str(error)
+    except APIError as error:
+        return f"Docker: {error.explanation or error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

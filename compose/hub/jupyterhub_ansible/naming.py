@@ -1,0 +1,62 @@
+"""Names of users' containers and volumes.
+
+Frozen: a changed name is a lost home.  tests/unit/test_hub_naming.py holds golden names.
+
+A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`.  The number of hyphens tells the parts apart:
+
+====  =========================================================
+`-`   inside a part, or after the project and `user`
+`--`  between user and server
+`---`   between a sanitised part and the hash of what it was
+`----`  between a shortened name and the hash of user and server
+====  =========================================================
+
+A part that is kept as it is has no two hyphens in a row, so no two servers share a name (but for a collision
+of 64 bits of SHA-256; the labels that the spawner checks stand behind that).
+"""
+
+import hashlib
+import json
+import re
+
+MAX_LENGTH = 63
+"""Characters in a DNS label (RFC 1035): Docker's DNS resolves a container by its name."""
+
+_PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _part(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    # ASCII only: what Unicode says of a character may differ in the next Python.
+    sanitised = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+    return f"{sanitised}---{_digest(text)}"
+
+
+def server_name(project: str, user: str, server: str = "") -> str:
+    """Name of the container of a user's server, and of its home volume.
+
+    Args:
+        project: `name` of the settings; at most 12 characters, without `-user` at the end of a word.
+        user: the user's name, as the authenticator gave it.
+        server: the named server, or "" for the default server.
+
+    Returns:
+        At most 63 characters of `[a-z0-9-]`; never `<project>`, `<project>-hub` or `<project>-proxy`.
+    """
+    prefix = f"{project}-user-"
+    label = _part(user) + (f"--{_part(server)}" if server else "")
+    if len(prefix + label) <= MAX_LENGTH:
+        return prefix + label
+    digest = _digest(json.dumps([user, server]))
+    kept = label[: MAX_LENGTH - len(prefix) - len(digest) - 4].rstrip("-")
+    return f"{prefix}{kept}----{digest}"
+
+
+def home_name(project: str, user: str, server: str = "", *, shared: bool = False) -> str:
+    """Name of the volume that is a server's home: the server's name, or the user's if all servers share one home."""
+    return server_name(project, user, "" if shared else server)

@@ -1,0 +1,137 @@
+"""The Hub's configuration: hub.json and the secret files, as JupyterHub's traits.
+
+Each trait is set on the class that defines it, so that the settings' `traits`, merged last, win on any subclass.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from jupyterhub_ansible import culling, start_page, sync_routes
+from jupyterhub_ansible.docker_calls import CONNECTIONS
+from jupyterhub_ansible.github import GitHubMemberAuthenticator
+from jupyterhub_ansible.labels import NOT_INHERITED
+from jupyterhub_ansible.proxy import UserProxy
+from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
+from jupyterhub_ansible.spawner import PULL_TIMEOUT_S, UserServerSpawner
+
+if TYPE_CHECKING:
+    from traitlets.config import get_config
+
+try:
+    settings, secrets = load()
+except SettingsError as error:
+    # No traceback: the message is for the one who wrote the settings.
+    sys.exit(str(error))
+
+c = get_config()
+
+# --- the Hub, and the proxy that runs in a container of its own
+address = settings.public.address
+c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}:{settings.public.port}"
+# All addresses, of its own container: the networks decide who reaches it.
+c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
+c.JupyterHub.hub_connect_url = settings.hub.connect_url
+c.JupyterHub.proxy_class = UserProxy
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = settings.proxy.api_url
+c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
+# Replacing the Hub leaves users' servers running.
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.cleanup_proxy = False
+# Seconds; a server that was just starting when the last Hub ended waits for this one, and this one for it.
+c.JupyterHub.init_spawners_timeout = 3
+# Seconds; the Hub gives a restarted proxy its routes back this often.
+c.JupyterHub.last_activity_interval = 30
+c.JupyterHub.db_url = DATABASE_URL
+c.JupyterHub.cookie_secret = secrets.cookie_secret
+c.CryptKeeper.keys = list(secrets.crypt_keys)
+# Pages of ours, which extend JupyterHub's.
+c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
+
+# --- who may log in
+access, github = settings.access, settings.github
+c.Authenticator.allow_all = access.allow_all
+c.Authenticator.allowed_users = set(access.allowed_users)
+c.Authenticator.admin_users = set(access.admin_users)
+c.Authenticator.blocked_users = set(access.blocked_users)
+c.JupyterHub.authenticator_class = settings.authenticator
+if settings.authenticator == "shared-password":
+    c.Authenticator.allow_all = True
+    c.Authenticator.admin_users = {"admin"}
+    c.SharedPasswordAuthenticator.user_password = secrets.user_password
+    c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
+else:
+    # What a provider said is kept, encrypted, to ask it again.
+    c.Authenticator.enable_auth_state = True
+    c.OAuthenticator.oauth_callback_url = f"{settings.public.url}/hub/oauth_callback"
+if github:
+    c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
+    # Without a good answer nobody stays, API tokens included; elsewhere a token may just have ended, after an hour.
+    c.Authenticator.auth_refresh_strict = True
+    c.Authenticator.auth_refresh_age = github.membership_interval_s
+    c.OAuthenticator.client_id = github.client_id
+    c.OAuthenticator.client_secret = secrets.github_client_secret
+    c.GitHubOAuthenticator.github_url = github.url
+    c.GitHubOAuthenticator.allowed_organizations = set(github.allowed_organizations)
+    # Not on their own class: they need that groups are managed, which ours decides.
+    c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
+    c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
+    c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
+
+# --- services: each is in a role of its name, and may do only that
+c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
+c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
+if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, culling.SERVICE)):
+    c.JupyterHub.services.append(culler)
+    c.JupyterHub.load_roles.append(
+        {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
+    )
+c.UserProxy.tells_activity = {environment.slug: environment.tells_activity for environment in settings.environments}
+c.UserProxy.default_profile = settings.default_environment
+
+# --- users' servers
+c.JupyterHub.spawner_class = UserServerSpawner
+# JupyterHub takes a limit of 0 for "any number".
+c.JupyterHub.allow_named_servers = settings.named_servers.limit > 0
+c.JupyterHub.named_server_limit_per_user = settings.named_servers.limit
+# The spawner bounds each of these itself, and says what took too long: the image, room on the machine, the server's
+# answer; the rest is for Docker's own work on a busy machine.
+c.Spawner.http_timeout = settings.server.start_timeout_s
+c.Spawner.start_timeout = (
+    settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value + PULL_TIMEOUT_S
+)
+# Those that wait for room would count, and the next one would be refused.
+c.JupyterHub.concurrent_spawn_limit = 0
+c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
+c.Spawner.cpu_limit = settings.server.cpus
+c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}
+c.DockerSpawner.network_name = settings.users_network
+# Images are built or pulled by the deployment.
+c.DockerSpawner.pull_policy = "never"
+c.DockerSpawner.remove = True
+if settings.compose:
+    c.DockerSpawner.extra_create_kwargs = {"labels": NOT_INHERITED}
+c.DockerSpawner.client_kwargs = {"max_pool_size": CONNECTIONS}
+c.UserServerSpawner.project = settings.name
+c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}
+c.UserServerSpawner.default_profile = settings.default_environment
+c.UserServerSpawner.free_images = {group: list(patterns) for group, patterns in settings.free_images.items()}
+c.UserServerSpawner.pids_limit = settings.server.pids
+c.UserServerSpawner.tmp_mb = settings.server.tmp_mb
+c.UserServerSpawner.running_limit = settings.server.running_limit
+c.UserServerSpawner.reserve_memory_mb = settings.reserve_memory_mb
+c.UserServerSpawner.deleted_homes = settings.deleted_homes
+c.UserServerSpawner.share_home = settings.named_servers.share_home
+c.UserServerSpawner.volume_name_template = settings.volume_name_template
+
+# --- pass-through: a dictionary is merged into ours key by key, a list is added to ours, anything else replaces it
+for class_name, values in settings.traits.items():
+    for trait, value in values.items():
+        ours = c[class_name].get(trait)
+        if isinstance(ours, dict) and isinstance(value, dict):
+            c[class_name][trait] = {**ours, **value}
+        elif isinstance(ours, list) and isinstance(value, list):
+            # Folders of templates, for one, are searched in this order.
+            c[class_name][trait] = [*value, *ours]
+        else:
+            c[class_name][trait] = value

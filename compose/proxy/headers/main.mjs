@@ -1,0 +1,47 @@
+// Loaded before configurable-http-proxy (node --import, by the entrypoint): puts right what its public server is told
+// about the client, and which headers every answer has.  Its command line, routes and API stay as they are.
+
+import http from "node:http";
+
+import { dress, dressHead } from "./answers.mjs";
+import { Clients } from "./clients.mjs";
+
+let clients;
+try {
+  clients = new Clients(process.env);
+} catch (error) {
+  console.error(error.message);
+  process.exit(2);
+}
+
+const OPTIONS = {
+  // Node's 300 s would cut an upload that takes longer.
+  requestTimeout: 0,
+  // A request's head must come within Node's own minute; without this line, the line above would switch it off, too.
+  headersTimeout: 60_000,
+};
+
+const createServer = http.createServer;
+
+http.createServer = (options, listener) => {
+  // Only the public server is made with options; those of the API and of metrics are not the world's.
+  if (typeof options !== "object") return createServer(options, listener);
+  const server = createServer({ ...options, ...OPTIONS }, listener);
+  server.prependListener("request", (request, response) => {
+    const { protocol } = clients.tell(request);
+    const writeHead = response.writeHead;
+    response.writeHead = function (...head) {
+      dress(this, protocol);
+      return writeHead.apply(this, head);
+    };
+  });
+  server.prependListener("upgrade", (request, socket) => {
+    const { protocol } = clients.tell(request);
+    // The answer to an upgrade is written to the socket as text, its head at once.
+    socket.write = (head, ...more) => {
+      delete socket.write;
+      return socket.write(dressHead(head, protocol), ...more);
+    };
+  });
+  return server;
+};

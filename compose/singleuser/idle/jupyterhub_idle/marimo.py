@@ -1,0 +1,76 @@
+"""Whether a marimo session computes: marimo itself is asked, as its own command line tools do.
+
+Its server is a process of its own behind jupyter-server-proxy, which counts every ping of an open page as activity
+and nothing of what a notebook does while its page is closed.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.web import Application
+
+NAME = "marimo"
+"""Of the entry point in `jupyter_serverproxy_servers`, and so of the path of its pages."""
+_TIMEOUT_S = 5.0
+
+Attributes = dict[str, Any]
+State = Mapping[str, Any]
+
+
+def _handlers(app: Application) -> Iterator[tuple[Attributes, State]]:
+    """Yield what jupyter-server-proxy made marimo's handlers of, and what it knows of the process behind them.
+
+    The attributes are in no public place: `ServerProcess.make_proxy_handler` sets them on each new handler.
+    """
+    for host in app.default_router.rules:
+        for rule in getattr(host.target, "rules", []):
+            state = (getattr(rule, "target_kwargs", None) or {}).get("state")
+            # Empty until a page is opened.
+            if state is not None:
+                attributes = inspect.getclosurevars(rule.target.__init__).nonlocals.get("attributes", {})
+                if attributes.get("name") == NAME:
+                    yield attributes, state
+
+
+class Marimo:
+    """The marimo server of this Jupyter server; it runs from the first request to one of its pages on."""
+
+    def __init__(self, app: Application, base_url: str) -> None:
+        self._app = app
+        self._path = f"{base_url}{NAME}/api"
+
+    def discount_pages(self) -> None:
+        """Let an open page count for nothing; what a user does in it is seen by its requests."""
+        for attributes, _ in _handlers(self._app):
+            attributes["update_last_activity"] = False
+
+    async def is_running(self) -> bool:
+        """Return whether a cell of any session runs or waits for its turn.
+
+        Raises:
+            OSError, HTTPError, ValueError: marimo does not answer, or something else than is known.
+        """
+        for attributes, state in _handlers(self._app):
+            # Nothing of it: no page was opened yet, or marimo has ended.
+            if getattr(state.get("proc"), "running", False):
+                url = f"http://localhost:{state['port']}{self._path}"
+                headers = attributes["request_headers_override"]
+                for session in await _ask(f"{url}/sessions", headers):
+                    status = await _ask(f"{url}/kernel/status", {**headers, "Marimo-Session-Id": session})
+                    if status.get("state") == "running":
+                        return True
+        return False
+
+
+async def _ask(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    request = HTTPRequest(url, headers=dict(headers), request_timeout=_TIMEOUT_S, connect_timeout=_TIMEOUT_S)
+    answer = await AsyncHTTPClient().fetch(request, raise_error=False)
+    if answer.code != HTTPStatus.OK:
+        # Also for a session that was closed just now.
+        answer.rethrow()
+    found: dict[str, Any] = json.loads(answer.body)
+    return found

@@ -1,0 +1,93 @@
+// A notice in JupyterLab before an idle server is stopped, with a button that keeps it.
+//
+// Written by hand in the form that JupyterLab loads (a container of module federation: init and get), so that no
+// image needs Node.js: it has no code but this, and takes what it shares with JupyterLab from there.
+(() => {
+  const NAME = 'jupyterhub-idle';
+  const SOON_MS = 10_000; // while a notice is shown
+  const LATEST_MS = 600_000; // settings, or the clock of a computer that slept
+  let shared;
+
+  // The newest of what JupyterLab shares under this name.
+  const load = async name => {
+    const versions = Object.entries(shared[name]);
+    versions.sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }));
+    return (await versions.at(-1)[1].get())();
+  };
+
+  const text = ({ seconds, reason }) => {
+    const at = new Date(Date.now() + seconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    return reason === 'age'
+      ? `This server has reached its greatest age and will be stopped at ${at}. Your files stay; what notebooks hold` +
+          ' in memory is lost. Please save your work, and start it again.'
+      : `Nobody has used this server for a while: it will be stopped at ${at}. Your files stay; what notebooks hold` +
+          ' in memory is lost.';
+  };
+
+  const activate = async app => {
+    const { Notification } = await load('@jupyterlab/apputils');
+    const { ServerConnection } = await load('@jupyterlab/services');
+    const settings = app.serviceManager.serverSettings;
+    let shown = null;
+    let said = '';
+    let timer = 0;
+
+    const ask = async method => {
+      const response = await ServerConnection.makeRequest(`${settings.baseUrl}${NAME}`, { method }, settings);
+      if (!response.ok) throw new Error(response.statusText);
+      return response.json();
+    };
+
+    const hide = () => {
+      if (shown !== null) Notification.dismiss(shown);
+      shown = null;
+      said = '';
+    };
+
+    const show = told => {
+      const message = text(told);
+      if (message === said) return;
+      hide();
+      const keep = { label: 'Keep it running', displayType: 'accent', callback: () => look('POST') };
+      const actions = told.reason === 'idle' ? [keep] : [];
+      // Until it is answered: an alert that is read aloud, and no dialog that would take the keyboard.
+      shown = Notification.emit(message, 'warning', { autoClose: false, actions });
+      said = message;
+    };
+
+    // Asks again when there may be something to say, and hardly ever before.
+    const look = async method => {
+      clearTimeout(timer);
+      let wait = LATEST_MS;
+      try {
+        const told = await ask(method);
+        const until = told.seconds === null ? Infinity : told.seconds - told.notice_seconds;
+        if (until > 0) hide();
+        else show(told);
+        wait = until > 0 ? Math.min(until * 1000 + 1000, LATEST_MS) : SOON_MS;
+      } catch (error) {
+        // It may have been stopped already, of which JupyterLab tells.
+        if (method === 'POST') Notification.error(`The server could not be kept: ${error.message}`);
+        hide();
+      }
+      timer = setTimeout(look, wait, 'GET');
+    };
+
+    look('GET');
+    // A tab that nobody looked at may have been put to sleep.
+    document.addEventListener('visibilitychange', () => document.hidden || look('GET'));
+  };
+
+  const plugin = {
+    id: `${NAME}:notice`,
+    description: 'A notice before an idle server is stopped.',
+    autoStart: true,
+    activate: app => void app.started.then(() => activate(app)).catch(console.error)
+  };
+
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB[NAME] = {
+    init: scope => void (shared = scope),
+    get: async () => () => ({ __esModule: true, default: plugin })
+  };
+})();

@@ -1,0 +1,83 @@
+"""`python -m jupyterhub_ansible.compose.entrypoint`: put the secrets in their places, and print the socket's group.
+
+Run by root, before the Hub's entrypoint becomes the Hub's account for good (bin/compose-files/hub-entrypoint).
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import environment
+from ..secret_files import ALWAYS
+from .errors import ComposeError
+
+HUB_UID = 64101
+PROXY_UID = 64102
+"""The accounts in the images (roles/images/files/hub/Dockerfile, roles/images/files/proxy/Dockerfile)."""
+
+
+class Places(NamedTuple):
+    """Where the Hub's container has what it shares with the machine, with its next one and with the proxy."""
+
+    socket: Path = Path("/var/run/docker.sock")
+    state: Path = Path("/srv/jupyterhub")
+    proxy: Path = Path("/run/proxy")
+
+    @property
+    def secrets(self) -> Path:
+        """The folder of the secrets that were made here."""
+        return self.state / "secrets"
+
+
+def _write(path: Path, text: str, owner: int) -> None:
+    # Under another name first: the proxy may be reading it.
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    os.chown(new, owner, owner)
+    new.replace(path)
+
+
+def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
+    """Make each secret that nobody gave, once, and hand the proxy its token."""
+    places.secrets.mkdir(mode=0o700, exist_ok=True)
+    for folder, owner in ((places.state, HUB_UID), (places.secrets, HUB_UID), (places.proxy, PROXY_UID)):
+        os.chown(folder, owner, owner)
+        folder.chmod(0o700)
+    for name in ALWAYS:
+        path = places.secrets / name
+        if name not in given and not path.exists():
+            _write(path, secrets.token_hex(32), HUB_UID)
+    token = given.get("proxy_token") or (places.secrets / "proxy_token").read_text()
+    _write(places.proxy / "token", token, PROXY_UID)
+
+
+def prepared(places: Places, environ: Mapping[str, str]) -> int:
+    """Put the secrets in their places, and return the number of the group that may use Docker's socket.
+
+    Raises:
+        ComposeError: a secret cannot be read, or Docker's socket is not there.
+    """
+    try:
+        group = places.socket.stat().st_gid
+    except OSError as error:
+        raise ComposeError(
+            f"Docker's socket is not at {places.socket}: {error.strerror}. Mount it, as docker-compose.yml does."
+        ) from None
+    try:
+        keep_secrets(places, environment.secrets(environ))
+    except environment.EnvironmentVariableError as error:
+        raise ComposeError(str(error)) from None
+    return group
+
+
+if __name__ == "__main__":
+    try:
+        print(prepared(Places(), os.environ))
+    except ComposeError as problem:
+        # No traceback: the message is for the one who deploys.
+        sys.exit(str(problem))

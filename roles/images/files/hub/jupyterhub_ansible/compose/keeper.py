@@ -1,0 +1,178 @@
+"""What a Hub needs around it to start anybody's server: made before its start, looked at while it runs."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from logging import Logger
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+
+from .. import failures
+from ..docker_calls import CONNECTIONS
+from ..failures import DOCKER_ERRORS, ServerError
+from ..settings import Settings
+from ..users_network import plan
+from . import proof
+from .errors import ComposeError
+from .fence import Fence
+from .images import Images
+from .networks import Networks
+
+HUB_PORT, PROXY_PORT, API_PORT = 8081, 8000, 8001
+ABLE = Path("/srv/jupyterhub/able")
+"""There while the Hub can start servers: the health check asks for it (compose/docker-compose.yml)."""
+STAMP = Path("/srv/jupyterhub/fence-proof")
+"""Remembers the last proof: another Hub, proxy, fence or boot is proved anew."""
+PATIENCE_S = 120
+"""How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
+_TRUSTED_S = 5
+"""A fence that was in force is asked about again after so long."""
+T = TypeVar("T")
+_OWN = re.compile(r"/containers/([0-9a-f]{64})/")
+
+
+def own_id(mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the id of the container that this runs in: Docker keeps its /etc/hosts in a folder of that name.
+
+    Raises:
+        ComposeError: it runs in none of Docker's.
+    """
+    found = _OWN.search(mounts.read_text())
+    if not found:
+        raise ComposeError("The Hub runs in no container of Docker's; see compose/README.md")
+    return found[1]
+
+
+class Keeper:
+    """Makes and keeps networks, fence and images."""
+
+    def __init__(self, settings: Settings, log: Logger, client: docker.APIClient | None = None) -> None:
+        if settings.compose is None:
+            raise ComposeError("hub.json: compose is missing; use the Hub's image that compose/ builds")
+        self.settings, self.log, self.plan = settings, log, plan(settings.compose.users_subnet)
+        # Without a bound, a call would stand still with an engine that does.
+        self.client = client or docker.APIClient(version="auto", timeout=60, max_pool_size=CONNECTIONS)
+        self.id = own_id()
+        self.image = str(self.client.inspect_container(self.id)["Image"])
+        self.networks = Networks(self.client, settings.name, self.plan)
+        self.images = Images(self.client, settings.name, settings.compose.hashes, log)
+        self.fence = Fence(self.client, settings.name, self.plan, settings.reserve_memory_mb, self.image)
+        self.prober = proof.Prober(self.client, settings.name, self.image)
+        self._asking = threading.Lock()
+        self._trusted_until = 0.0
+        self._new_proxy = False
+
+    # --- at the start
+
+    def prepare(self) -> None:
+        """Make everything, and prove the fence.
+
+        Raises:
+            ComposeError: something is not as it must be, and stays so.
+        """
+        ABLE.unlink(missing_ok=True)
+        if missing := self.images.tag(self._images):
+            # The others can be used; who chooses one of these is told.
+            self.log.error("No image is there for %s: build them, docker compose build", ", ".join(missing))
+        self.networks.make()
+        self.fence.keep()
+        self._patiently(self._join)
+        self._patiently(lambda: self._insist(self.fence.in_force()))
+        proxy = self._patiently(self._join_proxy)
+        self._prove(proxy)
+        ABLE.touch()
+
+    @property
+    def _images(self) -> set[str]:
+        return {environment.image for environment in self.settings.environments}
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return step()
+            except ComposeError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self.log.info("Waiting: %s", error)
+            time.sleep(1)
+
+    def _join(self) -> None:
+        me = self.client.inspect_container(self.id)
+        self.networks.attach(me, api="hub", alias="hub", address=self.plan.hub)
+
+    def _join_proxy(self) -> Mapping[str, Any]:
+        proxy = self.networks.proxy()
+        if proxy is None:
+            raise ComposeError("The proxy does not run: start it, docker compose up --detach")
+        if self.networks.attach(proxy, api="proxy-api", alias="proxy", address=self.plan.proxy):
+            self._new_proxy = True
+            return dict(self.client.inspect_container(proxy["Id"]))
+        return proxy
+
+    def _insist(self, in_force: bool) -> None:
+        if not in_force:
+            raise ComposeError(
+                f"The fence around the users' network is not in force; why: docker logs {self.fence.container}"
+            )
+
+    def _prove(self, proxy: Mapping[str, Any]) -> None:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        network = self.client.inspect_network(self.networks.users)["Id"]
+        subject = "\n".join([boot, network, self.fence.digest, self.id, proxy["Id"]]) + "\n"
+        if STAMP.exists() and STAMP.read_text() == subject:
+            return
+        self.prober.remove_leftovers()
+        control = proxy["NetworkSettings"]["Networks"][self.networks.control]["IPAddress"]
+        open_ways = {"the Hub": f"hub:{HUB_PORT}", "the proxy's public port": f"proxy:{PROXY_PORT}"}
+        closed = {
+            "the proxy's API": f"{self.plan.proxy}:{API_PORT}",
+            "the proxy's API on the control network": f"{control}:{API_PORT}",
+        }
+        reached = self.prober.reached(self.networks.users, self.plan.gateway, {**open_ways, **closed})
+        proof.insist(reached, open_ways)
+        STAMP.write_text(subject)
+        self.log.info("The fence around the users' network is in force, as a container on it has proved")
+
+    # --- while the Hub runs
+
+    def look(self) -> bool:
+        """Put back what is gone; return whether the proxy is a new one, which knows no route.
+
+        Where something cannot be put back, the Hub's health says so.
+        """
+        self._new_proxy = False
+        try:
+            self.networks.make()
+            self.fence.keep()
+            self._join()
+            self._join_proxy()
+            self._insist(self.fence.well())
+        except (ComposeError, *DOCKER_ERRORS) as error:
+            self.log.warning("Not as it must be around the Hub: %s", error)
+            ABLE.unlink(missing_ok=True)
+        else:
+            ABLE.touch()
+        return self._new_proxy
+
+    def before_start(self, image: str) -> None:
+        """Let a server of this image start.
+
+        Raises:
+            ServerError: the fence is not in force, or the image is gone.
+        """
+        with self._asking:
+            if time.monotonic() > self._trusted_until:
+                if not self.fence.in_force():
+                    raise ServerError(
+                        f"No server can be started just now: the network is not safe. {failures.TELL}",
+                        reason="fence",
+                        log_message=f"The fence is not in force; why: docker logs {self.fence.container}",
+                    )
+                self._trusted_until = time.monotonic() + _TRUSTED_S
+        if self.images.tag([image], anew=False):
+            raise failures.missing_image("Compose", image)

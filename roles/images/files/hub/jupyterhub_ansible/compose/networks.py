@@ -1,0 +1,101 @@
+"""The networks of Hub, proxy and users' servers, where the Hub makes them.
+
+They are none of Compose's: Coolify attaches every service to each network that a Compose file declares.  Compose's own
+is only the way from the outside to the proxy, which may even be in another Compose application.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import docker
+from docker.errors import APIError
+
+from ..labels import KIND, PROJECT
+from ..users_network import Plan
+from .errors import ComposeError
+
+PROXY_KIND = "compose-proxy"
+# What tells the proxies of several Hubs apart; labels cannot, since Coolify keeps Compose from filling in variables.
+NAME_VARIABLE = "JUPYTERHUB_NAME"
+BRIDGE = "com.docker.network.bridge.name"
+
+
+class Networks:
+    """Both networks of one Hub."""
+
+    def __init__(self, client: docker.APIClient, project: str, plan: Plan) -> None:
+        self.client, self.project, self.plan = client, project, plan
+        self.control, self.users, self.bridge = f"{project}-control", f"{project}-users", f"br-{project}"
+
+    # --- the networks
+
+    def make(self) -> None:
+        """Make those that are missing.
+
+        Raises:
+            ComposeError: the users' network is another one.
+        """
+        # First, as Docker chooses a subnet for the other that is still free.
+        pool = docker.types.IPAMPool(subnet=self.plan.subnet, gateway=self.plan.gateway, iprange=self.plan.range)
+        self._make(self.users, options={BRIDGE: self.bridge}, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
+        self._make(self.control)
+        found = self.client.inspect_network(self.users)
+        subnets = [each.get("Subnet") for each in found["IPAM"]["Config"] or []]
+        if subnets != [self.plan.subnet] or (found["Options"] or {}).get(BRIDGE) != self.bridge:
+            raise ComposeError(
+                f"The network {self.users} has the subnet {', '.join(map(str, subnets)) or 'of somebody else'}, and"
+                f" should have {self.plan.subnet}, on the bridge {self.bridge}. Put JUPYTERHUB_USERS_SUBNET back, or"
+                f" stop all users' servers, stop Hub and proxy, and remove it: docker network rm {self.users}"
+            )
+
+    def _make(self, name: str, **options: Any) -> None:
+        if any(network["Name"] == name for network in self.client.networks(names=[name])):
+            return
+        labels = {PROJECT: self.project, KIND: "network"}
+        try:
+            self.client.create_network(name, driver="bridge", check_duplicate=True, labels=labels, **options)
+        except APIError as error:
+            raise ComposeError(
+                f"The network {name} cannot be made: {error.explanation}. If its addresses are taken, give others:"
+                " JUPYTERHUB_USERS_SUBNET, such as 10.214.0.0/20"
+            ) from None
+
+    # --- who is on them
+
+    def attach(self, container: Mapping[str, Any], *, api: str, alias: str, address: str) -> bool:
+        """Attach a container (as Docker describes it) to both, if it is not; return whether it was not.
+
+        Args:
+            container: of the Hub or of the proxy.
+            api: its alias on the control network.
+            alias: its alias on the users' network.
+            address: its address there, which the fence knows.
+        """
+        changed = self._attach(container, self.control, api, None)
+        return self._attach(container, self.users, alias, address) or changed
+
+    def _attach(self, container: Mapping[str, Any], network: str, alias: str, address: str | None) -> bool:
+        known = container["NetworkSettings"]["Networks"].get(network)
+        current = self.client.inspect_network(network)["Id"]
+        if known and known["NetworkID"] == current and address in (None, known["IPAddress"]):
+            return False
+        if known:
+            # It was on one of this name that was removed since, or has another address.
+            self.client.disconnect_container_from_network(container["Id"], network, force=True)
+        try:
+            self.client.connect_container_to_network(container["Id"], network, ipv4_address=address, aliases=[alias])
+        except APIError as error:
+            raise ComposeError(
+                f"{container['Name'].removeprefix('/')} cannot be attached to {network}: {error.explanation}"
+            ) from None
+        return True
+
+    def proxy(self) -> Mapping[str, Any] | None:
+        """Return the proxy's container, as Docker describes it: the newest that runs; None if there is none."""
+        labels = [f"{KIND}={PROXY_KIND}"]
+        running = self.client.containers(filters={"label": labels, "status": "running"})
+        for each in sorted(running, key=lambda container: -int(container["Created"])):
+            container: Mapping[str, Any] = self.client.inspect_container(each["Id"])
+            if f"{NAME_VARIABLE}={self.project}" in container["Config"]["Env"]:
+                return container
+        return None

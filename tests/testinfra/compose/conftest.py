@@ -1,0 +1,37 @@
+"""GitHub's stand-in on this host, where containers of the machine reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from compose_app import URL
+from e2e.browser import steady_network
+from e2e.people import github
+from github import GitHub
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What GitHub knows, its address, and the authority behind its certificate."""
+
+    github: GitHub
+    url: str
+    certificate: Path
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """Run it on the address of this host that the machine's network has for it."""
+    with github("bridge", URL, tmp_path_factory.mktemp("tls")) as (account, settings, certificate):
+        account.add_organization("acme")
+        yield StandIn(account, settings["hub_github_url"], certificate)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ipv6_for_new_interfaces() -> Iterator[None]:
+    """Keep Chromium from giving up pages halfway, while other scenarios start machines."""
+    with steady_network():
+        yield

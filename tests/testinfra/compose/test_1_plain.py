@@ -1,0 +1,173 @@
+"""`docker compose up` on a machine: log in, work, go down and up again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from compose_app import FOLDER, URL, App, env_file, variables, write
+from e2e.client import Marimo, StartError, eventually
+from e2e.people import Person
+from testinfra.host import Host
+from vps import assert_fence, inspect, started
+
+HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
+
+
+@pytest.fixture(scope="module")
+def app(host: Host, stand_in: Any) -> Iterator[App]:
+    app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
+    # The port of the machine that this host's one leads to.
+    given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
+    write(host, f"{FOLDER}/.env", env_file(given))
+    app.compose("up", "--detach")
+    app.wait_until_healthy()
+    yield app
+    host.run("docker ps --quiet --filter label=jupyterhub-ansible.kind=user-server | xargs -r docker rm --force")
+    app.compose("down", "--volumes")
+
+
+def test_what_is_required_is_asked_for(host: Host) -> None:
+    done = host.run(f"cd {FOLDER} && docker compose --env-file /dev/null config --quiet")
+    assert done.rc
+    # Compose names the first that it meets.
+    asked = re.search(r"required variable (\w+) is missing a value", done.stderr)
+    assert asked
+    assert asked[1] in ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "OAUTH_CALLBACK_URL")
+
+
+def test_images_of_environments_have_done_their_work(app: App) -> None:
+    for name in ("env-base", "env-datascience"):
+        state = app.service(name)["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+
+
+def test_the_hub_is_not_root_and_can_never_be(host: Host, app: App) -> None:
+    status = host.check_output(
+        f"docker top {HUB} -o pid,args | awk '/-m jupyterhub_ansible.hub/ && !/docker-init/ {{print $1}}' | head -1"
+        " | xargs -I{} cat /proc/{}/status"
+    )
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert fields["Uid"].split() == ["64101"] * 4
+    assert fields["Groups"].split() == [str(host.file("/var/run/docker.sock").gid)]
+    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_secrets_that_nobody_gave_are_in_files_of_their_own(host: Host, app: App) -> None:
+    everything = json.dumps([inspect(host, HUB), inspect(host, PROXY)]) + app.compose("logs")
+    for name in ("cookie_secret", "crypt_key", "proxy_token"):
+        secret = host.check_output(f"docker exec {HUB} cat /srv/jupyterhub/secrets/{name}")
+        assert len(secret) == 64
+        assert secret not in everything
+
+
+def test_the_proxy_s_api_is_on_the_control_network_alone(host: Host, app: App) -> None:
+    sockets = host.check_output(f"docker exec {PROXY} cat /proc/net/tcp")
+    listening = [line.split()[1] for line in sockets.splitlines() if line.split()[3] == "0A"]
+    [api] = [address for address in listening if address.endswith(":1F41")]
+    control = inspect(host, PROXY)["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
+    assert ".".join(str(byte) for byte in reversed(bytes.fromhex(api[:8]))) == control
+
+
+def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
+    grace = app.member("Grace")
+    page = grace.server().spawn_page().text
+    for shown in ('value="base"', 'value="datascience"', 'value="marimo"', "pandas"):
+        assert shown in page
+    grace.server().start_by_form("datascience")
+    assert grace.server().run("import pandas; 6 * 7").result == "42"
+    assert "42" in Marimo(grace.server()).run("answer.py", "6 * 7")[0]
+    server = inspect(host, "jupyterhub-user-grace")
+    assert server["Config"]["Image"] == "jupyterhub/env-datascience:built"
+    assert "VIRTUAL_ENV=/home/jovyan/.local/share/jupyterhub/envs/datascience-py3.13" in server["Config"]["Env"]
+    grace.server().stop()
+    grace.request("GET", "/hub/logout")
+    assert not grace.is_logged_in()
+
+
+def test_who_is_no_member_stays_out(app: App) -> None:
+    app.github.add_user("mallory")
+    assert Person(URL, "mallory", app.certificate).login().status_code == 403
+
+
+def test_the_main_job_in_a_browser(app: App) -> None:
+    app.do_the_main_job("Henry", "compose-plain")
+
+
+def test_a_server_is_fenced(host: Host, app: App) -> None:
+    app.member("Bob").server().start("base")
+    assert_fence(host, "bob", HUB, PROXY)
+
+
+def test_a_fence_that_was_lost_is_put_back(host: Host, app: App) -> None:
+    host.check_output(f"docker exec {FENCE} nft delete table inet jupyterhub_fence")
+    eventually(
+        "the rules", lambda: host.run(f"docker exec {FENCE} nft list table inet jupyterhub_fence").rc == 0, 20
+    )
+    assert_fence(host, "bob", HUB, PROXY)
+    host.check_output(f"docker rm --force {FENCE}")
+    eventually("the helper", lambda: host.run(f"docker exec {FENCE} /run/fence check").stdout == "in force\n", 20)
+
+
+def test_without_the_fence_nobody_s_server_starts(host: Host, app: App) -> None:
+    cleo = app.member("Cleo")
+    host.check_output(f"docker pause {FENCE}")
+    try:
+        # Longer than the Hub believes the last answer.
+        time.sleep(6)
+        with pytest.raises(StartError, match="the network is not safe"):
+            cleo.server().start("base")
+    finally:
+        host.check_output(f"docker unpause {FENCE}")
+    cleo.server().start("base")
+    cleo.server().stop()
+
+
+def test_down_and_up_keeps_everything(host: Host, app: App) -> None:
+    bob = app.member("Bob")
+    with bob.server().kernel() as kernel:
+        kernel.execute("open('kept.txt', 'w').write('mine'); x = 41")
+        before = started(host, "jupyterhub-user-bob")
+        app.compose("down")
+        assert started(host, "jupyterhub-user-bob") == before
+        assert inspect(host, FENCE)["State"]["Running"], "who guards the servers runs on as they do"
+        app.compose("up", "--detach")
+        app.wait_until_healthy()
+        eventually("the server", bob.answers, 30)
+        kernel.reconnect()
+        assert kernel.execute("x + 1").result == "42"
+    assert started(host, "jupyterhub-user-bob") == before
+    assert bob.is_logged_in()
+    assert bob.server().read("kept.txt") == "mine"
+
+
+def test_a_new_proxy_gets_its_routes_back(host: Host, app: App) -> None:
+    bob = app.member("Bob")
+    app.compose("up", "--detach", "--no-deps", "--force-recreate", "proxy")
+    eventually("the server", bob.answers, 30)
+
+
+def test_a_reboot(host: Host, app: App) -> None:
+    subprocess.run(["docker", "restart", host.backend.name], check=True, capture_output=True, timeout=120)
+    app.wait_until_healthy()
+    bob = app.member("Bob")
+    assert bob.is_logged_in()
+    # The server has ended with the machine; the rules were gone with it, and are back.
+    bob.server().start()
+    assert bob.server().read("kept.txt") == "mine"
+    assert_fence(host, "bob", HUB, PROXY)
+
+
+def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
+    done = host.run(
+        f"cd {FOLDER} && JUPYTERHUB_SETTINGS='serverr: {{}}' docker compose run --rm --no-deps hub"
+        " python -m jupyterhub_ansible.check"
+    )
+    assert done.rc == 1
+    assert "hub.json: serverr: is not a known setting" in done.stderr + done.stdout

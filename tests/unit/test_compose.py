@@ -1,0 +1,150 @@
+"""compose/ is what bin/compose.py would write, and holds together."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+from jupyterhub_ansible import environment
+from jupyterhub_ansible.compose import fence
+from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.users_network import plan
+
+from bin import compose
+
+COMPOSE = compose.TARGET
+FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "docker-compose.yml").read_text())
+DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
+
+
+def test_it_is_up_to_date() -> None:
+    assert compose.stale() == [], "run `make compose`"
+
+
+def test_what_is_stale_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "TARGET", tmp_path)
+    assert set(compose.stale()) == set(compose.files())
+    compose.main()
+    assert compose.stale() == []
+    (tmp_path / "hub.json").write_text("{}")
+    (tmp_path / "hub-entrypoint").chmod(0o644)
+    (tmp_path / "fence").unlink()
+    (tmp_path / "base/left-over").touch()
+    # An operator's own.
+    (tmp_path / ".env").touch()
+    assert compose.stale() == ["base/left-over", "fence", "hub-entrypoint", "hub.json"]
+
+
+def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
+    given = {
+        name: "https://hub.example.org/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
+        for name in environment.VARIABLES
+    } | {"JUPYTERHUB_USERS_SUBNET": "10.214.0.0/20"}
+    below = json.loads((COMPOSE / "hub.json").read_text())
+    defaults = yaml.safe_load((compose.ROLES / "hub/defaults/main.yml").read_text())
+    assert below["server"]["memory_mb"] == defaults["hub_server_memory_mb"]
+    settings = Settings.model_validate_json(json.dumps(environment.overlaid(below, given)))
+    assert settings.compose
+    assert settings.compose.users_subnet == "10.214.0.0/20"
+    assert settings.users_network == "x-users"
+    by_slug = {each.slug: each for each in settings.environments}
+    assert by_slug["base"].pull
+    assert not by_slug["base"].tells_activity, "of an image of somebody else nothing is known"
+    assert by_slug["marimo"].image == by_slug["datascience"].image == "x"
+
+
+def test_our_own_images_tell_activity_and_are_never_fetched() -> None:
+    for each in json.loads((COMPOSE / "hub.json").read_text())["environments"]:
+        assert each["tells_activity"]
+        assert "pull" not in each
+
+
+def test_every_variable_is_passed_on_and_documented() -> None:
+    known = {*environment.VARIABLES, *environment.SECRETS, environment.ANYTHING}
+    hub = FILE["services"]["hub"]["environment"]
+    assert set(hub) == {*known, environment.SWITCH}
+    example = (COMPOSE / ".env.example").read_text()
+    for name in known:
+        assert re.search(rf"^#? ?{name}=", example, re.MULTILINE), name
+        assert f"`{name}`" in (COMPOSE / "README.md").read_text()
+    for name, variable in environment.VARIABLES.items():
+        assert hub[name] == f"${{{name}:{'?' if variable.required else '-' + variable.default}}}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "compose/README.md", "docs/how-to/coolify.md"])
+def test_the_table_of_variables_is_one(page: str) -> None:
+    text = (compose.PROJECT / page).read_text()
+    assert compose.table() in text or "compose/README.md#variables" in text or "README.md#variables" in text
+
+
+def test_defaults_of_the_table_are_the_roles() -> None:
+    below = json.loads((COMPOSE / "hub.json").read_text())
+    assert environment.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["compose"]["users_subnet"]
+    assert environment.VARIABLES["JUPYTERHUB_NAME"].default == below["name"] == compose.NAME
+
+
+def test_services_are_stages_of_the_one_dockerfile() -> None:
+    targets = {service["build"]["target"] for service in FILE["services"].values()}
+    assert targets <= set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    assert targets == {"hub", "proxy", "env-base", "env-datascience"}
+
+
+def test_every_file_that_the_dockerfile_copies_is_there() -> None:
+    for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (COMPOSE / source).exists(), line
+    stages = set(re.findall(r" AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    assert set(re.findall(r"--from=(\S+)", DOCKERFILE)) <= stages
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) - {"${OS}"} <= stages
+
+
+def test_images_of_environments_end_at_once_and_are_found() -> None:
+    for slug in ("base", "datascience"):
+        service = FILE["services"][f"env-{slug}"]
+        assert service["restart"] == "no"
+        assert service["entrypoint"] == ["/bin/true"]
+        assert "environment" not in service
+    for label in ("jupyterhub-ansible.project=${PROJECT}", "jupyterhub-ansible.environment=datascience"):
+        assert label in DOCKERFILE
+    assert DOCKERFILE.count("coolify.managed=true") == 4
+
+
+def test_an_unknown_stage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/Dockerfile").write_text("FROM ${BASE}\nFROM debian\n")
+    monkeypatch.setattr(compose, "FILES", tmp_path)
+    with pytest.raises(SystemExit, match="does not understand: FROM debian"):
+        list(compose.stages(compose.Stage("x", "x", "base", "new")))
+
+
+def test_options_of_a_copy_are_no_files() -> None:
+    assert compose.copy_from("hub", "COPY --chmod=0644 a b /c/") == "COPY --chmod=0644 hub/a hub/b /c/"
+
+
+def test_the_fence_is_the_role_s() -> None:
+    """Filled in by the Hub, it is what Ansible would have written, word for word."""
+    values = {
+        "ansible_managed": "Part of the image of a Compose application.",
+        "jupyterhub_name": "a-hub",
+        "proxy_users_bridge": "br-a-hub",
+        "proxy_users_plan": plan("10.213.0.0/20")._asdict(),
+        "__proxy_fence_table": "a_hub_fence",
+        "__proxy_reserve_mb": 512,
+    }
+    template = (compose.ROLES / "proxy/templates/fence.j2").read_text()
+    theirs = jinja2.Environment(keep_trailing_newline=True, autoescape=jinja2.select_autoescape([]))
+    ours = fence.script((COMPOSE / "fence").read_text(), "a-hub", plan("10.213.0.0/20"), 512, "a-hub-users")
+    assert ours == theirs.from_string(template).render(values)
+
+
+def test_accounts_are_those_of_the_images() -> None:
+    from jupyterhub_ansible.compose import entrypoint
+
+    assert f"useradd --uid {entrypoint.HUB_UID} " in DOCKERFILE
+    assert f"useradd --uid {entrypoint.PROXY_UID} " in DOCKERFILE
+    assert f"--reuid={entrypoint.HUB_UID} " in (COMPOSE / "hub-entrypoint").read_text()

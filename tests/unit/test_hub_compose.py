@@ -1,0 +1,596 @@
+"""The Hub as a Compose application: what it makes and keeps around it, against a stand-in for Docker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from docker.errors import APIError, NotFound
+from jupyterhub_ansible import environment, users_network
+from jupyterhub_ansible.check import EXAMPLE
+from jupyterhub_ansible.compose import entrypoint, fence, images, keeper, networks, proof
+from jupyterhub_ansible.compose.errors import ComposeError
+from jupyterhub_ansible.failures import ServerError
+from jupyterhub_ansible.limits import cgroup_parent
+from jupyterhub_ansible.settings import Settings
+from rolefile import ROLES, role_file
+from traitlets.config import PyFileConfigLoader
+
+PLAN = users_network.plan("10.213.0.0/20")
+LOG = logging.getLogger("compose")
+FENCE = "".join(f"{word}=@{word}@\n" for word in ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy"))
+
+
+def refused(status: int, words: str) -> APIError:
+    return APIError(words, response=Mock(status_code=status), explanation=words)
+
+
+def image(number: int, *, slug: str = "base", content_hash: str = "a", tagged: int = 0) -> dict[str, Any]:
+    labels = {
+        "jupyterhub-ansible.project": "hub",
+        "jupyterhub-ansible.kind": "environment",
+        images.ENVIRONMENT: slug,
+        images.HASH: content_hash,
+    }
+    return {
+        "Id": f"sha256:{number}",
+        "Created": f"2026-11-23T14:00:{number:02}Z",
+        "Metadata": {"LastTagTime": f"2026-11-23T15:00:{tagged:02}Z"},
+        "Config": {"Labels": labels},
+        "RepoTags": [f"uuid_env:{number}"],
+    }
+
+
+class Engine:
+    """The calls of docker.APIClient that are made here, with Docker's answers."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, dict[str, Any]] = {}
+        self.stored: list[dict[str, Any]] = []
+        self.tags: dict[str, str] = {}
+        self.present: dict[str, dict[str, Any]] = {}
+        self.said = b"in force\n"
+        self.refuses: APIError | None = None
+        self.calls: list[str] = []
+
+    # images
+
+    def images(self, name: str | None = None, filters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        if name:
+            return [each for each in self.stored if self.tags.get(name) == each["Id"]]
+        wanted = [label.split("=", 1) for label in (filters or {})["label"]]
+        return [
+            each for each in self.stored if all(each["Config"]["Labels"].get(key) == value for key, value in wanted)
+        ]
+
+    def inspect_image(self, image: str) -> dict[str, Any]:
+        [found] = [each for each in self.stored if each["Id"] == image]
+        return found
+
+    def tag(self, image: str, repository: str, tag: str, *, force: bool) -> None:
+        self.tags[f"{repository}:{tag}"] = image
+
+    # networks
+
+    def networks(self, names: list[str]) -> list[dict[str, Any]]:
+        # Docker finds parts of names, too.
+        return [each for each in self.made.values() if names[0] in each["Name"]]
+
+    def create_network(self, name: str, **options: Any) -> None:
+        if self.refuses:
+            raise self.refuses
+        pools = (options.get("ipam") or {"Config": [{"Subnet": "172.20.0.0/16"}]})["Config"]
+        self.made[name] = {
+            "Name": name,
+            "Id": f"id-{name}",
+            "Options": options.get("options"),
+            "IPAM": {"Config": pools},
+        }
+
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        return self.made[name]
+
+    def connect_container_to_network(self, container: str, network: str, **options: Any) -> None:
+        if self.refuses:
+            raise self.refuses
+        self.calls.append(f"connect {container} {network} {options['ipv4_address']} {options['aliases']}")
+        self.of(container)["NetworkSettings"]["Networks"][network] = {
+            "NetworkID": self.made[network]["Id"],
+            "IPAddress": options["ipv4_address"] or "172.20.0.9",
+        }
+
+    def disconnect_container_from_network(self, container: str, network: str, *, force: bool) -> None:
+        self.calls.append(f"disconnect {container} {network}")
+        del self.of(container)["NetworkSettings"]["Networks"][network]
+
+    # containers
+
+    def add(self, name: str, *, kind: str = "", env: tuple[str, ...] = (), created: int = 1, **labels: str) -> None:
+        self.present[name] = {
+            "Id": name,
+            "Name": f"/{name}",
+            "Image": "sha256:hub",
+            "Created": created,
+            "State": {"Running": True, "Health": {"Status": "healthy"}},
+            "Config": {"Env": list(env), "Labels": {"jupyterhub-ansible.kind": kind, **labels}},
+            "NetworkSettings": {"Networks": {}},
+        }
+
+    def of(self, name: str) -> dict[str, Any]:
+        if name not in self.present:
+            raise NotFound("no such container", response=Mock(status_code=404))
+        return self.present[name]
+
+    inspect_container = of
+
+    def containers(self, filters: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
+        kind = [label.partition("=")[2] for label in filters["label"] if ".kind=" in label]
+        found = [each for each in self.present.values() if each["Config"]["Labels"]["jupyterhub-ansible.kind"] in kind]
+        return [{"Id": each["Id"], "Created": each["Created"]} for each in found]
+
+    def create_host_config(self, **options: Any) -> dict[str, Any]:
+        return options
+
+    def create_container(self, image: str, **options: Any) -> dict[str, str]:
+        self.add(options["name"])
+        self.of(options["name"])["Config"]["Labels"] = options["labels"]
+        self.of(options["name"])["options"] = options
+        return {"Id": options["name"]}
+
+    def start(self, name: str) -> None:
+        self.calls.append(f"start {name}")
+
+    def remove_container(self, name: str, **_: Any) -> None:
+        self.calls.append(f"remove {name}")
+        del self.present[name]
+
+    def exec_create(self, name: str, command: list[str]) -> dict[str, str]:
+        self.of(name)
+        return {"Id": " ".join(command)}
+
+    def exec_start(self, call: str) -> bytes:
+        return self.said
+
+    def exec_inspect(self, call: str) -> dict[str, int]:
+        return {"ExitCode": 0}
+
+    def info(self) -> dict[str, Any]:
+        return {"MemTotal": 1, "CgroupDriver": "cgroupfs"}
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+# --- addresses and names
+
+
+@pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/12"])
+def test_addresses_are_those_of_the_role(subnet: str) -> None:
+    theirs = role_file("proxy/filter_plugins/users_network.py").users_network(subnet)
+    assert users_network.plan(users_network.checked(subnet))._asdict() == theirs
+
+
+@pytest.mark.parametrize("subnet", ["8.8.0.0/20", "10.213.0.0/25", "10.213.0.1/20", "no network"])
+def test_what_cannot_be_the_users_network(subnet: str) -> None:
+    with pytest.raises(ValueError, match=r"such as 10\.213\.0\.0/20"):
+        users_network.checked(subnet)
+
+
+def test_another_name_is_that_of_networks_and_images_too() -> None:
+    settings = json.loads(json.dumps(EXAMPLE))
+    settings["environments"][0]["image"] = "example/env-base:built"
+    settings["environments"].append(
+        {**settings["environments"][0], "slug": "mine", "image": "registry.example.org/x:1"}
+    )
+    found = environment.overlaid(settings, {"JUPYTERHUB_NAME": "second"})
+    assert (found["name"], found["users_network"]) == ("second", "second-users")
+    assert [each["image"] for each in found["environments"]] == ["second/env-base:built", "registry.example.org/x:1"]
+
+
+# --- the entrypoint
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> entrypoint.Places:
+    monkeypatch.setattr(entrypoint, "HUB_UID", os.getuid())
+    monkeypatch.setattr(entrypoint, "PROXY_UID", os.getuid())
+    made = entrypoint.Places(tmp_path / "docker.sock", tmp_path / "state", tmp_path / "proxy")
+    made.socket.touch()
+    made.state.mkdir()
+    made.proxy.mkdir()
+    return made
+
+
+def test_secrets_are_made_once(places: entrypoint.Places) -> None:
+    assert entrypoint.prepared(places, {}) == places.socket.stat().st_gid
+    made = {path.name: path.read_text() for path in places.secrets.iterdir()}
+    assert set(made) == {"cookie_secret", "crypt_key", "proxy_token"}
+    assert {len(text) for text in made.values()} == {64}
+    assert {path.stat().st_mode & 0o777 for path in places.secrets.iterdir()} == {0o600}
+    assert places.secrets.stat().st_mode & 0o777 == 0o700
+    assert (places.proxy / "token").read_text() == made["proxy_token"]
+    entrypoint.prepared(places, {})
+    assert {path.name: path.read_text() for path in places.secrets.iterdir()} == made
+
+
+def test_a_token_that_is_given_is_the_proxy_s(places: entrypoint.Places) -> None:
+    entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "t" * 40})
+    assert (places.proxy / "token").read_text() == "t" * 40
+    assert not (places.secrets / "proxy_token").exists()
+
+
+def test_without_a_socket_it_says_what_to_mount(places: entrypoint.Places) -> None:
+    places.socket.unlink()
+    with pytest.raises(ComposeError, match=r"Docker's socket is not at .*: No such file"):
+        entrypoint.prepared(places, {})
+
+
+# --- images
+
+
+def test_an_image_that_was_built_anew_from_a_cache_is_the_last(engine: Engine) -> None:
+    engine.stored = [image(1, tagged=9), image(2, tagged=8)]
+    images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+
+
+def test_the_last_image_of_an_environment_gets_its_name(engine: Engine) -> None:
+    engine.stored = [image(1), image(3, slug="datascience"), image(2)]
+    found = images.Images(engine, "hub", {}, LOG)
+    assert found.tag(["hub/env-base:built", "hub/env-gone:built", "quay.io/x:1"]) == ["hub/env-gone:built"]
+    assert engine.tags == {"hub/env-base:built": "sha256:2"}
+
+
+def test_after_a_return_to_an_older_commit_its_own_image_is_taken(engine: Engine) -> None:
+    engine.stored = [image(1, content_hash="old"), image(2, content_hash="new")]
+    images.Images(engine, "hub", {"base": "old"}, LOG).tag(["hub/env-base:built"])
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+
+
+def test_an_image_of_another_hub_is_not_ours(engine: Engine) -> None:
+    engine.stored = [image(1)]
+    assert images.Images(engine, "other", {}, LOG).tag(["other/env-base:built"])
+    assert not engine.tags
+
+
+@pytest.mark.parametrize("name", ["hub/env-base", "hub/env-base:1", "other/env-base:built", "base:built"])
+def test_names_that_are_no_environment_s(name: str) -> None:
+    assert images.slug_of("hub", name) is None
+    assert images.slug_of("hub", images.reference("hub", "base")) == "base"
+
+
+# --- networks
+
+
+@pytest.fixture
+def both(engine: Engine) -> networks.Networks:
+    made = networks.Networks(engine, "hub", PLAN)
+    made.make()
+    return made
+
+
+def attach(both: networks.Networks, engine: Engine, name: str) -> bool:
+    return both.attach(engine.of(name), api="proxy-api", alias="proxy", address=PLAN.proxy)
+
+
+def test_networks_are_made_once_and_are_those_of_the_role(engine: Engine, both: networks.Networks) -> None:
+    users = engine.made["hub-users"]
+    assert users["Options"] == {"com.docker.network.bridge.name": "br-hub"}
+    assert users["IPAM"]["Config"] == [
+        {"Subnet": PLAN.subnet, "Gateway": PLAN.gateway, "IPRange": PLAN.range, "AuxiliaryAddresses": None}
+    ]
+    engine.refuses = refused(409, "exists")
+    both.make()
+    assert set(engine.made) == {"hub-users", "hub-control"}
+
+
+def test_another_subnet_than_before_is_told_with_its_fix(engine: Engine, both: networks.Networks) -> None:
+    other = networks.Networks(engine, "hub", users_network.plan("10.214.0.0/20"))
+    with pytest.raises(
+        ComposeError, match=r"has the subnet 10\.213\.0\.0/20, and should .* docker network rm hub-users"
+    ):
+        other.make()
+
+
+def test_a_subnet_that_is_taken_is_told(engine: Engine) -> None:
+    engine.refuses = refused(403, "Pool overlaps with other one on this address space")
+    with pytest.raises(ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET"):
+        networks.Networks(engine, "hub", PLAN).make()
+
+
+def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.Networks) -> None:
+    engine.add("p")
+    assert attach(both, engine, "p")
+    assert engine.calls == [
+        "connect p hub-control None ['proxy-api']",
+        f"connect p hub-users {PLAN.proxy} ['proxy']",
+    ]
+    assert not attach(both, engine, "p")
+    # Removed and made anew by somebody, under the same name.
+    engine.made["hub-users"]["Id"] = "new"
+    engine.calls.clear()
+    assert attach(both, engine, "p")
+    assert engine.calls == ["disconnect p hub-users", f"connect p hub-users {PLAN.proxy} ['proxy']"]
+
+
+def test_an_address_that_is_held_is_told(engine: Engine, both: networks.Networks) -> None:
+    engine.add("p")
+    engine.refuses = refused(403, "Address already in use")
+    with pytest.raises(ComposeError, match="p cannot be attached to hub-control: Address already in use"):
+        attach(both, engine, "p")
+
+
+def test_the_proxy_is_the_newest_of_this_hub(engine: Engine, both: networks.Networks) -> None:
+    assert both.proxy() is None
+    engine.add("old", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=1)
+    engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=2)
+    engine.add("another-hub-s", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub-2",), created=3)
+    found = both.proxy()
+    assert found
+    assert found["Id"] == "new"
+
+
+# --- the fence
+
+
+@pytest.fixture
+def raised(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fence.Fence:
+    (tmp_path / "fence").write_text(FENCE)
+    monkeypatch.setattr(fence, "SCRIPT", tmp_path / "fence")
+    return fence.Fence(engine, "a-hub", PLAN, 512, "sha256:hub")
+
+
+@pytest.mark.parametrize(
+    ("driver", "project", "expected"),
+    [
+        ("cgroupfs", "hub", "hub-users"),
+        ("systemd", "hub", "hub.slice/hub-users.slice"),
+        ("systemd", "a-hub", "a.slice/a-hub.slice/a-hub-users.slice"),
+    ],
+)
+def test_the_ceiling_is_where_the_spawner_starts_servers(driver: str, project: str, expected: str) -> None:
+    assert fence.group(project, driver) == expected
+    assert expected.endswith(cgroup_parent(project, driver).lstrip("/"))
+
+
+def test_the_script_has_every_word_filled_in(raised: fence.Fence) -> None:
+    assert raised.script.splitlines() == [
+        "name=a-hub",
+        "bridge=br-a-hub",
+        "table=a_hub_fence",
+        "reserve_mb=512",
+        "group=a-hub-users",
+        f"hub={PLAN.hub}",
+        f"proxy={PLAN.proxy}",
+    ]
+
+
+def test_the_helper_is_made_once_and_anew_when_it_is_to_be_another(engine: Engine, raised: fence.Fence) -> None:
+    raised.keep()
+    raised.keep()
+    assert engine.calls == ["start a-hub-fence"]
+    host = engine.of("a-hub-fence")["options"]["host_config"]
+    assert host["network_mode"] == "host"
+    assert host["cap_drop"] == ["ALL"]
+    assert host["restart_policy"] == {"Name": "unless-stopped"}, "it is back after a reboot"
+    fence.Fence(engine, "a-hub", PLAN, 1024, "sha256:hub").keep()
+    assert engine.calls == ["start a-hub-fence", "remove a-hub-fence", "start a-hub-fence"]
+
+
+def test_a_helper_that_ended_is_made_anew(engine: Engine, raised: fence.Fence) -> None:
+    raised.keep()
+    engine.of("a-hub-fence")["State"]["Running"] = False
+    raised.keep()
+    assert engine.calls[1:] == ["remove a-hub-fence", "start a-hub-fence"]
+
+
+def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fence) -> None:
+    engine.add("a-hub-fence")
+    with pytest.raises(ComposeError, match="A container of somebody else is called a-hub-fence"):
+        raised.keep()
+
+
+@pytest.mark.parametrize(("said", "expected"), [(b"in force\n", True), (b"not in force\n", False), (b"", False)])
+def test_the_helper_is_asked(engine: Engine, raised: fence.Fence, said: bytes, expected: bool) -> None:
+    assert not raised.in_force(), "there is none"
+    raised.keep()
+    engine.said = said
+    assert raised.in_force() is expected
+
+
+def test_the_helper_puts_back_what_was_lost(tmp_path: Path) -> None:
+    """The loop of the helper, with a script that says what it did."""
+    loop = fence.KEEP.replace("/run/fence", str(tmp_path / "fence")).replace(f"sleep {fence.INTERVAL_S}", "sleep 0.1")
+    script = f"#!/bin/sh\ncd {tmp_path}; [ -e lost ] || {{ echo in force; exit; }}\nrm lost; echo loaded\n"
+    (tmp_path / "lost").touch()
+    process = subprocess.Popen(
+        ["sh", "-c", loop, "keep-fence", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "loaded\n"
+        (tmp_path / "lost").touch()
+        assert process.stdout.readline() == "loaded\n", "and nothing was said in between"
+    finally:
+        process.terminate()
+    assert process.wait(timeout=5) == 0
+
+
+# --- the proof
+
+
+def test_what_is_open_and_what_is_closed() -> None:
+    ways = {"the Hub": "hub:8081"}
+    proof.insist({"the Hub": True, "another server": False}, ways)
+    with pytest.raises(ComposeError, match="from a user's server the Hub is closed, another server is open"):
+        proof.insist({"the Hub": False, "another server": True}, ways)
+
+
+def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            refusing = closed.getsockname()[1]
+        ways = {"open": f"127.0.0.1:{port}", "refusing": f"127.0.0.1:{refusing}", "nobody": "nobody.invalid:9"}
+        done = subprocess.run(
+            ["python3", "-c", proof.TRY, json.dumps(ways)], capture_output=True, text=True, check=True
+        )
+    assert json.loads(done.stdout) == {"open": True, "refusing": True, "nobody": False}
+
+
+# --- all of it
+
+
+@pytest.fixture
+def prober() -> Any:
+    reached = Mock(return_value={"the Hub": True, "the proxy's public port": True, "another server": False})
+    return SimpleNamespace(remove_leftovers=Mock(), reached=reached)
+
+
+@pytest.fixture
+def kept(
+    engine: Engine, raised: fence.Fence, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> keeper.Keeper:
+    monkeypatch.setattr(keeper, "own_id", lambda: "me")
+    monkeypatch.setattr(keeper, "ABLE", tmp_path / "able")
+    monkeypatch.setattr(keeper, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(keeper, "PATIENCE_S", 0)
+    engine.add("me", kind="compose-hub")
+    engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
+    engine.stored = [image(1)]
+    settings = json.loads(json.dumps(EXAMPLE))
+    settings |= {"name": "hub", "users_network": "hub-users", "compose": {"users_subnet": "10.213.0.0/20"}}
+    settings["environments"][0]["image"] = "hub/env-base:built"
+    made = keeper.Keeper(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
+    made.prober = prober
+    return made
+
+
+def test_everything_is_made_and_proved_before_the_hub_starts(
+    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+) -> None:
+    kept.prepare()
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+    assert [call for call in engine.calls if call.startswith("connect")] == [
+        "connect me hub-control None ['hub']",
+        f"connect me hub-users {PLAN.hub} ['hub']",
+        "connect p hub-control None ['proxy-api']",
+        f"connect p hub-users {PLAN.proxy} ['proxy']",
+    ]
+    assert (tmp_path / "able").exists()
+    [(_, gateway, ways)] = [call.args for call in prober.reached.call_args_list]
+    assert gateway == PLAN.gateway
+    assert ways["the proxy's API on the control network"] == "172.20.0.9:8001"
+
+
+def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
+    kept.prepare()
+    kept.prepare()
+    assert prober.reached.call_count == 1
+    engine.of("p")["Id"] = "q"
+    engine.present["q"] = engine.of("p")
+    kept.prepare()
+    assert prober.reached.call_count == 2
+
+
+def test_without_proof_the_hub_does_not_start(kept: keeper.Keeper, prober: Any, tmp_path: Path) -> None:
+    prober.reached.return_value |= {"another server": True}
+    with pytest.raises(ComposeError, match="another server is open"):
+        kept.prepare()
+    assert not (tmp_path / "able").exists()
+    assert not (tmp_path / "stamp").exists()
+
+
+@pytest.mark.parametrize(("gone", "message"), [("p", "The proxy does not run"), ("fence", "is not in force")])
+def test_without_proxy_or_fence_the_hub_does_not_start(
+    engine: Engine, kept: keeper.Keeper, gone: str, message: str
+) -> None:
+    if gone == "p":
+        del engine.present["p"]
+    else:
+        engine.said = b"not in force"
+    with pytest.raises(ComposeError, match=message):
+        kept.prepare()
+
+
+def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: keeper.Keeper) -> None:
+    kept.prepare()
+    assert kept.look() is False
+    del engine.present["p"]
+    engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
+    assert kept.look() is True
+    assert kept.look() is False
+
+
+def test_health_tells_what_is_missing(
+    engine: Engine, kept: keeper.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept.prepare()
+    engine.of("hub-fence")["State"]["Health"]["Status"] = "unhealthy"
+    kept.look()
+    assert not (tmp_path / "able").exists()
+    assert "is not in force; why: docker logs hub-fence" in caplog.text
+    engine.of("hub-fence")["State"]["Health"]["Status"] = "healthy"
+    kept.look()
+    assert (tmp_path / "able").exists()
+
+
+def test_no_server_starts_without_the_fence(
+    engine: Engine, kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_TRUSTED_S", 0)
+    kept.prepare()
+    kept.before_start("hub/env-base:built")
+    engine.said = b"not in force"
+    with pytest.raises(ServerError) as error:
+        kept.before_start("hub/env-base:built")
+    assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
+    del engine.present["hub-fence"]
+    engine.said = b"in force"
+    with pytest.raises(ServerError, match="The fence is not in force"):
+        kept.before_start("hub/env-base:built")
+
+
+def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: keeper.Keeper) -> None:
+    kept.prepare()
+    engine.tags.clear()
+    kept.before_start("hub/env-base:built")
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+    engine.stored.clear()
+    engine.tags.clear()
+    with pytest.raises(ServerError, match="image hub/env-base:built is missing"):
+        kept.before_start("hub/env-base:built")
+    kept.before_start("registry.example.org/x:1")
+
+
+def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 2 8:1 /docker/containers/{'a' * 64}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n")
+    assert keeper.own_id(mounts) == "a" * 64
+    mounts.write_text("1 2 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    with pytest.raises(ComposeError, match="The Hub runs in no container"):
+        keeper.own_id(mounts)
+
+
+def test_no_container_of_ours_passes_for_a_service_of_compose(
+    engine: Engine, raised: fence.Fence, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised.keep()
+    assert engine.of("a-hub-fence")["options"]["labels"]["com.docker.compose.project"] == ""
+    settings = {**EXAMPLE, "compose": {"users_subnet": "10.213.0.0/20"}}
+    (hub_files / "hub.json").write_text(json.dumps(settings))
+    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
+    assert config.DockerSpawner.extra_create_kwargs["labels"]["com.docker.compose.project"] == ""
+    (hub_files / "hub.json").write_text(json.dumps(EXAMPLE))
+    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
+    assert "extra_create_kwargs" not in config.DockerSpawner
