@@ -77,6 +77,8 @@ class Roles:
         self.variables |= {
             "jupyterhub_address": "::",
             "jupyterhub_url": "http://localhost:8000",
+            # Its address is known only where it runs.
+            "proxy_hub_url": "http://hub:8081",
             "hub_github_client_id": "",
             "images_catalogue": self.catalogue(),
             "ansible_managed": "Part of the image of a Compose application.",

@@ -71,15 +71,15 @@ class Place:
         return bundle
 
     def listeners(self) -> set[str]:
-        """Return where the machine's own programs and containers listen for others, SSH and the tests' own left out."""
+        """Return where the Hub, or what is before it, listens; SSH, the engine and the tests' own are left out."""
         table = self.host.check_output("ss --listening --tcp --udp --numeric --no-header")
         found = {line.split()[4] for line in table.splitlines()}
-        of_tests = ("127.", "[::1]", "192.0.2.1:")
-        return {where for where in found if not where.startswith(of_tests) and not where.endswith(":22")}
+        inside = {where for where in found if where.startswith(("127.", "[::1]")) and not where.endswith(":8000")}
+        return {where for where in found - inside if not where.startswith("192.0.2.1:") and not where.endswith(":22")}
 
     def forget_the_certificate(self) -> None:
         """Take Caddy away, with all that it knows."""
-        self.host.check_output("docker rm --force jupyterhub-ingress && docker volume rm jupyterhub-ingress")
+        self.host.check_output("docker rm --force jupyterhub-ingress && rm -r /srv/jupyterhub/ingress/data")
 
     def log(self, container: str) -> str:
         """Return what a container wrote."""

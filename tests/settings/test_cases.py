@@ -59,7 +59,7 @@ GOOD = host.Host(
         "nvidia_hook": True,
         "address_is_local": True,
         "leads_to": ["192.0.2.10"],
-        "leads_here": True,
+        "leads_elsewhere": [],
         "absent_files": [],
         "certificate_trouble": "",
         "has_ingress": False,
@@ -197,7 +197,7 @@ def test_ways_in_that_are_meant_are_no_problem() -> None:
         problems({**CADDY, "ingress_caddy": {"directory_url": "https://ca.team.dev/acme", "ca_file": "/ca.pem"}}) == []
     )
     assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"leads_to": []}) == []
-    assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://192.0.2.10"}) == []
+    assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://hub"}) == []
     # The port that another mode would use may be another program's.
     taken = {"listeners": [{"port": 8000, "address": "127.0.0.1", "program": "nginx"}]}
     assert problems(CADDY, taken) == []
@@ -205,10 +205,12 @@ def test_ways_in_that_are_meant_are_no_problem() -> None:
 
 
 def test_a_name_that_leads_elsewhere_is_a_warning() -> None:
-    [warning] = host.warnings(machine({"leads_here": False}), CADDY)
-    assert "leads to 192.0.2.10, which the machine does not have" in warning
+    [warning] = host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), CADDY)
+    assert "leads to 2001:db8::7, which the machine does not have" in warning
     assert host.warnings(GOOD, CADDY) == []
-    assert host.warnings(machine({"leads_here": False}), GITHUB) == []
+    assert host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), GITHUB) == []
+    [warning] = host.warnings(GOOD, {**CADDY, "ingress_trusted_proxies": ["10.0.0.1"]})
+    assert "ingress_trusted_proxies is read with ingress_mode: proxy alone, and that is caddy" in warning
 
 
 @pytest.mark.parametrize("name", ["google", "azuread", "team.okpy.OkpyOAuthenticator", "a.B"])

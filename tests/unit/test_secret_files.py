@@ -12,7 +12,9 @@ from rolefile import run_module
 OWNER = os.getuid()
 
 
-def run(path: Path, files: dict[str, Any], check: bool = False, rotate: tuple[str, ...] = ()) -> dict[str, Any]:
+def run(
+    path: Path, files: dict[str, Any], check: bool = False, rotate: tuple[str, ...] = (), exact: bool = False
+) -> dict[str, Any]:
     """Keep these files in a folder of the test's own user."""
     arguments = {
         "path": str(path),
@@ -20,6 +22,7 @@ def run(path: Path, files: dict[str, Any], check: bool = False, rotate: tuple[st
         "owner": OWNER,
         "files": files,
         "rotate": list(rotate),
+        "exact": exact,
         "_ansible_check_mode": check,
     }
     return run_module("jupyterhub/library/secret_files.py", arguments)
@@ -143,3 +146,14 @@ def test_empty_secret_is_refused(tmp_path: Path, value: str) -> None:
     result = run(tmp_path / "secrets", {"token": {"value": value}})
     assert result["failed"]
     assert "'token' is set but empty" in result["msg"]
+
+
+def test_what_is_not_wanted_any_more_goes_where_that_is_asked_for(tmp_path: Path) -> None:
+    run(tmp_path, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "y"}})
+    assert not run(tmp_path, {"ca.pem": {"value": "y"}})["changed"]
+    assert (tmp_path / "key.pem").exists()
+    assert run(tmp_path, {"ca.pem": {"value": "y"}}, check=True, exact=True)["mended"] == [str(tmp_path / "key.pem")]
+    assert (tmp_path / "key.pem").exists(), "a dry run removes nothing"
+    assert run(tmp_path, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
+    assert [path.name for path in tmp_path.iterdir()] == ["ca.pem"]
+    assert not run(tmp_path, {"ca.pem": {"value": "y"}}, exact=True)["changed"]

@@ -272,7 +272,9 @@ def warning(module: AnsibleModule, certificate: Certificate) -> str:
         )
     if certificate.left(now) > DUE:
         return ""
-    why = reason(container, host, "0")
+    # What failed before it was due has been cured since.
+    due = certificate.ends - (certificate.ends - certificate.begins) * DUE
+    why = reason(container, host, str(int(due.timestamp())))
     return f"The certificate of {host} ends on {ends}, and could not be renewed: {why}" if why else ""
 
 
@@ -288,6 +290,14 @@ def main() -> None:
             "timeout_s": {"type": "int", "default": 150},
         },
     )
+    try:
+        serve(module)
+    except subprocess.TimeoutExpired as error:
+        module.fail_json(msg=f"The engine did not answer within {error.timeout:.0f} s: {' '.join(error.cmd[:3])}")
+
+
+def serve(module: AnsibleModule) -> None:
+    """Bring the Caddyfile into force, and end the module with what there is to say of the certificate."""
     reload(module)
     address = address_of(module.params["container"], module.params["network"])
     certificate = shown(address, module.params["host"]) or first_certificate(module, address)

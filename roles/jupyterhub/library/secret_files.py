@@ -29,6 +29,10 @@ options:
       in the lines below a value that is made anew.
     type: dict
     required: true
+  exact:
+    description: Remove other files from the folder.
+    type: bool
+    default: false
   rotate:
     description: Names of generated secrets that are made anew; copies follow.
     type: list
@@ -39,7 +43,10 @@ options:
 RETURN = r"""
 digest: {description: SHA-256 over all names and secrets; empty when check mode has none., type: str, returned: always}
 written: {description: Names of the files that were or would be written., type: list, returned: always}
-mended: {description: Folders and files whose owner or mode were or would be set., type: list, returned: always}
+mended:
+  description: Folders and files whose owner or mode were or would be set, or that are removed.
+  type: list
+  returned: always
 """
 
 
@@ -116,6 +123,11 @@ def set_right(path: Path, owner: int, mode: int) -> None:
     path.chmod(mode)
 
 
+def surplus(folder: Path, files: dict[str, Any]) -> list[Path]:
+    """The files of the folder that are not wanted."""
+    return [path for path in folder.iterdir() if path.name not in files] if folder.exists() else []
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -124,6 +136,7 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "owner": {"type": "int", "required": True},
             "files": {"type": "dict", "required": True, "no_log": True},
+            "exact": {"type": "bool", "default": False},
             "rotate": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -160,6 +173,10 @@ def main() -> None:
                 if not module.check_mode:
                     set_right(path, owner, 0o600)
             digest.update(name.encode() + b"\0" + content + b"\0")
+        for path in surplus(folder, module.params["files"]) if module.params["exact"] else []:
+            mended.append(str(path))
+            if not module.check_mode:
+                path.unlink()
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

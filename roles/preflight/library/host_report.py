@@ -53,7 +53,7 @@ absent_folders: {description: Those of the folders that are not there., type: li
 nvidia_hook: {description: The engine can give GPUs to containers., type: bool, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
 leads_to: {description: The addresses of the host., type: list, returned: always}
-leads_here: {description: One of them is this machine's., type: bool, returned: always}
+leads_elsewhere: {description: Those of them that are not this machine's., type: list, returned: always}
 absent_files: {description: Those of the certificate's files that are not there., type: list, returned: always}
 certificate_trouble: {description: Why the certificate cannot be used for the host, or "", type: str, returned: always}
 listeners: {description: "Who listens on the ports: port, address and program.", type: list, returned: always}
@@ -184,10 +184,13 @@ def certificate_trouble(files: dict[str, str], host: str) -> str:
         return "one of them is no PEM file, or the key has a passphrase"
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
-    # One question at a time is answered; without openssl none is, and Caddy will tell.
-    if "NOT match" in openssl(certificate, "-checkip" if host[-1:].isdigit() or ":" in host else "-checkhost", host):
+    # One question at a time is answered.
+    if "NOT match" in openssl(certificate, "-checkhost", host):
         return f"it is not for {host}"
-    return "it has expired" if "will expire" in openssl(certificate, "-checkend", "0") else ""
+    answer = openssl(certificate, "-checkend", "0")
+    if not answer:
+        return "the machine has no openssl to look into it (apt-get install openssl)"
+    return "it has expired" if "will expire" in answer else ""
 
 
 def openssl(certificate: str, *question: str) -> str:
@@ -225,7 +228,7 @@ def strangers(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterat
     names = {
         "container": (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"),
         "network": (f"{name}-control", f"{name}-users", f"{name}-ingress"),
-        "volume": (f"{name}-hub", f"{name}-ingress"),
+        "volume": (f"{name}-hub",),
     }
     for kind, ours in names.items():
         for each in ours:
@@ -291,11 +294,11 @@ def ask_engine(socket_path: str, name: str, ports: list[int]) -> dict[str, Any]:
     """Return what the engine knows of our ports and names; nothing where none answers."""
     containers = engine_answer(socket_path, "/containers/json?all=1") or []
     networks = engine_answer(socket_path, "/networks")
-    volumes = [engine_answer(socket_path, f"/volumes/{name}-{kind}") for kind in ("hub", "ingress")]
+    volume = engine_answer(socket_path, f"/volumes/{name}-hub")
     things = {
         "container": {name_of(each): each.get("Labels") or {} for each in containers},
         "network": {each["Name"]: each.get("Labels") or {} for each in networks or []},
-        "volume": {each["Name"]: each.get("Labels") or {} for each in volumes if each},
+        "volume": {volume["Name"]: volume.get("Labels") or {}} if volume else {},
     }
     return {
         "publishers": [each for port in ports for each in publishers(containers, name, port)],
@@ -353,7 +356,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "nvidia_hook": shutil.which("nvidia-container-runtime-hook") is not None,
         "address_is_local": is_local(options["address"]),
         "leads_to": found,
-        "leads_here": any(is_local(address) for address in found),
+        "leads_elsewhere": [address for address in found if not is_local(address)],
         "absent_files": [kind for kind, path in files.items() if not Path(path).is_file()],
         "certificate_trouble": certificate_trouble(files, options["host"]),
         "listeners": [

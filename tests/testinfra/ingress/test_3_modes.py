@@ -75,13 +75,14 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
 
     steps = ["caddy"]
     with place.site.tunnel(TUNNEL_PORT):
-        step("none", PLAIN, set(), **NONE)
+        step("none", PLAIN, {"8000"}, **NONE)
     step("caddy", URL, {"80", "443"})
+    # Before nginx can have the ports, Caddy has to go.
+    place.deploy(**PROXY).succeeded()
     with nginx(place):
-        # nginx is what listens outside then.
-        step("proxy", URL, {"80", "443"}, **PROXY)
+        step("proxy", URL, {"80", "443", "8000"}, **PROXY)
     with place.site.tunnel(TUNNEL_PORT):
-        step("back", PLAIN, set(), **NONE)
+        step("back", PLAIN, {"8000"}, **NONE)
     step("caddy again", URL, {"80", "443"})
     person = place.working("walker")
     assert person.server().kernel(kernel.id).execute("steps[-1]").result == "'caddy again'"
@@ -99,8 +100,6 @@ def certified(place: Place) -> None:
         " -addext basicConstraints=critical,CA:false -keyout /etc/ssl/hub.key -out /etc/ssl/hub.pem",
         NAME,
     )
-    # Our own Caddy has the ports until the way in is changed.
-    place.host.check_output("docker rm --force jupyterhub-ingress")
 
 
 def example(name: str) -> str:
@@ -208,8 +207,8 @@ def test_beside_coolify(place: Place) -> None:
 @pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
 def behind(place: Place, request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the name of the proxy that the Hub is behind."""
+    place.deploy(**PROXY).succeeded()
     with request.param(place):
-        place.deploy(**PROXY).succeeded()
         yield request.param.__name__
     place.deploy().succeeded()
 

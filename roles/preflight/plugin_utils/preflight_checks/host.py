@@ -59,13 +59,12 @@ def warnings(host: Host, good: Mapping[str, Any]) -> list[str]:
     distribution, release = system_name(host)
     if release in BEST_EFFORT.get(distribution, ()):
         found.append(f"{distribution} {release} is expected to work but is not tested; Debian 12 and 13 are")
-    leads_to = host.report["leads_to"]
-    if ingress.speaks_for_itself(good) and leads_to and not host.report["leads_here"]:
+    if ingress.speaks_for_itself(good) and (elsewhere := host.report["leads_elsewhere"]):
         found.append(
-            f"the host of jupyterhub_url leads to {', '.join(leads_to)}, which the machine does not have: it gets a"
-            " certificate only if ports 80 and 443 of that address are passed on to it (NAT)"
+            f"the host of jupyterhub_url leads to {', '.join(elsewhere)}, which the machine does not have: right behind"
+            " NAT that passes ports 80 and 443 on to it; else correct the record (A or AAAA), or no certificate comes"
         )
-    return found
+    return [*found, *ingress.warnings(good)]
 
 
 @rule()

@@ -106,7 +106,8 @@ export class Clients {
     const [first] = (claimed["x-forwarded-proto"] ?? "").split(",");
     const protocol = Object.hasOwn(PROTOCOLS, first.trim().toLowerCase()) ? PROTOCOLS[first.trim().toLowerCase()] : "http";
     const host = claimed["x-forwarded-host"] ?? headers.host ?? "";
-    const port = claimed["x-forwarded-port"] ?? /:(\d+)$/.exec(host)?.[1] ?? { http: "80", https: "443" }[protocol];
+    // Not what is claimed: proxies pass on what a client says there.
+    const port = /:(\d+)$/.exec(host)?.[1] ?? { http: "80", https: "443" }[protocol];
     headers["x-real-ip"] = headers["x-forwarded-for"] = client?.address ?? "";
     headers["x-scheme"] = headers["x-forwarded-proto"] = protocol;
     headers["x-forwarded-host"] = host;

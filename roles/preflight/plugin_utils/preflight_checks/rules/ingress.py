@@ -18,6 +18,7 @@ EMAIL = re.compile(r"[^@\s{}]+@[^@\s{}]+\.[^@\s{}]+")
 HTTP, HTTPS = 80, 443
 # Smaller ones are networks that somebody has.
 WIDEST = {4: 8, 6: 16}
+NAME_FIX = "write a name in a domain of yours, such as https://hub.example.org"
 
 
 def speaks_for_itself(good: Mapping[str, Any]) -> bool:
@@ -32,6 +33,14 @@ def published(good: Mapping[str, Any]) -> dict[int, str]:
         return {HTTP: "", HTTPS: ""}
     port, address = good.get("jupyterhub_port"), good.get("jupyterhub_address")
     return {port: address} if port and address and mode != "coolify" else {}
+
+
+def warnings(good: Mapping[str, Any]) -> list[str]:
+    """Return what the operator should know, though it may be meant."""
+    mode = good.get("ingress_mode")
+    if good.get("ingress_trusted_proxies") and mode in ("none", "caddy", "coolify"):
+        return [f"ingress_trusted_proxies is read with ingress_mode: proxy alone, and that is {mode}"]
+    return []
 
 
 def asked_of_the_machine(good: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,16 +85,14 @@ def a_name_that_certificates_are_for(url: str, mode: str, caddy: Mapping[str, An
     host = host_of(url)
     if mode not in ("caddy", "coolify") or wrong_form(url) or not url.startswith("https://"):
         return
-    if urlsplit(url).port not in (None, HTTPS):
+    if urlsplit(url).port is not None:
         yield Finding(f"has a port, and {mode} speaks HTTPS on 443", f"write https://{host}")
-    elif mode == "caddy" and "certificate_file" in caddy:
-        return
-    elif is_loopback(host) or _is_address(host) or "." not in host:
+    elif _is_address(host):
+        # Browsers do not say which address they ask for, so that no certificate could be chosen.
+        yield Finding(f"is an address, and {mode} needs a name: {shown(url)}", NAME_FIX)
+    elif (is_loopback(host) or "." not in host) and not (mode == "caddy" and "certificate_file" in caddy):
         own = ", or give a certificate of your own (ingress_caddy.certificate_file)" if mode == "caddy" else ""
-        yield Finding(
-            f"names no host that a certificate authority could reach: {shown(url)}",
-            f"write a name in a domain of yours, such as https://hub.example.org{own}",
-        )
+        yield Finding(f"names no host that a certificate authority could reach: {shown(url)}", NAME_FIX + own)
 
 
 def _is_address(host: str) -> bool:
@@ -117,6 +124,9 @@ def caddy_options(caddy: Mapping[str, Any]) -> Findings:
     acme = sorted({"directory_url", "staging", "ca_file", "email"} & set(caddy))
     if own and acme:
         yield Finding(f"has a certificate of its own, and {acme[0]}, which is for getting one", f"remove {acme[0]}")
+    if "ca_file" in caddy and "directory_url" not in caddy and not own:
+        advice = "add its directory_url, or remove ca_file"
+        yield Finding("has ca_file, which is the root of an authority of yours", advice)
     if caddy.get("staging") and "directory_url" in caddy:
         yield Finding("has staging and directory_url, which name two authorities", "remove one of them")
     url = caddy.get("directory_url")
@@ -155,6 +165,16 @@ def trusted_addresses(proxies: list[str]) -> Findings:
                 "remove it: with jupyterhub_address: 127.0.0.1 a proxy on the machine is trusted",
                 about,
             )
+
+
+@rule("jupyterhub_address", "ingress_mode")
+def proxies_are_known_by_ipv4(address: str, mode: str) -> Findings:
+    """Docker passes on what comes by IPv6 under an address of its own."""
+    if mode == "proxy" and ":" in address and not is_loopback(address):
+        yield Finding(
+            f"is of IPv6, by which no proxy's own address arrives: {shown(address)}",
+            "use an IPv4 address of the machine for the proxy to reach",
+        )
 
 
 @rule("ingress_trusted_proxies", "ingress_mode", "jupyterhub_address")
