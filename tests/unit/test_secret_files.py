@@ -149,11 +149,12 @@ def test_empty_secret_is_refused(tmp_path: Path, value: str) -> None:
 
 
 def test_what_is_not_wanted_any_more_goes_where_that_is_asked_for(tmp_path: Path) -> None:
-    run(tmp_path, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "y"}})
-    assert not run(tmp_path, {"ca.pem": {"value": "y"}})["changed"]
-    assert (tmp_path / "key.pem").exists()
-    assert run(tmp_path, {"ca.pem": {"value": "y"}}, check=True, exact=True)["mended"] == [str(tmp_path / "key.pem")]
-    assert (tmp_path / "key.pem").exists(), "a dry run removes nothing"
-    assert run(tmp_path, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
-    assert [path.name for path in tmp_path.iterdir()] == ["ca.pem"]
-    assert not run(tmp_path, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
+    folder = tmp_path / "secrets"
+    run(folder, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "y"}})
+    assert not run(folder, {"ca.pem": {"value": "y"}})["changed"]
+    assert (folder / "key.pem").exists()
+    assert run(folder, {"ca.pem": {"value": "y"}}, check=True, exact=True)["mended"] == [str(folder / "key.pem")]
+    assert (folder / "key.pem").exists(), "a dry run removes nothing"
+    assert run(folder, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
+    assert [path.name for path in folder.iterdir()] == ["ca.pem"]
+    assert not run(folder, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
