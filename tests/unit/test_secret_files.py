@@ -150,11 +150,13 @@ def test_empty_secret_is_refused(tmp_path: Path, value: str) -> None:
 
 def test_what_is_not_wanted_any_more_goes_where_that_is_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
-    run(folder, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "y"}})
-    assert not run(folder, {"ca.pem": {"value": "y"}})["changed"]
+    run(folder, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "the-root-of-an-authority"}})
+    assert not run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}})["changed"]
     assert (folder / "key.pem").exists()
-    assert run(folder, {"ca.pem": {"value": "y"}}, check=True, exact=True)["mended"] == [str(folder / "key.pem")]
+    assert run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, check=True, exact=True)["mended"] == [
+        str(folder / "key.pem")
+    ]
     assert (folder / "key.pem").exists(), "a dry run removes nothing"
-    assert run(folder, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
+    assert run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, exact=True)["changed"]
     assert [path.name for path in folder.iterdir()] == ["ca.pem"]
-    assert not run(folder, {"ca.pem": {"value": "y"}}, exact=True)["changed"]
+    assert not run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, exact=True)["changed"]
