@@ -334,7 +334,8 @@ def stale() -> list[str]:
         if name in found
         and ((TARGET / name).read_text() != text or bool((TARGET / name).stat().st_mode & 0o100) != runs)
     }
-    unwanted = {name for name in found - wanted.keys() if "__pycache__" not in name and name != ".env"}
+    # Beside these folders, operators keep files of their own.
+    unwanted = {name for name in found - wanted.keys() if "/" in name and "__pycache__" not in name}
     return sorted({*differing, *(wanted.keys() - found), *unwanted})
 
 

@@ -40,8 +40,10 @@ def steady_network() -> Iterator[None]:
         return
     before = _IPV6_OF_NEW_INTERFACES.read_text()
     _IPV6_OF_NEW_INTERFACES.write_text("1")
-    yield
-    _IPV6_OF_NEW_INTERFACES.write_text(before)
+    try:
+        yield
+    finally:
+        _IPV6_OF_NEW_INTERFACES.write_text(before)
 
 
 @contextmanager

@@ -107,6 +107,9 @@ class Engine:
             "IPAddress": options["ipv4_address"] or "172.20.0.9",
         }
 
+    def restart(self, container: str, timeout: int) -> None:
+        self.calls.append(f"restart {container}")
+
     def disconnect_container_from_network(self, container: str, network: str, *, force: bool) -> None:
         self.calls.append(f"disconnect {container} {network}")
         del self.of(container)["NetworkSettings"]["Networks"][network]
@@ -224,9 +227,15 @@ def test_secrets_are_made_once(places: entrypoint.Places) -> None:
 
 
 def test_a_token_that_is_given_is_the_proxy_s(places: entrypoint.Places) -> None:
-    entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "t" * 40})
-    assert (places.proxy / "token").read_text() == "t" * 40
-    assert not (places.secrets / "proxy_token").exists()
+    mark = places.state / entrypoint.NEW_TOKEN
+    for _ in range(2):
+        entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "t" * 40})
+        assert (places.proxy / "token").read_text() == "t" * 40
+        assert not (places.secrets / "proxy_token").exists()
+        assert not mark.exists()
+    # The proxy that runs has to be told of another.
+    entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "u" * 40})
+    assert mark.exists()
 
 
 def test_without_a_socket_it_says_what_to_mount(places: entrypoint.Places) -> None:
@@ -312,8 +321,8 @@ def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.
     engine.add("p")
     assert attach(both, engine, "p")
     assert engine.calls == [
-        "connect p hub-control None ['proxy-api']",
         f"connect p hub-users {PLAN.proxy} ['proxy']",
+        "connect p hub-control None ['proxy-api']",
     ]
     assert not attach(both, engine, "p")
     # Removed and made anew by somebody, under the same name.
@@ -326,18 +335,26 @@ def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.
 def test_an_address_that_is_held_is_told(engine: Engine, both: networks.Networks) -> None:
     engine.add("p")
     engine.refuses = refused(403, "Address already in use")
-    with pytest.raises(ComposeError, match="p cannot be attached to hub-control: Address already in use"):
+    with pytest.raises(ComposeError, match="p cannot be attached to hub-users: Address already in use"):
         attach(both, engine, "p")
 
 
-def test_the_proxy_is_the_newest_of_this_hub(engine: Engine, both: networks.Networks) -> None:
-    assert both.proxy() is None
+def test_the_proxy_is_the_one_that_has_the_address_or_else_the_newest_of_this_hub(
+    engine: Engine, both: networks.Networks
+) -> None:
+    address = "10.213.0.3"
+    assert both.proxy(address) is None
     engine.add("old", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=1)
     engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=2)
     engine.add("another-hub-s", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub-2",), created=3)
-    found = both.proxy()
+    found = both.proxy(address)
     assert found
     assert found["Id"] == "new"
+    both.make()
+    both.attach(engine.of("old"), api="proxy-api", alias="proxy", address=address)
+    found = both.proxy(address)
+    assert found
+    assert found["Id"] == "old"
 
 
 # --- the fence
@@ -464,6 +481,7 @@ def kept(
     monkeypatch.setattr(keeper, "own_id", lambda: "me")
     monkeypatch.setattr(keeper, "ABLE", tmp_path / "able")
     monkeypatch.setattr(keeper, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(keeper, "NEW_TOKEN", tmp_path / "new-proxy-token")
     monkeypatch.setattr(keeper, "PATIENCE_S", 0)
     engine.add("me", kind="compose-hub")
     engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
@@ -476,16 +494,25 @@ def kept(
     return made
 
 
+def test_a_proxy_that_runs_with_another_token_is_restarted_once(
+    engine: Engine, kept: keeper.Keeper, tmp_path: Path
+) -> None:
+    (tmp_path / "new-proxy-token").touch()
+    kept.prepare()
+    kept.prepare()
+    assert [call for call in engine.calls if call.startswith("restart")] == ["restart p"]
+
+
 def test_everything_is_made_and_proved_before_the_hub_starts(
     engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
 ) -> None:
     kept.prepare()
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
     assert [call for call in engine.calls if call.startswith("connect")] == [
-        "connect me hub-control None ['hub']",
         f"connect me hub-users {PLAN.hub} ['hub']",
-        "connect p hub-control None ['proxy-api']",
+        "connect me hub-control None ['hub']",
         f"connect p hub-users {PLAN.proxy} ['proxy']",
+        "connect p hub-control None ['proxy-api']",
     ]
     assert (tmp_path / "able").exists()
     [(_, gateway, ways)] = [call.args for call in prober.reached.call_args_list]

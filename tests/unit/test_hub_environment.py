@@ -236,3 +236,21 @@ def test_elsewhere_the_environment_is_not_looked_at(
     monkeypatch.setenv("GITHUB_CLIENT_SECRET", "x" * 30)
     with pytest.raises(SettingsError, match=r"^hub\.json: github\.client_id: String should have at least 1"):
         load()
+
+
+def test_keys_of_coolify_fit_also_where_they_are_several() -> None:
+    own, magic = "ab" * 32, "0123456789abcdef" * 8
+    found = environment.secrets({"JUPYTERHUB_CRYPT_KEY": f"{own}\n{magic}", "GITHUB_CLIENT_SECRET": magic})
+    first, second = found["crypt_key"].split()
+    assert first == own
+    assert len(second) == 64
+    assert found["github_client_secret"] == magic
+
+
+@pytest.mark.parametrize("name", environment.OF_VARIABLES)
+def test_what_a_compose_application_has_by_a_variable_is_refused_elsewhere(name: str) -> None:
+    settings = {"compose": {"users_subnet": "10.213.0.0/20"}}
+    with pytest.raises(
+        environment.EnvironmentVariableError, match=f"JUPYTERHUB_SETTINGS: {name}: is set by JUPYTERHUB_"
+    ):
+        environment.overlaid(settings, {"JUPYTERHUB_SETTINGS": f"{{{name}: x}}"})

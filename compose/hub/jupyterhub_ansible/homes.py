@@ -19,7 +19,7 @@ from docker import DockerClient
 from docker.errors import APIError, ContainerError, NotFound
 
 from . import naming
-from .labels import KIND, PROJECT, USER, carries, labels
+from .labels import KIND, NOT_INHERITED, PROJECT, USER, carries, labels
 from .settings import SettingsError, load
 
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
@@ -77,7 +77,7 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
             memswap_limit="256m",
             cpu_shares=128,
             volumes=[f"{name}:{path}" for name, path in volumes.items()],
-            labels={PROJECT: project, KIND: "homes"},
+            labels={**NOT_INHERITED, PROJECT: project, KIND: "homes"},
             healthcheck={"test": ["NONE"]},
             # Its output is read, which the client does of this driver's logs and journald's only.
             log_config={"type": "json-file"},

@@ -147,6 +147,26 @@ def test_down_and_up_keeps_everything(host: Host, app: App) -> None:
     assert bob.server().read("kept.txt") == "mine"
 
 
+def test_the_hub_is_stopped_in_order(host: Host, app: App) -> None:
+    app.compose("stop", "hub")
+    assert "Unexpected error when forwarding signal" not in app.compose("logs", "--tail", "20", "hub")
+    assert app.service("hub")["State"]["ExitCode"] == 0
+    app.compose("up", "--detach")
+    app.wait_until_healthy()
+
+
+def test_another_token_reaches_the_proxy(host: Host, app: App) -> None:
+    command = f"cd {FOLDER} && CONFIGPROXY_AUTH_TOKEN={'5c' * 32} docker compose up --detach"
+    host.check_output(command)
+    app.wait_until_healthy()
+    bob = app.member("Bob")
+    eventually("the server", bob.answers, 30)
+    # And back, to the one that was made here.
+    app.compose("up", "--detach")
+    app.wait_until_healthy()
+    eventually("the server", bob.answers, 30)
+
+
 def test_a_new_proxy_gets_its_routes_back(host: Host, app: App) -> None:
     bob = app.member("Bob")
     app.compose("up", "--detach", "--no-deps", "--force-recreate", "proxy")
@@ -171,3 +191,7 @@ def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
     )
     assert done.rc == 1
     assert "hub.json: serverr: is not a known setting" in done.stderr + done.stdout
+
+
+def test_settings_are_checked_as_the_readme_says(app: App) -> None:
+    app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible.check")

@@ -16,7 +16,7 @@ from ..docker_calls import CONNECTIONS
 from ..failures import DOCKER_ERRORS, ServerError
 from ..settings import Settings
 from ..users_network import plan
-from . import proof
+from . import entrypoint, proof
 from .errors import ComposeError
 from .fence import Fence
 from .images import Images
@@ -26,6 +26,7 @@ HUB_PORT, PROXY_PORT, API_PORT = 8081, 8000, 8001
 ABLE = Path("/srv/jupyterhub/able")
 """There while the Hub can start servers: the health check asks for it (compose/docker-compose.yml)."""
 STAMP = Path("/srv/jupyterhub/fence-proof")
+NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
 """Remembers the last proof: another Hub, proxy, fence or boot is proved anew."""
 PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
@@ -82,6 +83,7 @@ class Keeper:
         self.fence.keep()
         self._patiently(self._join)
         self._patiently(lambda: self._insist(self.fence.in_force()))
+        self._hand_over_the_token()
         proxy = self._patiently(self._join_proxy)
         self._prove(proxy)
         ABLE.touch()
@@ -105,8 +107,15 @@ class Keeper:
         me = self.client.inspect_container(self.id)
         self.networks.attach(me, api="hub", alias="hub", address=self.plan.hub)
 
+    def _hand_over_the_token(self) -> None:
+        """Have a proxy that runs with another token read the new one."""
+        if NEW_TOKEN.exists():
+            if proxy := self.networks.proxy(self.plan.proxy):
+                self.client.restart(proxy["Id"], timeout=1)
+            NEW_TOKEN.unlink()
+
     def _join_proxy(self) -> Mapping[str, Any]:
-        proxy = self.networks.proxy()
+        proxy = self.networks.proxy(self.plan.proxy)
         if proxy is None:
             raise ComposeError("The proxy does not run: start it, docker compose up --detach")
         if self.networks.attach(proxy, api="proxy-api", alias="proxy", address=self.plan.proxy):

@@ -71,8 +71,9 @@ class Networks:
             alias: its alias on the users' network.
             address: its address there, which the fence knows.
         """
-        changed = self._attach(container, self.control, api, None)
-        return self._attach(container, self.users, alias, address) or changed
+        # Its fixed address is the lock: a second application of the same name stops here, and disturbs nobody.
+        changed = self._attach(container, self.users, alias, address)
+        return self._attach(container, self.control, api, None) or changed
 
     def _attach(self, container: Mapping[str, Any], network: str, alias: str, address: str | None) -> bool:
         known = container["NetworkSettings"]["Networks"].get(network)
@@ -90,12 +91,16 @@ class Networks:
             ) from None
         return True
 
-    def proxy(self) -> Mapping[str, Any] | None:
-        """Return the proxy's container, as Docker describes it: the newest that runs; None if there is none."""
+    def proxy(self, address: str) -> Mapping[str, Any] | None:
+        """Return the proxy's container, as Docker describes it; None if none runs.
+
+        It is the one that has the proxy's address on the users' network, or else the newest.
+        """
         labels = [f"{KIND}={PROXY_KIND}"]
         running = self.client.containers(filters={"label": labels, "status": "running"})
-        for each in sorted(running, key=lambda container: -int(container["Created"])):
-            container: Mapping[str, Any] = self.client.inspect_container(each["Id"])
-            if f"{NAME_VARIABLE}={self.project}" in container["Config"]["Env"]:
-                return container
-        return None
+        newest = sorted(running, key=lambda container: -int(container["Created"]))
+        described = [self.client.inspect_container(each["Id"]) for each in newest]
+        found = [each for each in described if f"{NAME_VARIABLE}={self.project}" in each["Config"]["Env"]]
+        joined = (each["NetworkSettings"]["Networks"].get(self.users, {}).get("IPAddress") for each in found)
+        holders = [each for each, held in zip(found, joined, strict=True) if held == address]
+        return next(iter([*holders, *found]), None)

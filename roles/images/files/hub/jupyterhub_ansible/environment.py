@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+OF_VARIABLES = {"name": "JUPYTERHUB_NAME", "users_network": "JUPYTERHUB_NAME", "compose": "JUPYTERHUB_USERS_SUBNET"}
+"""What a Compose application has by these variables alone, since networks and images go by it."""
 SWITCH = "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT"
 """Set to 1 by the Compose application; elsewhere the variables are not looked at."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -25,6 +27,7 @@ URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 # Coolify's SERVICE_HEX_64_* has 128 digits, JupyterHub wants exactly 64.
 _LONG_HEX = re.compile(r"[0-9a-f]{128}")
+_KEYS = ("cookie_secret", "crypt_key")
 
 
 Settings = dict[str, Any]
@@ -252,7 +255,10 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """
     problems = []
     try:
-        result: Settings = _merged(settings, _anything(environ.get(ANYTHING, "")))
+        given = _anything(environ.get(ANYTHING, ""))
+        if settings.get("compose") and (taken := sorted(OF_VARIABLES.keys() & given.keys())):
+            raise ValueError(f"{taken[0]}: is set by {OF_VARIABLES[taken[0]]}; remove it here")
+        result: Settings = _merged(settings, given)
     except ValueError as error:
         problems.append(f"{ANYTHING}: {error}")
         result = settings
@@ -265,6 +271,10 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return result
+
+
+def _fitting(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest() if _LONG_HEX.fullmatch(key) else key
 
 
 def secrets(environ: Mapping[str, str]) -> dict[str, str]:
@@ -288,7 +298,8 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
                 if not text:
                     problems.append(f"{variable}_FILE: {file} is empty; write the secret into it")
         if text:
-            found[name] = hashlib.sha256(text.encode()).hexdigest() if _LONG_HEX.fullmatch(text) else text
+            # Keys may be several.
+            found[name] = "\n".join(_fitting(word) for word in text.split()) if name in _KEYS else text
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return found

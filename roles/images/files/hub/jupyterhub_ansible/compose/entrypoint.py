@@ -14,6 +14,8 @@ from .. import environment
 from ..secret_files import ALWAYS
 from .errors import ComposeError
 
+NEW_TOKEN = "new-proxy-token"
+"""A file in the Hub's state: the proxy has yet to be told."""
 HUB_UID = 64101
 PROXY_UID = 64102
 """The accounts in the images (roles/images/files/hub/Dockerfile, roles/images/files/proxy/Dockerfile)."""
@@ -53,7 +55,11 @@ def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
         if name not in given and not path.exists():
             _write(path, secrets.token_hex(32), HUB_UID)
     token = given.get("proxy_token") or (places.secrets / "proxy_token").read_text()
-    _write(places.proxy / "token", token, PROXY_UID)
+    handed = places.proxy / "token"
+    if handed.exists() and handed.read_text() != token:
+        # The proxy read the other one when it started; the Hub sees to it (keeper).
+        _write(places.state / NEW_TOKEN, "", HUB_UID)
+    _write(handed, token, PROXY_UID)
 
 
 def prepared(places: Places, environ: Mapping[str, str]) -> int:
