@@ -87,3 +87,27 @@ def test_groups_out_of_reach_are_left(tmp_path: Path) -> None:
     machine = Machine(tmp_path, systemd=False, version=1)
     (machine.groups / "memory").rmdir()
     assert machine.run("capped && echo nothing to do") == "nothing to do"
+
+
+@pytest.mark.parametrize(
+    ("verb", "rules", "ceiling", "said"),
+    [
+        ("check", True, True, "in force"),
+        ("check", True, False, "not in force"),
+        ("check", False, True, "not in force"),
+        # No server waits for a ceiling that this machine cannot have.
+        ("rules", True, False, "in force"),
+        ("rules", False, True, "not in force"),
+    ],
+)
+def test_the_rules_are_in_force_with_and_without_the_ceiling(
+    tmp_path: Path, verb: str, rules: bool, ceiling: bool, said: str
+) -> None:
+    template = (ROLES / "proxy/templates/fence.j2").read_text()
+    [end] = re.findall(r"^fenced\(\) .*", template, re.MULTILINE | re.DOTALL)
+    loaded = tmp_path / "loaded"
+    loaded.write_text("all\n" if rules else "other\n")
+    stand_ins = f"loaded={loaded}; now() {{ echo all; }}; filtered() {{ true; }}; at_boot() {{ true; }}"
+    script = f"set -eu; {stand_ins}; capped() {{ {str(ceiling).lower()}; }}\n{jinja2.Template(end).render()}"
+    done = subprocess.run(["sh", "-c", script, "fence", verb], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (said, "")

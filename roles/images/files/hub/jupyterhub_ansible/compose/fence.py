@@ -119,7 +119,7 @@ class Fence:
             user="0",
             labels={**NOT_INHERITED, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
             healthcheck={
-                "Test": ["CMD", "sh", "-c", '[ "$(/run/fence check)" = "in force" ]'],
+                "Test": ["CMD", "sh", "-c", '[ "$(/run/fence rules)" = "in force" ]'],
                 "Interval": 10 * _NANOSECONDS,
                 "Retries": 1,
             },
@@ -134,7 +134,7 @@ class Fence:
     def in_force(self) -> bool:
         """Ask the helper whether the kernel has the rules; no where it does not answer."""
         try:
-            call = self.client.exec_create(self.container, ["/run/fence", "check"])
+            call = self.client.exec_create(self.container, ["/run/fence", "rules"])
             said: bytes = self.client.exec_start(call["Id"])
             code = self.client.exec_inspect(call["Id"])["ExitCode"]
         except APIError:
