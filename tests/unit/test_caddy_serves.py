@@ -35,6 +35,11 @@ def test_what_the_authority_says_comes_before_what_caddy_makes_of_it(later: bool
     assert complaint == "urn:ietf:params:acme:error:connection - 10.0.0.1: Connection refused"
 
 
+def test_a_port_that_is_closed_explains_more_than_what_another_way_met() -> None:
+    written = log(challenge("unauthorized", "for tls-alpn-01"), challenge("connection", "refused"), RETRY)
+    assert caddy_serves.worst(list(caddy_serves.complaints(written, HOST))).endswith("connection - refused")
+
+
 def test_what_is_about_another_name_is_left_out() -> None:
     others = {"level": "error", "msg": "will retry", "error": "[other.example.net] Obtain: x"}
     written = log(challenge("dns", "NXDOMAIN", host="other.example.net"), others)

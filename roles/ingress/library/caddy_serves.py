@@ -210,8 +210,13 @@ def explained(complaint: str, host: str) -> str:
 
 
 def worst(found: list[str]) -> str:
-    """Return the complaint that says most: the first by the authority itself."""
-    return next((complaint for complaint in found if ACME in complaint), found[-1] if found else "")
+    """Return the complaint that says most: one by the authority itself, of the type that is named first above.
+
+    The authority tries several ways, in any order: of ports that are closed, one way in may just be "unauthorized".
+    """
+    types = [f"{ACME}{kind} " for kind in PROBLEMS]
+    known = [complaint for kind in types for complaint in found if kind in complaint]
+    return next(iter([*known, *(complaint for complaint in found if ACME in complaint), *found[::-1]]), "")
 
 
 def reason(container: str, host: str, since: str) -> str:
