@@ -104,6 +104,7 @@ class Registry(ThreadingHTTPServer):
         self.config = "sha256:" + hashlib.sha256(config).hexdigest()
         self.contents = {self.config: config}
         self.layers = {layer.digest: layer for layer in image.layers}
+        self.last = image.layers[-1]
         self.bytes_per_s = bytes_per_s
         self.reference = f"127.0.0.1:{port}/{NAME}:{TAG}"
         self.pulling = threading.Event()
@@ -170,8 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, layer: Blob) -> None:
         self.server.pulling.set()
-        is_last = layer is list(self.server.layers.values())[-1]
-        bytes_per_s = self.server.bytes_per_s if is_last else _FAST
+        bytes_per_s = self.server.bytes_per_s if layer == self.server.last else _FAST
         begin = time.monotonic()
         with layer.path.open("rb") as file:
             file.seek(layer.offset)
