@@ -199,7 +199,7 @@ def test_ways_in_that_are_meant_are_no_problem() -> None:
     assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"leads_to": []}) == []
     assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://hub"}) == []
     # The port that another mode would use may be another program's.
-    taken = {"listeners": [{"port": 8000, "address": "127.0.0.1", "program": "nginx"}]}
+    taken = {"listeners": [{"port": "8000/tcp", "address": "127.0.0.1", "program": "nginx"}]}
     assert problems(CADDY, taken) == []
     assert problems({**CADDY, "ingress_mode": "coolify"}, {"has_coolify": True}) == []
 
@@ -275,15 +275,15 @@ def test_every_secret_is_asked_whether_it_is_weak_or_a_placeholder(name: str) ->
 
 def test_our_own_proxy_may_hold_the_port() -> None:
     held = {
-        "listeners": [{"port": 8000, "address": "127.0.0.1", "program": "docker-proxy"}],
-        "publishers": [{"port": 8000, "name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
+        "listeners": [{"port": "8000/tcp", "address": "127.0.0.1", "program": "docker-proxy"}],
+        "publishers": [{"port": "8000/tcp", "name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
         "networks": [{"network": "10.213.0.0/20", "interface": "br-jupyterhub"}],
     }
     assert problems(TRY_IT, held) == []
 
 
 def test_a_listener_on_another_address_is_no_problem() -> None:
-    assert problems(TRY_IT, {"listeners": [{"port": 8000, "address": "192.0.2.7", "program": "nginx"}]}) == []
+    assert problems(TRY_IT, {"listeners": [{"port": "8000/tcp", "address": "192.0.2.7", "program": "nginx"}]}) == []
 
 
 def test_ubuntu_is_a_warning_only() -> None:

@@ -33,6 +33,11 @@ TCP6 = """\
   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
    0: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 77 1 0
 """
+UDP = """\
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  201: 00000000:01BB 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1147 2 0 0
+  202: 0100007F:01BB 0200007F:1F40 01 00000000:00000000 00:00000000 00000000     0        0 1148 2 0 0
+"""
 ROUTES = """\
 Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
@@ -42,10 +47,11 @@ OURS = {"jupyterhub-ansible.project": "team", "jupyterhub-ansible.kind": "proxy"
 
 
 def test_listeners_of_a_port() -> None:
-    assert list(host_report.parse_listeners(TCP, 8000)) == [("127.0.0.1", "1143")]
-    assert list(host_report.parse_listeners(TCP, 22)) == [("0.0.0.0", "1145")]
-    assert list(host_report.parse_listeners(TCP6, 8000)) == [("::1", "77")]
-    assert list(host_report.parse_listeners("", 8000)) == []
+    assert list(host_report.parse_listeners(TCP, "8000/tcp")) == [("127.0.0.1", "1143")]
+    assert list(host_report.parse_listeners(TCP, "22/tcp")) == [("0.0.0.0", "1145")]
+    assert list(host_report.parse_listeners(TCP6, "8000/tcp")) == [("::1", "77")]
+    assert list(host_report.parse_listeners(UDP, "443/udp")) == [("0.0.0.0", "1147")]
+    assert list(host_report.parse_listeners("", "8000/tcp")) == []
 
 
 def test_networks_without_the_default_route() -> None:
@@ -61,18 +67,23 @@ def test_publishers_of_a_port() -> None:
         {
             "Names": ["/team-proxy"],
             "Labels": OURS,
-            "Ports": [{"IP": "127.0.0.1", "PrivatePort": 8000, "PublicPort": 8000}],
+            "Ports": [{"IP": "127.0.0.1", "PrivatePort": 8000, "PublicPort": 8000, "Type": "tcp"}],
         },
-        {"Names": ["/web"], "Labels": None, "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8000}]},
+        {
+            "Names": ["/web"],
+            "Labels": None,
+            "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8000, "Type": "tcp"}],
+        },
+        {"Names": ["/games"], "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8000, "Type": "udp"}]},
         {"Names": ["/inner"], "Labels": {}, "Ports": [{"PrivatePort": 8000}]},
         {"Names": ["/stopped"], "Labels": {}, "Ports": None},
     ]
-    assert list(host_report.publishers(containers, "team", 8000)) == [
-        {"port": 8000, "name": "team-proxy", "addresses": ["127.0.0.1"], "ours": True},
-        {"port": 8000, "name": "web", "addresses": ["0.0.0.0"], "ours": False},
+    assert list(host_report.publishers(containers, "team", "8000/tcp")) == [
+        {"port": "8000/tcp", "name": "team-proxy", "addresses": ["127.0.0.1"], "ours": True},
+        {"port": "8000/tcp", "name": "web", "addresses": ["0.0.0.0"], "ours": False},
     ]
     # The proxy of another Hub is not ours.
-    assert [each["ours"] for each in host_report.publishers(containers, "other", 8000)] == [False, False]
+    assert [each["ours"] for each in host_report.publishers(containers, "other", "8000/tcp")] == [False, False]
 
 
 def test_strangers_bear_our_names_without_our_label() -> None:
@@ -164,7 +175,7 @@ def test_addresses_of_this_machine() -> None:
 def test_the_program_behind_a_socket() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        found = list(host_report.parse_listeners(host_report.read("/proc/net/tcp"), port))
+        found = list(host_report.parse_listeners(host_report.read("/proc/net/tcp"), f"{port}/tcp"))
         assert [address for address, _ in found] == ["127.0.0.1"]
         assert host_report.program_of(found[0][1]) == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
     assert host_report.program_of("0") == ""
@@ -206,11 +217,11 @@ NOTHING = {
 
 
 def test_the_engine_is_asked(engine: str) -> None:
-    assert host_report.ask_engine(engine, "team", [8000]) == {**NOTHING, "deployed": True}
+    assert host_report.ask_engine(engine, "team", ["8000/tcp"]) == {**NOTHING, "deployed": True}
 
 
 def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:
-    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", [8000]) == NOTHING
+    assert host_report.ask_engine(str(tmp_path / "absent.sock"), "team", ["8000/tcp"]) == NOTHING
 
 
 @pytest.fixture(scope="module")

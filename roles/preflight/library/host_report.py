@@ -32,7 +32,7 @@ description:
 options:
   name: {description: Prefix of everything that is ours., type: str, required: true}
   address: {description: Address that the proxy's public port is published on., type: str, required: true}
-  ports: {description: Ports that are to be published., type: list, elements: int, required: true}
+  ports: {description: "Ports that are to be published, as 443/udp.", type: list, elements: str, required: true}
   host: {description: The name that browsers use, type: str, default: ""}
   certificate: {description: "Files of a certificate: certificate_file, key_file, ca_file.", type: dict, default: {}}
   root: {description: Folder of configuration and secrets., type: path, required: true}
@@ -75,7 +75,8 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
 COOLIFY = "coolify"
 TIMEOUT_S = 5
-LISTEN = "0A"
+# States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
+LISTENING = {"tcp": "0A", "udp": "07"}
 
 
 def engine_answer(socket_path: str, url: str) -> Any:
@@ -96,17 +97,18 @@ def engine_answer(socket_path: str, url: str) -> Any:
 
 
 def parse_address(text: str) -> str:
-    """Return the address of a /proc/net/tcp{,6} column: 32-bit words in the machine's byte order."""
+    """Return the address of a column of the kernel's tables: 32-bit words in the machine's byte order."""
     words = [struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 
 
-def parse_listeners(table: str, port: int) -> Iterator[tuple[str, str]]:
-    """Yield address and inode of the sockets of a /proc/net/tcp{,6} that listen on a port."""
+def parse_listeners(table: str, port: str) -> Iterator[tuple[str, str]]:
+    """Yield address and inode of the sockets of a /proc/net/{tcp,udp}{,6} that listen on a port."""
+    number, protocol = port.split("/")
     for line in table.splitlines()[1:]:
         fields = line.split()
         address, _, hex_port = fields[1].partition(":")
-        if fields[3] == LISTEN and int(hex_port, 16) == port:
+        if fields[3] == LISTENING[protocol] and int(hex_port, 16) == int(number):
             yield parse_address(address), fields[9]
 
 
@@ -213,10 +215,14 @@ def is_ours(thing: dict[str, Any], name: str) -> bool:
     return (thing.get("Labels") or {}).get(PROJECT_LABEL) == name
 
 
-def publishers(containers: list[dict[str, Any]], name: str, port: int) -> Iterator[dict[str, Any]]:
+def publishers(containers: list[dict[str, Any]], name: str, port: str) -> Iterator[dict[str, Any]]:
     """Yield the containers that publish a port of the machine."""
     for container in containers:
-        addresses = [entry.get("IP", "") for entry in container.get("Ports") or [] if entry.get("PublicPort") == port]
+        addresses = [
+            entry.get("IP", "")
+            for entry in container.get("Ports") or []
+            if f"{entry.get('PublicPort')}/{entry.get('Type')}" == port
+        ]
         if addresses:
             labels = container.get("Labels") or {}
             ours = is_ours(container, name) and labels.get(KIND_LABEL) in ("proxy", "ingress")
@@ -290,7 +296,7 @@ def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
             return None
 
 
-def ask_engine(socket_path: str, name: str, ports: list[int]) -> dict[str, Any]:
+def ask_engine(socket_path: str, name: str, ports: list[str]) -> dict[str, Any]:
     """Return what the engine knows of our ports and names; nothing where none answers."""
     containers = engine_answer(socket_path, "/containers/json?all=1") or []
     networks = engine_answer(socket_path, "/networks")
@@ -336,8 +342,8 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
     sockets = [
         (port, *entry)
         for port in options["ports"]
-        for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for entry in parse_listeners(read(table), port)
+        for family in ("", "6")
+        for entry in parse_listeners(read(f"/proc/net/{port.partition('/')[2]}{family}"), port)
     ]
     found = addresses_of(options["host"])
     files = {kind: path for kind, path in options["certificate"].items() if kind.endswith("_file")}
@@ -376,7 +382,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
-            "ports": {"type": "list", "elements": "int", "required": True},
+            "ports": {"type": "list", "elements": "str", "required": True},
             "host": {"type": "str", "default": ""},
             "certificate": {"type": "dict", "default": {}},
             "root": {"type": "path", "required": True},

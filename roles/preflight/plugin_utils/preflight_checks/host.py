@@ -213,22 +213,26 @@ def port(host: Host, number: int, address: str, mode: str) -> Findings:
     wanted = ingress.published(
         {"jupyterhub_port": number, "jupyterhub_address": address, "ingress_mode": mode},
     )
+    taken: dict[str, list[str]] = {}
     for each_port, each_address in wanted.items():
         if holder := _holder(host, each_port, each_address):
-            yield Finding(
-                f"port {each_port} is taken by {holder}",
-                "stop it, or let it pass requests on to the Hub (ingress_mode: proxy; beside Coolify: coolify)"
-                if mode == "caddy"
-                else f"stop it, or set another port, such as jupyterhub_port: {number + 1 if number < 65535 else 8000}",
-                "ingress_mode" if mode == "caddy" else "jupyterhub_port",
-            )
+            taken.setdefault(holder, []).append(each_port.removesuffix("/tcp"))
+    for holder, ports in taken.items():
+        what = f"port {ports[0]} is" if len(ports) == 1 else f"ports {', '.join(ports)} are"
+        yield Finding(
+            f"{what} taken by {holder}",
+            "stop it, or let it pass requests on to the Hub (ingress_mode: proxy; beside Coolify: coolify)"
+            if mode == "caddy"
+            else f"stop it, or set another port, such as jupyterhub_port: {number + 1 if number < 65535 else 8000}",
+            "ingress_mode" if mode == "caddy" else "jupyterhub_port",
+        )
 
 
-def _holder(host: Host, number: int, address: str) -> str:
+def _holder(host: Host, port: str, address: str) -> str:
     """Return who else has a port of the machine, "" where nobody has."""
 
     def others(kind: str) -> list[Mapping[str, Any]]:
-        return [each for each in host.report[kind] if each["port"] == number]
+        return [each for each in host.report[kind] if each["port"] == port]
 
     publishers = [each for each in others("publishers") if any(collide(address, ip) for ip in each["addresses"])]
     if any(each["ours"] for each in publishers):

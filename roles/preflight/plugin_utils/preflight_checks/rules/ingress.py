@@ -15,7 +15,8 @@ from .addresses import host_of, is_loopback, wrong_form
 rule = Rules()
 
 EMAIL = re.compile(r"[^@\s{}]+@[^@\s{}]+\.[^@\s{}]+")
-HTTP, HTTPS = 80, 443
+# HTTP, HTTPS, and HTTP/3.
+CADDY = ("80/tcp", "443/tcp", "443/udp")
 # Smaller ones are networks that somebody has.
 WIDEST = {4: 8, 6: 16}
 NAME_FIX = "write a name in a domain of yours, such as https://hub.example.org"
@@ -26,13 +27,13 @@ def speaks_for_itself(good: Mapping[str, Any]) -> bool:
     return good.get("ingress_mode") == "caddy" and "certificate_file" not in (good.get("ingress_caddy") or {})
 
 
-def published(good: Mapping[str, Any]) -> dict[int, str]:
+def published(good: Mapping[str, Any]) -> dict[str, str]:
     """Return the ports of the machine that are to be published, and on which address each; "" is all of them."""
     mode = good.get("ingress_mode") or "none"
     if mode == "caddy":
-        return {HTTP: "", HTTPS: ""}
+        return dict.fromkeys(CADDY, "")
     port, address = good.get("jupyterhub_port"), good.get("jupyterhub_address")
-    return {port: address} if port and address and mode != "coolify" else {}
+    return {f"{port}/tcp": address} if port and address and mode != "coolify" else {}
 
 
 def warnings(good: Mapping[str, Any]) -> list[str]:
