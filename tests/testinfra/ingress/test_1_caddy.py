@@ -144,3 +144,38 @@ def test_headers_have_a_good_grade(place: Place) -> None:
         assert "Referrer-Policy" in headers, path
         assert {"Server", "X-Powered-By", "X-JupyterHub-Version", "Via"} & set(headers) == set(), path
     server.stop()
+
+
+OTHER = """\
+FROM {own}
+USER 0
+RUN rm /usr/local/bin/healthcheck /usr/local/bin/try-ingress
+COPY wget caddy /usr/bin/
+"""
+
+
+def test_another_caddy_and_back(place: Place) -> None:
+    """One that is made as the official image: root's, with wget, and a binary with a capability of its own."""
+    used = "docker inspect -f {{.Config.Image}} jupyterhub-ingress"
+    own = place.host.check_output(used)
+    place.host.check_output(
+        "mkdir -p /root/caddy && cd /root/caddy && cp /usr/bin/busybox wget"
+        " && docker run --rm %s cat /usr/bin/caddy >caddy && chmod a+x caddy && setcap cap_net_bind_service=+ep caddy"
+        " && printf '%%s' %s >Dockerfile && DOCKER_BUILDKIT=0 docker build --quiet --tag test/caddy:2 .",
+        own,
+        OTHER.format(own=own),
+    )
+    # The kernel refuses to run it without that capability: it is in the image.
+    refused = place.host.run("docker run --rm --cap-drop ALL --user 64103 test/caddy:2 caddy version")
+    assert "operation not permitted" in refused.stderr
+    settings = place.site.variables()["ingress_caddy"]
+    other = {**settings, "image": "test/caddy:2"}
+    try:
+        place.deploy(ingress_caddy=other).succeeded()
+        assert place.host.check_output(used) == "test/caddy:2"
+        assert place.person("ann").request("GET", "/hub/home").ok
+        assert place.deploy(ingress_caddy=other).succeeded().changes == []
+    finally:
+        place.deploy().succeeded()
+        place.host.check_output("docker image rm test/caddy:2 && rm -r /root/caddy")
+    assert place.host.check_output(used) == own

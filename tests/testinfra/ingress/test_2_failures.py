@@ -133,11 +133,11 @@ def test_an_authority_that_the_machine_does_not_trust(place: Place) -> None:
 @pytest.mark.usefixtures("no_certificate")
 def test_renewal_and_an_authority_that_is_down_then(place: Place) -> None:
     """Caddy renews when a third of the lifetime is left; it looks when it is started, and every ten minutes."""
-    with short_certificates(place, 240):
+    with short_certificates(place, 180):
         place.deploy().succeeded()
         first = serial(place)
         assert first
-        place.host.run("sleep 162")
+        place.host.run("sleep 121")
         with firewall(place, "192.0.2.1", "14000"):
             place.host.check_output("docker restart jupyterhub-ingress")
             run = place.deploy().succeeded()

@@ -92,6 +92,11 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
 # --- behind a reverse proxy
 
 
+def caddy_image(place: Place) -> str:
+    """Return the image with Debian's Caddy."""
+    return str(place.host.check_output("docker images --format '{{.ID}}' jupyterhub/ingress").split()[0])
+
+
 def certified(place: Place) -> None:
     """Make a certificate of the tests' own where the examples look for it."""
     place.host.check_output(
@@ -127,11 +132,10 @@ def caddy(place: Place) -> Iterator[None]:
     given = f"{NAME} {{\n\ttls /etc/ssl/hub.pem /etc/ssl/hub.key"
     text = example("Caddyfile").replace(f"{NAME} {{", given)
     place.host.check_output("mkdir -p /etc/caddy && printf '%%s' %s >/etc/caddy/Caddyfile", text)
-    image = place.host.check_output("docker images --format '{{.ID}}' jupyterhub/ingress").split()[0]
     place.host.check_output(
         "docker run --detach --name test-caddy --network host --user 0 --volume /etc/ssl:/etc/ssl:ro"
         " --volume /etc/caddy:/etc/caddy:ro %s",
-        image,
+        caddy_image(place),
     )
     try:
         yield
@@ -174,6 +178,9 @@ def test_beside_coolify(place: Place) -> None:
     run = place.deploy(ingress_mode="coolify")
     run.says("the machine's engine has no network coolify")
     place.host.check_output("docker network create coolify")
+    # Of other applications there, some are called "hub": they get none of our requests.
+    other = "docker run --detach --name test-hub --network coolify --network-alias hub %s"
+    place.host.check_output(f"{other} caddy respond --listen :8081 --status 418", caddy_image(place))
     try:
         place.deploy(ingress_mode="coolify").succeeded()
         assert place.listeners() == set()
@@ -198,7 +205,8 @@ def test_beside_coolify(place: Place) -> None:
         assert "coolify" not in proxy["NetworkSettings"]["Networks"]
         assert [name for name in proxy["Config"]["Labels"] if name.startswith("traefik.")] == []
     finally:
-        place.host.run("docker network disconnect --force coolify jupyterhub-proxy; docker network rm coolify")
+        place.host.run("docker rm --force test-hub; docker network disconnect --force coolify jupyterhub-proxy")
+        place.host.run("docker network rm coolify")
 
 
 # --- behind a proxy on the machine; these are the last, since it has the ports until their end
