@@ -277,6 +277,18 @@ def test_an_image_that_was_built_anew_from_a_cache_is_the_last(engine: Engine) -
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
 
 
+def test_what_somebody_built_on_top_is_not_the_last(engine: Engine) -> None:
+    engine.stored = [image(1), {**image(2), "RepoTags": ["mine:1"]}]
+    images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+    # One that lost its names, or has one more, may be it.
+    for names in ([], ["golden:1", "hub-env-base:latest"]):
+        engine.stored[1]["RepoTags"] = names
+        images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+        assert engine.tags == {"hub/env-base:built": "sha256:2"}
+        engine.tags.clear()
+
+
 def test_the_last_image_of_an_environment_gets_its_name(engine: Engine) -> None:
     engine.stored = [image(1), image(3, slug="datascience"), image(2)]
     found = images.Images(engine, "hub", {}, LOG)
@@ -709,25 +721,26 @@ def test_labels_that_a_container_must_not_have_of_its_image() -> None:
 
 
 def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
-    """One that Ansible deployed, whose names even begin with this one's."""
+    """One that Ansible deployed, whose names even hold this one's."""
     theirs = {"jupyterhub-ansible.kind": "environment", images.HASH: "a", "coolify.managed": "true"}
     of_theirs = [
-        {**image(number), "Config": {"Labels": theirs}, "RepoTags": [f"hub-2/env-base:{number}"]}
+        {**image(number), "Config": {"Labels": theirs}, "RepoTags": [f"a-hub/env-base:{number}"]}
         for number in range(4, 9)
     ]
     engine.stored = [image(1), *of_theirs]
-    for name in ("hub-2-users", "hub-2-control"):
+    for name in ("a-hub-users", "a-hub-control"):
         engine.create_network(name)
     for kind in ("hub", "proxy", "user-server"):
-        engine.add(f"hub-2-{kind}", kind=kind, env=("JUPYTERHUB_NAME=hub",), **{"jupyterhub-ansible.project": "hub-2"})
-    before = {name: json.dumps(engine.of(name)) for name in engine.present if name.startswith("hub-2")}
+        engine.add(f"a-hub-{kind}", kind=kind, env=("JUPYTERHUB_NAME=hub",))
+        engine.of(f"a-hub-{kind}")["Config"]["Labels"]["jupyterhub-ansible.project"] = "a-hub"
+    before = {name: json.dumps(engine.of(name)) for name in engine.present if name.startswith("a-hub")}
     kept.prepare()
     kept.look()
     kept.remove_old_images()
     assert {name: json.dumps(engine.of(name)) for name in before} == before
-    assert not [call for call in engine.calls if "hub-2" in call]
+    assert not [call for call in engine.calls if "a-hub" in call]
     assert engine.stored == [image(1), *of_theirs]
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
-    assert set(engine.made) == {"hub-users", "hub-control", "hub-2-users", "hub-2-control"}
+    assert set(engine.made) == {"hub-users", "hub-control", "a-hub-users", "a-hub-control"}
     # Neither table nor bridge is theirs.
     assert {"table=hub_fence", "bridge=br-hub"} <= set(kept.fence.script.splitlines())

@@ -214,7 +214,7 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
 def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
     docker.image_labels["x/base:1"] = {
         "traefik.enable": "true",
-        "traefik.http.routers.{user}.rule": "Host(`hub.example.org`)",
+        "traefik.http.routers.{username}.rule": "Host(`hub.example.org`)",
         "coolify.managed": "true",
         "team": "theirs",
         "jupyterhub-ansible.user": "bob",
@@ -224,7 +224,7 @@ def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
     run(alice.start)
     assert docker.containers["jh-user-alice"]["Config"]["Labels"] == {
         "traefik.enable": "",
-        "traefik.http.routers.{user}.rule": "",
+        "traefik.http.routers.{username}.rule": "",
         "coolify.managed": "false",
         "team": "x",
         **labels("jh", "user-server", "alice", ""),

@@ -116,12 +116,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
 
 
 def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
-    settings = Mock()
-    keeper = prepared(settings)
+    settings, keeper = Mock(), Mock()
+    made.return_value = keeper
+    assert prepared(settings) == keeper
     assert made.call_args.args[0] is settings
-    assert keeper is made.return_value
-    made.return_value.prepare.assert_called_once_with()
-    assert UserServerSpawner.before_start is made.return_value.before_start
+    keeper.prepare.assert_called_once_with()
+    assert UserServerSpawner.before_start is keeper.before_start
 
 
 def test_a_hub_that_ansible_deploys_keeps_nothing(made: Mock) -> None:

@@ -35,9 +35,10 @@ def slug_of(project: str, image: str) -> str | None:
 
 def chosen(found: Collection[Mapping[str, Any]], content_hash: str | None) -> Mapping[str, Any] | None:
     """Return the image that belongs to this Hub, or else the last: `found` is as Docker describes images."""
+    built = [image for image in found if any(_named_by_builds(image)) or not image["RepoTags"]]
     # After a return to an older commit, the last is not the one that goes with it.
-    ours = [image for image in found if (image["Config"]["Labels"] or {}).get(HASH) == content_hash]
-    return max(ours or found, key=_age, default=None)
+    ours = [image for image in built if image["Config"]["Labels"].get(HASH) == content_hash]
+    return max(ours or built, key=_age, default=None)
 
 
 def _age(image: Mapping[str, Any]) -> tuple[str, str]:
@@ -45,14 +46,14 @@ def _age(image: Mapping[str, Any]) -> tuple[str, str]:
     return image["Metadata"]["LastTagTime"], image["Created"]
 
 
-def _is_named_by_builds(image: Mapping[str, Any]) -> bool:
-    """Return whether all names of an image are Compose's (`<name>-env-base:latest`), Coolify's or ours.
+def _named_by_builds(image: Mapping[str, Any]) -> list[bool]:
+    """Return for each name of an image whether it is Compose's (`<name>-env-base:latest`), Coolify's or ours.
 
     What somebody built on top of ours has our labels, too.
     """
     name = re.escape(f"env-{image['Config']['Labels'][ENVIRONMENT]}")
     own = re.compile(rf"[^/:]+[-_]{name}:[^/:]+|[^/:]+/{name}:{TAG}")
-    return all(own.fullmatch(each) for each in image["RepoTags"] or [])
+    return [bool(own.fullmatch(each)) for each in image["RepoTags"] or []]
 
 
 def superfluous(found: Collection[Mapping[str, Any]], used: Collection[str]) -> list[Mapping[str, Any]]:
@@ -63,8 +64,9 @@ def superfluous(found: Collection[Mapping[str, Any]], used: Collection[str]) -> 
         used: ids and names of images that must stay.
     """
     by_slug: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for image in sorted(filter(_is_named_by_builds, found), key=_age, reverse=True):
-        by_slug[image["Config"]["Labels"][ENVIRONMENT]].append(image)
+    for image in sorted(found, key=_age, reverse=True):
+        if all(_named_by_builds(image)):
+            by_slug[image["Config"]["Labels"][ENVIRONMENT]].append(image)
     old = [image for images in by_slug.values() for image in images[KEPT:]]
     return [image for image in old if not {image["Id"], *(image["RepoTags"] or [])} & {*used}]
 
