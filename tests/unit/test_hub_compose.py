@@ -19,13 +19,18 @@ from jupyterhub_ansible.check import EXAMPLE
 from jupyterhub_ansible.compose import entrypoint, fence, images, keeper, networks, proof
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.failures import ServerError
+from jupyterhub_ansible.labels import not_inherited
 from jupyterhub_ansible.limits import cgroup_parent
 from jupyterhub_ansible.settings import Settings
-from rolefile import ROLES, role_file
-from traitlets.config import PyFileConfigLoader
+from rolefile import role_file
 
 PLAN = users_network.plan("10.213.0.0/20")
 LOG = logging.getLogger("compose")
+HUB_IMAGE = {
+    "jupyterhub-ansible.kind": "hub",
+    "com.docker.compose.project": "hub",
+    "com.docker.compose.service": "hub",
+}
 FENCE = "".join(f"{word}=@{word}@\n" for word in ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy"))
 
 
@@ -45,7 +50,7 @@ def image(number: int, *, slug: str = "base", content_hash: str = "a", tagged: i
         "Created": f"2026-11-23T14:00:{number:02}Z",
         "Metadata": {"LastTagTime": f"2026-11-23T15:00:{tagged:02}Z"},
         "Config": {"Labels": labels},
-        "RepoTags": [f"uuid_env:{number}"],
+        "RepoTags": [f"uuid_env-{slug}:{number}"],
     }
 
 
@@ -59,6 +64,7 @@ class Engine:
         self.present: dict[str, dict[str, Any]] = {}
         self.said = b"in force\n"
         self.refuses: APIError | None = None
+        self.silent: APIError | None = None
         self.calls: list[str] = []
 
     # images
@@ -66,14 +72,27 @@ class Engine:
     def images(self, name: str | None = None, filters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         if name:
             return [each for each in self.stored if self.tags.get(name) == each["Id"]]
-        wanted = [label.split("=", 1) for label in (filters or {})["label"]]
+        wanted = [label.partition("=") for label in (filters or {})["label"]]
         return [
-            each for each in self.stored if all(each["Config"]["Labels"].get(key) == value for key, value in wanted)
+            each
+            for each in self.stored
+            if all(
+                each["Config"]["Labels"].get(key) == value if equals else key in each["Config"]["Labels"]
+                for key, equals, value in wanted
+            )
         ]
 
     def inspect_image(self, image: str) -> dict[str, Any]:
+        if image == "sha256:hub":
+            return {"Id": image, "Config": {"Labels": HUB_IMAGE}}
         [found] = [each for each in self.stored if each["Id"] == image]
         return found
+
+    def remove_image(self, name: str) -> None:
+        self.calls.append(f"rmi {name}")
+        if self.refuses:
+            raise self.refuses
+        self.stored = [each for each in self.stored if {each["Id"], *each["RepoTags"]}.isdisjoint({name})]
 
     def tag(self, image: str, repository: str, tag: str, *, force: bool) -> None:
         self.tags[f"{repository}:{tag}"] = image
@@ -122,7 +141,7 @@ class Engine:
             "Name": f"/{name}",
             "Image": "sha256:hub",
             "Created": created,
-            "State": {"Running": True, "Health": {"Status": "healthy"}},
+            "State": {"Running": True},
             "Config": {"Env": list(env), "Labels": {"jupyterhub-ansible.kind": kind, **labels}},
             "NetworkSettings": {"Networks": {}},
         }
@@ -134,7 +153,10 @@ class Engine:
 
     inspect_container = of
 
-    def containers(self, filters: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
+    def containers(self, filters: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
+        if filters is None:
+            assert options == {"all": True}, "one that is stopped has its image, too"
+            return [{"Id": each["Id"], "ImageID": each["Image"]} for each in self.present.values()]
         kind = [label.partition("=")[2] for label in filters["label"] if ".kind=" in label]
         found = [each for each in self.present.values() if each["Config"]["Labels"]["jupyterhub-ansible.kind"] in kind]
         return [{"Id": each["Id"], "Created": each["Created"]} for each in found]
@@ -156,6 +178,8 @@ class Engine:
         del self.present[name]
 
     def exec_create(self, name: str, command: list[str]) -> dict[str, str]:
+        if self.silent:
+            raise self.silent
         self.of(name)
         return {"Id": " ".join(command)}
 
@@ -253,6 +277,18 @@ def test_an_image_that_was_built_anew_from_a_cache_is_the_last(engine: Engine) -
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
 
 
+def test_what_somebody_built_on_top_is_not_the_last(engine: Engine) -> None:
+    engine.stored = [image(1), {**image(2), "RepoTags": ["mine:1"]}]
+    images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+    # One that lost its names, or has one more, may be it.
+    for names in ([], ["golden:1", "hub-env-base:latest"]):
+        engine.stored[1]["RepoTags"] = names
+        images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
+        assert engine.tags == {"hub/env-base:built": "sha256:2"}
+        engine.tags.clear()
+
+
 def test_the_last_image_of_an_environment_gets_its_name(engine: Engine) -> None:
     engine.stored = [image(1), image(3, slug="datascience"), image(2)]
     found = images.Images(engine, "hub", {}, LOG)
@@ -270,6 +306,59 @@ def test_an_image_of_another_hub_is_not_ours(engine: Engine) -> None:
     engine.stored = [image(1)]
     assert images.Images(engine, "other", {}, LOG).tag(["other/env-base:built"])
     assert not engine.tags
+
+
+def removed(engine: Engine, *catalogue: str) -> list[str]:
+    before = {each["Id"] for each in engine.stored}
+    images.Images(engine, "hub", {}, LOG).remove_old(catalogue)
+    return sorted(before - {each["Id"] for each in engine.stored})
+
+
+def test_of_each_environment_the_last_two_images_stay(engine: Engine) -> None:
+    engine.stored = [image(number) for number in (1, 2, 3, 4)]
+    engine.stored += [image(number, slug="datascience") for number in (5, 6)]
+    # One that was returned to is the last, as it was named again.
+    engine.stored += [image(9, slug="gone", tagged=9), image(8, slug="gone"), image(7, slug="gone")]
+    assert removed(engine) == ["sha256:1", "sha256:2", "sha256:7"]
+    assert removed(engine) == []
+
+
+def test_an_old_image_is_removed_by_all_its_names_or_by_its_id(engine: Engine) -> None:
+    named = {**image(1), "RepoTags": ["uuid_env-base:1", "uuid_env-base:2", "hub-env-base:latest"]}
+    engine.stored = [named, {**image(2), "RepoTags": []}, image(3), image(4)]
+    removed(engine)
+    assert engine.calls == ["rmi sha256:2", "rmi uuid_env-base:1", "rmi uuid_env-base:2", "rmi hub-env-base:latest"]
+
+
+def test_an_old_image_that_somebody_uses_stays(engine: Engine) -> None:
+    engine.stored = [image(number) for number in (1, 2, 3, 4)]
+    engine.add("a-server-of-yesterday")
+    engine.of("a-server-of-yesterday")["Image"] = "sha256:1"
+    assert removed(engine, "uuid_env-base:2") == []
+
+
+@pytest.mark.parametrize("name", ["mine:1", "registry.example.org/my-env-base:1", "hub/env-base:golden"])
+def test_what_somebody_built_on_top_or_named_stays_and_counts_for_nothing(engine: Engine, name: str) -> None:
+    engine.stored = [{**image(1), "RepoTags": [name]}, image(2), image(3)]
+    engine.stored += [{**image(number), "RepoTags": [f"mine:{number}"]} for number in (4, 5)]
+    assert removed(engine) == []
+
+
+def test_an_image_of_another_hub_or_kind_is_not_removed(engine: Engine) -> None:
+    engine.stored = [image(number) for number in (1, 2, 3)]
+    engine.stored[0]["Config"]["Labels"]["jupyterhub-ansible.project"] = "other"
+    assert removed(engine) == []
+    engine.stored = [image(number) for number in (1, 2, 3)]
+    engine.stored[0]["Config"]["Labels"]["jupyterhub-ansible.kind"] = "hub"
+    assert removed(engine) == []
+
+
+def test_an_old_image_that_cannot_be_removed_is_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    engine.stored = [image(number) for number in (1, 2, 3, 4)]
+    engine.refuses = refused(409, "image is being used by stopped container 123")
+    assert removed(engine) == []
+    assert engine.calls == ["rmi uuid_env-base:2", "rmi uuid_env-base:1"], "the next one is tried, too"
+    assert "The old image sha256:1 cannot be removed" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["hub/env-base", "hub/env-base:1", "other/env-base:built", "base:built"])
@@ -563,13 +652,17 @@ def test_health_tells_what_is_missing(
     engine: Engine, kept: keeper.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.prepare()
-    engine.of("hub-fence")["State"]["Health"]["Status"] = "unhealthy"
+    engine.said = b"not in force"
     kept.look()
     assert not (tmp_path / "able").exists()
     assert "is not in force; why: docker logs hub-fence" in caplog.text
-    engine.of("hub-fence")["State"]["Health"]["Status"] = "healthy"
+    engine.said = b"in force"
     kept.look()
     assert (tmp_path / "able").exists()
+    # As of a helper that is paused.
+    engine.silent = refused(409, "Container hub-fence is paused, unpause the container before exec")
+    kept.look()
+    assert not (tmp_path / "able").exists()
 
 
 def test_no_server_starts_without_the_fence(
@@ -609,15 +702,45 @@ def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
         keeper.own_id(mounts)
 
 
-def test_no_container_of_ours_passes_for_a_service_of_compose(
-    engine: Engine, raised: fence.Fence, hub_files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_helper_passes_for_no_service_of_compose(engine: Engine, raised: fence.Fence) -> None:
     raised.keep()
-    assert engine.of("a-hub-fence")["options"]["labels"]["com.docker.compose.project"] == ""
-    settings = {**EXAMPLE, "compose": {"users_subnet": "10.213.0.0/20"}}
-    (hub_files / "hub.json").write_text(json.dumps(settings))
-    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
-    assert config.DockerSpawner.extra_create_kwargs["labels"]["com.docker.compose.project"] == ""
-    (hub_files / "hub.json").write_text(json.dumps(EXAMPLE))
-    config = PyFileConfigLoader(str(ROLES / "images/files/hub/jupyterhub_config.py")).load_config()
-    assert "extra_create_kwargs" not in config.DockerSpawner
+    assert engine.of("a-hub-fence")["options"]["labels"] == {
+        "com.docker.compose.project": "",
+        "com.docker.compose.service": "",
+        "jupyterhub-ansible.project": "a-hub",
+        "jupyterhub-ansible.kind": "fence",
+        fence.CONFIG_HASH: raised.digest,
+    }
+
+
+def test_labels_that_a_container_must_not_have_of_its_image() -> None:
+    label = {"traefik.enable": "true", "coolify.managed": "true", "jupyterhub-ansible.environment": "base"}
+    assert not_inherited({"Config": {"Labels": label}}) == {"traefik.enable": "", "coolify.managed": "false"}
+    for none in ({"Labels": None}, {}):
+        assert not_inherited({"Config": none}) == {}
+
+
+def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+    """One that Ansible deployed, whose names even hold this one's."""
+    theirs = {"jupyterhub-ansible.kind": "environment", images.HASH: "a", "coolify.managed": "true"}
+    of_theirs = [
+        {**image(number), "Config": {"Labels": theirs}, "RepoTags": [f"a-hub/env-base:{number}"]}
+        for number in range(4, 9)
+    ]
+    engine.stored = [image(1), *of_theirs]
+    for name in ("a-hub-users", "a-hub-control"):
+        engine.create_network(name)
+    for kind in ("hub", "proxy", "user-server"):
+        engine.add(f"a-hub-{kind}", kind=kind, env=("JUPYTERHUB_NAME=hub",))
+        engine.of(f"a-hub-{kind}")["Config"]["Labels"]["jupyterhub-ansible.project"] = "a-hub"
+    before = {name: json.dumps(engine.of(name)) for name in engine.present if name.startswith("a-hub")}
+    kept.prepare()
+    kept.look()
+    kept.remove_old_images()
+    assert {name: json.dumps(engine.of(name)) for name in before} == before
+    assert not [call for call in engine.calls if "a-hub" in call]
+    assert engine.stored == [image(1), *of_theirs]
+    assert engine.tags == {"hub/env-base:built": "sha256:1"}
+    assert set(engine.made) == {"hub-users", "hub-control", "a-hub-users", "a-hub-control"}
+    # Neither table nor bridge is theirs.
+    assert {"table=hub_fence", "bridge=br-hub"} <= set(kept.fence.script.splitlines())

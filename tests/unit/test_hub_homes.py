@@ -35,7 +35,9 @@ class FakeDocker:
         return self._get(name)
 
     def _own(self, name: str) -> Any:
-        return SimpleNamespace(image=SimpleNamespace(id="the-hub's"))
+        return SimpleNamespace(
+            image=SimpleNamespace(id="the-hub's", attrs={"Config": {"Labels": {"coolify.managed": "true"}}})
+        )
 
     def _list(self, **options: Any) -> list[Any]:
         assert options == {"all": True, "filters": {"volume": HOME}}, "one that is stopped has it, too"
@@ -80,6 +82,7 @@ def test_archive(docker: FakeDocker) -> None:
     assert run["volumes"] == [f"{HOME}:/home:ro", "jh-deleted-homes:/archives"]
     assert (run["network_mode"], run["cap_drop"], run["cap_add"]) == ("none", ["ALL"], ["DAC_READ_SEARCH"])
     assert run["image"] == "the-hub's"
+    assert run["labels"] == {PROJECT: "jh", KIND: "homes", "coolify.managed": "false"}
 
 
 def test_an_archive_that_fails_costs_nothing(docker: FakeDocker) -> None:

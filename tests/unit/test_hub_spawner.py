@@ -35,6 +35,7 @@ class FakeDocker:
         self.containers: dict[str, dict[str, Any]] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images = {"x/base:1", "x/other:1"}
+        self.image_labels: dict[str, dict[str, str]] = {}
         self.networks = {"users"}
         self.log = b"the last words"
         self.used = 0
@@ -53,7 +54,7 @@ class FakeDocker:
     def inspect_image(self, image: str) -> dict[str, Any]:
         if image not in self.images:
             raise NotFound("no such image", response=Mock(status_code=404))
-        return {"Config": {"Cmd": ["serve"]}}
+        return {"Config": {"Cmd": ["serve"], "Labels": self.image_labels.get(image)}}
 
     def inspect_container(self, name_or_id: str) -> dict[str, Any]:
         return self._find(name_or_id)
@@ -208,6 +209,35 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
     assert (host["PidsLimit"], host["CapDrop"], host["Init"]) == (7, ["ALL"], True)
     assert (host["ShmSize"], host["SecurityOpt"]) == (5, ["label=disable"])
     assert container["Config"]["Labels"] == {**labels("jh", "user-server", "alice", ""), "team": "x"}
+
+
+def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
+    docker.image_labels["x/base:1"] = {
+        "traefik.enable": "true",
+        "traefik.http.routers.{username}.rule": "Host(`hub.example.org`)",
+        "coolify.managed": "true",
+        "team": "theirs",
+        "jupyterhub-ansible.user": "bob",
+        "jupyterhub-ansible.environment": "base",
+    }
+    alice = spawner(extra_create_kwargs={"labels": {"team": "x"}})
+    run(alice.start)
+    assert docker.containers["jh-user-alice"]["Config"]["Labels"] == {
+        "traefik.enable": "",
+        "traefik.http.routers.{username}.rule": "",
+        "coolify.managed": "false",
+        "team": "x",
+        **labels("jh", "user-server", "alice", ""),
+    }
+    # The next one's are another matter.
+    docker.image_labels["x/base:1"] = {"caddy": "hub.example.org"}
+    run(alice.stop)
+    run(alice.start)
+    assert docker.containers["jh-user-alice"]["Config"]["Labels"] == {
+        "caddy": "",
+        "team": "x",
+        **labels("jh", "user-server", "alice", ""),
+    }
 
 
 def test_no_new_privileges(docker: FakeDocker) -> None:

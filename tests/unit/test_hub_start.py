@@ -9,7 +9,8 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible.hub import JupyterHub
+from jupyterhub_ansible.compose.errors import ComposeError
+from jupyterhub_ansible.hub import JupyterHub, prepared
 from jupyterhub_ansible.spawner import UserServerSpawner
 
 
@@ -60,3 +61,79 @@ def test_a_hub_starts_without_docker(
 
 def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
     assert JupyterHub.__name__ == app.JupyterHub.__name__
+
+
+# --- as a Compose application
+
+
+@pytest.fixture
+def keeper(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What keeps things around that Hub."""
+    monkeypatch.setattr(jupyterhub_ansible.hub, "KEEP_S", 0)
+    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
+    hub.keeper, hub.log = Mock(), logging.getLogger("hub")
+    hub.proxy, hub._service_map = Mock(check_routes=AsyncMock()), {}
+    return hub.keeper
+
+
+def test_a_new_proxy_gets_its_routes_at_once(hub: Any, keeper: Any) -> None:
+    keeper.look.side_effect = [False, True, False, asyncio.CancelledError]
+    started(hub)
+    hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
+
+
+def test_what_is_around_the_hub_is_looked_at_again_whatever_happened(
+    hub: Any, keeper: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.look.side_effect = [OSError("no disk"), True, True, asyncio.CancelledError]
+    hub.proxy.check_routes.side_effect = [OSError("no proxy"), None]
+    started(hub)
+    assert keeper.look.call_count == 4
+    assert caplog.text.count("What is around the Hub was not looked at") == 2
+    assert "no disk" in caplog.text
+    assert "no proxy" in caplog.text
+
+
+def test_old_images_are_looked_for(
+    hub: Any, keeper: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.look.side_effect = asyncio.CancelledError
+    silent = requests.ConnectionError("refused")
+    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=[None, silent, silent]))
+    keeper.remove_old_images.side_effect = [silent, None, asyncio.CancelledError]
+    started(hub)
+    assert keeper.remove_old_images.call_count == 3
+    assert "Old images were not looked for: refused" in caplog.text
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The class of keepers, and the spawner's check before a start, put back afterwards."""
+    made = Mock()
+    monkeypatch.setattr(jupyterhub_ansible.hub, "Keeper", made)
+    monkeypatch.setattr(UserServerSpawner, "before_start", None)
+    return made
+
+
+def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
+    settings, keeper = Mock(), Mock()
+    made.return_value = keeper
+    assert prepared(settings) == keeper
+    assert made.call_args.args[0] is settings
+    keeper.prepare.assert_called_once_with()
+    assert UserServerSpawner.before_start is keeper.before_start
+
+
+def test_a_hub_that_ansible_deploys_keeps_nothing(made: Mock) -> None:
+    assert prepared(Mock(compose=None)) is None
+    made.assert_not_called()
+    assert UserServerSpawner.before_start is None
+
+
+@pytest.mark.parametrize("where", ["making", "preparing"])
+def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None:
+    failing = made if where == "making" else made.return_value.prepare
+    failing.side_effect = requests.ConnectionError("refused")
+    with pytest.raises(ComposeError, match="Docker does not answer as it should: refused"):
+        prepared(Mock())
+    assert UserServerSpawner.before_start is None

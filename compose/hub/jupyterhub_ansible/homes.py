@@ -19,7 +19,7 @@ from docker import DockerClient
 from docker.errors import APIError, ContainerError, NotFound
 
 from . import naming
-from .labels import KIND, NOT_INHERITED, PROJECT, USER, carries, labels
+from .labels import KIND, PROJECT, USER, carries, labels, not_inherited
 from .settings import SettingsError, load
 
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
@@ -58,12 +58,12 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
     """Run a shell script in a container of the Hub's own image; `volumes` are `{name: path or path:ro}`."""
     try:
         # A container's host name is its id, unless somebody set another one.
-        image = client.containers.get(os.uname().nodename).image.id
+        image = client.containers.get(os.uname().nodename).image
     except NotFound:
         raise HomesError("the Hub does not run in a container, whose image is needed") from None
     try:
         output: bytes | None = client.containers.run(
-            image,
+            image.id,
             ["-c", script, "sh", argument],
             entrypoint="sh",
             user="0",
@@ -77,7 +77,7 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
             memswap_limit="256m",
             cpu_shares=128,
             volumes=[f"{name}:{path}" for name, path in volumes.items()],
-            labels={**NOT_INHERITED, PROJECT: project, KIND: "homes"},
+            labels={**not_inherited(image.attrs), PROJECT: project, KIND: "homes"},
             healthcheck={"test": ["NONE"]},
             # Its output is read, which the client does of this driver's logs and journald's only.
             log_config={"type": "json-file"},

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from e2e.people import Person
 from testinfra.host import Host
 from vps import assert_fence, inspect, started
 
+PROJECT = Path(__file__).parents[3]
+SOCKET = "/var/run/docker.sock"
+BUILT = "jupyterhub/env-base:built"
 HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
 
 
@@ -47,16 +51,34 @@ def test_images_of_environments_have_done_their_work(app: App) -> None:
         assert (state["Status"], state["ExitCode"]) == ("exited", 0)
 
 
-def test_the_hub_is_not_root_and_can_never_be(host: Host, app: App) -> None:
+def assert_no_root(host: Host, group: int) -> None:
+    """Prove that the Hub's account is not root and can never be; of groups it has the one of Docker's socket."""
     status = host.check_output(
         f"docker top {HUB} -o pid,args | awk '/-m jupyterhub_ansible.hub/ && !/docker-init/ {{print $1}}' | head -1"
         " | xargs -I{} cat /proc/{}/status"
     )
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
     assert fields["Uid"].split() == ["64101"] * 4
-    assert fields["Groups"].split() == [str(host.file("/var/run/docker.sock").gid)]
-    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
+    assert fields["Groups"].split() == [str(group)]
+    assert {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert fields["NoNewPrivs"] == "1"
+
+
+def test_the_hub_is_not_root_and_can_never_be(host: Host, app: App) -> None:
+    group = host.file(SOCKET).gid
+    assert group
+    assert_no_root(host, group)
+
+
+def test_where_the_socket_is_the_group_root_s_the_hub_gets_no_more(host: Host, app: App) -> None:
+    group = host.file(SOCKET).gid
+    host.check_output(f"chgrp root {SOCKET} && docker restart {HUB}")
+    try:
+        app.wait_until_healthy()
+        assert_no_root(host, 0)
+    finally:
+        host.check_output(f"chgrp {group} {SOCKET} && docker restart {HUB}")
+    app.wait_until_healthy()
 
 
 def test_secrets_that_nobody_gave_are_in_files_of_their_own(host: Host, app: App) -> None:
@@ -129,6 +151,61 @@ def test_without_the_fence_nobody_s_server_starts(host: Host, app: App) -> None:
     cleo.server().stop()
 
 
+def test_the_hub_s_health_tells_that_nobody_answers_for_the_fence(host: Host, app: App) -> None:
+    host.check_output(f"docker pause {FENCE}")
+    try:
+        eventually("the Hub's health", lambda: inspect(host, HUB)["State"]["Health"]["Status"] == "unhealthy", 40)
+    finally:
+        host.check_output(f"docker unpause {FENCE}")
+    app.wait_until_healthy()
+
+
+def built_on(host: Host, name: str, **labels: str) -> str:
+    """Build an image on that of the environment `base`, and return its id."""
+    lines = [f"FROM {BUILT}", *(f"LABEL {key.replace('_', '.')}={value}" for key, value in labels.items())]
+    host.check_output("printf %%s %s | docker build --quiet --tag %s -", "\n".join(lines), name)
+    return str(inspect(host, name, "image")["Id"])
+
+
+def test_labels_of_an_image_lead_nobody_to_a_server(host: Host, app: App) -> None:
+    ours = inspect(host, BUILT, "image")["Id"]
+    theirs = built_on(host, BUILT, traefik_enable="true", traefik_http_routers_x_rule="PathPrefix(`/`)", caddy="x.org")
+    dora = app.member("Dora")
+    try:
+        dora.server().start("base")
+        server = inspect(host, "jupyterhub-user-dora")
+        assert server["Image"] == theirs
+        found = server["Config"]["Labels"]
+        blank = ("traefik.enable", "traefik.http.routers.x.rule", "caddy", "com.docker.compose.project")
+        assert [found[name] for name in blank] == [""] * len(blank)
+        assert found["coolify.managed"] == "false"
+        assert not [name for name, value in found.items() if value and not name.startswith("jupyterhub-ansible.")
+                    and name != "coolify.managed"]  # fmt: skip
+    finally:
+        dora.server().stop()
+        host.check_output(f"docker tag {ours} {BUILT} && docker rmi {theirs}")
+
+
+def test_images_that_were_replaced_are_removed(host: Host, app: App) -> None:
+    ours = inspect(host, BUILT, "image")["Id"]
+    used, mine, old, before = (
+        built_on(host, name, **{"jupyterhub-ansible_content-hash": name})
+        for name in ("uuid_env-base:used", "mine:1", "uuid_env-base:old", "uuid_env-base:before")
+    )
+    host.check_output("docker create --name used uuid_env-base:used")
+    try:
+        # Named again at the Hub's start, as the one of this commit, and thus the last.
+        host.check_output(f"docker restart {HUB}")
+        app.wait_until_healthy()
+        eventually("the old image", lambda: host.run(f"docker image inspect {old}").rc != 0, 30)
+        assert f"Removed the old image {old} (uuid_env-base:old)" in app.compose("logs", "hub")
+        for image in (ours, used, mine, before):
+            host.check_output(f"docker image inspect {image}")
+        assert inspect(host, BUILT, "image")["Id"] == ours
+    finally:
+        host.check_output("docker rm used && docker rmi uuid_env-base:used mine:1 uuid_env-base:before")
+
+
 def test_down_and_up_keeps_everything(host: Host, app: App) -> None:
     bob = app.member("Bob")
     with bob.server().kernel() as kernel:
@@ -170,7 +247,8 @@ def test_another_token_reaches_the_proxy(host: Host, app: App) -> None:
 def test_a_new_proxy_gets_its_routes_back(host: Host, app: App) -> None:
     bob = app.member("Bob")
     app.compose("up", "--detach", "--no-deps", "--force-recreate", "proxy")
-    eventually("the server", bob.answers, 30)
+    # JupyterHub itself looks every 30 s.
+    eventually("the server", bob.answers, 15)
 
 
 def test_a_reboot(host: Host, app: App) -> None:
@@ -195,3 +273,20 @@ def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
 
 def test_settings_are_checked_as_the_readme_says(app: App) -> None:
     app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible.check")
+
+
+def test_everything_is_removed_as_the_readme_says(host: Host, app: App) -> None:
+    text = (PROJECT / "compose/README.md").read_text()
+    commands = re.findall(r"^    (.*)$", text[text.index("To remove everything") :], re.MULTILINE)
+    assert len(commands) == 5
+    tables = (
+        "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft jupyterhub-hub list tables"
+    )
+    assert "table inet jupyterhub_fence" in host.check_output(tables)
+    for command in commands:
+        host.check_output("cd %s && sh -c %s", FOLDER, command)
+    ours = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
+    for what in ("ps --all", "network ls", "volume ls"):
+        assert not host.check_output(f"docker {what} {ours}")
+    assert not host.check_output("docker volume ls --quiet --filter name=hub-state")
+    assert "jupyterhub_fence" not in host.check_output(tables)

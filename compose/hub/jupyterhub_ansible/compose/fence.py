@@ -13,7 +13,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
-from ..labels import KIND, NOT_INHERITED, PROJECT
+from ..labels import KIND, PROJECT, not_inherited
 from ..limits import engine
 from ..users_network import Plan
 from .errors import ComposeError
@@ -22,7 +22,6 @@ SCRIPT = Path("/usr/local/share/jupyterhub/fence")
 """In the Hub's image: the role's template, rendered with a word in @ for each that is known here only."""
 CONFIG_HASH = "jupyterhub-ansible.config-hash"
 INTERVAL_S = 5
-_NANOSECONDS = 10**9
 # $1 is the script.  What it says is the helper's log when it changes anything.
 KEEP = f"""
 printf '%s' "$1" > /run/fence && chmod 0755 /run/fence || exit
@@ -109,27 +108,20 @@ class Fence:
             init=True,
             log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
         )
-        # The API knows these, docker-py does not: else /proc/sys is read-only.
-        host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+        # The API knows this, docker-py does not: else /proc/sys is read-only.
+        host_config["ReadonlyPaths"] = []
+        inherited = not_inherited(self.client.inspect_image(self.image))
         self.client.create_container(
             self.image,
             name=self.container,
             entrypoint=["sh", "-c", KEEP, "keep-fence", self.script],
             command=[],
             user="0",
-            labels={**NOT_INHERITED, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
-            healthcheck={
-                "Test": ["CMD", "sh", "-c", '[ "$(/run/fence rules)" = "in force" ]'],
-                "Interval": 10 * _NANOSECONDS,
-                "Retries": 1,
-            },
+            labels={**inherited, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
+            # The Hub asks it, and its health tells (keeper).
+            healthcheck={"Test": ["NONE"]},
             host_config=host_config,
         )
-
-    def well(self) -> bool:
-        """Return whether the engine, which asks the helper every few seconds, knows of nothing bad."""
-        found = self._found()
-        return found is not None and found["State"]["Health"]["Status"] != "unhealthy"
 
     def in_force(self) -> bool:
         """Ask the helper whether the kernel has the rules; no where it does not answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from ..labels import KIND, NOT_INHERITED, PROJECT
+from ..labels import KIND, PROJECT, not_inherited
 from .errors import ComposeError
 
 PROBE = "probe"
@@ -46,12 +46,13 @@ class Prober:
 
     @contextmanager
     def _container(self, network: str, code: str, argument: str) -> Iterator[str]:
+        inherited = not_inherited(self.client.inspect_image(self.image))
         made = self.client.create_container(
             self.image,
             entrypoint=["python", "-c", code, argument],
             command=[],
             user="65534",
-            labels={**NOT_INHERITED, PROJECT: self.project, KIND: PROBE},
+            labels={**inherited, PROJECT: self.project, KIND: PROBE},
             healthcheck={"Test": ["NONE"]},
             host_config=self.client.create_host_config(
                 network_mode=network, cap_drop=["ALL"], security_opt=["no-new-privileges"]

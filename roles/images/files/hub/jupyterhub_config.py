@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from jupyterhub_ansible import culling, start_page, sync_routes
 from jupyterhub_ansible.docker_calls import CONNECTIONS
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
-from jupyterhub_ansible.labels import NOT_INHERITED
 from jupyterhub_ansible.proxy import UserProxy
 from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import PULL_TIMEOUT_S, UserServerSpawner
@@ -109,8 +108,6 @@ c.DockerSpawner.network_name = settings.users_network
 # Images are built or pulled by the deployment.
 c.DockerSpawner.pull_policy = "never"
 c.DockerSpawner.remove = True
-if settings.compose:
-    c.DockerSpawner.extra_create_kwargs = {"labels": NOT_INHERITED}
 c.DockerSpawner.client_kwargs = {"max_pool_size": CONNECTIONS}
 c.UserServerSpawner.project = settings.name
 c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}

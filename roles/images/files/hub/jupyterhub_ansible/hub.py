@@ -1,6 +1,6 @@
 """`python -m jupyterhub_ansible.hub`: JupyterHub, which looks for left-over containers, at its start and again.
 
-As a Compose application it also makes and keeps what it needs around it (compose.keeper).
+As a Compose application it also makes and keeps what it needs around it (compose.keeper), and looks for old images.
 """
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
@@ -29,7 +29,7 @@ class JupyterHub(app.JupyterHub):
     keeper: Keeper | None = None
 
     async def start(self) -> None:
-        """Start, then look for containers that no server has, without making anybody wait for it."""
+        """Start, then look for what is left over, without making anybody wait for it."""
         await super().start()
         # None where a subcommand was started instead.
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
@@ -49,6 +49,12 @@ class JupyterHub(app.JupyterHub):
                 # Whatever it was, it is looked at again.
                 self.log.exception("What is around the Hub was not looked at")
 
+    async def _remove_old_images(self, keeper: Keeper) -> None:
+        try:
+            await asyncio.to_thread(keeper.remove_old_images)
+        except DOCKER_ERRORS as error:
+            self.log.warning("Old images were not looked for: %s", error)
+
     async def _tidy(self) -> None:
         at_start = True
         while True:
@@ -56,6 +62,8 @@ class JupyterHub(app.JupyterHub):
                 await self.spawner_class(config=self.config).remove_leftovers(self.users, at_start)
             except DOCKER_ERRORS as error:
                 self.log.warning("Left-over containers were not looked for: %s", error)
+            if self.keeper:
+                await self._remove_old_images(self.keeper)
             at_start = False
             await asyncio.sleep(LOOK_AGAIN_S)
 

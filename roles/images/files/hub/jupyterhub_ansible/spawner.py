@@ -17,7 +17,7 @@ from traitlets import Bool, Enum, Int, Unicode
 from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
 from .choosing import ChoosingSpawner
 from .failures import DOCKER_ERRORS, ServerError
-from .labels import PROJECT, USER, carries, labels
+from .labels import PROJECT, USER, carries, labels, not_inherited
 from .options import without_tag
 from .progress import ANSWERING, CREATING, PULLING, STARTING, WAITING, Event, Progress, Pull
 
@@ -190,11 +190,14 @@ class UserServerSpawner(ChoosingSpawner):
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
         self._progress.say(CREATING, "Creating the container of your server")
         await self._ensure_home()
+        image = await self.docker("inspect_image", self.image)
         ours = self._labels("user-server", self.name)
+        given = self.extra_create_kwargs
         self.extra_create_kwargs = {
-            **self.extra_create_kwargs,
+            **given,
             "labels": {
-                **self.extra_create_kwargs.get("labels", {}),
+                **{_literal(name): value for name, value in not_inherited(image).items()},
+                **given.get("labels", {}),
                 **{key: _literal(value) for key, value in ours.items()},
             },
         }
@@ -213,6 +216,9 @@ class UserServerSpawner(ChoosingSpawner):
                 log_message=f"{self._log_name}: container {self.object_name} exists and carries no"
                 f" labels of this user and project; left alone",
             ) from None
+        finally:
+            # The next start may be of another image.
+            self.extra_create_kwargs = given
 
     async def start_object(self) -> None:
         """Start the container."""

@@ -160,13 +160,17 @@ class Keeper:
             self.fence.keep()
             self._join()
             self._join_proxy()
-            self._insist(self.fence.well())
+            self._insist(self.fence.in_force())
         except (ComposeError, *DOCKER_ERRORS) as error:
             self.log.warning("Not as it must be around the Hub: %s", error)
             ABLE.unlink(missing_ok=True)
         else:
             ABLE.touch()
         return self._new_proxy
+
+    def remove_old_images(self) -> None:
+        """Remove images of environments that later builds replaced."""
+        self.images.remove_old(self._images)
 
     def before_start(self, image: str) -> None:
         """Let a server of this image start.
