@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 import requests
-from websockets.sync.client import ClientConnection, connect
+from e2e.websocket import Websocket
 from websockets.typing import Origin
 
 TIMEOUT_S = 60.0
@@ -92,15 +92,14 @@ class User:
         model = self.api("GET", f"users/{quote(self.name)}").json()
         return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
 
-    def websocket(self, path: str) -> ClientConnection:
+    def websocket(self, path: str) -> Websocket:
         """Open a websocket as the pages of this session do."""
         url = self.hub_url + path
         cookies = self.session.prepare_request(requests.Request("GET", url)).headers.get("Cookie", "")
-        return connect(
+        return Websocket(
             url.replace("http", "ws", 1),
             origin=Origin(self.hub_url),
             additional_headers={"Cookie": cookies},
-            legacy=True,
             proxy=None,
             max_size=None,
             open_timeout=TIMEOUT_S,
@@ -254,7 +253,7 @@ class Kernel:
         self.id = running or str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
         self.socket = self._connect()
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self) -> Websocket:
         path = f"{self.server.path}api/kernels/{self.id}/channels?session_id={self.session}"
         return self.server.user.websocket(path)
 
@@ -296,7 +295,7 @@ class Kernel:
             websockets.ConnectionClosed: the connection broke.
         """
         while True:
-            frame = self.socket.recv(timeout=timeout_s)
+            frame = self.socket.recv(timeout_s)
             # Messages with binary parts belong to widgets.
             if isinstance(frame, str):
                 message: dict[str, Any] = json.loads(frame)
@@ -348,7 +347,7 @@ class Terminal:
         shown = ""
         deadline = time.monotonic() + 2 * TIMEOUT_S
         while not (match := re.search(rf"done:{end}:(\d+)", shown)):
-            kind, *text = json.loads(self.socket.recv(timeout=max(0.1, deadline - time.monotonic())))
+            kind, *text = json.loads(self.socket.recv(max(0.1, deadline - time.monotonic())))
             shown += text[0] if kind == "stdout" else ""
         if match[1] != "0":
             raise AssertionError(f"{command}: exit code {match[1]}\n{shown}")
@@ -375,7 +374,7 @@ class Marimo:
                     shown[message["data"]["cell_id"]] += "".join(self._texts(message["data"]))
         return list(shown.values())
 
-    def begin(self, path: str, *cells: str) -> tuple[ClientConnection, list[str]]:
+    def begin(self, path: str, *cells: str) -> tuple[Websocket, list[str]]:
         """Make a notebook of these cells and begin to run it; returns its page, still open, and the cells' names."""
         body = "".join(
             "\n@app.cell\ndef _():\n" + "".join(f"    {line}\n" for line in cell.splitlines()) + "    return\n"
@@ -397,11 +396,11 @@ class Marimo:
         return socket, ready["cell_ids"]
 
     @staticmethod
-    def _messages(socket: ClientConnection, last: str) -> list[dict[str, Any]]:
+    def _messages(socket: Websocket, last: str) -> list[dict[str, Any]]:
         """Read up to a message of this kind."""
         messages: list[dict[str, Any]] = [{"op": ""}]
         while messages[-1]["op"] != last:
-            messages.append(json.loads(socket.recv(timeout=TIMEOUT_S)))
+            messages.append(json.loads(socket.recv(TIMEOUT_S)))
         return messages
 
     @staticmethod

@@ -200,6 +200,24 @@ def test_a_start(docker: FakeDocker) -> None:
     assert docker.volumes["jh-user-alice"]["Labels"] == labels("jh", "home", "alice", "")
 
 
+def test_what_forbids_a_start_is_asked_again_before_the_container_runs(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image was pulled, and room waited for, in between."""
+    asked: list[str] = []
+
+    def check(image: str) -> None:
+        asked.append(image)
+        if len(asked) > 1:
+            raise ServerError("the network is not safe", reason="fence", log_message="")
+
+    monkeypatch.setattr(Spawner, "before_start", check)
+    with pytest.raises(ServerError, match="not safe"):
+        run(spawner().start)
+    assert asked == ["x/base:1"] * 2
+    assert not docker.containers["jh-user-alice"]["State"]["Running"]
+
+
 def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDocker) -> None:
     extra = {"shm_size": 5, "security_opt": ["label=disable"]}
     run(spawner(pids_limit=7, extra_host_config=extra, extra_create_kwargs={"labels": {"team": "x"}}).start)

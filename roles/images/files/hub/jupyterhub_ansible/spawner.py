@@ -64,7 +64,10 @@ class UserServerSpawner(ChoosingSpawner):
     ).tag(config=True)
 
     before_start: ClassVar[Callable[[str], None] | None] = None
-    """Called with the image before each start, in a thread; it raises ServerError where nothing may be started."""
+    """Called with the image before each start, and again before the container runs, in a thread.
+
+    It raises ServerError where nothing may be started.
+    """
 
     # Of all spawners: starts that wait for memory, what is known of the engine, and homes that are being disposed of.
     _queue: ClassVar = capacity.Queue()
@@ -222,9 +225,15 @@ class UserServerSpawner(ChoosingSpawner):
 
     async def start_object(self) -> None:
         """Start the container."""
+        # Pulling and waiting for room may have taken long.
+        await self._check()
         self._progress.say(STARTING, "Starting your server")
         await super().start_object()
         self._progress.say(ANSWERING, "Waiting until your server answers")
+
+    async def _check(self) -> None:
+        if check := type(self).before_start:
+            await asyncio.wrap_future(docker_calls.threads("inspect").submit(check, str(self.image)))
 
     async def _ensure_home(self) -> None:
         # Docker leaves the volume that is there alone, if the name is taken.
@@ -339,8 +348,7 @@ class UserServerSpawner(ChoosingSpawner):
         if self.home_volume in self._disposing:
             raise ServerError("Your server is just being deleted.", reason="deleted", status_code=400)
         try:
-            if check := type(self).before_start:
-                await asyncio.wrap_future(docker_calls.threads("inspect").submit(check, str(self.image)))
+            await self._check()
             ip, port = await super().start()
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
         except DOCKER_ERRORS as error:
