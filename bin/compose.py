@@ -49,6 +49,26 @@ NAME = "jupyterhub"
 SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy")
 MAGIC = {name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment.SECRETS}
 """Coolify makes a variable of this form once, and keeps it."""
+WHO = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
+"""Without one of them nobody could log in."""
+OF_THE_FILE = {
+    "DOCKER_BASE_IMAGE": ("the Debian 13 that all images are built on", "debian:trixie-slim"),
+    "TRUSTED_PROXIES": (
+        "whose word about the client is believed (`X-Forwarded-For` and the like): addresses and networks, separated by"
+        " commas, or `neighbours`, all on the network that the request comes by",
+        "neighbours",
+    ),
+}
+"""What the Compose file itself reads: meaning and default."""
+PUBLISHED = {
+    "JUPYTERHUB_ADDRESS": ("plain Compose alone: the address of the machine that it is published on", "127.0.0.1"),
+    "JUPYTERHUB_PORT": (
+        "plain Compose alone: the port there; another one for a second Hub. `OAUTH_CALLBACK_URL` has it, too, unless"
+        " there is a proxy in front",
+        "8000",
+    ),
+}
+"""Of docker-compose.override.yml, which Coolify does not read."""
 LOCKED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 PYTHON = "3.13"
 
@@ -264,6 +284,8 @@ def table() -> str:
     for name, secret in environment.SECRETS.items():
         rows.append(f"| `{name}` | {secret.meaning} | {'required' if secret.required else 'made once, and kept'} |")
     rows.append(f"| `{environment.ANYTHING}` | {environment.ANYTHING_MEANING} | |")
+    for name, (meaning, default) in (OF_THE_FILE | PUBLISHED).items():
+        rows.append(f"| `{name}` | {meaning} | default `{default}` |")
     return "\n".join(rows) + "\n"
 
 
@@ -291,6 +313,8 @@ def files() -> dict[str, File]:
     values = {
         "written": WRITTEN,
         "os": _reference("DOCKER_BASE_IMAGE", str(roles.variables["images_base"])),
+        "of_the_file": OF_THE_FILE,
+        "published": PUBLISHED,
         "name": _reference("JUPYTERHUB_NAME", NAME),
         "proxy_command": roles.value("__proxy_command"),
         "users_subnet": _reference("JUPYTERHUB_USERS_SUBNET", roles.value("proxy_users_subnet")),
@@ -298,6 +322,7 @@ def files() -> dict[str, File]:
         "hub_environment": hub_environment(),
         "built": roles.built,
         "variables": environment.VARIABLES,
+        "who": WHO,
         "secrets": environment.SECRETS,
         "anything": (environment.ANYTHING, environment.ANYTHING_MEANING),
         "table": table(),

@@ -292,6 +292,8 @@ def next_steps(given: argparse.Namespace, source: str, secret: str) -> str:
             f"     Homepage URL                {url}\n"
             f"     Authorization callback URL  {addresses.callback_url(url)}",
         ]
+    if url.startswith("https:"):
+        steps += ["let the name lead to the machine, and open its ports 80 and 443 (docs/how-to/https.md)"]
     if client_id() == UNSAID:
         steps += [f"write its client ID into {settings}: hub_github_client_id"]
     if secret == UNSAID:

@@ -76,6 +76,17 @@ def test_every_variable_is_passed_on_and_documented() -> None:
         assert hub[name] == f"${{{name}:{'?' if variable.required else '-' + variable.default}}}"
 
 
+def test_every_variable_that_the_files_read_is_in_the_table() -> None:
+    override = (COMPOSE / "docker-compose.override.yml").read_text()
+    read = set(re.findall(r"\$\{([A-Z0-9_]+)", (COMPOSE / "docker-compose.yml").read_text() + override))
+    example = (COMPOSE / ".env.example").read_text()
+    for name in read:
+        assert name.startswith("SERVICE_") or f"| `{name}` |" in compose.table(), name
+        assert name.startswith("SERVICE_") or re.search(rf"^#? ?{name}=", example, re.MULTILINE), name
+    for name, (_, default) in (compose.OF_THE_FILE | compose.PUBLISHED).items():
+        assert f"${{{name}:-{default}}}" in (COMPOSE / "docker-compose.yml").read_text() + override
+
+
 @pytest.mark.parametrize("page", ["README.md", "compose/README.md", "docs/how-to/coolify.md"])
 def test_the_table_of_variables_is_one(page: str) -> None:
     text = (compose.PROJECT / page).read_text()

@@ -66,6 +66,22 @@ def test_any_other_setting(base: Any, monkeypatch: pytest.MonkeyPatch, text: str
     assert settings.server.pids == EXAMPLE["server"]["pids"]
 
 
+@pytest.mark.parametrize("nobody", [{}, {"ADMIN_GITHUB_USERS": " , "}, {"JUPYTERHUB_SETTINGS": "github: null"}])
+def test_a_hub_that_nobody_could_enter(base: Any, monkeypatch: pytest.MonkeyPatch, nobody: dict[str, str]) -> None:
+    compose = {"users_subnet": "10.213.0.0/20", "hashes": {}}
+    access: dict[str, Any] = {"allow_all": False, "admin_users": [], "allowed_users": [], "blocked_users": []}
+    environ = {"GITHUB_CLIENT_ID": "Iv1.id", **nobody}
+    with pytest.raises(environment.EnvironmentVariableError, match=r"^ADMIN_GITHUB_USERS: nobody could log in"):
+        environment.overlaid({**base, "compose": compose, "access": access}, environ)
+    for somebody in (
+        {"ADMIN_GITHUB_USERS": "ann"},
+        {"ALLOWED_GITHUB_ORGS": "acme:data"},
+        {"JUPYTERHUB_SETTINGS": "access: {allow_all: true}"},
+        {"JUPYTERHUB_SETTINGS": "authenticator: google"},
+    ):
+        environment.overlaid({**base, "compose": compose, "access": access}, {**environ, **somebody})
+
+
 def test_empty_is_unset(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, ALLOWED_GITHUB_ORGS=" ", JUPYTERHUB_SETTINGS="", JUPYTERHUB_COOKIE_SECRET="")
     assert settings.github

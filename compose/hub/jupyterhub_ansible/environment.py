@@ -176,10 +176,12 @@ VARIABLES: dict[str, Variable] = {
     ),
     "ALLOWED_GITHUB_ORGS": Variable(
         _organizations,
-        "organizations, and teams as `organization:team`, whose members may log in; separated by commas."
+        "who may log in: members of these organizations, and teams as `organization:team`; separated by commas."
         " Organizations replace those of `JUPYTERHUB_SETTINGS`, teams its teams",
     ),
-    "ADMIN_GITHUB_USERS": Variable(_admins, "administrators, separated by commas"),
+    "ADMIN_GITHUB_USERS": Variable(
+        _admins, "administrators, who may log in, too; separated by commas. One of these two is needed"
+    ),
     "DOCKER_NOTEBOOK_IMAGE_BASE": Variable(
         _image("base"), "an image of your own for this environment, and for profiles of the same image"
     ),
@@ -201,7 +203,7 @@ SECRETS: dict[str, SecretVariable] = {
     ),
     "CONFIGPROXY_AUTH_TOKEN": SecretVariable("proxy_token", "the secret between Hub and proxy, at least 32 characters"),
 }
-"""Each may be given as <name>_FILE, too: the path of a file that holds it."""
+"""Where the Compose file is one of your own, each may be given as <name>_FILE, too: a file that holds it."""
 
 ANYTHING_MEANING = "any other setting of `hub.json`, as YAML or JSON, such as `{server: {memory_mb: 4096}}`"
 
@@ -247,6 +249,16 @@ def _anything(text: str) -> Settings:
     return settings
 
 
+def _lets_somebody_in(settings: Settings) -> bool:
+    """Return whether anybody may log in; what has a wrong form, or is another login's, is not judged here."""
+    access, github = settings.get("access"), settings.get("github") or {}
+    if settings.get("authenticator") != "github" or not (isinstance(access, dict) and isinstance(github, dict)):
+        return True
+    by_name = [access.get(name) for name in ("allow_all", "allowed_users", "admin_users")]
+    by_team = [github.get(name) for name in ("allowed_organizations", "allowed_teams", "admin_teams")]
+    return any([*by_name, *by_team])
+
+
 def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Return the settings with those of the environment over them; the variables of everybody's win.
 
@@ -268,6 +280,11 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
                 variable.apply(result, text)
             except ValueError as error:
                 problems.append(f"{name}: {error}")
+    if not problems and result.get("compose") and not _lets_somebody_in(result):
+        # As the playbook's preflight: else the Hub would be healthy, and every login refused.
+        problems.append(
+            "ADMIN_GITHUB_USERS: nobody could log in; name yourself there, or others by ALLOWED_GITHUB_ORGS"
+        )
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return result

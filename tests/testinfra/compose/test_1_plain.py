@@ -278,13 +278,12 @@ def test_settings_are_checked_as_the_readme_says(app: App) -> None:
 def test_everything_is_removed_as_the_readme_says(host: Host, app: App) -> None:
     text = (PROJECT / "compose/README.md").read_text()
     commands = re.findall(r"^    (.*)$", text[text.index("To remove everything") :], re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     tables = (
         "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft jupyterhub-hub list tables"
     )
     assert "table inet jupyterhub_fence" in host.check_output(tables)
-    for command in commands:
-        host.check_output("cd %s && sh -c %s", FOLDER, command)
+    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join(commands))
     ours = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
     for what in ("ps --all", "network ls", "volume ls"):
         assert not host.check_output(f"docker {what} {ours}")

@@ -88,7 +88,8 @@ def warnings(good: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"ingress_mode is proxy, but jupyterhub_address {published} opens port {port} to everybody, in plain http. "
-        "If the proxy runs on this machine, set jupyterhub_address: 127.0.0.1; else let a firewall pass only that one"
+        "If the proxy runs on this machine, set jupyterhub_address: 127.0.0.1; else let a firewall in front of the "
+        "machine pass only that one"
     ]
 
 
