@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,6 +130,22 @@ def test_a_machine_that_slept() -> None:
     assert culling.has_slept(planned, 1000.0, 1000.0 + look + 3600)
 
 
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service."""
+    # Where a script runs the tests in the background they ignore SIGINT, and a shell cannot trap what it was told to.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, start_new_session=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Path) -> None:
     # The service as it is, with a program in python's place that says what it is told.
     python = tmp_path / "python"
@@ -138,7 +156,7 @@ def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Pat
     script = service["command"][2].replace(f"sleep {culling.quarter(60)} ", "sleep 0.1 ")
     assert f"sleep {culling.UNTOLD_S} " in script
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    with subprocess.Popen(["sh", "-c", script], start_new_session=True, env=environment) as process:
+    with started(["sh", "-c", script], env=environment) as process:
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
@@ -151,7 +169,7 @@ def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Pat
 def test_the_service_ends_at_once_with_the_hub(number: signal.Signals) -> None:
     service = culling.service(settings(idle=86400), "token")
     assert service
-    with subprocess.Popen(service["command"], start_new_session=True) as process:
+    with started(service["command"]) as process:
         time.sleep(0.5)
         process.send_signal(number)
         assert process.wait(5) == 0
