@@ -13,7 +13,7 @@ ENGINE = [
     "docker : start | Have the engine read its settings",
     "docker : start | Start the engine, now and at boot",
 ]
-NETWORK = ["proxy : fence | Keep the rules in force", "proxy : Make both networks => (item=jupyterhub-users)"]
+NETWORK = ["proxy : fence | Keep the rules in force", "proxy : Make the networks => (item=jupyterhub-users)"]
 PROXY = ["proxy : container | Run the proxy"]
 HUB = ["hub : container | Run the Hub"]
 SETTINGS = ["hub : Write the Hub's settings"]
@@ -42,8 +42,8 @@ def foretold(site: Site, **edit: Any) -> list[str]:
 
 
 def test_engine_settings_and_the_users_subnet(site: Site) -> None:
-    """Proxy and Hub, whose own settings stay, follow the network."""
-    assert foretold(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + HUB
+    """Proxy and Hub follow the network, and servers are told the Hub's new address."""
+    assert foretold(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + SETTINGS + HUB
 
 
 def test_port_limits_traits_and_catalogue(site: Site) -> None:

@@ -55,7 +55,7 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     assert (engine["debug"], engine["log-opts"]["compress"], engine["max-concurrent-downloads"]) == (True, "true", 2)
     assert content(host, HUB_SETTINGS)["server"]["environment"] == SETTINGS["hub_server_environment"]
     admin.start("eve", profile="extra")
-    assert inspect(host, SERVER)["Config"]["Labels"]["extra"] == EXTRA
+    assert inspect(host, SERVER)["Config"]["Image"] == EXTRA
     since = started(host, SERVER)
 
     site.run().succeeded()
@@ -83,7 +83,7 @@ def test_the_image_goes_with_its_last_server(host: Host, site: Site, admin: Admi
     assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)
     # Her last choice is stored, and gives way to the default.
     admin.start("eve")
-    assert "extra" not in inspect(host, SERVER)["Config"]["Labels"]
+    assert inspect(host, SERVER)["Config"]["Image"] != EXTRA
 
     run = site.run().succeeded()
 
