@@ -43,6 +43,10 @@ class Place:
         """Run the site's playbook, with GitHub."""
         return self.site.run(**{**self.settings, **settings})
 
+    def check(self, **settings: Any) -> Run:
+        """Run it dry."""
+        return self.site.check(**{**self.settings, **settings})
+
     def person(self, login: str, url: str = URL) -> Person:
         """Return a member of the organization, logged in with a browser of their own."""
         if login not in {user.login for user in self.github.users.values()}:

@@ -61,7 +61,10 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
     before = place.host.check_output(started)
 
     def step(name: str, url: str, listeners: set[str], **settings: Any) -> None:
+        # A dry run says what the real one does.
+        foreseen = place.check(**settings).succeeded()
         run = place.deploy(**settings).succeeded()
+        assert foreseen.changes == run.changes, foreseen.output
         assert {where.rpartition(":")[2] for where in place.listeners()} == listeners, name
         assert place.host.check_output(started) == before
         # GitHub sends nobody elsewhere than it was told.
