@@ -74,7 +74,9 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
         assert going_on.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
         steps.append(name)
         going_on.socket.close()
-        assert place.deploy(**settings).succeeded().changes == [], run.output
+        if settings:
+            # Of Caddy it is seen elsewhere.
+            assert place.deploy(**settings).succeeded().changes == [], run.output
 
     steps = ["caddy"]
     with place.site.tunnel(TUNNEL_PORT):
