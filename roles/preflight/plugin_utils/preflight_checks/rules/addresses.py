@@ -61,7 +61,7 @@ def wrong_form(url: str) -> tuple[str, str] | None:
         return "is not an http:// or https:// address", advice
     if "@" in parts.netloc:
         return "names a user", f"leave that out: {bare}"
-    if port == 0 or not (HOST_NAME.fullmatch(parts.hostname or "") or _is_address(parts.hostname or "")):
+    if port == 0 or not (HOST_NAME.fullmatch(parts.hostname or "") or is_address(parts.hostname or "")):
         return "has a port or a host that cannot be", EXAMPLE
     if parts.path or parts.query or parts.fragment or url != bare:
         return "is more than https:// and a host", f"did you mean {bare}?"
@@ -72,7 +72,8 @@ def _bare(parts: SplitResult) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Return whether a host is named by its IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -83,7 +84,7 @@ def _is_address(host: str) -> bool:
 def warnings(good: Mapping[str, Any]) -> list[str]:
     """Return what the operator should know, though it may be meant."""
     published, port = (good.get(f"jupyterhub_{name}") or "" for name in ("address", "port"))
-    to_everybody = _is_address(published) and ipaddress.ip_address(published).is_unspecified
+    to_everybody = is_address(published) and ipaddress.ip_address(published).is_unspecified
     if good.get("ingress_mode") != "proxy" or not to_everybody:
         return []
     return [
@@ -96,7 +97,7 @@ def warnings(good: Mapping[str, Any]) -> list[str]:
 @rule("jupyterhub_address")
 def address(value: str) -> Findings:
     """Docker publishes ports on addresses, not on host names."""
-    if not _is_address(value):
+    if not is_address(value):
         yield Finding(f"is not an IP address: {shown(value)}", "use 127.0.0.1, 0.0.0.0 or an address of the machine")
 
 

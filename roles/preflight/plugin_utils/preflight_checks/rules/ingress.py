@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
-from .addresses import host_of, is_loopback, wrong_form
+from .addresses import host_of, is_address, is_loopback, wrong_form
 
 rule = Rules()
 
@@ -88,20 +88,12 @@ def a_name_that_certificates_are_for(url: str, mode: str, caddy: Mapping[str, An
         return
     if urlsplit(url).port is not None:
         yield Finding(f"has a port, and {mode} speaks HTTPS on 443", f"write https://{host}")
-    elif _is_address(host):
+    elif is_address(host):
         # Browsers do not say which address they ask for, so that no certificate could be chosen.
         yield Finding(f"is an address, and {mode} needs a name: {shown(url)}", NAME_FIX)
     elif (is_loopback(host) or "." not in host) and not (mode == "caddy" and "certificate_file" in caddy):
         own = ", or give a certificate of your own (ingress_caddy.certificate_file)" if mode == "caddy" else ""
         yield Finding(f"names no host that a certificate authority could reach: {shown(url)}", NAME_FIX + own)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @rule("ingress_caddy", "ingress_mode", "hub_traits")
