@@ -26,8 +26,8 @@ HUB_PORT, PROXY_PORT, API_PORT = 8081, 8000, 8001
 ABLE = Path("/srv/jupyterhub/able")
 """There while the Hub can start servers: the health check asks for it (compose/docker-compose.yml)."""
 STAMP = Path("/srv/jupyterhub/fence-proof")
-NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
 """Remembers the last proof: another Hub, proxy, fence or boot is proved anew."""
+NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
 PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
 _TRUSTED_S = 5
