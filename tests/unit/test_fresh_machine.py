@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e import deployment
 from rolefile import ROLES
 
 PROJECT = ROLES.parent
@@ -63,3 +65,40 @@ def test_what_scenarios_share_is_asked_for_under_its_lock(play: Path) -> None:
     """On this machine `creates` is asked before the command takes its lock: two scenarios both go on."""
     shared = [task for task in _tasks(yaml.safe_load(play.read_text())) if task.get("delegate_to") == "localhost"]
     assert [task["name"] for task in shared if {"creates", "removes"} & {*task.get("args", {})}] == []
+
+
+# Of an engine 20.10 that was installed a minute ago; what is left out says nothing of addresses.
+DEFAULT_BRIDGE = {
+    "Name": "bridge",
+    "Id": "1d634f9a1d2d7d8e9a8a1551b851ff550a29c5a0d749e0316186483d0b361992",
+    "IPAM": {"Driver": "default", "Options": None, "Config": [{"Subnet": "172.17.0.0/16"}]},
+    "Options": {
+        "com.docker.network.bridge.default_bridge": "true",
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+        "com.docker.network.bridge.name": "docker0",
+        "com.docker.network.driver.mtu": "1500",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("described", "bridge"),
+    [
+        (DEFAULT_BRIDGE, "docker0"),
+        # Without a name of its own.
+        ({"Id": "0314866181c7fb2be77c9aa824045fe6", "Options": {}}, "br-0314866181c7"),
+        ({"Id": "0314866181c7fb2be77c9aa824045fe6", "Options": None}, "br-0314866181c7"),
+    ],
+)
+def test_the_machine_has_an_address_on_a_bridge_of_a_fresh_engine(
+    monkeypatch: pytest.MonkeyPatch, described: dict[str, Any], bridge: str
+) -> None:
+    monkeypatch.setattr(deployment, "docker", lambda *arguments: json.dumps([described]))
+    monkeypatch.setattr(deployment, "address_of", {bridge: "172.17.0.1"}.__getitem__)
+    assert deployment.address_on("bridge") == "172.17.0.1"
+
+
+def test_the_address_of_an_interface() -> None:
+    assert deployment.address_of("lo") == "127.0.0.1"
+    with pytest.raises(AssertionError, match="nothing0 has no address"):
+        deployment.address_of("nothing0")
