@@ -170,3 +170,34 @@ def test_each_layer_has_its_limit(pytestconfig: pytest.Config, request: pytest.F
     said = subprocess.check_output(asked, cwd=PROJECT / "molecule/docker", text=True, stderr=subprocess.STDOUT)
     assert f"rootdir: {PROJECT}" in said
     assert "timeout: 1200.0s" in said
+
+
+def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None:
+    """Outside its tests, which have limits: in Ansible."""
+    ipv6 = tmp_path / "ipv6"
+    ipv6.write_text("0\n")
+    script = (PROJECT / "molecule/run").read_text().replace("/proc/sys/net/ipv6/conf/default/disable_ipv6", str(ipv6))
+    programs = {
+        "molecule/run": script,
+        "molecule/vps/build": "#!/bin/sh\n",
+        "bin/ansible-playbook": "#!/bin/sh\n",
+        "bin/id": "#!/bin/sh\necho 0\n",
+        "bin/docker": f'#!/bin/sh\necho "$@" >>{tmp_path}/docker.log\n',
+        "bin/molecule": f"#!/bin/sh\necho 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait\n",
+    }
+    for name, text in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SCENARIO_LIMIT_S": "1"}
+    # What the timeout of subprocess ends is bash alone.
+    done = subprocess.run(
+        [tmp_path / "molecule/run", "one"], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1, done.stderr
+    assert "TASK [hub : Wait]" in done.stdout
+    assert "cut off after 1 s; above is where it stood" in done.stdout
+    assert "0 passed, 1 failed" in done.stdout
+    assert "scenario=one" in (tmp_path / "docker.log").read_text()
+    assert left() == []
