@@ -28,6 +28,11 @@ listing:
   description: Lines "<repository>:<tag> <repository>@<digest>" of all images, newest first.
   type: list
   returned: always
+own:
+  description: Those that the role made, as "<repository>:<tag>". They bear their tag in a label; what is built on top
+    of them inherits the label, but not the tag.
+  type: list
+  returned: always
 contents:
   description: "By image: programs, Python's and Debian's packages, with their versions. Nothing of absent images."
   type: dict
@@ -35,6 +40,15 @@ contents:
 """
 
 LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"]
+LABEL = "jupyterhub-ansible.content-hash"
+LIST_LABELLED = ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"]
+SHOW_LABEL = [
+    "docker",
+    "image",
+    "inspect",
+    "--format",
+    f'{{{{index .Config.Labels "{LABEL}"}}}} {{{{join .RepoTags " "}}}}',
+]
 TIMEOUT_S = 60
 WORKERS = 2
 # Runs in the image, with whatever Python that has.
@@ -72,6 +86,15 @@ def ids_of(refs: list[str]) -> dict[str, str]:
         if done.returncode == 0:
             ids[ref] = done.stdout.strip()
     return ids
+
+
+def own_refs() -> list[str]:
+    """Return the names of images whose tag is the hash in their label."""
+    ids = sorted(set(subprocess.run(LIST_LABELLED, capture_output=True, text=True, check=True).stdout.split()))
+    # One that goes meanwhile is an error beside the answer about all others.
+    shown = subprocess.run([*SHOW_LABEL, *ids], capture_output=True, text=True, check=False).stdout if ids else ""
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    return sorted(ref for content, *refs in lines for ref in refs if ref.endswith(f":{content}"))
 
 
 def look(image: str) -> dict[str, Any]:
@@ -122,10 +145,11 @@ def main() -> None:
     path = Path(module.params["path"])
     try:
         listing = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.splitlines()
+        own = own_refs()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         # A dry run on a new machine: then all would be built.
         if module.check_mode:
-            module.exit_json(changed=False, listing=[], contents={})
+            module.exit_json(changed=False, listing=[], own=[], contents={})
         module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
     ids = ids_of(module.params["refs"])
     before = known(path)
@@ -142,7 +166,7 @@ def main() -> None:
         replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
         replacement.replace(path)
     contents = {ref: found[image] for ref, image in ids.items()}
-    module.exit_json(changed=False, listing=listing, contents=contents)
+    module.exit_json(changed=False, listing=listing, own=own, contents=contents)
 
 
 if __name__ == "__main__":
