@@ -6,6 +6,7 @@ remembers which cookies were ended, and what a cookie opened ends with it.  Othe
 """
 
 import hashlib
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,40 +58,34 @@ def is_ended(db: Session, cookie: str) -> bool:
     return db.get(EndedSession, digest(cookie)) is not None
 
 
-def resume(db: Session, cookie: str) -> None:
-    """Take back the end of a session: within one second, a new login's cookie is equal to the last one's."""
-    db.execute(delete(EndedSession).where(EndedSession.digest == digest(cookie)))
-    db.commit()
-
-
-_user_for_cookie = BaseHandler._user_for_cookie
+_get_secure_cookie = BaseHandler.get_secure_cookie
 _clear_login_cookie = BaseHandler.clear_login_cookie
-_set_hub_cookie = BaseHandler.set_hub_cookie
 _add_credentials = OAuthHandler.add_credentials
 
 
-def user_for_cookie(handler: Any, cookie_name: str, cookie_value: str | None = None) -> Any:
-    """Return the user of a cookie; nobody if its session was ended (BaseHandler._user_for_cookie)."""
-    cookie = cookie_value or handler.get_cookie(cookie_name)
-    if cookie and is_ended(handler.db, cookie):
-        handler.clear_cookie(cookie_name, path=handler.hub.base_url)
+def set_user_cookie(handler: Any, user: Any, server: Any) -> None:
+    """Give each login a cookie of its own: upstream's are equal within one second (BaseHandler._set_user_cookie)."""
+    value = f"{user.cookie_id}.{secrets.token_hex(8)}"
+    handler._set_cookie(server.cookie_name, value, encrypted=True, path=server.base_url)
+
+
+def get_secure_cookie(handler: Any, name: str, value: str | None = None, **options: Any) -> bytes | None:
+    """Return what a cookie says; nothing if its session was ended (RequestHandler.get_signed_cookie)."""
+    found: bytes | None = _get_secure_cookie(handler, name, value, **options)
+    if name != handler.hub.cookie_name or not found:
+        return found
+    if is_ended(handler.db, value or handler.get_cookie(name)):
         return None
-    return _user_for_cookie(handler, cookie_name, cookie_value)
+    return found.partition(b".")[0]
 
 
 def clear_login_cookie(handler: Any, name: str | None = None) -> None:
     """End the session that is logged out of (BaseHandler.clear_login_cookie)."""
     # Only a good cookie: else anybody could fill the table.
-    if user := handler.get_current_user_cookie():
-        end(handler.db, handler.get_cookie(handler.hub.cookie_name), user.id, handler.cookie_max_age_days)
-        handler.log.debug("Ended a session of %s", user.name)
+    user = handler.get_current_user_cookie()
     _clear_login_cookie(handler, name)
-
-
-def set_hub_cookie(handler: Any, user: Any) -> None:
-    """Log in (BaseHandler.set_hub_cookie)."""
-    _set_hub_cookie(handler, user)
-    resume(handler.db, handler._new_cookie[handler.hub.cookie_name].value)
+    if user:
+        end(handler.db, handler.get_cookie(handler.hub.cookie_name), user.id, handler.cookie_max_age_days)
 
 
 def add_credentials(handler: Any, credentials: Any = None) -> Any:
@@ -104,7 +99,7 @@ def add_credentials(handler: Any, credentials: Any = None) -> Any:
 def install(db: Session) -> None:
     """Have all of the Hub's pages do so."""
     _Base.metadata.create_all(db.get_bind())
-    BaseHandler._user_for_cookie = user_for_cookie
+    BaseHandler._set_user_cookie = set_user_cookie
+    BaseHandler.get_secure_cookie = get_secure_cookie
     BaseHandler.clear_login_cookie = clear_login_cookie
-    BaseHandler.set_hub_cookie = set_hub_cookie
     OAuthHandler.add_credentials = add_credentials
