@@ -101,6 +101,8 @@ c.Spawner.start_timeout = (
 )
 # Those that wait for room would count, and the next one would be refused.
 c.JupyterHub.concurrent_spawn_limit = 0
+# Seconds; by default a server asks the Hub every five minutes whether a session, or who was let in, is still good.
+c.Spawner.args = ["--HubAuth.cache_max_age=30"]
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
 c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}

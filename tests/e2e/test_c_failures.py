@@ -51,7 +51,7 @@ def odd(deployment: Deployment) -> None:
         "hub_start_timeout_s": START_TIMEOUT_S,
         "hub_running_servers_limit": 1,
         "hub_deleted_homes": "archive",
-        # A server asks about a session every second, instead of every five minutes.
+        # A server asks about a session every second.
         "hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}},
     }
     deployment.run(settings=settings).succeeded()
@@ -248,6 +248,32 @@ def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: N
     assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
     time.sleep(2)
     assert requests.get(path, headers=header, timeout=30).status_code == 403
+
+
+def test_copied_cookies_end_with_the_session(deployment: Deployment, new_user: NewUser) -> None:
+    user, elsewhere = new_user("cora"), new_user("cora")
+    user.server().start("base")
+    for browser in (user, elsewhere):
+        browser.server().open().raise_for_status()
+    copy, hub_only = User(deployment.url, "cora", ""), User(deployment.url, "cora", "")
+    copy.session.cookies.update(user.session.cookies)
+    for cookie in user.session.cookies:
+        if cookie.name == "jupyterhub-hub-login":
+            hub_only.session.cookies.set_cookie(cookie)
+    # With the Hub's cookie alone, a session of the server is opened under an id of its own.
+    hub_only.server().open().raise_for_status()
+
+    def may(who: User) -> tuple[bool, bool]:
+        home = who.request("GET", "/hub/home", allow_redirects=False)
+        return home.status_code == 200, who.request("GET", "/user/cora/api/contents").status_code == 200
+
+    assert {may(who) for who in (user, elsewhere, copy, hub_only)} == {(True, True)}
+    user.request("GET", "/hub/logout").raise_for_status()
+    eventually("the end of both copies", lambda: may(copy) == may(hub_only) == (False, False), 10)
+    assert may(elsewhere) == (True, True), "another browser stays"
+    user.login().raise_for_status()
+    user.server().open().raise_for_status()
+    assert may(user) == (True, True)
 
 
 # --- homes of deleted users and servers

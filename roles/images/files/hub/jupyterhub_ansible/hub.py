@@ -11,6 +11,7 @@ import sys
 
 from jupyterhub import app
 
+from . import sessions
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
@@ -27,6 +28,11 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+
+    def init_db(self) -> None:
+        """Open the database, and have logging out end what was logged in to."""
+        super().init_db()
+        sessions.install(self.db)
 
     async def start(self) -> None:
         """Start, then look for what is left over, without making anybody wait for it."""
