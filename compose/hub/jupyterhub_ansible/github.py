@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.handlers import BaseHandler
 from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from traitlets import Set, Unicode
 
-from . import break_glass, membership
+from . import break_glass, membership, tokens
 from .errors import PageError
 from .identity import Identities, NameTakenError
 
@@ -63,6 +64,11 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     groups_of_environments = Set(Unicode(), help="Teams whose members may use environments that others may not").tag(
         config=True
     )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._told: set[tuple[int, str]] = set()
+        """Accounts and logins of which the log said that they are given nothing."""
 
     def _scope_default(self) -> list[str]:
         # Without it only public members and no teams are seen.
@@ -113,7 +119,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             RefusedError: the name belongs to another account here.
         """
         try:
-            return self._identities.username(user_info["id"], user_info["login"])
+            # Mapped first (Authenticator.username_map), so that a name that it leads to is nobody else's either.
+            return self._identities.username(user_info["id"], self.normalize_username(user_info["login"]))
         except NameTakenError as taken:
             raise RefusedError(
                 f"The name {taken.username} belongs to another GitHub account here: somebody had it before you."
@@ -125,8 +132,18 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """Remember who came in; this is the first moment at which it is sure that somebody does."""
         model: dict[str, Any] = await super().run_post_auth_hook(handler, auth_model)
         account = model["auth_state"][self.user_auth_state_key]
+        if self._identities.known(account["id"]) is None:
+            self._end_sessions(model["name"])
         self._identities.remember(account["id"], model["name"], account["login"])
         return model
+
+    def _end_sessions(self, username: str) -> None:
+        """End what others may have of a user whose name an account gets: sessions and tokens of who had it before."""
+        if user := orm.User.find(self.parent.db, username):
+            user.cookie_id = orm.new_token()
+            for token in tokens.of_people(user):
+                self.parent.db.delete(token)
+            self.parent.db.commit()
 
     # --- who may come in
 
@@ -142,9 +159,38 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             self.log.warning("Nobody was let in: %s", error.why)
             raise
 
+    def _counted(self, github_id: int, username: str, login: str) -> set[str]:
+        """Return the names by which settings may mean an account.
+
+        That is the user's name here, and the login of now unless another account has or had that name here: a known
+        account may take a login that was given up, and gets nothing of what the settings give its owner.
+        """
+        login = login.lower()
+        if login == username:
+            return {username}
+        if not (others := self._identities.others(github_id, login)):
+            return {username, login}
+        if (github_id, login) not in self._told:
+            self._told.add((github_id, login))
+            self.log.warning(
+                "The GitHub account number %s, %s here, has the login %s, and is not given what the settings give"
+                " that name: it is or was the name of the account number %s here",
+                github_id,
+                username,
+                login,
+                ", ".join(map(str, others)),
+            )
+        return {username}
+
+    def names(self, username: str) -> set[str]:
+        """Return the names by which settings may mean a user."""
+        if known := self._identities.named(username):
+            return self._counted(known.github_id, username, known.login)
+        return {username}
+
     def _names(self, auth_model: Mapping[str, Any]) -> set[str]:
-        """The user's name here and the login of now, which settings may name alike."""
-        return {auth_model["name"], auth_model["auth_state"][self.user_auth_state_key]["login"].lower()}
+        account = auth_model["auth_state"][self.user_auth_state_key]
+        return self._counted(account["id"], auth_model["name"], account["login"])
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
         """Say of everybody whether he is an administrator: who is taken from the settings is none any more."""
@@ -165,9 +211,22 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         Raises:
             RefusedError: with a page that says so.
         """
-        if self._names(auth_model) & self.blocked_users:
-            raise RefusedError("Your account is blocked here.")
+        account = auth_model["auth_state"][self.user_auth_state_key]
+        names = {auth_model["name"], account["login"].lower()}
+        # Whoever has the login of somebody who is blocked is blocked, too, and another login is no way out.
+        if self.blocked_users and (names | self._identities.names(account["id"])) & self.blocked_users:
+            raise RefusedError(
+                "Your account is blocked here.",
+                why=f"the account number {account['id']}, {account['login']}, {auth_model['name']} here, is blocked",
+            )
         return True
+
+    def is_blocked(self, username: str) -> bool:
+        """Return whether a user is blocked, by what is known without asking."""
+        if not self.blocked_users:
+            return False
+        known = self._identities.named(username)
+        return bool(({username} | (self._identities.names(known.github_id) if known else set())) & self.blocked_users)
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any]) -> bool:
         """Return True if somebody may come in.
@@ -225,13 +284,21 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """
         if user.name == break_glass.USER:
             return break_glass.lasts(await user.get_auth_state())
-        if user.name in self.blocked_users:
+        if self.is_blocked(user.name):
             return False
         try:
             model = await super().refresh_user(user, handler, **kwargs)
             if isinstance(model, dict):
+                account = model["auth_state"][self.user_auth_state_key]
+                if model["name"] != user.name:
+                    # The name was given free (identity forget).
+                    raise RefusedError(
+                        "This session is another user's.",
+                        why=f"the account number {account['id']}, {account['login']}, is not {user.name} here",
+                    )
                 self.check_blocked_users(user.name, model)
                 await self.check_allowed(user.name, model)
+                self._identities.saw(account["id"], account["login"])
         except GitHubUnavailableError as error:
             self.log.warning("%s stays in, since GitHub cannot be asked: %s", user.name, error.why)
             return True
