@@ -8,9 +8,11 @@ As a Compose application it also makes and keeps what it needs around it (compos
 import asyncio
 import logging
 import sys
+from typing import Any
 
 from jupyterhub import app
 
+from . import login_bounds
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
@@ -27,6 +29,12 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+    handlers: list[tuple[Any, ...]]
+
+    def init_handlers(self) -> None:
+        """Make the list of handlers, with those that take a password or make a token bounded."""
+        super().init_handlers()
+        self.handlers = login_bounds.bounded(self.handlers)
 
     async def start(self) -> None:
         """Start, then look for what is left over, without making anybody wait for it."""
