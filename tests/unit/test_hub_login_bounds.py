@@ -154,6 +154,10 @@ def test_tokens_end(site: Site) -> None:
         400,
         f"token expires_in: {91 * DAY_S} must not exceed {90 * DAY_S}",
     )
+    for over in (0, -1):
+        refused = site.ask_for_token("carl", PASSWORD, expires_in=over)
+        assert refused.status_code == 400
+        assert refused.json()["message"] == "token expires_in must be a positive number of seconds"
     cookies = site.log_in("carl", PASSWORD).cookies
     page = requests.get(f"{site.url}/token", cookies=cookies, timeout=30).text
     assert "Max (90 days)" in page
@@ -167,7 +171,7 @@ def test_tokens_are_bounded_in_number(site: Site, monkeypatch: pytest.MonkeyPatc
     assert statuses(made) == {201: 3}
     refused = site.ask_for_token("dora", PASSWORD)
     assert refused.status_code == 409
-    assert "dora has 3 API tokens, which is the most that a user may have. Revoke those" in refused.json()["message"]
+    assert "dora has 3 API tokens, the most that a user may have. Revoke those" in refused.json()["message"]
     assert "token" not in refused.json()
     # Of a user's own; and who may not make any is not told how many there are.
     assert site.ask_for_token("emil", "wrong").status_code == 403

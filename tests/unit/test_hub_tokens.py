@@ -45,6 +45,13 @@ def test_those_that_a_user_made(db: Session) -> None:
     assert tokens.made_by(orm.User.find(db, "bob")) == []
 
 
+def test_those_that_expired_go(db: Session) -> None:
+    ann = orm.User.find(db, "ann")
+    tokens.remove_expired(db, ann)
+    db.refresh(ann)
+    assert [token.note for token in ann.api_tokens if token.note in ("over", "a day", "oauth")] == ["oauth", "a day"]
+
+
 def test_the_command_lists_those_without_an_end(
     db: Session, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

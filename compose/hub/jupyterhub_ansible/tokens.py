@@ -45,11 +45,24 @@ def of_people(user: orm.User) -> list[orm.APIToken]:
     return [token for token in user.api_tokens if token not in servers]
 
 
+def _now() -> datetime:
+    # As JupyterHub stores times.
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def made_by(user: orm.User) -> list[orm.APIToken]:
     """Return the tokens that a user made and that have not expired, oldest first."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = _now()
     made = [token for token in of_people(user) if token.client_id == HUB_CLIENT]
     return sorted((token for token in made if not (token.expires_at and token.expires_at < now)), key=lambda t: t.id)
+
+
+def remove_expired(db: Session, user: orm.User) -> None:
+    """Remove a user's tokens that expired; JupyterHub does so every hour, and any number can be made in one."""
+    now = _now()
+    for token in [token for token in user.api_tokens if token.expires_at and token.expires_at < now]:
+        db.delete(token)
+    db.commit()
 
 
 def without_end(db: Session) -> list[orm.APIToken]:

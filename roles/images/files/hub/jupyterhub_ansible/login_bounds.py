@@ -53,9 +53,16 @@ class BoundedTokens(Slow):
         """Make a token, unless its user has as many as a user may have.
 
         Raises:
-            PageError: too many logins failed, or the user has too many tokens.
+            PageError: too many logins failed, or the user has too many tokens, or the token would be over already.
         """
+        body = self.get_json_body()
+        lasts = body.get("expires_in") if isinstance(body, dict) else None
+        if isinstance(lasts, int) and lasts <= 0:
+            # JupyterHub stores it, does not find it, and logs the whole body.
+            raise PageError(HTTPStatus.BAD_REQUEST, "token expires_in must be a positive number of seconds")
         user = self.find_user(user_name)
+        if user:
+            tokens.remove_expired(self.db, user.orm_user)
         before = {token.id for token in tokens.made_by(user.orm_user)} if user else set()
         try:
             await super().post(user_name)  # type: ignore[misc]
@@ -73,8 +80,8 @@ class BoundedTokens(Slow):
             self.db.commit()
             raise PageError(
                 HTTPStatus.CONFLICT,
-                f"{user.name} has {tokens.MOST} API tokens, which is the most that a user may have."
-                " Revoke those that are not needed any more, on the page Token.",
+                f"{user.name} has {tokens.MOST} API tokens, the most that a user may have."
+                " Revoke those that are no longer needed on the Token page.",
             )
 
 
