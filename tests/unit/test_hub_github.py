@@ -265,6 +265,34 @@ def test_who_was_refused_holds_no_name(door: Any, github: GitHub) -> None:
     assert entrance.enter("bob")["name"] == "bob"
 
 
+def test_an_organization_s_name_that_changed_hands_gives_nothing(
+    door: Any, github: GitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was renamed, and somebody made one of the old name, with a team of the same name."""
+    entrance = door(allowed_organizations={"acme"}, admin_groups={"acme:data-science"})
+    ann = entrance.enter("Ann")
+    assert ann["admin"] is True
+    github.organization("Acme").login = "Acme-Inc"
+    number = github.add_organization("acme").id
+    github.add_team("acme", "Data Science")
+    github.set_member("acme", "bob", public=True)
+    github.add_team_member("acme", "data-science", "bob")
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
+    assert entrance.stays(ann) is False
+    told = [each for each in caplog.messages if "The organization acme is number" in each]
+    assert len(told) == 1
+    assert f"is number {number} now" in told[0]
+    # By teams alone, too; and where memberships may not be read, nothing is assumed.
+    with pytest.raises(RefusedError):
+        door(allowed_groups={"acme:data-science"}).enter("bob")
+    with pytest.raises(RefusedError):
+        asyncio.run(entrance._enter(entrance.token("bob", scopes="")))
+    # It is what was wanted.
+    entrance.authenticator._identities.forget_organization("acme")
+    assert entrance.enter("bob")["groups"] == ["acme:data-science"]
+
+
 @pytest.fixture
 def changed_hands(door: Any, github: GitHub) -> Any:
     """Ann becomes Anna; Mallory, who is known here, too, takes the login Ann."""

@@ -140,6 +140,10 @@ def test_the_command_lists_and_gives_free(
         ["alice", "Alicia", "7", "also chief"],
         ["mallory", "Alice", "8", "rights of alice are not given: it is or was number 7"],
     ]
+    identities.organization("acme", 99)
+    assert listed()[2:] == [["acme:", "acme", "99", "organization"]]
+    assert run("forget", "acme:") is None
+    assert run("forget", "acme:") == "No account that has logged in is or was called acme: here; see: list"
     assert run("forget", "alice") is None
     assert run("forget", "alice") == "No account that has logged in is or was called alice here; see: list"
     capsys.readouterr()

@@ -68,7 +68,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._told: set[tuple[int, str]] = set()
-        """Accounts and logins of which the log said that they are given nothing."""
+        """Accounts and organizations, with the login, of which the log said that they are given nothing."""
 
     def _scope_default(self) -> list[str]:
         # Without it only public members and no teams are seen.
@@ -154,7 +154,14 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             PageError: it is not possible; its page says why.
         """
         try:
-            return await super().get_authenticated_user(handler, data)
+            try:
+                return await super().get_authenticated_user(handler, data)
+            except HTTPClientError as error:
+                # Such as an account that was asked for less than is needed: its own browser carries the question.
+                raise RefusedError(
+                    "GitHub does not show the Hub what it needs to know of your account.",
+                    why=f"GitHub answered with {error.code} to what the Hub needs to know of an account",
+                ) from None
         except PageError as error:
             self.log.warning("Nobody was let in: %s", error.why)
             raise
@@ -202,8 +209,44 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """Return the teams of those organizations that the settings name; others are none of the Hub's business."""
         ours = {name.partition(":")[0] for name in (*self.allowed_organizations, *self._teams)}
         teams: Iterable[Mapping[str, Any]] = auth_state.get("teams", [])
-        named = ((team["organization"]["login"].lower(), team["slug"]) for team in teams)
-        return {f"{organization}:{slug}" for organization, slug in named if organization in ours}
+        found = set()
+        for team in teams:
+            name = team["organization"]["login"].lower()
+            if name in ours and self._is_meant(name, team["organization"]["id"]):
+                found.add(f"{name}:{team['slug']}")
+        return found
+
+    def _is_meant(self, organization: str, github_id: int) -> bool:
+        """Return whether an organization is the one that settings mean: an organization's login changes hands, too."""
+        first = self._identities.organization(organization, github_id)
+        if first != github_id and (github_id, organization) not in self._told:
+            self._told.add((github_id, organization))
+            self.log.warning(
+                "The organization %s is number %s now, and was number %s here: its members have no rights by it."
+                " If it is the one that is meant: identity forget %s:",
+                organization,
+                github_id,
+                first,
+                organization,
+            )
+        return first == github_id
+
+    async def _is_member(self, organization: str, login: str, token: Mapping[str, str]) -> bool:
+        """Return whether an account is a member of the organization that settings mean."""
+        access_token, kind = token["access_token"], token["token_type"]
+        if not await self._check_membership_allowed_organizations(organization, login, access_token, kind):
+            return False
+        if "read:org" not in self.scope:
+            # Public memberships only, without a number: somebody's own choice of scopes.
+            return True
+        try:
+            theirs = await self._paginated_fetch(f"{self.github_api}/user/orgs?per_page=100", access_token, kind)
+        except HTTPClientError as error:
+            self.log.warning("The organizations of %s cannot be listed: %s", login, error)
+            return False
+        return any(
+            each["login"].lower() == organization and self._is_meant(organization, each["id"]) for each in theirs
+        )
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
         """Return whether somebody is not blocked.
@@ -244,9 +287,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         token = auth_model["auth_state"]["token_response"]
         for organization in sorted(self.allowed_organizations):
             # By the login of now; the user's name may be an earlier one.
-            if await self._check_membership_allowed_organizations(
-                organization, account, token["access_token"], token["token_type"]
-            ):
+            if await self._is_member(organization, account, token):
                 return True
         raise RefusedError(self._why_not(account))
 

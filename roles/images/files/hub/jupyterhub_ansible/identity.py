@@ -44,6 +44,15 @@ class Name(_Base):
     github_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
+class Organization(_Base):
+    """An organization whose members or teams have rights here, by the number that it had at first."""
+
+    __tablename__ = "jupyterhub_ansible_organizations"
+
+    name: Mapped[str] = mapped_column(Unicode(255), primary_key=True)
+    github_id: Mapped[int] = mapped_column(BigInteger)
+
+
 class NameTakenError(Exception):
     """The login is or was another account's here."""
 
@@ -138,6 +147,31 @@ class Identities:
         """Note that a name is or was an account's; whoever calls commits."""
         self._db.merge(Name(name=name, github_id=github_id))
 
+    def organization(self, name: str, github_id: int) -> int:
+        """Return the number that an organization of a name had at first: this one, if none was seen yet."""
+        known = self._db.get(Organization, name, populate_existing=True)
+        if known is None:
+            known = Organization(name=name, github_id=github_id)
+            self._db.add(known)
+            self._db.commit()
+        return known.github_id
+
+    def organizations(self) -> list[Organization]:
+        """Return every organization that was seen, by name."""
+        return list(self._db.scalars(select(Organization).order_by(Organization.name)))
+
+    def forget_organization(self, name: str) -> None:
+        """Let the next organization that is seen under a name be the one that is meant.
+
+        Raises:
+            KeyError: none was seen.
+        """
+        known = self._db.get(Organization, name.lower())
+        if known is None:
+            raise KeyError(name)
+        self._db.delete(known)
+        self._db.commit()
+
     def all(self) -> list[Identity]:
         """Return every account, by user name."""
         return list(self._db.scalars(select(Identity).order_by(Identity.username)))
@@ -182,15 +216,22 @@ def main() -> str | None:
     forget = commands.add_parser(
         "forget", help="give a name free: the next account of that login gets it, and the files"
     )
-    forget.add_argument("user", help="a user, or a login that an account had")
+    forget.add_argument("user", help="a user, or a login that an account had, or an organization with a colon after it")
     arguments = parser.parse_args()
     identities = Identities(Session(create_engine(DATABASE_URL)))
     if arguments.command == "list":
         for each in identities.all():
             last = f"{each.last_login:%Y-%m-%d %H:%M}"
             print(each.username, each.login, each.github_id, last, _shown(identities, each), sep="\t")
+        for organization in identities.organizations():
+            print(f"{organization.name}:", organization.name, organization.github_id, "", "organization", sep="\t")
         return None
+    name, colon, _ = arguments.user.partition(":")
     try:
+        if colon:
+            identities.forget_organization(name)
+            print(f"{name} is free: the next organization of that name is the one that settings mean.")
+            return None
         identities.forget(arguments.user)
     except KeyError:
         return f"No account that has logged in is or was called {arguments.user} here; see: list"
