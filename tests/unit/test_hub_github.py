@@ -324,8 +324,11 @@ def test_who_takes_a_login_is_not_made_an_administrator_by_it(
 
 def test_who_takes_a_login_is_not_let_in_by_it(door: Any, github: GitHub, changed_hands: Any) -> None:
     entrance = door(allowed_users={"ann"})
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError) as refused:
         entrance.enter("Ann")
+    assert refused.value.jupyterhub_message.startswith(
+        "The login Ann is or was another GitHub account's here, so it does not let you in."
+    )
     assert entrance.stays(changed_hands.mallory) is False
     assert entrance.enter("Anna")["name"] == "ann"
 

@@ -115,6 +115,15 @@ def test_guesses_on_the_login_page(site: Site) -> None:
     assert site.log_in("bob", PASSWORD).status_code == 302
 
 
+@pytest.mark.parametrize("fields", [{"username": "ann", "password": "größer"}, {"username": "ann"}, {"password": "x"}])
+def test_what_is_no_login_is_no_traceback(site: Site, fields: dict[str, str]) -> None:
+    with requests.Session() as session:
+        session.get(f"{site.url}/login").raise_for_status()
+        answer = session.post(f"{site.url}/login", data={"_xsrf": session.cookies["_xsrf"], **fields})
+    assert answer.status_code == 403
+    assert "Invalid username or password" in answer.text
+
+
 def test_guesses_by_the_api(site: Site) -> None:
     site.log_in("ann", PASSWORD, "192.0.2.9")
     answers = [site.ask_for_token("ann", "wrong") for _ in range(8)]

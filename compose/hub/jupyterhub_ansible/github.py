@@ -289,6 +289,10 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             # By the login of now; the user's name may be an earlier one.
             if await self._is_member(organization, account, token):
                 return True
+        if account.lower() in self.allowed_users | self.admin_users:
+            raise RefusedError(
+                f"The login {account} is or was another GitHub account's here, so it does not let you in."
+            )
         raise RefusedError(self._why_not(account))
 
     def _why_not(self, account: str) -> str:

@@ -28,6 +28,7 @@ class Slow:
 
         Raises:
             TooManyGuessesError: they did.
+            PageError: what was sent is no name and password.
         """
         name = data.get("username") if isinstance(data, dict) else None
         try:
@@ -41,6 +42,10 @@ class Slow:
             if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 guess.undo()
             raise
+        except (KeyError, TypeError) as error:
+            # A field is missing, or compare_digest got letters that it does not take: no reason for a traceback.
+            self.log.warning("Login data that cannot be right: %s", type(error).__name__)
+            raise PageError(HTTPStatus.FORBIDDEN, "Invalid username or password") from None
         if found:
             guess.succeeded()
         return found
