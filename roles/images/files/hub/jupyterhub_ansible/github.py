@@ -9,6 +9,7 @@ come decides nothing.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -108,7 +109,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     # --- who somebody is
 
-    @property
+    @cached_property
     def _identities(self) -> Identities:
         return Identities(self.parent.db)
 
