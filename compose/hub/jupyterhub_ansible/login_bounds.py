@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from jupyterhub.apihandlers.users import UserTokenListAPIHandler
+from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.login import LoginHandler
 from tornado.web import HTTPError
 
@@ -18,12 +19,12 @@ from . import guesses, tokens
 from .errors import PageError
 
 
-class Slow:
+class Slow(BaseHandler):
     """Of a handler: guesses are counted (`jupyterhub.handlers.BaseHandler.authenticate`)."""
 
     refused: guesses.TooManyGuessesError | None = None
 
-    async def authenticate(self: Any, data: Any) -> Any:
+    async def authenticate(self, data: Any) -> Any:
         """Ask the authenticator, unless too many logins failed.
 
         Raises:
@@ -37,7 +38,7 @@ class Slow:
             self.refused = error
             raise
         try:
-            found = await super().authenticate(data)  # type: ignore[misc]
+            found = await super().authenticate(data)
         except HTTPError as error:
             if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 guess.undo()
@@ -54,7 +55,7 @@ class Slow:
 class BoundedTokens(Slow):
     """Of the API that makes tokens (`jupyterhub.apihandlers.users.UserTokenListAPIHandler`)."""
 
-    async def post(self: Any, user_name: str) -> None:
+    async def post(self, user_name: str) -> None:
         """Make a token, unless its user has as many as a user may have.
 
         Raises:
@@ -70,7 +71,7 @@ class BoundedTokens(Slow):
             tokens.remove_expired(self.db, user.orm_user)
         before = {token.id for token in tokens.made_by(user.orm_user)} if user else set()
         try:
-            await super().post(user_name)  # type: ignore[misc]
+            await super().post(user_name)
         except HTTPError:
             # JupyterHub makes 403 of any.
             if self.refused:
