@@ -54,6 +54,12 @@ def test_without_a_timeout_nothing_is_culled(hub_files: Path) -> None:
     assert c.Spawner.environment == {}
 
 
+def test_tokens_expire(hub_files: Path) -> None:
+    assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
+    change(hub_files, tokens={"max_age_days": 0})
+    assert config().JupyterHub.token_expires_in_max_seconds == 0
+
+
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
     change(hub_files, public={"url": "http://[::1]:8000", "address": "::1", "port": 8000})
     assert config().JupyterHub.bind_url == "http://[::1]:8000"

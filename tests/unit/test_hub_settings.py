@@ -93,6 +93,8 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("free_images", ["x"], "hub.json: free_images: Input should be an object"),
         ("environments.0.idle_timeout_s", 59, "hub.json: environments.0.idle_timeout_s: must be 0 or at least 60"),
         ("culling.idle_timeout_s", 59, "hub.json: culling.idle_timeout_s: must be 0 or at least 60"),
+        ("tokens.max_age_days", -1, "hub.json: tokens.max_age_days: Input should be greater than or equal to 0"),
+        ("tokens.max_age_days", 3651, "hub.json: tokens.max_age_days: Input should be less than or equal to 3650"),
         ("culling.max_age_s", -1, "hub.json: culling.max_age_s: Input should be greater than or equal to 0"),
         ("culling", ..., "hub.json: culling: is missing"),
         ("default_environment", "gone", "hub.json: default_environment: must be one of base"),

@@ -67,6 +67,7 @@ EXAMPLE: dict[str, Any] = {
     "deleted_homes": "keep",
     "named_servers": {"limit": 3, "share_home": False},
     "culling": {"idle_timeout_s": 86400, "max_age_s": 0},
+    "tokens": {"max_age_days": 90},
     "volume_name_template": None,
     "traits": {},
 }

@@ -234,6 +234,12 @@ class Culling(_Model):
     max_age_s: Timeout
 
 
+class Tokens(_Model):
+    """API tokens that users make; `max_age_days`: how long new ones last at the most, 0 for any time."""
+
+    max_age_days: Annotated[int, Field(ge=0, le=3650)]
+
+
 class Access(_Model):
     """Who may log in, by the names that the authenticator gives."""
 
@@ -287,6 +293,7 @@ class Settings(_Model):
     deleted_homes: Literal["keep", "archive", "remove"]
     named_servers: NamedServers
     culling: Culling
+    tokens: Tokens
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]
     compose: Compose | None = None

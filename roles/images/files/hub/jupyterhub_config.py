@@ -77,6 +77,9 @@ if github:
     c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
     c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
 
+# In seconds, 0 for any time; those of servers, services and OAuth have their own.
+c.JupyterHub.token_expires_in_max_seconds = settings.tokens.max_age_days * 86400
+
 # --- services: each is in a role of its name, and may do only that
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]

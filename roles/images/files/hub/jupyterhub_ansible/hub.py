@@ -8,10 +8,11 @@ As a Compose application it also makes and keeps what it needs around it (compos
 import asyncio
 import logging
 import sys
+from typing import Any
 
 from jupyterhub import app
 
-from . import sessions
+from . import login_bounds, sessions
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
@@ -28,6 +29,12 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+    handlers: list[tuple[Any, ...]]
+
+    def init_handlers(self) -> None:
+        """Make the list of handlers, with those that take a password or make a token bounded."""
+        super().init_handlers()
+        self.handlers = login_bounds.bounded(self.handlers)
 
     def init_db(self) -> None:
         """Open the database, and have logging out end what was logged in to."""

@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hub_running_servers_limit": (0, None),
     "hub_start_timeout_s": (5, 3600),
     "hub_named_servers_limit": (0, None),
+    "hub_token_max_age_days": (0, 3650),
     "hub_membership_interval_s": (30, 86400),
 }
 ADDRESSES = (
