@@ -99,6 +99,7 @@ class Roles:
             "jupyterhub_url": "http://localhost:8000",
             # Its address is known only where it runs.
             "proxy_hub_url": "http://hub:8081",
+            "proxy_users_plan": {"proxy": None},
             "hub_github_client_id": "",
             "images_catalogue": self.catalogue(),
             "ansible_managed": "Part of the image of a Compose application.",
