@@ -318,6 +318,7 @@ def files() -> dict[str, File]:
         "published": PUBLISHED,
         "name": _reference("JUPYTERHUB_NAME", NAME),
         "proxy_command": roles.value("__proxy_command"),
+        "limits": {name: roles.value(f"__{name}_limits") for name in ("hub", "proxy")},
         "users_subnet": _reference("JUPYTERHUB_USERS_SUBNET", roles.value("proxy_users_subnet")),
         "switch": environment.SWITCH,
         "hub_environment": hub_environment(),

@@ -7,9 +7,9 @@ const MOST_OF_ONE = 256;
 // With no request in progress; anybody else's, --keep-alive-timeout.  A connection that a proxy in front keeps open must
 // not end on this side first, which it would answer with a 502: nginx keeps them 60 s, Traefik 90 s, Caddy 120 s.
 const IDLE_IN_FRONT_MS = 150_000;
-// A body of which nothing comes for so many looks, 10 s apart, has no rest.
+// A body of which nothing comes for so many looks, 10 s apart, has no rest; a line may well be down for a minute.
 const LOOK_MS = 10_000;
-const STANDING_LOOKS = 6;
+const STANDING_LOOKS = 9;
 
 export class Connections {
   #clients;
