@@ -41,7 +41,7 @@ def test_nothing_but_the_ingress_listens(place: Place) -> None:
 
 def test_caddy_cannot_fill_the_machine(place: Place) -> None:
     limits = inspect(place.host, "jupyterhub-ingress")["HostConfig"]
-    assert (limits["Memory"], limits["PidsLimit"]) == (1024**3, 256)
+    assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 256)
 
 
 def test_the_main_job_in_a_browser(place: Place) -> None:

@@ -24,7 +24,7 @@ def test_proxy_has_no_rights(host: Host) -> None:
 
 def test_proxy_cannot_fill_the_machine(host: Host) -> None:
     limits = inspect(host, "jupyterhub-proxy")["HostConfig"]
-    assert (limits["Memory"], limits["PidsLimit"]) == (1024**3, 128)
+    assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 128)
     assert host.check_output("docker exec jupyterhub-proxy sh -c 'ulimit -Sn; ulimit -Hn'").split() == ["16384"] * 2
 
 
