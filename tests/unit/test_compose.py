@@ -40,6 +40,14 @@ def test_what_is_stale_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert compose.stale() == ["base/left-over", "fence", "hub-entrypoint", "hub.json"]
 
 
+@pytest.mark.parametrize("service", ["hub", "proxy"])
+def test_limits_are_the_role_s(service: str) -> None:
+    limits = yaml.safe_load((compose.ROLES / service / "vars/main.yml").read_text())[f"__{service}_limits"]
+    given = FILE["services"][service]
+    assert (given["mem_limit"], given["pids_limit"]) == (limits["memory"], limits["pids"])
+    assert given["ulimits"] == {"nofile": limits["files"]}
+
+
 def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     given = {
         name: "https://hub.example.org/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"

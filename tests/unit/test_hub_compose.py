@@ -648,6 +648,16 @@ def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: keeper.Keeper
     assert kept.look() is False
 
 
+def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: keeper.Keeper) -> None:
+    kept.prepare()
+    assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9"}
+    del engine.present["p"]
+    engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
+    engine.of("new")["NetworkSettings"]["Networks"]["coolify"] = {"IPAddress": "10.0.1.7", "NetworkID": "c"}
+    kept.look()
+    assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9", "10.0.1.7"}
+
+
 def test_health_tells_what_is_missing(
     engine: Engine, kept: keeper.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

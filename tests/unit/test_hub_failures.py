@@ -86,6 +86,10 @@ def test_a_pull() -> None:
     assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1", named=True).reason == "docker-down"
     told = failures.of_pull(refused("manifest unknown"), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message == "The image r/x:1 could not be pulled: manifest unknown."
+    # A registry may say anything.
+    told = failures.of_pull(refused("\x1b[2J" + "x" * 200_000), "alice", "r/x:1", named=True)
+    assert told.jupyterhub_message.isprintable()
+    assert len(told.jupyterhub_message) < 1_200
 
 
 def test_percent_signs_in_a_log_are_no_template() -> None:

@@ -410,8 +410,10 @@ def test_a_dead_server_is_logged_and_removed(docker: FakeDocker, caplog: pytest.
     mine.log = logging.getLogger("spawner")
     run(mine.start)
     docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=3)
+    docker.log = b"x" * 200_000 + b"\n\x1b[2J\x1b]0;owned\x07\nthe last words\n"
     assert "ExitCode=3" in run(mine.poll)
-    assert "the last words" in caplog.text
+    assert "\n\\x1b[2J\\x1b]0;owned\\x07\nthe last words" in caplog.text
+    assert len(caplog.text) < 3_000
     assert not docker.containers
 
 

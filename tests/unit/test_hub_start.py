@@ -1,6 +1,7 @@
 """What the Hub does beside JupyterHub's own start."""
 
 import asyncio
+import json
 import logging
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -9,9 +10,13 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
+from jupyterhub_ansible.check import EXAMPLE
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.hub import JupyterHub, prepared
+from jupyterhub_ansible.http_server import HubServer
+from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, prepared
+from jupyterhub_ansible.settings import Settings
 from jupyterhub_ansible.spawner import UserServerSpawner
+from tornado.httpserver import HTTPServer
 
 
 @pytest.fixture
@@ -61,6 +66,20 @@ def test_a_hub_starts_without_docker(
 
 def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
     assert JupyterHub.__name__ == app.JupyterHub.__name__
+
+
+@pytest.mark.parametrize(
+    ("keeper", "expected"), [(None, {"10.213.0.3"}), (Mock(proxy_addresses={"172.20.0.9"}), {"172.20.0.9"})]
+)
+def test_the_proxy_alone_is_believed(keeper: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HubServer, "proxies", frozenset)
+    before = HTTPServer._save_configuration()
+    try:
+        believe_the_proxy(Settings.model_validate_json(json.dumps(EXAMPLE)), keeper)
+        assert isinstance(HTTPServer(Mock()), HubServer)
+    finally:
+        HTTPServer._restore_configuration(before)
+    assert HubServer.proxies() == expected
 
 
 # --- as a Compose application

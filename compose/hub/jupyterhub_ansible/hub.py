@@ -11,11 +11,14 @@ import sys
 from typing import Any
 
 from jupyterhub import app
+from tornado.httpserver import HTTPServer
 
-from . import login_bounds, sessions
+from . import login_bounds, request_limits, sessions
+from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
+from .http_server import HubServer
 from .settings import Settings, SettingsError, load
 from .spawner import UserServerSpawner
 
@@ -29,12 +32,13 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+    _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
     def init_handlers(self) -> None:
-        """Make the list of handlers, with those that take a password or make a token bounded."""
+        """Make the list of handlers: bounded in what of a request is stored and logged, and in guesses and tokens."""
         super().init_handlers()
-        self.handlers = login_bounds.bounded(self.handlers)
+        self.handlers = login_bounds.bounded(request_limits.bounded(self.handlers))
 
     def init_db(self) -> None:
         """Open the database, and have logging out end what was logged in to."""
@@ -81,6 +85,13 @@ class JupyterHub(app.JupyterHub):
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
+def believe_the_proxy(settings: Settings, keeper: Keeper | None) -> None:
+    """Tell the Hub's HTTP server whose word about the client counts, and put it in the place of tornado's."""
+    fixed = frozenset([str(settings.proxy.address)]) if settings.proxy.address else frozenset()
+    HubServer.proxies = lambda: keeper.proxy_addresses if keeper else fixed
+    HTTPServer.configure(HubServer)
+
+
 def prepared(settings: Settings) -> Keeper | None:
     """Make what the Hub needs around it, where it has to do that itself.
 
@@ -104,8 +115,10 @@ def prepared(settings: Settings) -> Keeper | None:
 
 if __name__ == "__main__":
     try:
-        JupyterHub.keeper = prepared(load().settings)
+        settings = load().settings
+        JupyterHub.keeper = prepared(settings)
     except (SettingsError, ComposeError) as problem:
         # No traceback: the message is for the one who deploys.
         sys.exit(str(problem))
+    believe_the_proxy(settings, JupyterHub.keeper)
     JupyterHub.launch_instance()

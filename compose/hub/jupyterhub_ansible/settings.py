@@ -126,9 +126,13 @@ class Hub(_Model):
 
 
 class Proxy(_Model):
-    """`api_url`: where the Hub reaches the proxy's API."""
+    """`api_url`: where the Hub reaches the proxy's API; `address`: from where it comes to the Hub.
+
+    Without an address, the Hub looks for it by itself (Compose).
+    """
 
     api_url: Url
+    address: Annotated[str, AfterValidator(_ip_address)] | None = None
 
 
 def _timeout(seconds: int) -> int:

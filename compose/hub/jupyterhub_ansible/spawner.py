@@ -14,7 +14,7 @@ from docker.errors import APIError, NotFound
 from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
-from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
+from . import capacity, clean, docker_calls, failures, homes, leftovers, limits, naming
 from .choosing import ChoosingSpawner
 from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels, not_inherited
@@ -483,7 +483,7 @@ class UserServerSpawner(ChoosingSpawner):
 
     async def _last_lines(self) -> str:
         lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
-        return lines.decode(errors="replace").strip() or "(it wrote nothing)"
+        return clean.lines(lines.decode(errors="replace").strip(), _LAST_LINES, last=True) or "(it wrote nothing)"
 
     # --- what is left behind
 

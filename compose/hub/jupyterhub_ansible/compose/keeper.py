@@ -66,6 +66,8 @@ class Keeper:
         self._asking = threading.Lock()
         self._trusted_until = 0.0
         self._new_proxy = False
+        self.proxy_addresses: frozenset[str] = frozenset()
+        """Of the proxy, on all networks: which of them it takes to the Hub is Docker's choice."""
 
     # --- at the start
 
@@ -120,7 +122,9 @@ class Keeper:
             raise ComposeError("The proxy does not run: start it, docker compose up --detach")
         if self.networks.attach(proxy, api="proxy-api", alias="proxy", address=self.plan.proxy):
             self._new_proxy = True
-            return dict(self.client.inspect_container(proxy["Id"]))
+            proxy = dict(self.client.inspect_container(proxy["Id"]))
+        networks = proxy["NetworkSettings"]["Networks"].values()
+        self.proxy_addresses = frozenset(network["IPAddress"] for network in networks if network.get("IPAddress"))
         return proxy
 
     def _insist(self, in_force: bool) -> None:

@@ -8,6 +8,8 @@ from jupyterhub.spawner import SpawnException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError as TransportError
 
+from . import clean
+
 TELL = "Please tell the administrator."
 DOCKER_ERRORS = (DockerException, RequestException, TransportError)
 """What a call of docker.APIClient raises: refused by Docker (APIError), or not answered by it."""
@@ -49,7 +51,8 @@ def of_pull(error: Exception, who: str, image: str, named: bool) -> ServerError:
     told = of_docker(error, who)
     if told.reason != "docker":
         return told
-    explanation = getattr(error, "explanation", None) or error
+    # A registry that the user named may say anything.
+    explanation = clean.one_line(str(getattr(error, "explanation", None) or error))
     return ServerError(
         f"The image {image} could not be pulled: {explanation}."
         if named
