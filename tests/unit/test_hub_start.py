@@ -1,7 +1,9 @@
 """What the Hub does beside JupyterHub's own start."""
 
 import asyncio
+import json
 import logging
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -9,9 +11,12 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
+from jupyterhub_ansible import check
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.hub import JupyterHub, prepared
+from jupyterhub_ansible.hub import JupyterHub, checked, prepared
+from jupyterhub_ansible.settings import SettingsError
 from jupyterhub_ansible.spawner import UserServerSpawner
+from rolefile import ROLES
 
 
 @pytest.fixture
@@ -137,3 +142,16 @@ def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None
     with pytest.raises(ComposeError, match="Docker does not answer as it should: refused"):
         prepared(Mock())
     assert UserServerSpawner.before_start is None
+
+
+def test_a_compose_application_tries_its_settings_as_the_playbook_does(
+    hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "CONFIG_FILE", ROLES / "images/files/hub/jupyterhub_config.py")
+    unknown = {**check.EXAMPLE, "traits": {"DockerSpawner": {"mem_limt": 1}}}
+    (hub_files / "hub.json").write_text(json.dumps(unknown))
+    # There, it was tried before it was written.
+    assert checked().compose is None
+    (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {"users_subnet": "10.213.0.0/20"}}))
+    with pytest.raises(SettingsError, match="DockerSpawner.mem_limt: no such trait; do you mean mem_limit"):
+        checked()
