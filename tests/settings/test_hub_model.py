@@ -84,6 +84,7 @@ ACCEPTED = {
     'images_environments[1] (slug "geo").groups: is empty': "an empty list is what hub.json has where nothing is said",
     'images_environments[1] (slug "geo"): mounts: "/srv/jupyterhub/hub"': FOLDERS,
     'images_environments[1] (slug "geo"): mounts: "/srv"': FOLDERS,
+    "hub_traits.DockerSpawner.volumes./srv/jupyterhub/hub/secrets": FOLDERS,
     "hub_server_memory_mb: one server may use": "the machine's memory",
     "hub_reserve_memory_mb: leaves": "the machine's memory",
     "hub_server_cpus: one server may use": "the machine's processors",

@@ -153,5 +153,5 @@ def test_a_compose_application_tries_its_settings_as_the_playbook_does(
     # There, it was tried before it was written.
     assert checked().compose is None
     (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {"users_subnet": "10.213.0.0/20"}}))
-    with pytest.raises(SettingsError, match="DockerSpawner.mem_limt: no such trait; do you mean mem_limit"):
+    with pytest.raises(SettingsError, match=r"DockerSpawner\.mem_limt: no such trait; do you mean mem_limit"):
         checked()

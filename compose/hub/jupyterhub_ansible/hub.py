@@ -11,6 +11,7 @@ import sys
 
 from jupyterhub import app
 
+from . import check
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
@@ -68,6 +69,18 @@ class JupyterHub(app.JupyterHub):
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
+def checked() -> Settings:
+    """Return the settings; as a Compose application, tried first as the playbook tries them before it writes them.
+
+    Raises:
+        SettingsError: the Hub would not start with them, or would overlook some.
+    """
+    settings = load().settings
+    if settings.compose and (found := check.problems(check.CONFIG_FILE)):
+        raise SettingsError("\n".join(found))
+    return settings
+
+
 def prepared(settings: Settings) -> Keeper | None:
     """Make what the Hub needs around it, where it has to do that itself.
 
@@ -91,7 +104,7 @@ def prepared(settings: Settings) -> Keeper | None:
 
 if __name__ == "__main__":
     try:
-        JupyterHub.keeper = prepared(load().settings)
+        JupyterHub.keeper = prepared(checked())
     except (SettingsError, ComposeError) as problem:
         # No traceback: the message is for the one who deploys.
         sys.exit(str(problem))

@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 from .words import shown
 
 FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-# What would give a server the machine: its root, its devices and processes, the engine's socket and files, Coolify's
-# keys of the machine; /home holds the keys of whoever administers it.
+# What would give a server the machine: its root, its devices and processes, the engine's socket and files.
 NO_SOURCES = (
     "/",
     "/boot",
-    "/data/coolify",
     "/dev",
     "/etc",
     "/proc",
@@ -23,7 +22,10 @@ NO_SOURCES = (
     "/var/lib/docker",
     "/var/run",
 )
+# The keys of whoever administers it, and its programs; single folders in there may be meant.
 NOT_AS_A_WHOLE = ("/home", "/bin", "/lib", "/lib64", "/sbin", "/usr")
+# Where Coolify has its keys of the machine; what holds it is closed where there is Coolify, as many have data in /data.
+COOLIFY = "/data/coolify"
 # What the container itself, or the server in it, is made of.
 NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 
@@ -36,25 +38,32 @@ def our_volumes(project: str, template: str | None) -> tuple[str, ...]:
     return tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
 
 
-def wrong_source(source: str, ours: tuple[str, ...], closed: Collection[str] = ()) -> tuple[str, str] | None:
-    """Return what is wrong with what is to be mounted, and the fix.
+class Ours(NamedTuple):
+    """What is not to be mounted on this machine: `volumes` by how their names begin, `folders` with all in them."""
 
-    Args:
-        source: a folder of the machine, or a volume.
-        ours: how the names of our volumes begin.
-        closed: folders that are nobody's, beside those of every machine.
-    """
+    volumes: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+def wrong_source(source: str, ours: Ours) -> tuple[str, str] | None:
+    """Return what is wrong with what is to be mounted, a folder of the machine or a volume, and the fix."""
     if not source.startswith("/"):
         if not VOLUME.fullmatch(source):
             advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
             return f"the source is neither a folder nor a volume: {shown(source)}", advice
-        if source.startswith(ours):
+        if source.startswith(ours.volumes):
             return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
     elif source != "/" and not is_folder(source):
         return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
-    elif folder(source) in NOT_AS_A_WHOLE or any(_meet(folder(source), each) for each in (*NO_SOURCES, *closed)):
+    elif _is_closed(folder(source), ours.folders):
         return f"{shown(source)} would give servers the machine", "mount a folder of its own"
     return None
+
+
+def _is_closed(source: str, ours: Collection[str]) -> bool:
+    if source in (*NOT_AS_A_WHOLE, COOLIFY) or _is_below(source, COOLIFY):
+        return True
+    return any(_meet(source, each) for each in (*NO_SOURCES, *ours))
 
 
 def wrong_target(target: str, taken: Collection[str]) -> tuple[str, str] | None:

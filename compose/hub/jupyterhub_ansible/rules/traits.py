@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import Place, containers
-from .mounts import wrong_source
+from .mounts import Ours, wrong_source
 
 DISGUISED = "has a setting of its own"
 DECIDED = "is for the deployment to decide"
 REMOVE = "remove it"
+NOTHING = Ours()
 
 
 class Refusal(NamedTuple):
@@ -105,22 +106,20 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 _SAFE_FIELDS = {"{username}", "{safe_username}", "{servername}", "{imagename}"}
 
 
-def refused(classes: Mapping[str, Any], authenticator: str | None, volumes: tuple[str, ...] = ()) -> Iterator[Refusal]:
+def refused(classes: Mapping[str, Any], authenticator: str | None, ours: Ours = NOTHING) -> Iterator[Refusal]:
     """Yield what may not be set on classes.
 
     Args:
         classes: `{class: {trait: value}}`.
         authenticator: its name, or class.
-        volumes: how the names of our volumes begin.
+        ours: what is not to be mounted.
     """
     for name, traits in classes.items():
         for trait, value in traits.items() if isinstance(traits, Mapping) else ():
-            yield from _refused((name, trait), name, value, authenticator or "", volumes)
+            yield from _refused((name, trait), name, value, authenticator or "", ours)
 
 
-def _refused(
-    path: tuple[str, ...], name: str, value: Any, authenticator: str, volumes: tuple[str, ...]
-) -> Iterator[Refusal]:
+def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, ours: Ours) -> Iterator[Refusal]:
     trait = path[-1]
     everybody, own = name in _EVERYBODY, authenticator.rpartition(".")[2]
     is_authenticator = name.endswith("Authenticator") or name == own or everybody
@@ -147,7 +146,7 @@ def _refused(
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
     elif is_spawner:
-        yield from _of_servers(path, name, value, authenticator, volumes)
+        yield from _of_servers(path, name, value, authenticator, ours)
 
 
 def _lets_in(path: tuple[str, ...], value: Any, authenticator: str) -> Iterator[Refusal]:
@@ -165,15 +164,13 @@ def _other_spawner(path: tuple[str, ...], value: Any) -> Iterator[Refusal]:
         yield Refusal(path, "would start servers without their limits and walls", REMOVE)
 
 
-def _of_servers(
-    path: tuple[str, ...], name: str, value: Any, authenticator: str, volumes: tuple[str, ...]
-) -> Iterator[Refusal]:
+def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str, ours: Ours) -> Iterator[Refusal]:
     trait = path[-1]
     if trait in _LISTED:
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
     elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         for source, target in value.items():
-            yield from _wrong_source((*path, source), source, volumes)
+            yield from _wrong_source((*path, source), source, ours)
             if isinstance(target, Mapping):
                 yield from (Refusal(*found) for found in containers.unsafe(target, _BIND, *path, source))
     elif trait == "mounts" and isinstance(value, list):
@@ -181,7 +178,7 @@ def _of_servers(
             where = (*path, str(number))
             yield from (Refusal(*found) for found in containers.unsafe(mount, containers.MOUNT, *where))
             if isinstance(mount, Mapping):
-                yield from _wrong_source((*where, "source"), mount.get("source"), volumes)
+                yield from _wrong_source((*where, "source"), mount.get("source"), ours)
     elif trait == "env_keep" and isinstance(value, list):
         for variable in value:
             if isinstance(variable, str) and _SECRET_VARIABLE.search(variable):
@@ -191,7 +188,7 @@ def _of_servers(
             traits = override.get("spawner_override") if isinstance(override, Mapping) else None
             for each, inner in traits.items() if isinstance(traits, Mapping) else ():
                 where = (*path, str(group), "spawner_override", str(each))
-                yield from _refused(where, name, inner, authenticator, volumes)
+                yield from _refused(where, name, inner, authenticator, ours)
 
 
 _BIND: dict[str, tuple[containers.Check, str]] = {
@@ -201,7 +198,7 @@ _BIND: dict[str, tuple[containers.Check, str]] = {
 }
 
 
-def _wrong_source(path: tuple[str, ...], source: Any, volumes: tuple[str, ...]) -> Iterator[Refusal]:
+def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Refusal]:
     text = str(source)
     before, *fields = re.split(r"(?=\{)", text, maxsplit=1)
     if text.startswith("/"):
@@ -216,6 +213,6 @@ def _wrong_source(path: tuple[str, ...], source: Any, volumes: tuple[str, ...]) 
         yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
         return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
-        if wrong := wrong_source(plain, volumes):
+        if wrong := wrong_source(plain, ours):
             yield Refusal(path, wrong[0], wrong[1])
             return

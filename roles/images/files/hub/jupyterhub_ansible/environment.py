@@ -194,7 +194,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "JUPYTERHUB_USERS_SUBNET": Variable(
         _users_subnet,
-        "private IPv4 network of the users' servers, /24 or larger, that nothing else on the machine uses",
+        "private IPv4 network of the users' servers, /16 to /24, that nothing else on the machine uses",
         default="10.213.0.0/20",
     ),
 }

@@ -130,8 +130,14 @@ def _environments(settings: "Settings") -> Found:
             yield f"{key}.mounts.{index}", what, fix
 
 
+def _ours(settings: "Settings") -> mounts.Ours:
+    # As a Compose application it may be Coolify's.
+    folders = (mounts.COOLIFY,) if settings.compose else ()
+    return mounts.Ours(mounts.our_volumes(settings.name, settings.volume_name_template), folders)
+
+
 def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[int, str, str]]:
-    ours = mounts.our_volumes(settings.name, settings.volume_name_template)
+    ours = _ours(settings)
     taken = {mounts.folder(environment.home)}
     for index, mount in enumerate(environment.mounts):
         if wrong := mounts.wrong_source(mount.source, ours) or mounts.wrong_target(mount.target, taken):
@@ -161,7 +167,6 @@ def _provider(settings: "Settings") -> Found:
 
 
 def _traits(settings: "Settings") -> Found:
-    volumes = mounts.our_volumes(settings.name, settings.volume_name_template)
-    for path, what, fix in traits.refused(settings.traits, settings.authenticator, volumes):
+    for path, what, fix in traits.refused(settings.traits, settings.authenticator, _ours(settings)):
         advice = f"set {fix.key} instead" if isinstance(fix, Place) else fix
         yield ".".join(("traits", *path)), what, advice

@@ -7,12 +7,12 @@ from typing import Any
 
 from jupyterhub_ansible.rules import Place
 from jupyterhub_ansible.rules.access import also_blocked, everybody_and_some, named_twice
-from jupyterhub_ansible.rules.mounts import our_volumes
 from jupyterhub_ansible.rules.providers import lets_in
 from jupyterhub_ansible.rules.traits import refused
 
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
+from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 
 rule = Rules()
 
@@ -75,12 +75,10 @@ def not_all_and_some(everybody: bool, *lists: list[str]) -> Findings:
         yield Finding(what, fix)
 
 
-@rule("hub_traits", "hub_authenticator??", "jupyterhub_name??", "hub_volume_name_template??")
-def past_the_settings(
-    classes: Mapping[str, Any], authenticator: str | None, project: str | None, template: str | None
-) -> Findings:
+@rule("hub_traits", "hub_authenticator??", *NOT_TO_BE_MOUNTED)
+def past_the_settings(classes: Mapping[str, Any], authenticator: str | None, *of_machine: Any) -> Findings:
     """What is a setting is said where it is checked; and what gives servers the machine is said nowhere."""
-    for path, what, fix in refused(classes, authenticator, our_volumes(project or "jupyterhub", template)):
+    for path, what, fix in refused(classes, authenticator, not_to_be_mounted(*of_machine)):
         advice = f"set {fix.setting} instead" if isinstance(fix, Place) else fix
         yield Finding(what, advice, ".".join(("hub_traits", *path)))
 

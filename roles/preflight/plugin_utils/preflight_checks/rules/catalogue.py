@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub_ansible.rules.github import wrong_group
-from jupyterhub_ansible.rules.mounts import folder, our_volumes, wrong_source, wrong_target
+from jupyterhub_ansible.rules.mounts import folder, wrong_source, wrong_target
 from jupyterhub_ansible.rules.ranges import CPUS_MIN, MEMORY_MIN_MB
 
 from ..problems import Finding, did_you_mean, shown
 from ..registry import Findings, Rules
+from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 
 rule = Rules()
 
@@ -176,22 +177,16 @@ def variables(environments: list[Entry]) -> Findings:
 
 @rule(
     "images_environments",
-    "jupyterhub_name",
-    "jupyterhub_root",
-    "hub_volume_name_template??",
-    "docker_daemon_settings??",
+    *NOT_TO_BE_MOUNTED,
 )
-def mounts(
-    environments: list[Entry], project: str, root: str, template: str | None, daemon: Mapping[str, Any] | None
-) -> Findings:
+def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
     """Nothing that would give a server the machine, the Hub's secrets or somebody's home."""
-    closed = {folder(root), folder(str((daemon or {}).get("data-root") or root))}
-    ours = our_volumes(project, template)
+    ours = not_to_be_mounted(*of_machine)
     for about, entry in _all(environments):
         taken = {folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            if wrong := wrong_source(source, ours, closed) or wrong_target(target, taken):
+            if wrong := wrong_source(source, ours) or wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(folder(target))
 
