@@ -50,7 +50,7 @@ def test_limits_are_the_role_s(service: str) -> None:
 
 def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     given = {
-        name: "https://hub.example.org/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
+        name: "https://hub.acme.test/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
         for name in environment.VARIABLES
     } | {"JUPYTERHUB_USERS_SUBNET": "10.214.0.0/20"}
     below = json.loads((COMPOSE / "hub.json").read_text())

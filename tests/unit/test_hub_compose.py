@@ -21,6 +21,7 @@ from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.labels import not_inherited
 from jupyterhub_ansible.limits import cgroup_parent
+from jupyterhub_ansible.rules.ranges import wrong_users_subnet
 from jupyterhub_ansible.settings import Settings
 from rolefile import role_file
 
@@ -201,16 +202,18 @@ def engine() -> Engine:
 # --- addresses and names
 
 
-@pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/12"])
+@pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/16"])
 def test_addresses_are_those_of_the_role(subnet: str) -> None:
     theirs = role_file("proxy/filter_plugins/users_network.py").users_network(subnet)
-    assert users_network.plan(users_network.checked(subnet))._asdict() == theirs
+    assert wrong_users_subnet(subnet) is None
+    assert users_network.plan(subnet)._asdict() == theirs
 
 
-@pytest.mark.parametrize("subnet", ["8.8.0.0/20", "10.213.0.0/25", "10.213.0.1/20", "no network"])
+@pytest.mark.parametrize(
+    "subnet", ["8.8.0.0/20", "127.0.0.0/8", "10.0.0.0/8", "10.213.0.0/25", "10.213.0.1/20", "no network"]
+)
 def test_what_cannot_be_the_users_network(subnet: str) -> None:
-    with pytest.raises(ValueError, match=r"such as 10\.213\.0\.0/20"):
-        users_network.checked(subnet)
+    assert wrong_users_subnet(subnet)
 
 
 def test_another_name_is_that_of_networks_and_images_too() -> None:

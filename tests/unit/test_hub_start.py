@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -10,12 +11,13 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible.check import EXAMPLE
+from jupyterhub_ansible import check
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.http_server import HubServer
-from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, prepared
-from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
+from jupyterhub_ansible.settings import Settings, SettingsError
 from jupyterhub_ansible.spawner import UserServerSpawner
+from rolefile import ROLES
 from tornado.httpserver import HTTPServer
 
 
@@ -75,7 +77,7 @@ def test_the_proxy_alone_is_believed(keeper: Any, expected: set[str], monkeypatc
     monkeypatch.setattr(HubServer, "proxies", frozenset)
     before = HTTPServer._save_configuration()
     try:
-        believe_the_proxy(Settings.model_validate_json(json.dumps(EXAMPLE)), keeper)
+        believe_the_proxy(Settings.model_validate_json(json.dumps(check.EXAMPLE)), keeper)
         assert isinstance(HTTPServer(Mock()), HubServer)
     finally:
         HTTPServer._restore_configuration(before)
@@ -156,3 +158,16 @@ def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None
     with pytest.raises(ComposeError, match="Docker does not answer as it should: refused"):
         prepared(Mock())
     assert UserServerSpawner.before_start is None
+
+
+def test_a_compose_application_tries_its_settings_as_the_playbook_does(
+    hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "CONFIG_FILE", ROLES / "images/files/hub/jupyterhub_config.py")
+    unknown = {**check.EXAMPLE, "traits": {"DockerSpawner": {"mem_limt": 1}}}
+    (hub_files / "hub.json").write_text(json.dumps(unknown))
+    # There, it was tried before it was written.
+    assert checked().compose is None
+    (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {"users_subnet": "10.213.0.0/20"}}))
+    with pytest.raises(SettingsError, match=r"DockerSpawner\.mem_limt: no such trait; do you mean mem_limit"):
+        checked()

@@ -231,7 +231,7 @@ def test_what_else_the_hub_is_told() -> None:
         **BASE,
         "sizes": [
             {"slug": "very-small", "memory_mb": 512, "cpus": 0.5},
-            {"slug": "l", "title": "Large", "memory_mb": 1, "cpus": 1},
+            {"slug": "l", "title": "Large", "memory_mb": 1024, "cpus": 1},
         ],
         "groups": ["acme:data"],
         "users": ["ann"],

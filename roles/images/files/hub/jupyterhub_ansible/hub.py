@@ -13,7 +13,7 @@ from typing import Any
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import login_bounds, request_limits, sessions
+from . import check, login_bounds, request_limits, sessions
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
@@ -92,6 +92,18 @@ def believe_the_proxy(settings: Settings, keeper: Keeper | None) -> None:
     HTTPServer.configure(HubServer)
 
 
+def checked() -> Settings:
+    """Return the settings; as a Compose application, tried first as the playbook tries them before it writes them.
+
+    Raises:
+        SettingsError: the Hub would not start with them, or would overlook some.
+    """
+    settings = load().settings
+    if settings.compose and (found := check.problems(check.CONFIG_FILE)):
+        raise SettingsError("\n".join(found))
+    return settings
+
+
 def prepared(settings: Settings) -> Keeper | None:
     """Make what the Hub needs around it, where it has to do that itself.
 
@@ -115,7 +127,7 @@ def prepared(settings: Settings) -> Keeper | None:
 
 if __name__ == "__main__":
     try:
-        settings = load().settings
+        settings = checked()
         JupyterHub.keeper = prepared(settings)
     except (SettingsError, ComposeError) as problem:
         # No traceback: the message is for the one who deploys.
