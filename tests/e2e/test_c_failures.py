@@ -205,7 +205,7 @@ def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment:
 
 def test_under_a_burst_nobody_else_answers(deployment: Deployment, new_user: NewUser) -> None:
     """More of both: BURST_STARTS=50 BURST_USERS=10 tests/e2e/run -k burst."""
-    starts, users = (int(os.environ.get(name, default)) for name, default in (("BURST_STARTS", 15), ("BURST_USERS", 5)))
+    starts, users = (int(os.environ.get(name, default)) for name, default in (("BURST_STARTS", 12), ("BURST_USERS", 4)))
     watches = burst(deployment, [new_user(f"burst{number}") for number in range(users)], starts, "marked", seed=12)
     assert [watch.foreign for watch in watches] == [[]] * users
     # They were asked all the time, and answered.

@@ -7,7 +7,6 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 import requests
-from aiohttp import ClientResponseError
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub_ansible.addressed import AddressedSpawner
 from jupyterhub_ansible.proxy import UserProxy
@@ -31,7 +30,7 @@ class Spawner(AddressedSpawner):
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What JupyterHub's own class is asked to do."""
-    calls = SimpleNamespace(add_user=AsyncMock(), api_request=AsyncMock(), check_routes=AsyncMock())
+    calls = SimpleNamespace(add_user=AsyncMock(), delete_user=AsyncMock(), check_routes=AsyncMock())
     for name, call in vars(calls).items():
         monkeypatch.setattr(ConfigurableHTTPProxy, name, call)
     return calls
@@ -57,7 +56,7 @@ def test_a_server_that_is_gone_does_not_keep_others_from_their_routes(
 ) -> None:
     asyncio.run(UserProxy().add_user(user(Spawner("its container is gone"))))
     upstream.add_user.assert_not_awaited()
-    upstream.api_request.assert_awaited_once_with("/user/alice", method="DELETE")
+    upstream.delete_user.assert_awaited_once()
     assert "alice gets no route: its container is gone" in caplog.text
 
 
@@ -66,15 +65,28 @@ def test_servers_of_another_spawner_are_left_to_jupyterhub(upstream: Any) -> Non
     upstream.add_user.assert_awaited_once()
 
 
-@pytest.mark.parametrize(("status", "fails"), [(404, False), (403, True)])
-def test_a_route_that_is_gone_is_as_it_should_be(upstream: Any, status: int, fails: bool) -> None:
-    upstream.api_request.side_effect = ClientResponseError(Mock(), (), status=status)
-    deleting = UserProxy().delete_route("/user/alice/")
-    if fails:
-        with pytest.raises(ClientResponseError):
-            asyncio.run(deleting)
-    else:
-        asyncio.run(deleting)
+def test_a_route_is_deleted_once(upstream: Any) -> None:
+    """JupyterHub logs an error for one that is gone."""
+    proxy, alice = UserProxy(), user(Spawner(""))
+
+    async def scenario() -> None:
+        await proxy.add_user(alice)
+        for _ in range(2):
+            await proxy.delete_user(alice)
+        await proxy.add_user(alice)
+        await proxy.delete_user(alice)
+
+    asyncio.run(scenario())
+    assert upstream.delete_user.await_count == 2
+
+
+def test_a_route_that_could_not_be_deleted_is_deleted_the_next_time(upstream: Any) -> None:
+    proxy, alice = UserProxy(), user(Spawner(""))
+    upstream.delete_user.side_effect = [TimeoutError, None]
+    with pytest.raises(TimeoutError):
+        asyncio.run(proxy.delete_user(alice))
+    asyncio.run(proxy.delete_user(alice))
+    assert upstream.delete_user.await_count == 2
 
 
 def test_before_routes_are_compared_the_engine_says_where_servers_are(upstream: Any) -> None:

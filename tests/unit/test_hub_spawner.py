@@ -170,8 +170,8 @@ class FakeProxy:
     async def get_all_routes(self) -> dict[str, Any]:
         return {spec: {"target": f"http://{address}:8888", "data": {}} for spec, address in self.routes.items()}
 
-    async def delete_route(self, spec: str) -> None:
-        self.routes.pop(spec, None)
+    async def delete_user(self, user: Any, server: str) -> None:
+        self.routes.pop(f"/user/{user.name}/{server}", None)
 
     async def add_user(self, user: Any, server: str) -> None:
         mine = user.spawners[server]

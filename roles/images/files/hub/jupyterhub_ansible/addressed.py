@@ -32,6 +32,8 @@ class AddressedSpawner(ChoosingSpawner):
     """Of all servers; the Hub sets it when its database is open."""
     _in_line: ClassVar = capacity.Queue()
 
+    unrouted = False
+    """The proxy has no route to it, as far as the Hub knows (UserProxy)."""
     # Not on the users' network when it was last looked at.
     _missing = False
     # It is just being found out whether the server still runs; and shall be once more, since an event came meanwhile.
@@ -203,7 +205,7 @@ class AddressedSpawner(ChoosingSpawner):
         """Take the proxy's route to the server away; before its address can be anybody else's."""
         try:
             async with asyncio.timeout(_ROUTE_TIMEOUT_S):
-                await self._proxy.delete_route(self.proxy_spec)
+                await self._proxy.delete_user(self.user, self.name)
         except Exception as error:
             # While the route is there, nobody gets its address.
             self.log.warning("%s: its route cannot be removed: %s", self._log_name, error)

@@ -3,10 +3,8 @@
 # mypy: allow-subclassing-any
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
-from aiohttp import ClientResponseError
 from jupyterhub import orm
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from traitlets import Dict, Unicode
@@ -55,17 +53,17 @@ class UserProxy(ConfigurableHTTPProxy):
                 raise RuntimeError(f"{spawner._log_name} gets no route: {why}")
             # The routes of others are made all the same.
             self.log.warning("%s gets no route: %s", spawner._log_name, why)
-            await self.delete_route(spawner.proxy_spec)
+            await self.delete_user(user, server_name)
             return
+        spawner.unrouted = False
         await super().add_user(user, server_name)
 
-    async def delete_route(self, routespec: str) -> None:
-        """Delete a route; one that is gone is as it should be, since it is deleted as soon as a server has ended."""
-        try:
-            await self.api_request(self._routespec_to_chp_path(routespec), method="DELETE")
-        except ClientResponseError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+    async def delete_user(self, user: Any, server_name: str = "") -> None:
+        """Delete the route to a server; once, though both the first to notice its end and JupyterHub ask for it."""
+        spawner = user.spawners[server_name]
+        if not spawner.unrouted:
+            await super().delete_user(user, server_name)
+            spawner.unrouted = True
 
     async def check_routes(
         self, user_dict: Mapping[Any, Any], service_dict: Mapping[str, Any], routes: dict[str, Any] | None = None

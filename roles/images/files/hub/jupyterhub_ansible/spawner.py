@@ -355,6 +355,8 @@ class UserServerSpawner(AddressedSpawner):
             ServerError: it may or can not start, ended while starting, or did not answer within `http_timeout` seconds.
         """
         self.ended = ""
+        # Whatever leads there: the Hub makes the route when this has ended.
+        self.unrouted = True
         if self.notice:
             # Who starts without the start page has not seen it.
             self._progress.say(0, self.notice)
