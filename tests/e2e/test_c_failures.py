@@ -200,6 +200,9 @@ def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment:
             other.start("marked")
     assert watch.foreign == []
     assert watch.answers["adam"]
+    page = first.user.request("GET", f"{first.path}lab")
+    assert page.status_code == 424
+    assert "It was shut down, as File > Shut Down in JupyterLab does." in unescape(page.text)
     assert was not in [address(deployment, other.user.name) for other in others]
 
 
@@ -219,9 +222,10 @@ def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> N
     server = new_user("vera").server()
     server.start("base")
     docker("rm", "--force", f"{deployment.name}-user-vera")
-    # Within the interval in which the Hub looks.
-    eventually("the Hub's notice", lambda: not server.user.servers(), 90)
+    # Docker tells it; the Hub itself looks every half minute.
+    eventually("the Hub's notice", lambda: not server.user.servers(), 10)
     assert_logged(deployment, "was removed by somebody else")
+    assert "Its container was removed." in server.open().text
     server.start("base")
     assert server.run("1 + 1").result == "2"
 

@@ -222,3 +222,8 @@ def test_where_a_server_is(found: dict[str, Any] | None, why: str) -> None:
 
 def test_a_server_without_an_address_is_nowhere() -> None:
     assert addresses.misplaced(RUNS, "1", OURS, "users", "")
+
+
+def test_a_server_that_is_reached_in_another_way_has_to_run() -> None:
+    assert not addresses.misplaced(RUNS, "1", OURS, "other", None)
+    assert addresses.misplaced({**RUNS, "State": {"Running": False}}, "1", OURS, "other", None)

@@ -95,8 +95,7 @@ def test_an_engine_that_does_not_answer_is_asked_less_and_less_often(caplog: pyt
     assert "cannot be followed: refused" in caplog.text
 
 
-def test_a_hub_that_ends_ends_the_thread() -> None:
-    def tell(container: str | None) -> None:
-        raise RuntimeError("Event loop is closed")
-
-    Events(lambda: Engine([SERVER]), "jh", "users", tell, logging.getLogger("events")).run()
+def test_what_nobody_foresaw_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    told, _ = followed(Engine([ValueError("not JSON")], [SERVER]))
+    assert told == [None, None, "1"]
+    assert "not JSON" in caplog.text

@@ -1270,3 +1270,16 @@ def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(docker: FakeDock
     mine._stop_pending = True
     assert run(mine.poll_and_notify) == 0
     assert looks == [0, 1]
+
+
+@pytest.mark.parametrize("traits", [{"use_internal_ip": False}, {"use_internal_hostname": True}])
+def test_servers_that_are_reached_by_a_port_or_a_name_only_have_to_run(
+    docker: FakeDocker, traits: dict[str, bool]
+) -> None:
+    mine = running(docker)
+    mine.set_trait("use_internal_ip", traits.get("use_internal_ip", True))
+    mine.set_trait("use_internal_hostname", traits.get("use_internal_hostname", False))
+    mine.server.ip = "elsewhere"
+    assert run(mine.misplaced) == ""
+    docker.stop("jh-user-alice")
+    assert "does not run" in run(mine.misplaced)

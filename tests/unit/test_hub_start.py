@@ -123,6 +123,13 @@ def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub:
     starting.poll_and_notify.assert_awaited_once()
 
 
+def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
+    told(hub)
+    tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        tell("1")
+
+
 def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     servers[0].poll_and_notify.side_effect = ValueError("unforeseen")
     told(hub, "1")

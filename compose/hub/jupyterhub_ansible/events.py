@@ -54,15 +54,15 @@ class Events(threading.Thread):
         self._wait: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Follow them until the Hub's event loop is closed."""
+        """Follow them, for ever; what is told ends it (SystemExit)."""
         while True:
             try:
                 self.follow()
-            except RuntimeError:
-                # asyncio's, when its loop is closed: the Hub ends.
-                return
-            except (OSError, ValueError, *DOCKER_ERRORS) as error:
+            except DOCKER_ERRORS as error:
                 self._log.warning("Docker's events cannot be followed: %s", error)
+            except Exception:
+                # Whatever it was, they are followed again.
+                self._log.exception("Docker's events cannot be followed")
             self._wait(self._delay_s)
             self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
 

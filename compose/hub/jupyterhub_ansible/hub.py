@@ -57,7 +57,11 @@ class JupyterHub(app.JupyterHub):
             task.add_done_callback(self._looks.discard)
 
         def tell(container: str | None) -> None:
-            loop.call_soon_threadsafe(look, container)
+            try:
+                loop.call_soon_threadsafe(look, container)
+            except RuntimeError:
+                # The loop is closed: the Hub ends, and this ends the thread.
+                sys.exit()
 
         Events(spawner.own_client, spawner.project, spawner.network_name, tell, self.log).start()
 

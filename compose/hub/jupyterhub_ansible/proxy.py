@@ -61,7 +61,8 @@ class UserProxy(ConfigurableHTTPProxy):
     async def delete_user(self, user: Any, server_name: str = "") -> None:
         """Delete the route to a server; once, though both the first to notice its end and JupyterHub ask for it."""
         spawner = user.spawners[server_name]
-        if not spawner.unrouted:
+        # Others' spawners have no such thing.
+        if not getattr(spawner, "unrouted", False):
             await super().delete_user(user, server_name)
             spawner.unrouted = True
 

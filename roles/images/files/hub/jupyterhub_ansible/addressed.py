@@ -163,6 +163,9 @@ class AddressedSpawner(ChoosingSpawner):
 
     def _misplaced(self, container: Mapping[str, Any] | None) -> str:
         address = self.server.ip if self.server else ""
+        # An administrator can have them reached by a port of the machine, or by name (hub_traits).
+        if self.network_name in _WITHOUT_CHOICE or self.use_internal_hostname or not self.use_internal_ip:
+            address = None
         return addresses.misplaced(container, self.object_id, self._our_labels(), self.network_name, address)
 
     async def look_for(self, servers: list["AddressedSpawner"]) -> None:

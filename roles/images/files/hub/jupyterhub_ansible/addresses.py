@@ -181,7 +181,7 @@ def endpoint(network: str, address: str) -> dict[str, Any]:
 
 
 def misplaced(
-    container: Mapping[str, Any] | None, identity: str, labels: Mapping[str, str], network: str, address: str
+    container: Mapping[str, Any] | None, identity: str, labels: Mapping[str, str], network: str, address: str | None
 ) -> str:
     """Return why a server is not at an address; "" if its container, by id and labels, runs and has it.
 
@@ -190,7 +190,7 @@ def misplaced(
         identity: id of the server's container.
         labels: that it must carry.
         network: of users' servers.
-        address: where the server is said to be.
+        address: where the server is said to be; None if it is not reached by its own.
     """
     if container is None or container["Id"] != identity:
         return "its container is gone"
@@ -201,6 +201,8 @@ def misplaced(
     if not (state["Running"] if isinstance(state, Mapping) else state == "running"):
         return "its container does not run"
     held = ((container["NetworkSettings"]["Networks"] or {}).get(network) or {}).get("IPAddress")
+    if address is None:
+        return ""
     if not address or held != address:
         return f"its container has {held or 'no address'}, not {address or 'any that is known'}"
     return ""
