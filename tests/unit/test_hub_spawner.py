@@ -507,6 +507,10 @@ def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker)
     assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
     # Nobody is led to what may be another server's meanwhile.
     assert PROXY.routes == {}
+    # Events make the Hub look again within the same moment.
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
+    mine._missing -= 25
     assert run(mine.poll) is None
     networks = docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]
     assert mine.server.ip == networks["users"]["IPAddress"] == "127.0.0.1"
@@ -518,6 +522,7 @@ def test_a_server_whose_address_somebody_has_meanwhile_gets_another_one(docker: 
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     docker.elsewhere["127.0.0.1"] = "a probe"
     run(mine.poll)
+    mine._missing -= 25
     run(mine.poll)
     assert (mine.server.ip, PROXY.routes) == ("127.0.0.2", {mine.proxy_spec: "127.0.0.2"})
     mine.db.commit.assert_called_once()
@@ -537,6 +542,17 @@ def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
     assert run(mine.poll) is None
     assert (mine.server.ip, PROXY.routes) == ("127.0.0.9", {mine.proxy_spec: "127.0.0.9"})
     mine.db.commit.assert_called_once()
+
+
+def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(PROXY, "add_user", Mock(side_effect=TimeoutError("30 s")))
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == "127.0.0.9"
+    assert "its route cannot be made: TimeoutError" in caplog.text
 
 
 def test_a_server_that_was_moved_to_another_one_s_address_does_not_stay_there(docker: FakeDocker) -> None:

@@ -20,6 +20,8 @@ from .progress import CREATING
 _CLASHES = 20
 """So many other addresses are tried where Docker gave one to somebody else: a proof of the fence takes two."""
 _ROUTE_TIMEOUT_S = 5
+_PATIENCE_S = 25
+"""So long after a server was taken off the network the Hub puts it back, at the next look (30 s)."""
 
 # Docker takes no addresses from anybody on these (runconfig: "user defined networks only").
 _WITHOUT_CHOICE = ("", "bridge", "default", "host", "none")
@@ -34,8 +36,8 @@ class AddressedSpawner(ChoosingSpawner):
 
     unrouted = False
     """The proxy has no route to it, as far as the Hub knows (UserProxy)."""
-    # Not on the users' network when it was last looked at.
-    _missing = False
+    # Since when it is not on the users' network, in seconds of the event loop's clock.
+    _missing: float | None = None
     # It is just being found out whether the server still runs; and shall be once more, since an event came meanwhile.
     _looking = _look_again = False
     extra_create_kwargs: dict[str, Any]
@@ -227,14 +229,15 @@ class AddressedSpawner(ChoosingSpawner):
         """
         address = self._address_of(container)
         known = self.server.ip
-        if address and address == known and not self._missing:
+        if address and address == known and self._missing is None:
             return
         try:
             if not address:
-                missing, self._missing = self._missing, True
+                now = asyncio.get_running_loop().time()
+                self._missing = now if self._missing is None else self._missing
                 await self._unroute_if_routed()
                 # A deployment that makes the network anew puts servers back itself, and must not be forestalled.
-                if not missing and self.pending != "check":
+                if now < self._missing + _PATIENCE_S and self.pending != "check":
                     return
                 self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
                 address = await self._put_back(connected=False)
@@ -245,13 +248,21 @@ class AddressedSpawner(ChoosingSpawner):
         except (APIError, failures.ServerError) as error:
             self.log.warning("%s cannot be put back: %s", self._log_name, getattr(error, "explanation", None) or error)
             return
-        self._missing = False
+        self._missing = None
         if address != known:
             self.log.warning("%s moved from %s to %s", self._log_name, known, address)
             self.server.ip = address
             self.db.commit()
         if self.ready:
-            await self._proxy.add_user(self.user, self.name)
+            await self._route()
+
+    async def _route(self) -> None:
+        try:
+            async with asyncio.timeout(_ROUTE_TIMEOUT_S):
+                await self._proxy.add_user(self.user, self.name)
+        except Exception as error:
+            # The proxy may be away just as the server was; the Hub compares routes again and again.
+            self.log.warning("%s: its route cannot be made: %s: %s", self._log_name, type(error).__name__, error)
 
     def _address_of(self, container: Mapping[str, Any]) -> str:
         endpoint = (container["NetworkSettings"]["Networks"] or {}).get(self.network_name) or {}
