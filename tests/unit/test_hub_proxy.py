@@ -60,6 +60,11 @@ def test_a_server_that_is_gone_does_not_keep_others_from_their_routes(
     assert "alice gets no route: its container is gone" in caplog.text
 
 
+def test_a_server_that_is_being_stopped_does_not_keep_others_from_their_routes(upstream: Any) -> None:
+    asyncio.run(UserProxy().add_user(user(Spawner("its container does not run", "stop"))))
+    upstream.add_user.assert_not_awaited()
+
+
 def test_servers_of_another_spawner_are_left_to_jupyterhub(upstream: Any) -> None:
     asyncio.run(UserProxy().add_user(user(Mock())))
     upstream.add_user.assert_awaited_once()

@@ -49,11 +49,14 @@ class UserProxy(ConfigurableHTTPProxy):
         """
         spawner = user.spawners[server_name]
         if isinstance(spawner, AddressedSpawner) and (why := await spawner.misplaced()):
-            if spawner.pending:
+            if spawner.pending == "spawn":
                 raise RuntimeError(f"{spawner._log_name} gets no route: {why}")
             # The routes of others are made all the same.
             self.log.warning("%s gets no route: %s", spawner._log_name, why)
-            await self.delete_user(user, server_name)
+            # Of one that ended meanwhile, JupyterHub has made another spawner by now.
+            if not spawner.unrouted:
+                await super().delete_user(user, server_name)
+                spawner.unrouted = True
             return
         spawner.unrouted = False
         await super().add_user(user, server_name)
