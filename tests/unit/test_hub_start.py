@@ -26,6 +26,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Hub whose own start does nothing."""
     monkeypatch.setattr(app.JupyterHub, "start", AsyncMock())
     monkeypatch.setattr(jupyterhub_ansible.hub, "LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(jupyterhub_ansible.hub, "Events", Mock())
+    monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
     hub = JupyterHub(spawner_class=UserServerSpawner)
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
     return hub
@@ -82,6 +84,77 @@ def test_the_proxy_alone_is_believed(keeper: Any, expected: set[str], monkeypatc
     finally:
         HTTPServer._restore_configuration(before)
     assert HubServer.proxies() == expected
+
+
+# --- Docker's events
+
+
+def server(container: str, **state: Any) -> Any:
+    found = Mock(object_id=container, active=True, ready=True, pending=None, poll_and_notify=AsyncMock())
+    found.configure_mock(**state)
+    return found
+
+
+def told(hub: Any, *containers: str | None) -> None:
+    """Let the thread tell of these containers, and the Hub look."""
+
+    async def scenario() -> None:
+        hub._follow_events()
+        tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+        for container in containers:
+            await asyncio.to_thread(tell, container)
+        await asyncio.sleep(0)
+        await asyncio.gather(*hub._looks)
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def servers(hub: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Of one user: one that runs, one that is being stopped, one that stopped."""
+    found = [server("1"), server("2", ready=False, pending="stop"), server("3", ready=False, active=False)]
+    users = {"alice": Mock(spawners={each.object_id: each for each in found})}
+    monkeypatch.setattr(JupyterHub, "users", users)
+    hub.proxy, hub._service_map, hub.log = Mock(check_routes=AsyncMock()), {}, logging.getLogger("hub")
+    return found
+
+
+def test_a_server_of_which_docker_tells_is_looked_at_at_once(hub: Any, servers: list[Any]) -> None:
+    told(hub, "1", "2", "3", "another")
+    assert [each.poll_and_notify.await_count for each in servers] == [1, 0, 0]
+
+
+def test_where_events_were_missed_all_are_looked_at(hub: Any, servers: list[Any]) -> None:
+    told(hub, None)
+    hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
+
+
+def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub: Any, servers: list[Any]) -> None:
+    starting = servers[0]
+    starting.ready, starting.pending = False, "spawn"
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(hub._look("1"))
+        await asyncio.sleep(0.05)
+        starting.poll_and_notify.assert_not_awaited()
+        starting.ready, starting.pending = True, None
+        await asyncio.wait_for(looking, 5)
+
+    asyncio.run(scenario())
+    starting.poll_and_notify.assert_awaited_once()
+
+
+def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
+    told(hub)
+    tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        tell("1")
+
+
+def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    servers[0].poll_and_notify.side_effect = ValueError("unforeseen")
+    told(hub, "1")
+    assert "unforeseen" in caplog.text
 
 
 # --- as a Compose application
