@@ -19,6 +19,7 @@ from jupyterhub_ansible.capacity import Claim, Queue, waiting_message
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.homes import HomesError
 from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.limits import HARDENING
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
 from traitlets.config import Config
@@ -225,8 +226,18 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
     host = container["options"]["host_config"]
     assert (host["Memory"], host["MemorySwap"]) == (1024**3, 1024**3)
     assert (host["PidsLimit"], host["CapDrop"], host["Init"]) == (7, ["ALL"], True)
-    assert (host["ShmSize"], host["SecurityOpt"]) == (5, ["label=disable"])
+    assert (host["ShmSize"], host["SecurityOpt"]) == (5, [*HARDENING["security_opt"], "label=disable"])
     assert container["Config"]["Labels"] == {**labels("jh", "user-server", "alice", ""), "team": "x"}
+
+
+def test_limits_are_those_of_this_start(docker: FakeDocker) -> None:
+    alice = spawner()
+    run(alice.start)
+    run(alice.stop)
+    alice.mem_limit = 2 * GB
+    run(alice.start)
+    host = docker.containers["jh-user-alice"]["options"]["host_config"]
+    assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (2 * GB, 2 * GB, GB)
 
 
 def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
@@ -261,7 +272,7 @@ def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
 def test_no_new_privileges(docker: FakeDocker) -> None:
     run(spawner().start)
     host = docker.containers["jh-user-alice"]["options"]["host_config"]
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
     # Its log would be gone with it.
     assert not host.get("AutoRemove")
 

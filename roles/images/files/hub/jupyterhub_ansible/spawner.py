@@ -34,7 +34,7 @@ _LAST_LINES = 20
 
 
 def _literal(text: str) -> str:
-    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces."""
+    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces, and JSON does."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -195,7 +195,7 @@ class UserServerSpawner(ChoosingSpawner):
         await self._ensure_home()
         image = await self.docker("inspect_image", self.image)
         ours = self._labels("user-server", self.name)
-        given = self.extra_create_kwargs
+        given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
             "labels": {
@@ -204,10 +204,9 @@ class UserServerSpawner(ChoosingSpawner):
                 **{key: _literal(value) for key, value in ours.items()},
             },
         }
-        self.extra_host_config = {
-            **limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit),
-            **self.extra_host_config,
-        }
+        host = limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit)
+        host["security_opt"] = [_literal(each) for each in host["security_opt"]]
+        self.extra_host_config = limits.merged(host, given_host)
         try:
             return await super().create_object()
         except APIError as error:
@@ -220,8 +219,8 @@ class UserServerSpawner(ChoosingSpawner):
                 f" labels of this user and project; left alone",
             ) from None
         finally:
-            # The next start may be of another image.
-            self.extra_create_kwargs = given
+            # The next start may be of another image, or another size.
+            self.extra_create_kwargs, self.extra_host_config = given, given_host
 
     async def start_object(self) -> None:
         """Start the container."""
