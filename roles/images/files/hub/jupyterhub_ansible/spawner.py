@@ -14,7 +14,7 @@ from docker.errors import APIError, NotFound
 from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
-from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
+from . import capacity, docker_calls, failures, homes, leftovers, limits, naming, run_as
 from .choosing import ChoosingSpawner
 from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels, not_inherited
@@ -198,6 +198,7 @@ class UserServerSpawner(ChoosingSpawner):
         given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
+            "user": _literal(await self._unprivileged(image)),
             "labels": {
                 **{_literal(name): value for name, value in not_inherited(image).items()},
                 **given.get("labels", {}),
@@ -221,6 +222,21 @@ class UserServerSpawner(ChoosingSpawner):
         finally:
             # The next start may be of another image, or another size.
             self.extra_create_kwargs, self.extra_host_config = given, given_host
+
+    async def _unprivileged(self, image: Mapping[str, Any]) -> str:
+        """Return the user of the container, by its number.
+
+        Raises:
+            ServerError: that is root, or cannot be found.
+        """
+        administrators = str(self._render_templates(self.extra_create_kwargs.get("user", "")))
+        user = administrators or image["Config"].get("User") or ""
+        uid = await run_as.uid(self.docker, self.project, image, user)
+        if not uid:
+            named = self.choice is not None and self.choice.free_image
+            where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators else f"image {self.image}"
+            raise failures.wrong_user(user, uid, where, self._log_name, str(self.image) if named else "")
+        return run_as.numbered(user, uid)
 
     async def start_object(self) -> None:
         """Start the container."""
@@ -489,7 +505,8 @@ class UserServerSpawner(ChoosingSpawner):
     async def remove_leftovers(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
         """Remove containers of servers that no user of the Hub has; return their names.
 
-        At the Hub's start also those that archived a home for the last Hub: nobody waits for them any more.
+        At the Hub's start also those that archived a home for the last Hub, or told it something: nobody waits for
+        them any more.
         """
 
         def known() -> Collection[tuple[str, str]]:
@@ -498,7 +515,8 @@ class UserServerSpawner(ChoosingSpawner):
 
         removed = await leftovers.remove(self.docker, self.project, "user-server", known, self.log)
         if at_start:
-            removed += await leftovers.remove(self.docker, self.project, "homes", tuple, self.log)
+            for kind in ("homes", run_as.KIND_OF_PROBES):
+                removed += await leftovers.remove(self.docker, self.project, kind, tuple, self.log)
         return removed
 
     async def rename(self, old_name: str, new_name: str) -> None:
