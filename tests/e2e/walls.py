@@ -101,3 +101,53 @@ def assert_work_goes_on(kernel: Kernel) -> None:
     """Git, programs of several processes, a debugger on a process of one's own."""
     output = kernel.execute(_WORK)
     assert output.stdout.strip() == "done", output
+
+
+_TAKE = """
+import ctypes, errno, fcntl, json, os, select, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+IO_SETUP = {"x86_64": 206, "aarch64": 0}[os.uname().machine]
+
+def checked(answer):
+    if answer < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+def aio(events):
+    checked(libc.syscall(IO_SETUP, events, ctypes.byref(ctypes.c_ulong(0))))
+
+def pipe():
+    ends = os.pipe()
+    fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 2**20)
+    return ends
+
+TAKE = {
+    "inotify": lambda: checked(libc.inotify_init1(0)),
+    "pipe": pipe,
+    "pty": os.openpty,
+    "aio": lambda: aio(4096),
+}
+def taken(kind, most):
+    for number in range(most):
+        try:
+            TAKE[kind]()
+        except OSError as error:
+            return f"{number}: {errno.errorcode[error.errno]}"
+    return "enough"
+"""
+# More than the kernel grants a user id, or the machine, unless the limits were raised.
+_MANY = {"inotify": 200, "pipe": 80, "pty": 3200, "aio": 20}
+
+
+def assert_one_cannot_take_all(greedy: Kernel, other: Kernel) -> None:
+    """While one server holds more than the usual limits of all of them, another one has what it needs.
+
+    Bounded: a few MB of each kind, given back with the kernel.
+    """
+    for kernel in (greedy, other):
+        assert not kernel.execute(_TAKE).stderr
+    took = json.loads(greedy.execute(f"print(json.dumps({{k: taken(k, n) for k, n in {_MANY!r}.items()}}))").stdout)
+    got = json.loads(other.execute("print(json.dumps({kind: taken(kind, 4) for kind in TAKE}))").stdout)
+    assert got == dict.fromkeys(_MANY, "enough"), f"{got} after {took}; is the engine of this machine another's?"
+    # That it was put to the test.
+    assert took == dict.fromkeys(_MANY, "enough")
