@@ -612,6 +612,19 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
     assert ways["the proxy's API on the control network"] == "172.20.0.9:8001"
 
 
+def test_limits_of_the_kernel_that_nobody_raised(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From inside a container they can only be reported."""
+    lines: list[str] = []
+    monkeypatch.setattr("jupyterhub_ansible.kernel_limits.low", lambda: lines)
+    kept.prepare()
+    assert "sysctl" not in caplog.text
+    lines.append("kernel.pty.max = 1048576")
+    kept.prepare()
+    assert "run sysctl --system: kernel.pty.max = 1048576" in caplog.text
+
+
 def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.prepare()

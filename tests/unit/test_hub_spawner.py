@@ -15,12 +15,13 @@ import requests
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
-from jupyterhub_ansible import addresses, capacity, failures
+from jupyterhub_ansible import addresses, capacity, failures, run_as
 from jupyterhub_ansible.addresses import Addresses
 from jupyterhub_ansible.capacity import Claim, Queue, waiting_message
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.homes import HomesError
 from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.limits import HARDENING
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
 from sqlalchemy import create_engine
@@ -53,6 +54,10 @@ class FakeDocker:
         self.networks = {"users": "127.0.0.0/8"}
         self.addresses = "127.0.0.0/25"
         self.elsewhere: dict[str, str] = {}
+        self.image_users: dict[str, str] = {}
+        # What `id -u` says, as each user.
+        self.uids: dict[str, str] = {}
+        self.probes: list[dict[str, Any]] = []
         self.log = b"the last words"
         self.used = 0
         self.pulled: list[dict[str, Any]] = []
@@ -70,7 +75,11 @@ class FakeDocker:
     def inspect_image(self, image: str) -> dict[str, Any]:
         if image not in self.images:
             raise NotFound("no such image", response=Mock(status_code=404))
-        return {"Config": {"Cmd": ["serve"], "Labels": self.image_labels.get(image)}}
+        user = self.image_users.get(image, "1000")
+        return {
+            "Id": f"id-of-{image}",
+            "Config": {"Cmd": ["serve"], "Labels": self.image_labels.get(image), "User": user},
+        }
 
     def inspect_container(self, name_or_id: str) -> dict[str, Any]:
         return self._find(name_or_id)
@@ -85,8 +94,17 @@ class FakeDocker:
         return {"IPAM": {"Config": [pool]}}
 
     def create_container(
-        self, name: str, labels: dict[str, str] | None, networking_config: Any = None, **options: Any
+        self,
+        image: str,
+        labels: dict[str, str] | None,
+        name: str = "",
+        networking_config: Any = None,
+        **options: Any,
     ) -> dict[str, Any]:
+        options["image"] = image
+        if options.get("entrypoint") == ["id", "-u"]:
+            name = "probe"
+            self.probes.append(options)
         if name in self.containers:
             raise APIError("name in use", response=Mock(status_code=409))
         chosen = (networking_config or {"EndpointsConfig": {"users": {"IPAMConfig": None}}})["EndpointsConfig"]
@@ -102,6 +120,8 @@ class FakeDocker:
 
     def start(self, name_or_id: str) -> None:
         container = self._find(name_or_id)
+        if name_or_id.startswith("id-of-probe") and container["options"]["user"] not in self.uids:
+            raise APIError("unable to find user", response=Mock(status_code=400))
         for endpoint in container["NetworkSettings"]["Networks"].values():
             self._attach(endpoint)
         container["State"]["Running"] = True
@@ -115,15 +135,18 @@ class FakeDocker:
             raise APIError("500", response=Mock(status_code=403), explanation="Address already in use")
         endpoint["IPAddress"] = address
 
+    def wait(self, name_or_id: str, timeout: int) -> None:
+        self.stop(name_or_id)
+
     def stop(self, name_or_id: str) -> None:
         container = self._find(name_or_id)
         container["State"]["Running"] = False
         for endpoint in container["NetworkSettings"]["Networks"].values():
             endpoint["IPAddress"] = ""
 
-    def remove_container(self, name_or_id: str, v: bool) -> None:
+    def remove_container(self, name_or_id: str, v: bool, force: bool = False) -> None:
         container = self._find(name_or_id)
-        if container["State"]["Running"]:
+        if container["State"]["Running"] and not force:
             raise APIError("is running", response=Mock(status_code=409))
         [name] = [name for name, other in self.containers.items() if other is container]
         del self.containers[name]
@@ -146,8 +169,9 @@ class FakeDocker:
         yield from self.pulled
         self.images.add(f"{repository}:{tag}")
 
-    def logs(self, name_or_id: str, tail: int) -> bytes:
-        self._find(name_or_id)
+    def logs(self, name_or_id: str, tail: int, **_: bool) -> bytes:
+        if user := self._find(name_or_id)["options"].get("user", "") if name_or_id.startswith("id-of-probe") else "":
+            return f"{self.uids[user]}\n".encode()
         return self.log
 
     def create_volume(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
@@ -185,6 +209,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setattr(PROXY, "routes", {})
     monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
+    monkeypatch.setattr(run_as, "_known", {})
     return fake
 
 
@@ -250,7 +275,7 @@ def run(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def stranger(docker: FakeDocker, name: str, found: dict[str, str] | None) -> str:
-    docker.create_container(name, labels=found)
+    docker.create_container("x/base:1", labels=found, name=name)
     docker.start(name)
     return str(docker.containers[name]["Id"])
 
@@ -300,8 +325,74 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
     host = container["options"]["host_config"]
     assert (host["Memory"], host["MemorySwap"]) == (1024**3, 1024**3)
     assert (host["PidsLimit"], host["CapDrop"], host["Init"]) == (7, ["ALL"], True)
-    assert (host["ShmSize"], host["SecurityOpt"]) == (5, ["label=disable"])
+    assert (host["ShmSize"], host["SecurityOpt"]) == (5, [*HARDENING["security_opt"], "label=disable"])
     assert container["Config"]["Labels"] == {**labels("jh", "user-server", "alice", ""), "team": "x"}
+
+
+def test_limits_are_those_of_this_start(docker: FakeDocker) -> None:
+    alice = spawner()
+    run(alice.start)
+    run(alice.stop)
+    alice.mem_limit = 2 * GB
+    run(alice.start)
+    host = docker.containers["jh-user-alice"]["options"]["host_config"]
+    assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (2 * GB, 2 * GB, GB)
+
+
+@pytest.mark.parametrize(
+    ("user", "runs_as"),
+    [("1000", "1000"), ("1000:100", "1000:100"), ("jovyan", "1000"), ("jovyan:users", "1000:users"), ("+07", "7")],
+)
+def test_a_server_runs_by_the_number_of_its_user(docker: FakeDocker, user: str, runs_as: str) -> None:
+    """The image could be another one by the time that the container is made, and a name mean anything."""
+    docker.image_users["x/base:1"] = user
+    docker.uids = {"jovyan": "1000", "jovyan:users": "1000"}
+    run(spawner().start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+@pytest.mark.parametrize("user", ["", "0", "00", "0:0", "-0", ":100", "root", "toor", "0x0", "gone", "odd"])
+@pytest.mark.parametrize("administrators", [False, True])
+def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> None:
+    """By whatever word; nor as somebody whose number cannot be found."""
+    docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
+    docker.image_users["x/base:1"] = "1000" if administrators and user else user
+    extra = {"user": user} if administrators else {}
+    with pytest.raises(ServerError) as error:
+        run(spawner(extra_create_kwargs=extra).start)
+    assert "would not run as an ordinary user" in error.value.jupyterhub_message
+    assert error.value.reason == "root"
+    assert "USER 1000" in error.value.log_message
+    where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators and user else "image x/base:1"
+    assert where in error.value.log_message
+    assert docker.containers == {}, "the container that was asked is gone"
+
+
+def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:
+    """Who can mend it is told how."""
+    docker.images.add("r/mine:1")
+    docker.image_users["r/mine:1"] = ""
+    mine = spawner(free_images={"staff": ["r/*:*"]})
+    mine.user.groups = [SimpleNamespace(name="staff")]
+    mine.apply_user_options(mine, {"image": "r/mine:1"})
+    with pytest.raises(ServerError) as error:
+        run(mine.start)
+    assert "The image r/mine:1 runs as root" in error.value.jupyterhub_message
+    assert "USER 1000" in error.value.jupyterhub_message
+    assert error.value.status_code == 400
+
+
+def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
+    docker.image_users["x/base:1"] = "asked-once"
+    docker.uids = {"asked-once": "1000"}
+    alice = spawner()
+    for _ in range(2):
+        run(alice.start)
+        run(alice.stop)
+    [probe] = docker.probes
+    host = probe["host_config"]
+    assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
 
 
 def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
@@ -336,7 +427,7 @@ def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
 def test_no_new_privileges(docker: FakeDocker) -> None:
     run(spawner().start)
     host = docker.containers["jh-user-alice"]["options"]["host_config"]
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
     # Its log would be gone with it.
     assert not host.get("AutoRemove")
 
@@ -983,8 +1074,10 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
 # --- left over
 
 
-@pytest.mark.parametrize(("at_start", "kinds"), [(True, ["user-server", "homes"]), (False, ["user-server"])])
-def test_what_archived_a_home_for_the_last_hub_goes_at_the_start(
+@pytest.mark.parametrize(
+    ("at_start", "kinds"), [(True, ["user-server", "homes", "user-probe"]), (False, ["user-server"])]
+)
+def test_what_worked_for_the_last_hub_goes_at_the_start(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, at_start: bool, kinds: list[str]
 ) -> None:
     async def remove(call: Any, project: str, kind: str, known: Any, log: Any) -> list[str]:
@@ -1218,7 +1311,7 @@ def test_a_container_of_another_hub_is_not_the_one_that_was_started(docker: Fake
     docker.stop("jh-user-alice")
     docker.remove_container("jh-user-alice", v=True)
     # The database is an older copy: a Hub that came later started this one.
-    docker.create_container("jh-user-alice", labels("jh", "user-server", "alice", ""))
+    docker.create_container("x/base:1", labels("jh", "user-server", "alice", ""), "jh-user-alice")
     docker.start("jh-user-alice")
     assert run(mine.poll) == 0
     assert docker.containers["jh-user-alice"]["State"]["Running"]

@@ -23,6 +23,7 @@ cd "$(dirname "$0")"
 case "$*" in
   *"--filter label=jupyterhub-ansible.content-hash"*) cat labelled; exit ;;
   "image inspect --format {{index .Config.Labels"*) cat labels; exit 1 ;;
+  run*"=id"*) echo 1000; exit ;;
 esac
 case "$1 $2" in
   "image ls") echo "x/base:1 x/base@<none>" ;;
@@ -30,7 +31,7 @@ case "$1 $2" in
   run*) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
 esac
 """
-FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}}
+FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}, "uid": 1000}
 
 
 @pytest.fixture
@@ -116,6 +117,27 @@ def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code:
     assert run(folder, "x/base:1") == {"x/base:1": {}}
     says(folder, "a warning\n" + json.dumps(FOUND))
     assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_nobody_is_offered_root(folder: Path) -> None:
+    """Nor with what an older version kept, which did not ask."""
+    (folder / "builds").mkdir()
+    kept = {"sha256:a": {key: value for key, value in FOUND.items() if key != "uid"}}
+    (folder / "builds/contents.json").write_text(json.dumps(kept))
+    for _ in range(2):
+        says(folder, json.dumps({**FOUND, "uid": 0}))
+        arguments = {"refs": ["x/base:1", "x/new:1"], "path": str(folder / "builds/contents.json")}
+        told = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+        assert told["failed"]
+        assert told["msg"].startswith("images_environments: x/base:1: runs as root")
+        assert "USER 1000" in told["msg"]
+
+
+def test_root_without_python(folder: Path) -> None:
+    says(folder, "", 127)
+    (folder / "docker").write_text(DOCKER.replace("echo 1000", "echo 0"))
+    arguments = {"refs": ["x/base:1"], "path": str(folder / "builds/contents.json")}
+    assert run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")["failed"]
 
 
 def test_damaged_file(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from jupyterhub_ansible.seccomp import PROFILE
 from jupyterhub_ansible.settings import Environment
 from rolefile import ROLES, role_file
 
@@ -154,6 +155,12 @@ def test_packed_context() -> None:
     assert {"Dockerfile", "requirements.txt", "jupyterhub_ansible/spawner.py"} <= set(members)
     assert not [name for name in members if "__pycache__" in name]
     assert {member.mtime for member in members.values()} == {0}
+
+
+def test_environments_are_tried_with_the_servers_profile() -> None:
+    hub, base = plan_filters.images_packed([plan(BASE)["hub"], plan(BASE)["env-base"]])
+    assert "seccomp" not in hub
+    assert base["seccomp"] == PROFILE
 
 
 def test_surplus() -> None:

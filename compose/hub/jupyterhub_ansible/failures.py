@@ -54,6 +54,28 @@ def missing_image(who: str, image: str) -> ServerError:
     )
 
 
+def wrong_user(user: str, uid: int | None, where: str, who: str, named: str) -> ServerError:
+    """A server that would run as root, or as nobody knows whom.
+
+    Args:
+        user: as it is written.
+        uid: what that means; None if it could not be found.
+        where: names what says so, for the administrator.
+        who: names the server in the log.
+        named: the image, if its user named it.
+    """
+    told = f"runs as root ({user or 'it has no USER'})" if uid == 0 else f"has a user of unknown number ({user})"
+    fix = "the number of an ordinary user, as USER 1000 at the end of its Dockerfile"
+    return ServerError(
+        f"The image {named} {told}. Servers here run as ordinary users: give it {fix}."
+        if named
+        else f"This environment cannot be used: it would not run as an ordinary user. {TELL}",
+        reason="root",
+        log_message=f"{who}: {where} {told}; give it {fix}",
+        status_code=400 if named else 503,
+    )
+
+
 def of_pull(error: Exception, who: str, image: str, named: bool) -> ServerError:
     """An image that is to be fetched, and cannot; who named it (`named`) is told what the registry said."""
     told = of_docker(error, who)

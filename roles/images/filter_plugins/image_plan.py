@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import runpy
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -240,12 +241,18 @@ def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
     return [image for name, image in plan.items() if name in missing]
 
 
+def _seccomp_profile() -> str:
+    """Return the profile of users' servers, from the Hub's own package."""
+    return str(runpy.run_path(str(FILES / "hub/jupyterhub_ansible/seccomp.py"))["PROFILE"])
+
+
 def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the images with their build contexts, as base64 of a tar archive."""
+    """Return the images with their build contexts, as base64 of a tar archive, and what they are tried with."""
     return [
         {
             **{key: value for key, value in image.items() if key not in ("folder", "files")},
             "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode(),
+            **({"seccomp": _seccomp_profile()} if image["kind"] == "environment" else {}),
         }
         if "folder" in image
         else dict(image)

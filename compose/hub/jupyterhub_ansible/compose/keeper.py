@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import docker
 import docker.errors
 
-from .. import failures
+from .. import failures, kernel_limits
 from ..docker_calls import CONNECTIONS
 from ..failures import DOCKER_ERRORS, ServerError
 from ..settings import Settings
@@ -81,6 +81,12 @@ class Keeper:
         if missing := self.images.tag(self._images):
             # The others can be used; who chooses one of these is told.
             self.log.error("No image is there for %s: build them, docker compose build", ", ".join(missing))
+        if low := kernel_limits.low():
+            self.log.warning(
+                "One user's server can take all that this machine's kernel grants to all of them together. To change"
+                " that, put these lines into /etc/sysctl.d/60-jupyterhub.conf and run sysctl --system: %s",
+                ", ".join(low),
+            )
         self.networks.make()
         self.fence.keep()
         self._patiently(self._join)

@@ -15,7 +15,7 @@ from docker.errors import APIError, NotFound
 from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
-from . import capacity, challenge, clean, docker_calls, failures, homes, leftovers, limits, naming
+from . import capacity, challenge, clean, docker_calls, failures, homes, leftovers, limits, naming, run_as
 from .addressed import AddressedSpawner
 from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels, not_inherited
@@ -35,7 +35,7 @@ _LAST_LINES = 20
 
 
 def _literal(text: str) -> str:
-    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces."""
+    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces, and JSON does."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -199,19 +199,19 @@ class UserServerSpawner(AddressedSpawner):
         image = await self.docker("inspect_image", self.image)
         ours = self._our_labels()
         self._answers_challenge = self._ours(image)
-        given = self.extra_create_kwargs
+        given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
+            "user": _literal(await self._unprivileged(image)),
             "labels": {
                 **{_literal(name): value for name, value in not_inherited(image).items()},
                 **given.get("labels", {}),
                 **{key: _literal(value) for key, value in ours.items()},
             },
         }
-        self.extra_host_config = {
-            **limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit),
-            **self.extra_host_config,
-        }
+        host = limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit)
+        host["security_opt"] = [_literal(each) for each in host["security_opt"]]
+        self.extra_host_config = limits.merged(host, given_host)
         try:
             return await super().create_object()
         except APIError as error:
@@ -224,8 +224,23 @@ class UserServerSpawner(AddressedSpawner):
                 f" labels of this user and project; left alone",
             ) from None
         finally:
-            # The next start may be of another image.
-            self.extra_create_kwargs = given
+            # The next start may be of another image, or another size.
+            self.extra_create_kwargs, self.extra_host_config = given, given_host
+
+    async def _unprivileged(self, image: Mapping[str, Any]) -> str:
+        """Return the user of the container, by its number.
+
+        Raises:
+            ServerError: that is root, or cannot be found.
+        """
+        administrators = str(self._render_templates(self.extra_create_kwargs.get("user", "")))
+        user = administrators or image["Config"].get("User") or ""
+        uid = await run_as.uid(self.docker, self.project, image, user)
+        if not uid:
+            named = self.choice is not None and self.choice.free_image
+            where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators else f"image {self.image}"
+            raise failures.wrong_user(user, uid, where, self._log_name, str(self.image) if named else "")
+        return run_as.numbered(user, uid)
 
     def _ours(self, image: Mapping[str, Any]) -> bool:
         # Somebody else's image may be built on ours, and run another server.
@@ -503,7 +518,8 @@ class UserServerSpawner(AddressedSpawner):
     async def remove_leftovers(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
         """Remove containers of servers that no user of the Hub has; return their names.
 
-        At the Hub's start also those that archived a home for the last Hub: nobody waits for them any more.
+        At the Hub's start also those that archived a home for the last Hub, or told it something: nobody waits for
+        them any more.
         """
 
         def known() -> Collection[tuple[str, str]]:
@@ -512,7 +528,8 @@ class UserServerSpawner(AddressedSpawner):
 
         removed = await leftovers.remove(self.docker, self.project, "user-server", known, self.log)
         if at_start:
-            removed += await leftovers.remove(self.docker, self.project, "homes", tuple, self.log)
+            for kind in ("homes", run_as.KIND_OF_PROBES):
+                removed += await leftovers.remove(self.docker, self.project, kind, tuple, self.log)
         return removed
 
     async def rename(self, old_name: str, new_name: str) -> None:
