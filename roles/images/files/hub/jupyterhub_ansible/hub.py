@@ -11,6 +11,7 @@ import sys
 
 from jupyterhub import app
 
+from . import safety
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
 from .failures import DOCKER_ERRORS
@@ -27,6 +28,7 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+    lookout: safety.Lookout | None = None
 
     async def start(self) -> None:
         """Start, then look for what is left over, without making anybody wait for it."""
@@ -37,6 +39,8 @@ class JupyterHub(app.JupyterHub):
             self._tidying = asyncio.create_task(self._tidy())
             if self.keeper:
                 self._keeping = asyncio.create_task(self._keep(self.keeper))
+            if self.lookout:
+                self._looking_out = asyncio.create_task(self._look_out(self.lookout))
 
     async def _keep(self, keeper: Keeper) -> None:
         while True:
@@ -48,6 +52,15 @@ class JupyterHub(app.JupyterHub):
             except Exception:
                 # Whatever it was, it is looked at again.
                 self.log.exception("What is around the Hub was not looked at")
+
+    async def _look_out(self, lookout: safety.Lookout) -> None:
+        while True:
+            try:
+                if said := await asyncio.to_thread(lookout.look):
+                    self.log.warning(said)
+            except OSError:
+                self.log.exception("Whether the fence is in force was not looked at")
+            await asyncio.sleep(safety.LOOK_S)
 
     async def _remove_old_images(self, keeper: Keeper) -> None:
         try:
@@ -75,6 +88,8 @@ def prepared(settings: Settings) -> Keeper | None:
         ComposeError: something is not as it must be.
     """
     if settings.compose is None:
+        UserServerSpawner.before_start = safety.before_start
+        JupyterHub.lookout = safety.Lookout(safety.gateway(settings.hub.connect_url))
         return None
     logging.basicConfig(format="[%(levelname).1s %(asctime)s %(name)s] %(message)s")
     log = logging.getLogger("compose")
