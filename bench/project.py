@@ -114,7 +114,7 @@ def remove(*, images: bool) -> None:
         remove_images()
     unit = Path(f"/etc/systemd/system/{NAME}-fence.service")
     if unit.exists():
-        subprocess.run(["systemctl", "disable", unit.name], check=True)
+        subprocess.run(["systemctl", "disable", "--now", unit.name], check=True)
         unit.unlink()
     table = ["inet", f"{NAME}_fence"]
     if (

@@ -46,7 +46,7 @@ def _filters() -> Any:
 image_plan = _filters()
 WRITTEN = "# Written by bin/compose.py: change what that reads, then run `make compose`."
 NAME = "jupyterhub"
-SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy")
+SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "subnet", "hub", "proxy")
 MAGIC = {name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment.SECRETS}
 """Coolify makes a variable of this form once, and keeps it."""
 WHO = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
@@ -153,7 +153,7 @@ def fence(roles: Roles) -> str:
         ansible_managed=roles.variables["ansible_managed"],
         jupyterhub_name=words["name"],
         proxy_users_bridge=words["bridge"],
-        proxy_users_plan={"hub": words["hub"], "proxy": words["proxy"]},
+        proxy_users_plan={word: words[word] for word in ("subnet", "hub", "proxy")},
         __proxy_fence_table=words["table"],
         __proxy_fence_group=words["group"],
         __proxy_reserve_mb=words["reserve_mb"],

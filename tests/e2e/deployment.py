@@ -188,7 +188,7 @@ class Deployment:
                     docker(*remove, *found)
         unit = Path(f"/etc/systemd/system/{self.name}-fence.service")
         if unit.exists():
-            subprocess.run(["systemctl", "disable", unit.name], check=True)
+            subprocess.run(["systemctl", "disable", "--now", unit.name], check=True)
             unit.unlink()
         fence = ["nft", "delete", "table", "inet", f"{self.name}_fence"]
         if (

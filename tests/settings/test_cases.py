@@ -80,6 +80,9 @@ GOOD = host.Host(
         "userns_remap": False,
         "podman": False,
         "ours": True,
+        "live_restore": True,
+        "rules": True,
+        "rules_off": False,
         "root_dir": "/var/lib/docker",
     },
 )

@@ -177,3 +177,60 @@ def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path
         dpkg.stdout.readline()
         assert not engine_info.is_dpkg_interrupted(tmp_path)
         dpkg.kill()
+
+
+NAT = "-P PREROUTING ACCEPT\n-N DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"
+FILTER = "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n-A FORWARD -o docker0 -j DOCKER\n"
+
+
+@pytest.mark.parametrize(
+    ("nat", "filters", "expected"),
+    [
+        (NAT, FILTER, True),
+        # nft flush ruleset: iptables makes empty tables to look into.
+        ("-P PREROUTING ACCEPT\n", "-P FORWARD ACCEPT\n", False),
+        ("", "", False),
+        ("-P PREROUTING ACCEPT\n", FILTER, False),
+        # iptables -F: the chains are there, and nothing leads into them.
+        (NAT, "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n", False),
+        # A chain of somebody else's.
+        (NAT.replace("DOCKER", "DOCKERS"), FILTER, False),
+        (None, None, None),
+    ],
+)
+def test_rules_of_the_engine(
+    nat: str | None, filters: str | None, expected: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_info, "shown", lambda *command: nat if "nat" in command else filters)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert engine_info.has_rules(INFO) is expected
+    assert engine_info.has_rules({}) is None
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert engine_info.has_rules(INFO) is None
+
+
+@pytest.mark.parametrize(("listed", "expected"), [("table ip docker-bridges {}", True), ("", False), (None, None)])
+def test_rules_of_an_engine_that_uses_nftables(
+    listed: str | None, expected: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_info, "shown", lambda *command: listed if command[0] == "nft" else "")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert engine_info.has_rules(INFO | {"FirewallBackend": {"Driver": "nftables+firewalld"}}) is expected
+
+
+def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text(str(os.getpid()))
+    assert not engine_info.is_told_no_rules({}, tmp_path / "pid")
+    assert engine_info.is_told_no_rules({"iptables": False}, tmp_path / "absent")
+    with subprocess.Popen(["sh", "-c", "sleep 30; :", "--iptables=false"]) as process:
+        (tmp_path / "pid").write_text(f"{process.pid}\n")
+        try:
+            assert engine_info.is_told_no_rules({}, tmp_path / "pid")
+        finally:
+            process.terminate()
+
+
+def test_what_lists_rules_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engine_info.shown("no-such-program-anywhere") is None
+    assert engine_info.shown("false") == ""
+    assert engine_info.shown("echo", "-N DOCKER") == "-N DOCKER\n"

@@ -10,6 +10,7 @@ from rolefile import run_module
 # In force is what lies beside the script, as the real one's rules lie in the kernel.
 SCRIPT = """#!/bin/sh
 cd "$(dirname "$0")"
+if [ "$1" = lacks ]; then cat lacks 2>/dev/null; exit 0; fi
 echo "$1" >> calls
 [ ! -e broken ] || { echo "no such table" >&2; exit 1; }
 if [ "$(cat loaded 2>/dev/null)" = "$(cat "$0")" ]; then echo "in force"
@@ -116,3 +117,14 @@ def test_rules_that_cannot_be_loaded_stop_the_run(tmp_path: Path) -> None:
     assert result["failed"]
     assert "no such table" in result["msg"]
     assert str(fence.script) in result["msg"]
+
+
+def test_what_the_kernel_cannot_do_is_said_by_every_run(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    (tmp_path / "lacks").write_text("this kernel cannot count\n")
+    for _ in range(2):
+        result = fence.run()
+        assert not result.get("failed")
+        assert "The fence: this kernel cannot count" in str(result["warnings"])
+    (tmp_path / "lacks").unlink()
+    assert "warnings" not in fence.run()

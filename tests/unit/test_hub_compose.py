@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import subprocess
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 from docker.errors import APIError, NotFound
-from jupyterhub_ansible import environment, users_network
+from jupyterhub_ansible import environment, safety, users_network
 from jupyterhub_ansible.check import EXAMPLE
 from jupyterhub_ansible.compose import entrypoint, fence, images, keeper, networks, proof
 from jupyterhub_ansible.compose.errors import ComposeError
@@ -32,7 +33,9 @@ HUB_IMAGE = {
     "com.docker.compose.project": "hub",
     "com.docker.compose.service": "hub",
 }
-FENCE = "".join(f"{word}=@{word}@\n" for word in ("name", "bridge", "table", "reserve_mb", "group", "hub", "proxy"))
+FENCE = "".join(
+    f"{word}=@{word}@\n" for word in ("name", "bridge", "table", "reserve_mb", "group", "subnet", "hub", "proxy")
+)
 
 
 def refused(status: int, words: str) -> APIError:
@@ -64,6 +67,8 @@ class Engine:
         self.tags: dict[str, str] = {}
         self.present: dict[str, dict[str, Any]] = {}
         self.said = b"in force\n"
+        self.said_to: dict[str, bytes] = {}
+        self.no_mounts = False
         self.refuses: APIError | None = None
         self.silent: APIError | None = None
         self.calls: list[str] = []
@@ -166,6 +171,8 @@ class Engine:
         return options
 
     def create_container(self, image: str, **options: Any) -> dict[str, str]:
+        if self.no_mounts and options["host_config"]["mounts"]:
+            raise refused(400, "bind source path does not exist: /run/systemd/resolve")
         self.add(options["name"])
         self.of(options["name"])["Config"]["Labels"] = options["labels"]
         self.of(options["name"])["options"] = options
@@ -182,10 +189,12 @@ class Engine:
         if self.silent:
             raise self.silent
         self.of(name)
-        return {"Id": " ".join(command)}
+        if command[1] not in ("rules", "lacks"):
+            self.calls.append(f"fence {command[1]}")
+        return {"Id": command[1]}
 
     def exec_start(self, call: str) -> bytes:
-        return self.said
+        return self.said_to.get(call, self.said if call == "rules" else b"")
 
     def exec_inspect(self, call: str) -> dict[str, int]:
         return {"ExitCode": 0}
@@ -479,6 +488,7 @@ def test_the_script_has_every_word_filled_in(raised: fence.Fence) -> None:
         "table=a_hub_fence",
         "reserve_mb=512",
         "group=a-hub-users",
+        f"subnet={PLAN.subnet}",
         f"hub={PLAN.hub}",
         f"proxy={PLAN.proxy}",
     ]
@@ -509,30 +519,33 @@ def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fenc
         raised.keep()
 
 
-@pytest.mark.parametrize(("said", "expected"), [(b"in force\n", True), (b"not in force\n", False), (b"", False)])
-def test_the_helper_is_asked(engine: Engine, raised: fence.Fence, said: bytes, expected: bool) -> None:
+@pytest.mark.parametrize(
+    ("said", "expected"), [(b"in force\n2026\n", "in force\n2026"), (b"not in force\n", ""), (b"", "")]
+)
+def test_the_helper_is_asked(engine: Engine, raised: fence.Fence, said: bytes, expected: str) -> None:
     assert not raised.in_force(), "there is none"
     raised.keep()
     engine.said = said
-    assert raised.in_force() is expected
+    assert raised.in_force() == expected
 
 
-def test_the_helper_puts_back_what_was_lost(tmp_path: Path) -> None:
-    """The loop of the helper, with a script that says what it did."""
-    loop = fence.KEEP.replace("/run/fence", str(tmp_path / "fence")).replace(f"sleep {fence.INTERVAL_S}", "sleep 0.1")
-    script = f"#!/bin/sh\ncd {tmp_path}; [ -e lost ] || {{ echo in force; exit; }}\nrm lost; echo loaded\n"
-    (tmp_path / "lost").touch()
-    process = subprocess.Popen(
-        ["sh", "-c", loop, "keep-fence", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def test_the_helper_sees_the_resolvers_behind_a_stub_where_there_are_any(engine: Engine, raised: fence.Fence) -> None:
+    raised.keep()
+    [mount] = engine.of("a-hub-fence")["options"]["host_config"]["mounts"]
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("/run/systemd/resolve", "/host/resolve", True)
+    del engine.present["a-hub-fence"]
+    engine.no_mounts = True
+    raised.keep()
+    assert engine.of("a-hub-fence")["options"]["host_config"]["mounts"] == []
+
+
+def test_the_helper_watches(tmp_path: Path) -> None:
+    """It runs the script that it is given, in place of the shell."""
+    keep = fence.KEEP.replace("/run/fence", str(tmp_path / "fence"))
+    done = subprocess.run(
+        ["sh", "-c", keep, "keep-fence", '#!/bin/sh\necho "$@"\n'], capture_output=True, text=True, check=True
     )
-    assert process.stdout
-    try:
-        assert process.stdout.readline() == "loaded\n"
-        (tmp_path / "lost").touch()
-        assert process.stdout.readline() == "loaded\n", "and nothing was said in between"
-    finally:
-        process.terminate()
-    assert process.wait(timeout=5) == 0
+    assert done.stdout == "watch\n"
 
 
 # --- the proof
@@ -541,7 +554,7 @@ def test_the_helper_puts_back_what_was_lost(tmp_path: Path) -> None:
 def test_what_is_open_and_what_is_closed() -> None:
     ways = {"the Hub": "hub:8081"}
     proof.insist({"the Hub": True, "another server": False}, ways)
-    with pytest.raises(ComposeError, match="from a user's server the Hub is closed, another server is open"):
+    with pytest.raises(ComposeError, match="from a user's server another server is open, the Hub is closed"):
         proof.insist({"the Hub": False, "another server": True}, ways)
 
 
@@ -557,13 +570,42 @@ def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
     assert json.loads(done.stdout) == {"open": True, "refusing": True, "nobody": False}
 
 
+def test_the_role_s_proof_tries_the_same() -> None:
+    theirs = role_file("hub/library/fence_proof.py")
+    assert (theirs.TRY, theirs.NAMES, theirs.TRIES) == (proof.TRY, proof.NAMES, keeper.TRIES)
+    assert str(safety.CLOSED) == theirs.CLOSED
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, True), (3, True), (2, False), (5, False)])
+def test_that_a_name_is_unknown_is_an_answer(tmp_path: Path, code: int, expected: bool) -> None:
+    """And that a resolver failed is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            asked, client = resolver.recvfrom(512)
+            resolver.sendto(asked[:2] + bytes([0x81, 0x80 | code]) + asked[4:], client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        (tmp_path / "resolv.conf").write_text("search example.org\nnameserver 127.0.0.1\n")
+        code_of_it = proof.TRY.replace("/etc/resolv.conf", str(tmp_path / "resolv.conf")).replace(
+            "(server, 53)", f"(server, {resolver.getsockname()[1]})"
+        )
+        ways = json.dumps({proof.NAMES: proof.NAMES})
+        done = subprocess.run(["python3", "-c", code_of_it, ways], capture_output=True, text=True, check=True)
+        thread.join(timeout=10)
+    assert json.loads(done.stdout) == {proof.NAMES: expected}
+
+
 # --- all of it
 
 
 @pytest.fixture
 def prober() -> Any:
-    reached = Mock(return_value={"the Hub": True, "the proxy's public port": True, "another server": False})
-    return SimpleNamespace(remove_leftovers=Mock(), reached=reached)
+    found = {"the Hub": True, "the proxy's public port": True, "another server": False, proof.NAMES: True}
+    looks_up = Mock(return_value=True)
+    return SimpleNamespace(remove_leftovers=Mock(), reached=Mock(return_value=found), machine_looks_names_up=looks_up)
 
 
 @pytest.fixture
@@ -575,6 +617,7 @@ def kept(
     monkeypatch.setattr(keeper, "STAMP", tmp_path / "stamp")
     monkeypatch.setattr(keeper, "NEW_TOKEN", tmp_path / "new-proxy-token")
     monkeypatch.setattr(keeper, "PATIENCE_S", 0)
+    monkeypatch.setattr(safety, "CLOSED", tmp_path / "closed")
     engine.add("me", kind="compose-hub")
     engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
     engine.stored = [image(1)]
@@ -635,12 +678,82 @@ def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, pr
     assert prober.reached.call_count == 2
 
 
+def test_rules_that_were_loaded_again_are_proved_again(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
+    kept.prepare()
+    kept.look()
+    assert prober.reached.call_count == 1
+    engine.said = b"in force\nlater\n"
+    kept.look()
+    kept.look()
+    assert prober.reached.call_count == 2
+
+
+def test_what_is_open_three_times_in_a_row_is_closed(
+    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_TRUSTED_S", 0)
+    good = prober.reached.return_value
+    prober.reached.return_value = {**good, "another server": True}
+    with pytest.raises(ComposeError, match="another server could be reached"):
+        kept.prepare()
+    assert prober.reached.call_count == 3
+    assert [call for call in engine.calls if call.startswith("fence")] == ["fence open", "fence shut"]
+    assert not (tmp_path / "able").exists()
+    assert not (tmp_path / "stamp").exists()
+    with pytest.raises(ServerError, match="docker compose restart hub") as error:
+        kept.before_start("hub/env-base:built")
+    assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
+    # It is not opened just to see whether it is mended, but at a start, and then once.
+    kept.look()
+    assert prober.reached.call_count == 3
+    with pytest.raises(ComposeError, match="could be reached"):
+        kept.prepare()
+    assert prober.reached.call_count == 4
+    assert engine.calls[-1] == "fence shut"
+    prober.reached.side_effect = ComposeError("The fence could not be tried")
+    with pytest.raises(ComposeError, match="could not be tried"):
+        kept.prepare()
+    assert engine.calls[-1] == "fence shut"
+    prober.reached.side_effect = None
+    prober.reached.return_value = good
+    kept.prepare()
+    kept.look()
+    kept.before_start("hub/env-base:built")
+    assert engine.calls[-1] == "fence open"
+    assert (tmp_path / "able").exists()
+
+
+def test_what_was_open_once_was_an_accident(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+    good = prober.reached.return_value
+    prober.reached.side_effect = [{**good, "another server": True}, {**good, "another server": True}, good]
+    kept.prepare()
+    assert "fence shut" not in engine.calls
+
+
 def test_without_proof_the_hub_does_not_start(kept: keeper.Keeper, prober: Any, tmp_path: Path) -> None:
-    prober.reached.return_value |= {"another server": True}
-    with pytest.raises(ComposeError, match="another server is open"):
+    prober.reached.return_value |= {"the Hub": False}
+    with pytest.raises(ComposeError, match="the Hub is closed"):
         kept.prepare()
     assert not (tmp_path / "able").exists()
     assert not (tmp_path / "stamp").exists()
+
+
+@pytest.mark.parametrize("machine", [True, False])
+def test_names_that_nobody_looks_up_are_reported_only(
+    kept: keeper.Keeper, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    prober.reached.return_value |= {proof.NAMES: False}
+    prober.machine_looks_names_up.return_value = machine
+    kept.prepare()
+    assert ("no name is looked up" in caplog.text) is machine
+
+
+def test_what_the_kernel_cannot_do_is_said(
+    engine: Engine, kept: keeper.Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.said_to["lacks"] = b"this kernel cannot count\n"
+    kept.prepare()
+    assert "The fence: this kernel cannot count" in caplog.text
 
 
 @pytest.mark.parametrize(("gone", "message"), [("p", "The proxy does not run"), ("fence", "is not in force")])

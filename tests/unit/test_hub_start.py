@@ -11,7 +11,7 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible import check
+from jupyterhub_ansible import check, safety
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.http_server import HubServer
 from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
@@ -218,10 +218,25 @@ def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
     assert UserServerSpawner.before_start is keeper.before_start
 
 
-def test_a_hub_that_ansible_deploys_keeps_nothing(made: Mock) -> None:
-    assert prepared(Mock(compose=None)) is None
+def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JupyterHub, "lookout", None)
+    assert prepared(Mock(compose=None, hub=Mock(connect_url="http://10.213.0.2:8081"))) is None
     made.assert_not_called()
-    assert UserServerSpawner.before_start is None
+    assert UserServerSpawner.before_start is safety.before_start
+    assert JupyterHub.lookout
+    assert JupyterHub.lookout.address == "10.213.0.1"
+
+
+def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
+    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
+    monkeypatch.setattr(safety, "LOOK_S", 0)
+    hub.log = logging.getLogger("hub")
+    hub.lookout = Mock(look=Mock(side_effect=[None, "it is not", OSError("no disk"), asyncio.CancelledError]))
+    started(hub)
+    assert hub.lookout.look.call_count == 4
+    assert "it is not" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["making", "preparing"])

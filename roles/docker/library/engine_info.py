@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,6 +51,8 @@ live_restore: {description: Containers survive an engine restart., type: bool, r
 swarm_active: {description: The engine is part of a swarm., type: bool, returned: always}
 root_dir: {description: Where it keeps images and volumes., type: str, returned: when running}
 log_driver: {description: What it does with containers' logs., type: str, returned: when running}
+rules: {description: The kernel has its rules. Null where that cannot be told., type: bool, returned: always}
+rules_off: {description: It is told to make no rules., type: bool, returned: always}
 log_rotated: {description: Logs cannot grow without bound., type: bool, returned: always}
 started_before_settings: {description: It runs with older settings than daemon.json., type: bool, returned: always}
 cli: {description: The docker command is there., type: bool, returned: always}
@@ -149,6 +152,46 @@ def describe(version: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def shown(*command: str) -> str | None:
+    """Return what a command that lists rules shows: "" where it finds none, None where it is not there."""
+    program = shutil.which(command[0], path=SEARCH_PATH)
+    if not program:
+        return None
+    try:
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout if done.returncode == 0 else ""
+
+
+def has_rules(info: dict[str, Any]) -> bool | None:
+    """Return whether the kernel has the engine's rules: for its networks' way out, and to keep networks apart.
+
+    They go when another program flushes all tables, as `systemctl restart nftables` does; an engine that starts makes
+    them again.  None where that cannot be told: only root sees them.
+    """
+    if not info or os.geteuid() != 0:
+        return None
+    if "nftables" in (info.get("FirewallBackend") or {}).get("Driver", ""):
+        found = shown("nft", "list", "table", "ip", "docker-bridges")
+        return None if found is None else bool(found)
+    tables = {table: shown("iptables", "--wait", "10", "--table", table, "--list-rules") for table in ("nat", "filter")}
+    nat, filters = tables["nat"], tables["filter"]
+    if nat is None or filters is None:
+        return None
+    chains = all("-N DOCKER" in text.splitlines() for text in (nat, filters))
+    return chains and any(line.startswith("-A FORWARD ") and " -j DOCKER" in line for line in filters.splitlines())
+
+
+def is_told_no_rules(settings: dict[str, Any], pid_file: Path) -> bool:
+    """Return whether the engine's settings or its command say that it is to make no rules."""
+    try:
+        command = Path("/proc", pid_file.read_text().strip(), "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        command = []
+    return settings.get("iptables") is False or b"--iptables=false" in command
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """Return daemon.json's settings; none where it is absent or unreadable."""
     try:
@@ -242,6 +285,8 @@ def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
     engine = describe(version or {}, info or {})
     engine["running"] = version is not None and info is not None
     engine["socket_gid"] = Path(socket_path).stat().st_gid if Path(socket_path).exists() else None
+    engine["rules"] = has_rules(info or {})
+    engine["rules_off"] = is_told_no_rules(read_settings(SETTINGS), PID_FILE)
     engine["log_rotated"] = is_log_rotated(engine["log_driver"], read_settings(SETTINGS))
     files = find_files()
     # A running engine knows better what it is than the files that lie about.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ short_description: Prove from inside a container what the users' network lets th
 description:
   - Starts two containers on the users' network and a listener on the host, tries every way that should be open and
     every way that should be closed, and removes what it started.
-  - Does nothing where the same was proved before, since the machine was started.
+  - Does nothing where the same was proved before, since the fence was loaded.
+  - What must be closed and is open three times in a row does not stay so. All of the users' network but Hub and proxy
+    is closed, and the Hub told to start no server, until a later run finds nothing open.
+  - A name that no server can look up, while the machine can, is a warning.
 options:
   network: {description: The users' network., type: str, required: true}
   image: {description: An image with C(python) on its path., type: str, required: true}
@@ -27,6 +31,8 @@ options:
   open: {description: Name to C(host:port) that a server must reach., type: dict, required: true}
   closed: {description: Name to C(host:port) that a server must not reach., type: dict, required: true}
   subject: {description: What it is about; another subject is proved anew., type: list, required: true}
+  fence: {description: The script of the fence., type: path, required: true}
+  hub: {description: The Hub's container., type: str, required: true}
   stamp: {description: File that remembers the last proof, where a reboot forgets it., type: path, required: true}
 """
 
@@ -40,12 +46,36 @@ server = socket.create_server(("", 9))
 while True:
     server.accept()[0].close()
 """
+# As jupyterhub_ansible.compose.proof has it: a way and name of its own is that of the lookup of a name.
+NAMES = "names"
+# Who refuses a connection was reached: what the fence closes stays silent.  That a name is unknown is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
+QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
+QUERY += bytes([0, 0, 1, 0, 1])
+def looked_up():
+    for line in open("/etc/resolv.conf"):
+        word, server = (line.split() + ["", ""])[:2]
+        if word == "nameserver":
+            try:
+                with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                    asked.settimeout(5)
+                    asked.connect((server, 53))
+                    asked.send(QUERY)
+                    answer = asked.recv(512)
+                if answer[:2] == QUERY[:2] and answer[3] & 15 in (0, 3):
+                    return True
+            except OSError:
+                pass
+    return False
 def reached(way):
+    if way == "names":
+        return looked_up()
     host, _, port = way.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
+    except ConnectionRefusedError:
+        return True
     except OSError:
         return False
     return True
@@ -53,6 +83,9 @@ ways = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
     print(json.dumps(dict(zip(ways, pool.map(reached, ways.values())))))
 """
+TRIES = 3
+# Of the Hub's package (jupyterhub_ansible.safety): why no server may start.
+CLOSED = "/srv/jupyterhub/closed"
 
 
 def docker(*arguments: str) -> str:
@@ -89,7 +122,7 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
     """Try every way from a container on the users' network.
 
     Returns:
-        For each name whether it was reached; ``another server`` and ``this machine`` are added.
+        For each name whether it was reached; ``another server``, ``this machine`` and NAMES are added.
     """
     start = ["--network", params["network"], "--entrypoint", "python"]
     for name, value in params["labels"].items():
@@ -106,6 +139,7 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
                 "this machine": f"{params['gateway']}:{listener.getsockname()[1]}",
                 **params["open"],
                 **params["closed"],
+                NAMES: NAMES,
             }
             found: dict[str, bool] = json.loads(
                 docker("run", "--rm", *start, params["image"], "-c", TRY, json.dumps(ways))
@@ -113,6 +147,68 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
             return found
     finally:
         docker("rm", "--force", other)
+
+
+def machine_looks_names_up() -> bool:
+    """Return whether the machine itself gets an answer about a name."""
+    asked = subprocess.run(
+        [sys.executable, "-c", TRY, json.dumps({NAMES: NAMES})], capture_output=True, text=True, timeout=60, check=True
+    )
+    return bool(json.loads(asked.stdout)[NAMES])
+
+
+def call(fence: str, verb: str) -> None:
+    """Call the script of the fence.
+
+    Raises:
+        RuntimeError: with what it says.
+    """
+    done = subprocess.run([fence, verb], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{fence} {verb}: {(done.stderr or done.stdout).strip()}")
+
+
+def tell_hub(hub: str, reason: str) -> None:
+    """Have the Hub start no server for this reason, or, without one, start them again."""
+    tell = 'if [ "$1" ]; then printf "%s\\n" "$1" > "$0"; else rm -f "$0"; fi'
+    docker("exec", hub, "sh", "-c", tell, CLOSED, reason)
+
+
+def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool]]:
+    """Try until nothing is open that must be closed, three times at most.
+
+    Returns:
+        What was open each time, and what was reached the last time.
+    """
+    # What was closed for good reason is open no longer than it takes to see whether that is gone.
+    was_shut = Path(params["fence"] + ".shut").exists()
+    call(params["fence"], "open")
+    wrong: list[str] = []
+    reached: dict[str, bool] = {}
+    try:
+        for _ in range(1 if was_shut else TRIES):
+            reached = prove(params)
+            wrong = [name for name, way_open in reached.items() if way_open and name not in (*params["open"], NAMES)]
+            if not wrong:
+                break
+    except Exception:
+        if was_shut:
+            call(params["fence"], "shut")
+        raise
+    return wrong, reached
+
+
+def close(params: dict[str, Any], wrong: list[str]) -> str:
+    """Close all of the users' network but Hub and proxy, have no server started, and return why."""
+    call(params["fence"], "shut")
+    reason = (
+        f"The fence around the users' network did not hold: from a user's server {', '.join(wrong)} could be reached. "
+        "So servers now reach Hub and proxy only, and none is started. Are Docker's own rules gone (a firewall that "
+        'was restarted; systemctl restart docker brings them back), or does Docker run with "iptables": false '
+        "(/etc/docker/daemon.json)? When that is mended, deploy again; docs/troubleshooting.md has more."
+    )
+    tell_hub(params["hub"], reason)
+    return reason
 
 
 def main() -> None:
@@ -126,27 +222,34 @@ def main() -> None:
             "open": {"type": "dict", "required": True},
             "closed": {"type": "dict", "required": True},
             "subject": {"type": "list", "elements": "str", "required": True},
+            "fence": {"type": "path", "required": True},
+            "hub": {"type": "str", "required": True},
             "stamp": {"type": "path", "required": True},
         },
     )
-    stamp, subject = Path(module.params["stamp"]), "\n".join(module.params["subject"]) + "\n"
+    params = module.params
+    stamp, subject = Path(params["stamp"]), "\n".join(params["subject"]) + "\n"
     if stamp.exists() and stamp.read_text() == subject:
         module.exit_json(changed=False, reached={})
     try:
-        reached = prove(module.params)
+        wrong, reached = found_open(params)
+        if wrong:
+            module.fail_json(msg=close(params, wrong), reached=reached)
+        shut_out = [name for name in params["open"] if not reached[name]]
+        if shut_out:
+            module.fail_json(
+                msg=f"The fence closes too much: a user's server does not reach {', '.join(shut_out)}, so nobody can "
+                "work. Look for a firewall's rule that drops it: nft list ruleset; docs/troubleshooting.md",
+                reached=reached,
+            )
+        if not reached[NAMES] and machine_looks_names_up():
+            module.warn(
+                "From users' servers no name can be looked up, though this machine can: pip, git and the like will "
+                "fail there. docs/troubleshooting.md says what to look at."
+            )
+        tell_hub(params["hub"], "")
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         module.fail_json(msg=f"The fence could not be tried: {error}")
-    wrong = [
-        f"{name} is {'open' if way_open else 'closed'}"
-        for name, way_open in reached.items()
-        if way_open != (name in module.params["open"])
-    ]
-    if wrong:
-        module.fail_json(
-            msg=f"The fence around the users' network is not in force: from a user's server {', '.join(wrong)}. "
-            "Users must not log in before this is mended; docs/troubleshooting.md says what to look at.",
-            reached=reached,
-        )
     stamp.write_text(subject)
     module.exit_json(changed=False, reached=reached)
 

@@ -20,7 +20,7 @@ description:
 options:
   script:
     description: The script (mode 0755). C(load) puts its rules in force, and says C(in force) where they were already;
-      C(check) says so, and changes nothing.
+      C(check) says so, and changes nothing; C(lacks) says what of it the kernel cannot do.
     type: dict
     required: true
     options: &file
@@ -98,6 +98,10 @@ def main() -> None:
                 f" mended. {' '.join(command)} says: {(error or said).strip()}"
             )
         result["changed"] |= said.strip() != "in force"
+        # Only the machine's kernel can tell.
+        _, lacks, _ = module.run_command([script["path"], "lacks"])
+        if lacks.strip():
+            module.warn(f"The fence: {lacks.strip()}")
     module.exit_json(**result)
 
 

@@ -38,6 +38,21 @@ def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
     assert 'set "log-opts"' in run.said
 
 
+def test_engine_whose_rules_were_flushed_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
+    """The run names the command, and changes nothing before that."""
+    before = host.check_output("systemctl show --property ActiveEnterTimestamp docker")
+    host.check_output("nft flush ruleset")
+
+    run = converge()
+
+    assert not run.ok
+    assert "its own rules are gone from the kernel" in run.said
+    assert "ends all containers" in run.said
+    assert "systemctl restart docker" in run.said
+    assert host.check_output("systemctl show --property ActiveEnterTimestamp docker") == before
+    host.check_output("systemctl restart docker && docker start somebody-elses")
+
+
 def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
     host.check_output("systemctl stop docker.socket docker.service")
 

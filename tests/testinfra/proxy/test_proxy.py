@@ -66,12 +66,12 @@ def test_fence_is_loaded_at_boot_before_the_engine(host: Host) -> None:
 
 def test_rule_removed_by_hand_is_seen_and_put_back(host: Host) -> None:
     assert host.check_output(f"{ROOT}/fence check") == "in force"
-    host.check_output("nft flush chain inet jupyterhub_fence input")
-    try:
-        assert host.check_output(f"{ROOT}/fence check") == "not in force"
-    finally:
-        assert host.check_output(f"{ROOT}/fence load") == "loaded"
+    # The unit would put it back in between.
+    host.check_output("systemctl stop jupyterhub-fence && nft flush chain inet jupyterhub_fence input")
+    assert host.check_output(f"{ROOT}/fence rules") == "not in force"
+    assert host.check_output(f"{ROOT}/fence load") == "loaded"
     assert host.check_output(f"{ROOT}/fence check") == "in force"
+    assert host.service("jupyterhub-fence").is_running
 
 
 def test_token_is_known_to_the_proxy_alone(host: Host) -> None:

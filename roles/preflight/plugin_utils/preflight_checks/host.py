@@ -358,6 +358,28 @@ def engine(host: Host) -> Findings:
         yield Finding(f"version {version} is too old", "upgrade it to 20.10 or newer", "the Docker engine")
 
 
+@rule()
+def engine_rules(host: Host) -> Findings:
+    """Without them servers reach containers of other networks, and nothing outside; a restart is not ours to decide."""
+    if host.engine.get("rules") is not False or (host.engine.get("ours") and host.engine.get("live_restore")):
+        return
+    ends = "" if host.engine.get("live_restore") else ", which ends all containers, as it is without live-restore"
+    restart = f"restart the engine{ends}: systemctl restart docker (without systemd: service docker restart)"
+    if host.engine.get("rules_off"):
+        yield Finding(
+            'it runs with "iptables": false, so nothing keeps its networks apart or leads them out',
+            f"take that out of /etc/docker/daemon.json, or of its command, and {restart}",
+            "the Docker engine",
+        )
+    else:
+        yield Finding(
+            "its own rules are gone from the kernel (nft flush ruleset? systemctl restart nftables?), so nothing keeps"
+            " its networks apart or leads them out",
+            restart,
+            "the Docker engine",
+        )
+
+
 @rule("docker_daemon_settings")
 def data_root(host: Host, daemon_settings: Mapping[str, Any]) -> Findings:
     """The engine would start without images, volumes and users' files."""

@@ -13,7 +13,7 @@ from typing import Any
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import check, login_bounds, request_limits, sessions
+from . import check, login_bounds, request_limits, safety, sessions
 from .addresses import Addresses
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
@@ -36,6 +36,7 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
+    lookout: safety.Lookout | None = None
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
@@ -60,6 +61,8 @@ class JupyterHub(app.JupyterHub):
             self._follow_events()
             if self.keeper:
                 self._keeping = asyncio.create_task(self._keep(self.keeper))
+            if self.lookout:
+                self._looking_out = asyncio.create_task(self._look_out(self.lookout))
 
     def _follow_events(self) -> None:
         spawner, loop = self.spawner_class(config=self.config), asyncio.get_running_loop()
@@ -111,6 +114,15 @@ class JupyterHub(app.JupyterHub):
                 # Whatever it was, it is looked at again.
                 self.log.exception("What is around the Hub was not looked at")
 
+    async def _look_out(self, lookout: safety.Lookout) -> None:
+        while True:
+            try:
+                if said := await asyncio.to_thread(lookout.look):
+                    self.log.warning(said)
+            except OSError:
+                self.log.exception("Whether the fence is in force was not looked at")
+            await asyncio.sleep(safety.LOOK_S)
+
     async def _remove_old_images(self, keeper: Keeper) -> None:
         try:
             await asyncio.to_thread(keeper.remove_old_images)
@@ -158,6 +170,8 @@ def prepared(settings: Settings) -> Keeper | None:
         ComposeError: something is not as it must be.
     """
     if settings.compose is None:
+        UserServerSpawner.before_start = safety.before_start
+        JupyterHub.lookout = safety.Lookout(safety.gateway(settings.hub.connect_url))
         return None
     logging.basicConfig(format="[%(levelname).1s %(asctime)s %(name)s] %(message)s")
     log = logging.getLogger("compose")

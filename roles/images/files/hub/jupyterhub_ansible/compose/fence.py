@@ -21,16 +21,11 @@ from .errors import ComposeError
 SCRIPT = Path("/usr/local/share/jupyterhub/fence")
 """In the Hub's image: the role's template, rendered with a word in @ for each that is known here only."""
 CONFIG_HASH = "jupyterhub-ansible.config-hash"
-INTERVAL_S = 5
+RESOLVERS = "/run/systemd/resolve"
+"""Where the machine has its resolvers behind a stub, if it has; the helper sees the rest in its own resolv.conf."""
 # $1 is the script.  What it says is the helper's log when it changes anything.
-KEEP = f"""
-printf '%s' "$1" > /run/fence && chmod 0755 /run/fence || exit
-trap 'exit 0' TERM INT
-while :; do
-  said=$(/run/fence load 2>&1) || said="the fence cannot be raised: $said"
-  [ "$said" = "in force" ] || echo "$said"
-  sleep {INTERVAL_S} & wait $!
-done
+KEEP = """
+printf '%s' "$1" > /run/fence && chmod 0755 /run/fence && exec /run/fence watch
 """
 
 
@@ -51,6 +46,7 @@ def script(template: str, project: str, plan: Plan, reserve_mb: int, cgroup: str
         "table": f"{project.replace('-', '_')}_fence",
         "reserve_mb": str(reserve_mb),
         "group": cgroup,
+        "subnet": plan.subnet,
         "hub": plan.hub,
         "proxy": plan.proxy,
     }
@@ -85,7 +81,13 @@ class Fence:
         if found:
             # The rules stay in force in the kernel meanwhile.
             self.client.remove_container(self.container, force=True, v=True)
-        self._create()
+        try:
+            self._create([docker.types.Mount("/host/resolve", RESOLVERS, type="bind", read_only=True)])
+        except APIError as error:
+            if RESOLVERS not in str(error):
+                raise
+            # This machine has none: Docker makes no folder for a mount, as it does for a bind.
+            self._create([])
         self.client.start(self.container)
 
     def _found(self) -> Mapping[str, Any] | None:
@@ -95,7 +97,7 @@ class Fence:
             return None
         return container
 
-    def _create(self) -> None:
+    def _create(self, mounts: list[Any]) -> None:
         host_config = self.client.create_host_config(
             network_mode="host",
             restart_policy={"Name": "unless-stopped"},
@@ -105,6 +107,7 @@ class Fence:
             # Its profile forbids to write below /proc/sys.
             security_opt=["no-new-privileges", "apparmor=unconfined"],
             binds=["/lib/modules:/lib/modules:ro", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+            mounts=mounts,
             init=True,
             log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
         )
@@ -123,12 +126,22 @@ class Fence:
             host_config=host_config,
         )
 
-    def in_force(self) -> bool:
-        """Ask the helper whether the kernel has the rules; no where it does not answer."""
+    def in_force(self) -> str:
+        """Ask the helper whether the kernel has the rules.
+
+        Returns:
+            What it says, which is something else once they were loaded again; "" where the kernel has not, or the
+            helper does not answer.
+        """
+        said = self.do("rules")
+        return said if said.startswith("in force") else ""
+
+    def do(self, verb: str) -> str:
+        """Have the helper call the script; return what that says, "" where the helper does not answer or it fails."""
         try:
-            call = self.client.exec_create(self.container, ["/run/fence", "rules"])
+            call = self.client.exec_create(self.container, ["/run/fence", verb])
             said: bytes = self.client.exec_start(call["Id"])
             code = self.client.exec_inspect(call["Id"])["ExitCode"]
         except APIError:
-            return False
-        return code == 0 and said.strip() == b"in force"
+            return ""
+        return said.decode(errors="replace").strip() if code == 0 else ""

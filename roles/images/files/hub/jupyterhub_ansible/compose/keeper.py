@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import docker
 import docker.errors
 
-from .. import failures, kernel_limits
+from .. import failures, kernel_limits, safety
 from ..docker_calls import CONNECTIONS
-from ..failures import DOCKER_ERRORS, ServerError
+from ..failures import DOCKER_ERRORS
 from ..settings import Settings
 from ..users_network import plan
 from . import entrypoint, proof
@@ -30,6 +30,8 @@ STAMP = Path("/srv/jupyterhub/fence-proof")
 NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
 PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
+TRIES = 3
+"""So many proofs in a row find open what must be closed, before all of it is closed."""
 _TRUSTED_S = 5
 """A fence that was in force is asked about again after so long."""
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class Keeper:
         self._new_proxy = False
         self.proxy_addresses: frozenset[str] = frozenset()
         """Of the proxy, on all networks: which of them it takes to the Hub is Docker's choice."""
+        self._complaint = ""
 
     # --- at the start
 
@@ -133,29 +136,70 @@ class Keeper:
         self.proxy_addresses = frozenset(network["IPAddress"] for network in networks if network.get("IPAddress"))
         return proxy
 
-    def _insist(self, in_force: bool) -> None:
+    def _insist(self, in_force: str) -> None:
         if not in_force:
             raise ComposeError(
                 f"The fence around the users' network is not in force; why: docker logs {self.fence.container}"
             )
 
-    def _prove(self, proxy: Mapping[str, Any]) -> None:
+    def _subject(self, proxy: Mapping[str, Any]) -> str:
+        in_force = self.fence.in_force()
+        self._insist(in_force)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         network = self.client.inspect_network(self.networks.users)["Id"]
-        subject = "\n".join([boot, network, self.fence.digest, self.id, proxy["Id"]]) + "\n"
-        if STAMP.exists() and STAMP.read_text() == subject:
+        return "\n".join([boot, network, self.fence.digest, in_force, self.id, proxy["Id"]]) + "\n"
+
+    def _prove(self, proxy: Mapping[str, Any]) -> None:
+        """Prove the fence, unless that was done since it was loaded."""
+        if STAMP.exists() and STAMP.read_text() == self._subject(proxy):
             return
+        STAMP.unlink(missing_ok=True)
         self.prober.remove_leftovers()
+        if lacks := self.fence.do("lacks"):
+            self.log.warning("The fence: %s", lacks)
         control = proxy["NetworkSettings"]["Networks"][self.networks.control]["IPAddress"]
         open_ways = {"the Hub": f"hub:{HUB_PORT}", "the proxy's public port": f"proxy:{PROXY_PORT}"}
         closed = {
             "the proxy's API": f"{self.plan.proxy}:{API_PORT}",
             "the proxy's API on the control network": f"{control}:{API_PORT}",
         }
-        reached = self.prober.reached(self.networks.users, self.plan.gateway, {**open_ways, **closed})
+        reached = self._try({**open_ways, **closed}, open_ways)
+        if found := proof.open_ones(reached, open_ways):
+            self._close(found)
         proof.insist(reached, open_ways)
-        STAMP.write_text(subject)
+        if not reached[proof.NAMES] and self.prober.machine_looks_names_up():
+            self.log.warning("From users' servers no name is looked up, though the machine can; docs/troubleshooting.md")
+        STAMP.write_text(self._subject(proxy))
+        safety.CLOSED.unlink(missing_ok=True)
         self.log.info("The fence around the users' network is in force, as a container on it has proved")
+
+    def _try(self, ways: Mapping[str, str], open_ways: Mapping[str, str]) -> dict[str, bool]:
+        # What was closed for good reason is open no longer than it takes to see whether that is gone.
+        was_closed = safety.CLOSED.exists()
+        reached: dict[str, bool] = {}
+        self.fence.do("open")
+        try:
+            for _ in range(1 if was_closed else TRIES):
+                reached = self.prober.reached(self.networks.users, self.plan.gateway, ways)
+                if not proof.open_ones(reached, open_ways):
+                    break
+        except (ComposeError, *DOCKER_ERRORS):
+            if was_closed:
+                self.fence.do("shut")
+            raise
+        return reached
+
+    def _close(self, found: list[str]) -> None:
+        """Close all of the bridge but Hub and proxy, and let no server start."""
+        self.fence.do("shut")
+        message = (
+            f"The fence around the users' network did not hold: from a user's server {', '.join(found)} could be"
+            " reached.  So servers now reach Hub and proxy only, and none is started.  Are Docker's own rules gone"
+            ' (systemctl restart docker brings them back), or does it run with "iptables": false?  When that is mended:'
+            " docker compose restart hub"
+        )
+        safety.CLOSED.write_text(message + "\n")
+        raise ComposeError(message)
 
     # --- while the Hub runs
 
@@ -169,12 +213,19 @@ class Keeper:
             self.networks.make()
             self.fence.keep()
             self._join()
-            self._join_proxy()
+            proxy = self._join_proxy()
             self._insist(self.fence.in_force())
+            if safety.CLOSED.exists():
+                # Until the Hub is started again: each proof opens it for some seconds.
+                raise ComposeError(safety.CLOSED.read_text().strip())
+            self._prove(proxy)
         except (ComposeError, *DOCKER_ERRORS) as error:
-            self.log.warning("Not as it must be around the Hub: %s", error)
+            if str(error) != self._complaint:
+                self.log.warning("Not as it must be around the Hub: %s", error)
+            self._complaint = str(error)
             ABLE.unlink(missing_ok=True)
         else:
+            self._complaint = ""
             ABLE.touch()
         return self._new_proxy
 
@@ -188,14 +239,11 @@ class Keeper:
         Raises:
             ServerError: the fence is not in force, or the image is gone.
         """
+        safety.insist()
         with self._asking:
             if time.monotonic() > self._trusted_until:
                 if not self.fence.in_force():
-                    raise ServerError(
-                        f"No server can be started just now: the network is not safe. {failures.TELL}",
-                        reason="fence",
-                        log_message=f"The fence is not in force; why: docker logs {self.fence.container}",
-                    )
+                    raise safety.refusal(f"The fence is not in force; why: docker logs {self.fence.container}")
                 self._trusted_until = time.monotonic() + _TRUSTED_S
         if self.images.tag([image], anew=False):
             raise failures.missing_image("Compose", image)

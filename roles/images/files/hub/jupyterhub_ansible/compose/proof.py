@@ -20,10 +20,31 @@ print(server.getsockname()[1], flush=True)
 while True:
     server.accept()[0].close()
 """
-# Who refuses a connection was reached: what the fence closes stays silent.
+NAMES = "names"
+"""Way and name of the lookup: as every server is, the container is told by Docker where to ask."""
+# Who refuses a connection was reached: what the fence closes stays silent.  That a name is unknown is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
+QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
+QUERY += bytes([0, 0, 1, 0, 1])
+def looked_up():
+    for line in open("/etc/resolv.conf"):
+        word, server = (line.split() + ["", ""])[:2]
+        if word == "nameserver":
+            try:
+                with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                    asked.settimeout(5)
+                    asked.connect((server, 53))
+                    asked.send(QUERY)
+                    answer = asked.recv(512)
+                if answer[:2] == QUERY[:2] and answer[3] & 15 in (0, 3):
+                    return True
+            except OSError:
+                pass
+    return False
 def reached(way):
+    if way == "names":
+        return looked_up()
     host, _, port = way.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
@@ -76,7 +97,7 @@ class Prober:
         """Try every way (name to `host:port`) from a container on the network.
 
         Returns:
-            For each name whether it was reached; `another server` and `this machine` are added.
+            For each name whether it was reached; `another server`, `this machine` and NAMES are added.
         """
         with (
             self._container(network, LISTEN, "") as other,
@@ -87,13 +108,20 @@ class Prober:
                 "another server": f"{networks[network]['IPAddress']}:{self._said(other)}",
                 "this machine": f"{gateway}:{self._said(machine)}",
             }
-            with self._container(network, TRY, json.dumps({**listeners, **ways})) as probe:
-                self.client.wait(probe, timeout=_TIMEOUT_S)
-                try:
-                    found: dict[str, bool] = json.loads(self._said(probe))
-                except ValueError:
-                    raise ComposeError("The fence could not be tried: the container that tries it failed") from None
-                return found
+            return self._tried(network, {**listeners, **ways, NAMES: NAMES})
+
+    def _tried(self, network: str, ways: Mapping[str, str]) -> dict[str, bool]:
+        with self._container(network, TRY, json.dumps(ways)) as probe:
+            self.client.wait(probe, timeout=_TIMEOUT_S)
+            try:
+                found: dict[str, bool] = json.loads(self._said(probe))
+            except ValueError:
+                raise ComposeError("The fence could not be tried: the container that tries it failed") from None
+            return found
+
+    def machine_looks_names_up(self) -> bool:
+        """Whether the machine itself gets an answer about a name."""
+        return self._tried("host", {NAMES: NAMES})[NAMES]
 
     def remove_leftovers(self) -> None:
         """Remove what a proof that was cut off left behind."""
@@ -102,15 +130,19 @@ class Prober:
             self.client.remove_container(container["Id"], force=True, v=True)
 
 
+def open_ones(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> list[str]:
+    """Return what was reached and must not be."""
+    return [name for name, was in reached.items() if was and name not in (*open_ways, NAMES)]
+
+
 def insist(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> None:
     """Insist that the ways of `open_ways` were reached, and no other.
 
     Raises:
         ComposeError: the fence is not in force, or closes too much.
     """
-    wrong: list[Any] = [
-        f"{name} is {'open' if was else 'closed'}" for name, was in reached.items() if was != (name in open_ways)
-    ]
+    wrong = [f"{name} is open" for name in open_ones(reached, open_ways)]
+    wrong += [f"{name} is closed" for name in open_ways if not reached.get(name)]
     if wrong:
         raise ComposeError(
             f"The fence around the users' network is not in force: from a user's server {', '.join(wrong)}."

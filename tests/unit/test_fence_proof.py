@@ -1,0 +1,132 @@
+"""What the proof of the fence makes of what it finds (with stand-ins for Docker and the fence's script)."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+from rolefile import role_file
+
+fence_proof = role_file("hub/library/fence_proof.py")
+FENCE = """#!/bin/sh
+cd {folder}
+echo "$1" >> calls
+case $1 in shut) touch fence.shut ;; open) rm -f fence.shut ;; esac
+"""
+GOOD = {"the Hub": True, "the proxy's API": False, "another server": False, fence_proof.NAMES: True}
+OPEN = {**GOOD, "another server": True}
+
+
+class Machine:
+    """A folder as the target's, and runs of the module on it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
+        self.found: list[dict[str, bool] | Exception] = []
+        self.resolves = True
+        self.told: list[str] = []
+        self.warnings: list[str] = []
+        (folder / "fence").write_text(FENCE.format(folder=folder))
+        (folder / "fence").chmod(0o755)
+        monkeypatch.setattr(fence_proof, "prove", self.prove)
+        monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _, warning: self.warnings.append(warning))
+        monkeypatch.setattr(fence_proof, "docker", lambda *arguments: self.told.append(arguments[-1]))
+        monkeypatch.setattr(fence_proof, "machine_looks_names_up", lambda: self.resolves)
+
+    def prove(self, _: dict[str, Any]) -> dict[str, bool]:
+        found = self.found.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def run(self, *found: dict[str, bool] | Exception) -> dict[str, Any]:
+        """Run the module, which finds that, one proof after the other, and every proof is needed."""
+        self.found = list(found)
+        arguments = {
+            "network": "users",
+            "image": "hub",
+            "labels": {},
+            "gateway": "127.0.0.1",
+            "open": {"the Hub": "hub:8081"},
+            "closed": {"the proxy's API": "10.0.0.3:8001"},
+            "subject": ["a"],
+            "fence": str(self.folder / "fence"),
+            "hub": "hub",
+            "stamp": str(self.folder / "stamp"),
+        }
+        self.monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+        self.monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        said = io.StringIO()
+        self.monkeypatch.setattr(sys, "stdout", said)
+        with pytest.raises(SystemExit):
+            fence_proof.main()
+        assert self.found == []
+        result: dict[str, Any] = json.loads(said.getvalue())
+        return result
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().split()
+
+    @property
+    def stamp(self) -> bool:
+        return (self.folder / "stamp").exists()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_a_proof_is_not_repeated(machine: Machine) -> None:
+    assert not machine.run(GOOD).get("failed")
+    assert machine.stamp
+    assert machine.run()["reached"] == {}
+    assert machine.told == [""], "servers may start"
+
+
+def test_what_was_open_once_was_an_accident(machine: Machine) -> None:
+    assert not machine.run(OPEN, OPEN, GOOD).get("failed")
+    assert machine.calls == ["open"]
+
+
+def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
+    result = machine.run(OPEN, OPEN, OPEN)
+    assert result["failed"]
+    for word in ("another server could be reached", "systemctl restart docker", '"iptables": false', "deploy again"):
+        assert word in result["msg"]
+    assert machine.calls == ["open", "shut"]
+    assert machine.told == [result["msg"]], "no server starts, and the Hub's log says why"
+    assert not machine.stamp
+
+
+def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(machine: Machine) -> None:
+    machine.run(OPEN, OPEN, OPEN)
+    assert machine.run(OPEN)["failed"]
+    assert machine.run(RuntimeError("docker run: no such image"))["failed"]
+    assert machine.calls == ["open", "shut"] * 3
+    assert not machine.run(GOOD).get("failed")
+    assert machine.calls[-1] == "open"
+    assert machine.told[-1] == ""
+
+
+def test_a_hub_that_is_not_reached_fails_the_run(machine: Machine) -> None:
+    result = machine.run({**GOOD, "the Hub": False})
+    assert "a user's server does not reach the Hub" in result["msg"]
+    assert machine.calls == ["open"]
+    assert not machine.stamp
+
+
+@pytest.mark.parametrize("resolves", [True, False])
+def test_a_lookup_that_fails_is_reported_only(machine: Machine, resolves: bool) -> None:
+    """And not at all on a machine that has no resolver itself."""
+    machine.resolves = resolves
+    result = machine.run({**GOOD, fence_proof.NAMES: False})
+    assert not result.get("failed")
+    assert machine.stamp
+    assert bool(machine.warnings) is resolves

@@ -1,0 +1,268 @@
+"""The script of the fence, with stand-ins for nft, systemd and the machine's files."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import jinja2
+import pytest
+from rolefile import ROLES
+
+# The kernel's tables are files. One that cannot count refuses all of what is given to it, as nft does.
+NFT = """#!/bin/sh
+case "$*" in
+  "--file -")
+    text=$(cat)
+    [ ! -e no-count ] || case $text in *"ct count"*) echo "No such file or directory" >&2; exit 1 ;; esac
+    [ ! -e broken ] || { echo "Operation not permitted" >&2; exit 1; }
+    family=$(echo "$text" | sed -n '1s/^table \\([a-z]*\\) .*/\\1/p')
+    echo "$text" | tail -n +3 > "table.$family" ;;
+  *"list table inet jh_fence") cat table.inet 2>/dev/null ;;
+  "delete table bridge jh_fence") rm table.bridge 2>/dev/null ;;
+  *) echo "unexpected: nft $*" >&2; exit 1 ;;
+esac
+"""
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> systemctl.calls
+case $* in
+  *is-enabled*) [ -e enabled ] ;;
+  *enable*) touch enabled ;;
+  *daemon-reload) rm -f reload ;;
+  "restart "*) touch running ;;
+  "show --property SubState"*)
+    [ -e running ] && echo SubState=running || echo SubState=dead
+    [ -e reload ] && echo NeedDaemonReload=yes || echo NeedDaemonReload=no ;;
+esac
+"""
+PLAN = {"subnet": "10.213.0.0/20", "hub": "10.213.0.2", "proxy": "10.213.0.3"}
+
+
+class Machine:
+    """A folder in the place of the machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("bin", "run", "etc/docker", "bridge"):
+            (folder / name).mkdir(parents=True)
+        self.write("bin/nft", NFT).chmod(0o755)
+        self.write("bin/systemctl", SYSTEMCTL).chmod(0o755)
+        self.write("bin/modprobe", "#!/bin/sh\n").chmod(0o755)
+        self.write("bin/iptables", "#!/bin/sh\n[ ! -e flushed ]\n").chmod(0o755)
+        self.write("meminfo", "MemTotal:       8388608 kB\n")
+        self.write("etc/resolv.conf", "nameserver 192.0.2.53\n")
+        template = jinja2.Template((ROLES / "proxy/templates/fence.j2").read_text(), keep_trailing_newline=True)
+        text = template.render(
+            ansible_managed="",
+            jupyterhub_name="jh",
+            proxy_users_bridge="br-jh",
+            proxy_users_plan=PLAN,
+            __proxy_fence_table="jh_fence",
+            __proxy_reserve_mb=1024,
+        )
+        for path, name in (
+            ("/sys/fs/cgroup", "no-cgroups"),
+            ("/proc/meminfo", "meminfo"),
+            ("/proc/sys/net/bridge", "bridge"),
+            ("/run/", "run/"),
+            ("/etc/", "etc/"),
+            ("/host/", "host/"),
+        ):
+            text = text.replace(path, f"{folder}/{name}")
+        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace(
+            "look_again_s=5", "look_again_s=0.2"
+        )
+        self.script = self.write("fence", text)
+        self.script.chmod(0o755)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def __call__(self, verb: str) -> str:
+        done = subprocess.run(
+            [str(self.script), verb], cwd=self.folder, capture_output=True, text=True, check=False, timeout=20
+        )
+        return (done.stdout + done.stderr).strip()
+
+    @property
+    def table(self) -> str:
+        return (self.folder / "table.inet").read_text()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_load_once_is_enough(machine: Machine) -> None:
+    assert machine("check") == "not in force"
+    assert machine("load") == "loaded"
+    assert machine("load") == "in force"
+    assert machine("check") == "in force"
+    for family in ("iptables", "ip6tables"):
+        assert (machine.folder / f"bridge/bridge-nf-call-{family}").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("gone", ["table.inet", "bridge/bridge-nf-call-iptables"])
+def test_what_was_lost_is_loaded_and_proved_again(machine: Machine, gone: str) -> None:
+    machine("load")
+    before = machine("rules").splitlines()
+    proof = machine.write("run/jh-fence-proof", "proved\n")
+    assert machine("load") == "in force"
+    assert proof.exists()
+    (machine.folder / gone).unlink()
+    assert machine("rules") == "not in force"
+    assert machine("load") == "loaded"
+    assert not proof.exists()
+    after = machine("rules").splitlines()
+    assert before[0] == after[0] == "in force"
+    assert before[1] != after[1], "who proves it can tell that it was loaded again"
+
+
+def test_published_ports_and_metadata_are_closed(machine: Machine) -> None:
+    machine("load")
+    assert "ct status dnat drop" in machine.table
+    for address in ("169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"):
+        assert address in machine.table
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"etc/resolv.conf": "nameserver 169.254.169.254\n"}, "169.254.169.254"),
+        ({"etc/resolv.conf": "search x\nnameserver\t168.63.129.16 # Azure\n"}, "168.63.129.16"),
+        # Docker asks these itself, from outside the container.
+        ({"etc/resolv.conf": "nameserver 127.0.0.1\nnameserver ::1\n"}, ""),
+        (
+            {
+                "etc/resolv.conf": "nameserver 127.0.0.53\n",
+                "run/systemd/resolve/resolv.conf": "nameserver 169.254.169.254\nnameserver 10.0.0.1\n",
+            },
+            "10.0.0.1,169.254.169.254",
+        ),
+        (
+            {
+                "etc/resolv.conf": "nameserver 192.0.2.53\n",
+                "etc/docker/daemon.json": '{"dns": [\n "172.17.0.1",\n "9.9.9.9"],\n "bip": "1.2.3.4/24"}',
+            },
+            "172.17.0.1,192.0.2.53,9.9.9.9",
+        ),
+        # A mistake in that file must not keep the fence from being loaded.
+        ({"etc/resolv.conf": "nameserver 999.1.1.1\nnameserver } accept\nnameserver dns.example\n"}, ""),
+        ({"etc/resolv.conf": ""}, ""),
+    ],
+)
+def test_the_machine_s_resolvers_are_open(machine: Machine, files: dict[str, str], expected: str) -> None:
+    for name, text in files.items():
+        machine.write(name, text)
+    assert machine("load") == "loaded"
+    rule = f"meta l4proto {{ tcp, udp }} th dport 53 ct original ip daddr {{ {expected} }} accept"
+    assert machine.table.count(rule) == (2 if expected else 0)
+    assert machine.table.count("dport 53") == (2 if expected else 0)
+    # Before what closes link-local addresses.
+    assert not expected or machine.table.index(rule) < machine.table.index("169.254.0.0/16")
+
+
+def test_other_resolvers_are_taken_over(machine: Machine) -> None:
+    machine("load")
+    machine.write("etc/resolv.conf", "nameserver 169.254.169.254\n")
+    assert machine("check") == "not in force"
+    assert machine("load") == "loaded"
+    assert "{ 169.254.169.254 }" in machine.table
+
+
+def test_connections_of_a_server_are_counted(machine: Machine) -> None:
+    machine("load")
+    assert machine.table.count("ct state new add @connections { ip saddr ct count over 4000 } drop") == 2
+    assert machine.table.count("ct state new add @doors { ip saddr ct count over 250 } drop") == 1
+    # Hub and proxy come before that.
+    before = machine.table[: machine.table.index("add @doors")]
+    assert "ip saddr { 10.213.0.2, 10.213.0.3 } accept" in before
+    assert machine("lacks") == ""
+
+
+def test_a_kernel_that_cannot_count_gets_the_rest(machine: Machine) -> None:
+    machine.write("no-count", "")
+    assert machine("load") == "loaded"
+    assert "ct count" not in machine.table
+    assert "ct status dnat drop" in machine.table
+    assert machine("load") == "in force"
+    assert "cannot count a server's connections" in machine("lacks")
+
+
+def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
+    machine.write("broken", "")
+    assert machine("load") == "Operation not permitted"
+    assert machine("check") == "not in force"
+
+
+def test_systemd_looks_after_it(machine: Machine) -> None:
+    (machine.folder / "run/systemd/system").mkdir(parents=True)
+    assert machine("load") == "loaded"
+    assert machine("load") == "in force"
+    calls = (machine.folder / "systemctl.calls").read_text()
+    assert "enable jh-fence.service" in calls
+    assert "docker" not in calls, "nothing here restarts an engine"
+    for state in ("enabled", "running"):
+        (machine.folder / state).unlink()
+        assert machine("check") == "not in force"
+        assert machine("load") == "loaded"
+        assert (machine.folder / state).exists()
+    # Another unit was written.
+    machine.write("reload", "")
+    assert machine("load") == "loaded"
+    assert machine("load") == "in force"
+
+
+def test_shut_is_shut_until_it_is_opened(machine: Machine) -> None:
+    machine("load")
+    assert machine("shut") == "loaded"
+    for table in (machine.table, (machine.folder / "table.bridge").read_text()):
+        assert "10.213.0.2, 10.213.0.3" in table
+    assert 'policy accept;\n    iifname != "br-jh" accept' not in machine.table.partition("chain input")[0]
+    (machine.folder / "table.inet").unlink()
+    assert machine("load") == "loaded"
+    assert (machine.folder / "table.bridge").exists()
+    assert machine("lacks") == ""
+    assert machine("open") == "loaded"
+    assert not (machine.folder / "table.bridge").exists()
+    assert "ct status dnat drop" in machine.table
+    assert machine("open") == "in force"
+
+
+def test_watch_mends_and_says_so(machine: Machine) -> None:
+    process = subprocess.Popen(
+        [str(machine.script), "watch"], cwd=machine.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "The fence is in force\n"
+        (machine.folder / "table.inet").unlink()
+        assert process.stdout.readline().startswith("Another program had removed or changed the fence"), (
+            "and nothing was said in between"
+        )
+        assert machine("check") == "in force"
+        machine.write("flushed", "")
+        (machine.folder / "table.inet").unlink()
+        assert process.stdout.readline().startswith("Another program")
+        assert process.stdout.readline().startswith("Docker's own rules are gone, too")
+        machine.write("etc/resolv.conf", "nameserver 169.254.169.254\n")
+        assert "resolvers have changed" in process.stdout.readline()
+        assert "{ 169.254.169.254 }" in machine.table
+        machine.write("broken", "")
+        (machine.folder / "table.inet").unlink()
+        assert process.stdout.readline() == "The fence cannot be raised: Operation not permitted\n"
+        (machine.folder / "broken").unlink()
+        # The script that lies there now is the one that runs.
+        machine.script.write_text(machine.script.read_text().replace("Another program", "Somebody"))
+        while (line := process.stdout.readline()).startswith("The fence cannot"):
+            pass
+        (machine.folder / "table.inet").unlink()
+        line = process.stdout.readline()
+        assert line.startswith(("Somebody had removed", "Docker's own")), line
+    finally:
+        process.terminate()
+    assert process.wait(timeout=5) != 0
