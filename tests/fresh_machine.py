@@ -215,7 +215,7 @@ class Machine:
         found = {path for pattern in patterns for path in self.root.glob(pattern)} | {self.data}
         found |= {PROJECT / name for name in FILES_OF_THE_TESTS} if self.root == Path("/") else set()
         present = {path for path in found if path.exists() or path.is_symlink()}
-        return sorted(path for path in present if not path.is_mount() or any(path.iterdir()))
+        return sorted(path for path in present if not path.is_mount() or inside(path))
 
     def mounts(self) -> list[str]:
         """Return what is mounted in the engine's folders, the innermost first."""
@@ -324,11 +324,16 @@ class Machine:
                 except OSError as error:
                     print(error, file=sys.stderr)
             elif path.is_mount():
-                self._delete(path.iterdir())
+                self._delete(inside(path))
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def inside(mount: Path) -> list[Path]:
+    """Return what is on a file system of its own, but for what mkfs put there."""
+    return [path for path in mount.iterdir() if path.name != "lost+found"]
 
 
 def kill(pid: int, number: int) -> None:
