@@ -397,8 +397,8 @@ def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser
 
 
 def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
-    # Of this Hub only: nobody listens on that port of its container.
-    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
+    # Of this Hub only: nobody listens there in its container.
+    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "unix:///run/nobody.sock"}}}
     started = deployment.server("alice")["State"]["StartedAt"]
     deployment.run(settings={"hub_traits": dead}).succeeded()
     assert_fails(

@@ -70,6 +70,16 @@ def test_no_class_is_a_way_round(name: str) -> None:
     assert refused(name, **given) == ["extra_host_config.privileged", "network_name", "volumes./"]
 
 
+@pytest.mark.parametrize("name", ["EvilAuthenticator", "MyProxy", "JupyterHub", "CryptKeeper"])
+def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
+    assert refused(name, extra_host_config={"cap_add": ["ALL"]}) == ["extra_host_config.cap_add"]
+
+
+def test_propagation_is_not_hidden_in_the_mode() -> None:
+    volumes = {"/srv/data": {"bind": "/data", "mode": "rw,rshared"}}
+    assert refused("DockerSpawner", volumes=volumes) == ["volumes./srv/data.mode"]
+
+
 def test_a_class_of_the_operators_own_that_people_log_in_by_is_an_authenticator() -> None:
     found = list(traits.refused({"TeamLogin": {"allow_all": True}}, "team.TeamLogin"))
     assert [each.path for each in found] == [("TeamLogin", "allow_all")]

@@ -48,8 +48,8 @@ def _access(settings: "Settings") -> Found:
         lists["access.blocked_users"],
     )
     if settings.authenticator == _SHARED:
-        for key in ("access.allowed_users", "access.admin_users", "access.blocked_users"):
-            if lists[key]:
+        for key, said in {**lists, "access.allow_all": everybody}.items():
+            if said:
                 what = f"is not read with {_WAY}: {_SHARED}, where everybody who knows it is in"
                 yield key, what, f"remove it, or set {_WAY}: github"
     elif not (

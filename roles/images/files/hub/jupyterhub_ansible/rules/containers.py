@@ -82,6 +82,10 @@ def _user(value: Any) -> bool:
     return isinstance(value, str) and bool(UID.fullmatch(value))
 
 
+def _socket(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("unix:///")
+
+
 def _anything(value: Any) -> bool:
     return True
 
@@ -147,7 +151,11 @@ CREATE: dict[str, tuple[Check, str]] = {
     "runtime": HOST_CONFIG["runtime"],
     "user": (_user, 'the number of a user who is not root, in quotes, such as "1000:100"'),
 }
-CLIENT: dict[str, tuple[Check, str]] = dict.fromkeys(("max_pool_size", "num_pools", "timeout"), (_anything, ""))
+CLIENT: dict[str, tuple[Check, str]] = {
+    **dict.fromkeys(("max_pool_size", "num_pools", "timeout"), (_anything, "")),
+    # In the Hub's container there is one engine's socket alone; a port may be anybody's.
+    "base_url": (_socket, "unix:// and the path of a socket"),
+}
 MOUNT: dict[str, tuple[Check, str]] = {
     **dict.fromkeys(("consistency", "labels", "no_copy", "read_only", "source", "target"), (_anything, "")),
     "type": (lambda value: value in ("bind", "volume"), "bind or volume"),
@@ -197,7 +205,6 @@ _REFUSED: dict[str, tuple[str, str | Place]] = {
     "pids_limit": ("has a setting of its own", _PIDS),
     **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is for the deployment to decide", "remove it")),
     "image": ("has a setting of its own", Place("images_environments", "environments")),
-    "base_url": ("names another engine than the Hub's", "remove it"),
     "driver_config": (
         FILES,
         "make the volume with docker volume create, and write its name as the source",

@@ -145,7 +145,8 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, o
         yield from _lets_in(path, value, authenticator)
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
-    elif is_spawner:
+    else:
+        # Whatever the class is called: only spawners have such.
         yield from _of_servers(path, name, value, authenticator, ours)
 
 
@@ -193,7 +194,8 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
 
 _BIND: dict[str, tuple[containers.Check, str]] = {
     "bind": (lambda value: True, ""),
-    "mode": (lambda value: isinstance(value, str), "rw or ro"),
+    # Docker takes propagation for a part of it as well.
+    "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= {"ro", "rw", "z", "Z"}, "rw or ro"),
     "propagation": containers.MOUNT["propagation"],
 }
 
