@@ -27,6 +27,16 @@ const OPTIONS = {
 // Hub and servers end connections on which nothing comes, the Hub after 60 s: a request must not be sent on one of those.
 const UPSTREAM_IDLE_MS = 30_000;
 
+// Of a line of the log: it has the address that a client asked for, 16 kB if the client likes.
+const LOGGED = 1_000;
+for (const stream of [process.stdout, process.stderr]) {
+  const write = stream.write;
+  stream.write = function (text, ...more) {
+    const long = typeof text === "string" && text.length > LOGGED;
+    return write.call(this, long ? `${text.slice(0, LOGGED)}... (${text.length} characters)\n` : text, ...more);
+  };
+}
+
 const createServer = http.createServer;
 
 http.createServer = (options, listener) => {
