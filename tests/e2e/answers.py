@@ -109,7 +109,7 @@ def burst(deployment: Deployment, users: list[User], starts: int, profile: str, 
             try:
                 with few:
                     server.start(profile)
-                time.sleep(dice.uniform(0, 0.5))
+                time.sleep(dice.uniform(0.3, 0.8))
                 with ending(deployment, server, dice.choice(WAYS)):
                     pass
             except StartError as error:

@@ -195,9 +195,11 @@ def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment:
     first, others = new_user("adam").server(), [new_user(name).server() for name in ("berta", "carla")]
     first.start("marked")
     was = address(deployment, "adam")
-    with Watch(first.user) as watch, ending(deployment, first, "shutdown"):
-        for other in others:
-            other.start("marked")
+    with Watch(first.user) as watch:
+        eventually("an answer of its own", lambda: bool(watch.answers["adam"]))
+        with ending(deployment, first, "shutdown"):
+            for other in others:
+                other.start("marked")
     assert watch.foreign == []
     assert watch.answers["adam"]
     page = first.user.request("GET", f"{first.path}lab")
