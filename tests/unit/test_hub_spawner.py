@@ -289,6 +289,7 @@ def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> 
     where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators and user else "image x/base:1"
     assert where in error.value.log_message
     assert docker.containers == {}, "the container that was asked is gone"
+    assert docker.volumes == {}
 
 
 def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:

@@ -192,13 +192,14 @@ class UserServerSpawner(ChoosingSpawner):
         engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
         self._progress.say(CREATING, "Creating the container of your server")
-        await self._ensure_home()
         image = await self.docker("inspect_image", self.image)
+        user = await self._unprivileged(image)
+        await self._ensure_home()
         ours = self._labels("user-server", self.name)
         given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
-            "user": _literal(await self._unprivileged(image)),
+            "user": _literal(user),
             "labels": {
                 **{_literal(name): value for name, value in not_inherited(image).items()},
                 **given.get("labels", {}),
