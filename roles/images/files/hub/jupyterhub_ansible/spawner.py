@@ -230,7 +230,8 @@ class UserServerSpawner(ChoosingSpawner):
         Raises:
             ServerError: that is root, or cannot be found.
         """
-        administrators = str(self._render_templates(self.extra_create_kwargs.get("user", "")))
+        given = self.extra_create_kwargs.get("user")
+        administrators = "" if given is None else str(self._render_templates(given))
         user = administrators or image["Config"].get("User") or ""
         uid = await run_as.uid(self.docker, self.project, image, user)
         if not uid:
