@@ -366,6 +366,18 @@ def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> 
     where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators and user else "image x/base:1"
     assert where in error.value.log_message
     assert docker.containers == {}, "the container that was asked is gone"
+    assert docker.volumes == {}
+
+
+@pytest.mark.parametrize(("given", "runs_as"), [(None, "1000"), ("", "1000"), (1001, "1001"), ("1001:100", "1001:100")])
+def test_a_user_that_the_administrator_gives(docker: FakeDocker, given: Any, runs_as: str) -> None:
+    run(spawner(extra_create_kwargs={"user": given}).start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+def test_root_as_a_number(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError):
+        run(spawner(extra_create_kwargs={"user": 0}).start)
 
 
 def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:

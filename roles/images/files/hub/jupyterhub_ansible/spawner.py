@@ -195,14 +195,15 @@ class UserServerSpawner(AddressedSpawner):
         engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
         self._progress.say(CREATING, "Creating the container of your server")
-        await self._ensure_home()
         image = await self.docker("inspect_image", self.image)
+        user = await self._unprivileged(image)
+        await self._ensure_home()
         ours = self._our_labels()
         self._answers_challenge = self._ours(image)
         given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
-            "user": _literal(await self._unprivileged(image)),
+            "user": _literal(user),
             "labels": {
                 **{_literal(name): value for name, value in not_inherited(image).items()},
                 **given.get("labels", {}),
@@ -233,7 +234,8 @@ class UserServerSpawner(AddressedSpawner):
         Raises:
             ServerError: that is root, or cannot be found.
         """
-        administrators = str(self._render_templates(self.extra_create_kwargs.get("user", "")))
+        given = self.extra_create_kwargs.get("user")
+        administrators = "" if given is None else str(self._render_templates(given))
         user = administrators or image["Config"].get("User") or ""
         uid = await run_as.uid(self.docker, self.project, image, user)
         if not uid:
