@@ -49,6 +49,7 @@ class Machine:
         self.found = list(found)
         arguments = {
             "network": "users",
+            "other_network": "control",
             "image": "hub",
             "labels": {},
             "gateway": "127.0.0.1",

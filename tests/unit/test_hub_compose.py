@@ -650,7 +650,7 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
         "connect p hub-control None ['proxy-api']",
     ]
     assert (tmp_path / "able").exists()
-    [(_, gateway, ways)] = [call.args for call in prober.reached.call_args_list]
+    [(_, gateway, ways, _)] = [call.args for call in prober.reached.call_args_list]
     assert gateway == PLAN.gateway
     assert ways["the proxy's API on the control network"] == "172.20.0.9:8001"
 

@@ -17,16 +17,17 @@ DOCUMENTATION = r"""
 module: fence_proof
 short_description: Prove from inside a container what the users' network lets through
 description:
-  - Starts two containers on the users' network and a listener on the host, tries every way that should be open and
-    every way that should be closed, and removes what it started.
+  - Starts two containers on the users' network, one on another, and a listener on the host, tries every way that
+    should be open and every way that should be closed, and removes what it started.
   - Does nothing where the same was proved before, since the fence was loaded.
   - What must be closed and is open three times in a row does not stay so. All of the users' network but Hub and proxy
     is closed, and the Hub told to start no server, until a later run finds nothing open.
   - A name that no server can look up, while the machine can, is a warning.
 options:
   network: {description: The users' network., type: str, required: true}
+  other_network: {description: Another network of the engine's., type: str, required: true}
   image: {description: An image with C(python) on its path., type: str, required: true}
-  labels: {description: Labels of the two containers., type: dict, required: true}
+  labels: {description: Labels of the containers., type: dict, required: true}
   gateway: {description: The host's address on the users' network., type: str, required: true}
   open: {description: Name to C(host:port) that a server must reach., type: dict, required: true}
   closed: {description: Name to C(host:port) that a server must not reach., type: dict, required: true}
@@ -122,31 +123,41 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
     """Try every way from a container on the users' network.
 
     Returns:
-        For each name whether it was reached; ``another server``, ``this machine`` and NAMES are added.
+        For each name whether it was reached; ``another server``, ``a container of another network``, ``this machine``
+        and NAMES are added.
     """
-    start = ["--network", params["network"], "--entrypoint", "python"]
+    start = ["--entrypoint", "python"]
     for name, value in params["labels"].items():
         start += ["--label", f"{name}={value}"]
-    other = docker("run", "--detach", *start, "--user", "0", params["image"], "-c", LISTEN)
+    others: dict[str, str] = {}
     try:
+        addresses = {}
+        for name, network in (("another server", "network"), ("a container of another network", "other_network")):
+            listen = ["--network", params[network], "--user", "0", params["image"], "-c", LISTEN]
+            others[name] = docker("run", "--detach", *start, *listen)
+            address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+            addresses[name] = docker("inspect", "--format", address, others[name])
+        # From here the ways are open: what is closed below is a listener that listens.
+        for address in addresses.values():
+            wait_for(address)
         # The listener is ours, so that no other program of the host is ever knocked at.
         with socket.create_server((params["gateway"], 0)) as listener:
-            address = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", other)
-            # From here the way is open: what the fence closes below is a listener that listens.
-            wait_for(address)
             ways = {
-                "another server": f"{address}:9",
+                **{name: f"{address}:9" for name, address in addresses.items()},
                 "this machine": f"{params['gateway']}:{listener.getsockname()[1]}",
                 **params["open"],
                 **params["closed"],
                 NAMES: NAMES,
             }
             found: dict[str, bool] = json.loads(
-                docker("run", "--rm", *start, params["image"], "-c", TRY, json.dumps(ways))
+                docker(
+                    "run", "--rm", "--network", params["network"], *start, params["image"], "-c", TRY, json.dumps(ways)
+                )
             )
             return found
     finally:
-        docker("rm", "--force", other)
+        if others:
+            docker("rm", "--force", *others.values())
 
 
 def machine_looks_names_up() -> bool:
@@ -216,6 +227,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "network": {"type": "str", "required": True},
+            "other_network": {"type": "str", "required": True},
             "image": {"type": "str", "required": True},
             "labels": {"type": "dict", "required": True},
             "gateway": {"type": "str", "required": True},

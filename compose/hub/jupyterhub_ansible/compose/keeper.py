@@ -180,7 +180,8 @@ class Keeper:
         self.fence.do("open")
         try:
             for _ in range(1 if was_closed else TRIES):
-                reached = self.prober.reached(self.networks.users, self.plan.gateway, ways)
+                users, other = self.networks.users, self.networks.control
+                reached = self.prober.reached(users, self.plan.gateway, ways, other)
                 if not proof.open_ones(reached, open_ways):
                     break
         except (ComposeError, *DOCKER_ERRORS):

@@ -93,22 +93,28 @@ class Prober:
             time.sleep(0.1)
         raise ComposeError("The fence could not be tried: a container that tries it said nothing")
 
-    def reached(self, network: str, gateway: str, ways: Mapping[str, str]) -> dict[str, bool]:
+    def reached(self, network: str, gateway: str, ways: Mapping[str, str], other_network: str) -> dict[str, bool]:
         """Try every way (name to `host:port`) from a container on the network.
 
         Returns:
-            For each name whether it was reached; `another server`, `this machine` and NAMES are added.
+            For each name whether it was reached; `another server`, `a container of another network`, `this machine` and
+            NAMES are added.
         """
         with (
             self._container(network, LISTEN, "") as other,
+            self._container(other_network, LISTEN, "") as apart,
             self._container("host", LISTEN, gateway) as machine,
         ):
-            networks = self.client.inspect_container(other)["NetworkSettings"]["Networks"]
             listeners = {
-                "another server": f"{networks[network]['IPAddress']}:{self._said(other)}",
+                "another server": self._address(other, network),
+                "a container of another network": self._address(apart, other_network),
                 "this machine": f"{gateway}:{self._said(machine)}",
             }
             return self._tried(network, {**listeners, **ways, NAMES: NAMES})
+
+    def _address(self, container: str, network: str) -> str:
+        networks = self.client.inspect_container(container)["NetworkSettings"]["Networks"]
+        return f"{networks[network]['IPAddress']}:{self._said(container)}"
 
     def _tried(self, network: str, ways: Mapping[str, str]) -> dict[str, bool]:
         with self._container(network, TRY, json.dumps(ways)) as probe:
