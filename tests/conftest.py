@@ -37,14 +37,15 @@ _STDERR = pytest.StashKey[int]()
 def descendants() -> set[Process]:
     """Return the processes that this one started, and those that they did, as far as they run."""
     children: dict[int, list[Process]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    # Not a pattern with the file in it: pathlib looks whether that exists, and stumbles over a process that just ended.
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
             # proc(5): after the name, which may hold anything, the state, the parent, and 17 fields later the start.
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         if fields[0] not in "ZX":
-            children.setdefault(int(fields[1]), []).append(Process(int(stat.parent.name), int(fields[19])))
+            children.setdefault(int(fields[1]), []).append(Process(int(folder.name), int(fields[19])))
     found: set[Process] = set()
     parents = [os.getpid()]
     while parents:
