@@ -66,7 +66,8 @@ async def output_of(code: str) -> str:
             continue
         if said["msg_type"] == "stream":
             printed += said["content"]["text"]
-        if said["msg_type"] == "execute_reply":
+        # The reply comes by another channel, on a busy machine before the output; this one comes after it.
+        if said["msg_type"] == "status" and said["content"]["execution_state"] == "idle":
             return printed
     sys.exit("The kernel's websocket was closed.")
 
