@@ -99,6 +99,7 @@ class Roles:
             "jupyterhub_url": "http://localhost:8000",
             # Its address is known only where it runs.
             "proxy_hub_url": "http://hub:8081",
+            "proxy_users_plan": {"proxy": None},
             "hub_github_client_id": "",
             "images_catalogue": self.catalogue(),
             "ansible_managed": "Part of the image of a Compose application.",
@@ -317,6 +318,7 @@ def files() -> dict[str, File]:
         "published": PUBLISHED,
         "name": _reference("JUPYTERHUB_NAME", NAME),
         "proxy_command": roles.value("__proxy_command"),
+        "limits": {name: roles.value(f"__{name}_limits") for name in ("hub", "proxy")},
         "users_subnet": _reference("JUPYTERHUB_USERS_SUBNET", roles.value("proxy_users_subnet")),
         "switch": environment.SWITCH,
         "hub_environment": hub_environment(),

@@ -24,8 +24,10 @@ from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.path import unfrackpath
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/preflight/plugin_utils"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/images/files/hub"))
 
-from preflight_checks.rules import addresses, github, missing
+from jupyterhub_ansible.rules import addresses, github, placeholders
+from preflight_checks.rules import addresses as rules_of_addresses
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLES = PROJECT / "examples/production"
@@ -64,7 +66,7 @@ def check(given: argparse.Namespace) -> None:
     if not given.host or not given.admin:
         raise RefusedError(f"Which machine, and who looks after the Hub?  make init HOST={HOST} ADMIN={ADMIN}")
     for name, value in (("HOST", given.host), ("ADMIN", given.admin), ("URL", given.url)):
-        if missing.is_placeholder(value):
+        if placeholders.is_placeholder(value):
             raise RefusedError(f"{name}={value} is only an example: write your own")
     if port := re.fullmatch(r"(?:\[(.+)\]|([^:@/]+)):(\d+)", given.host):
         raise RefusedError(
@@ -86,7 +88,7 @@ def check(given: argparse.Namespace) -> None:
     if given.url and (wrong := addresses.wrong_form(given.url)):
         raise RefusedError(f"URL={given.url} {wrong[0]}: {wrong[1]}")
     # The examples' authenticator; a deployment would refuse it, too.
-    for finding in addresses.https_is_needed(given.url, "github"):
+    for finding in rules_of_addresses.https_is_needed(given.url, "github"):
         raise RefusedError(f"URL {finding.what}; {finding.fix}")
 
 

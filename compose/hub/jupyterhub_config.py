@@ -77,6 +77,9 @@ if github:
     c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
     c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
 
+# In seconds, 0 for any time; those of servers, services and OAuth have their own.
+c.JupyterHub.token_expires_in_max_seconds = settings.tokens.max_age_days * 86400
+
 # --- services: each is in a role of its name, and may do only that
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
@@ -101,6 +104,8 @@ c.Spawner.start_timeout = (
 )
 # Those that wait for room would count, and the next one would be refused.
 c.JupyterHub.concurrent_spawn_limit = 0
+# Seconds; by default a server asks the Hub every five minutes whether a session, or who was let in, is still good.
+c.Spawner.args = ["--HubAuth.cache_max_age=30"]
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
 c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}

@@ -6,11 +6,14 @@ Only what carries this project's label, its names (inventory.yml) or the tests' 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +29,8 @@ ARTEFACTS = PROJECT / "artefacts/e2e"
 LABEL = "jupyterhub-ansible.project"
 # On what the tests make beside the Hub, to be found and removed after a failure as well.
 TEST_LABEL = "jupyterhub-ansible.test=e2e"
+# Of <linux/sockios.h>.
+SIOCGIFADDR = 0x8915
 SETTINGS: dict[str, Any] = yaml.safe_load(INVENTORY.read_text())["e2e"]["hosts"]["localhost"]
 CATALOGUE: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
     "images_environments"
@@ -54,6 +59,36 @@ def inspect(*names: str) -> list[dict[str, Any]]:
     done = subprocess.run(["docker", "container", "inspect", *names], capture_output=True, text=True, check=False)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
+
+
+def bridge_of(described: dict[str, Any]) -> str:
+    """Return the interface of a network that the engine describes."""
+    name: str = (described["Options"] or {}).get("com.docker.network.bridge.name", f"br-{described['Id'][:12]}")
+    return name
+
+
+def address_of(interface: str) -> str:
+    """Return the IPv4 address of an interface of this machine.
+
+    Raises:
+        AssertionError: it has none, or there is no such interface.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            # struct ifreq (netdevice(7)): the name, then a sockaddr_in with the address in its bytes 4 to 8.
+            answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("256s", interface.encode()))
+        except OSError as error:
+            raise AssertionError(f"{interface} has no address: {error}") from error
+    return socket.inet_ntoa(answer[20:24])
+
+
+def address_on(network: str) -> str:
+    """Return this machine's address on a network of the engine.
+
+    Not the `Gateway` that the engine tells: its default bridge has none until the engine was restarted (20.10).
+    """
+    [described] = json.loads(docker("network", "inspect", network))
+    return address_of(bridge_of(described))
 
 
 def containers(project: str, *filters: str) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import requests
 from certipy import Certipy
 from e2e.client import User, hidden_fields
-from e2e.deployment import docker
+from e2e.deployment import address_on
 from github import GitHub, running
 
 INTERVAL_S = 5
@@ -53,8 +53,7 @@ def github(network: str, hub_url: str, folder: Path) -> Iterator[tuple[GitHub, d
 
     Hands over the settings to deploy with, and the authority behind the certificate.
     """
-    # The network's gateway is an address of this machine.
-    address = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network)
+    address = address_on(network)
     store = Certipy(store_dir=str(folder), remove_existing=True)
     store.create_ca("authority")
     made = store.create_signed_pair("github", "authority", alt_names=[f"IP:{address}"])["files"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from e2e.client import Server
-from e2e.deployment import Deployment, docker, inspect
+from e2e.deployment import Deployment, address_on, docker, inspect
 
 _TRY = """
 import concurrent.futures, json, socket
@@ -40,8 +40,7 @@ def listeners(deployment: Deployment) -> Iterator[Ways]:
     The listeners are the test's own, so that no other program of the host is ever knocked at.
     """
     gateways = {
-        network: docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network)
-        for network in (deployment.users_network, f"{deployment.name}-control", "bridge")
+        network: address_on(network) for network in (deployment.users_network, f"{deployment.name}-control", "bridge")
     }
     own = gateways[deployment.users_network]
     with ExitStack() as stack:

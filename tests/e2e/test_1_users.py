@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
 import pytest
 import requests
 from e2e.client import Marimo, NewUser, User
-from e2e.deployment import Deployment
+from e2e.deployment import Deployment, docker
 from websockets.exceptions import InvalidStatus
 
 # What a data scientist expects, really used.
@@ -25,6 +28,43 @@ def test_wrong_password_is_refused(deployment: Deployment) -> None:
     answer = User(deployment.url, "alice", "a wrong password").login()
     assert answer.status_code == 403
     assert "Invalid username or password" in answer.text
+
+
+def test_guesses_are_slowed_down(deployment: Deployment, alice: User) -> None:
+    """Sixty at once on the page, and more by the API; meanwhile others log in from the same address."""
+
+    def guess(number: int) -> int:
+        return User(deployment.url, "guessed", f"wrong {number}").login().status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(guess, range(60)))
+    assert set(answers) == {403, 429}
+    # On a busy machine it takes so long that one more is tried.
+    assert answers.count(403) in (5, 6)
+    asked = {"auth": {"username": "guessed", "password": deployment.secret("user_password")}}
+    refused = User(deployment.url, "guessed", "").api("POST", "users/guessed/tokens", json=asked)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 30
+    colleague = User(deployment.url, "colleague", deployment.secret("user_password"))
+    assert colleague.login().url.startswith(f"{deployment.url}/hub/spawn")
+    assert User(deployment.url, alice.name, alice.password).login().ok
+
+
+def test_tokens_end_and_are_bounded(deployment: Deployment, new_user: NewUser) -> None:
+    user = new_user("tokens")
+    made = user.api("POST", "users/tokens/tokens", json={"note": "first"}).json()
+    lasts = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created"])
+    assert lasts.days in (89, 90)
+    page = user.request("GET", "/hub/token").text
+    assert "Max (90 days)" in page
+    assert ">Never</option>" not in page
+    # A deployment that was kept has some from before.
+    statuses = [user.api("POST", "users/tokens/tokens", json={}).status_code for _ in range(50)]
+    assert statuses[-1] == 409
+    for token in user.api("GET", "users/tokens/tokens").json()["api_tokens"]:
+        user.api("DELETE", f"users/tokens/tokens/{token['id']}")
+    listed = docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible.tokens", "list")
+    assert "tokens\t" not in listed
 
 
 def test_spawn_page_offers_both_environments(new_user: NewUser) -> None:

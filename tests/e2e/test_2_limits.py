@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from e2e.client import User
 from e2e.deployment import SETTINGS, Deployment
+from e2e.walls import assert_no_calls_with_a_history, assert_one_cannot_take_all, assert_work_goes_on
 
 LOOK = """
 import json, os, pathlib, re
@@ -48,6 +49,17 @@ def test_server_is_limited_and_has_no_privileges(request: pytest.FixtureRequest,
     assert {int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
+
+
+def test_calls_of_the_kernel_that_have_a_history_are_refused(alice: User) -> None:
+    with alice.server().kernel() as kernel:
+        assert_no_calls_with_a_history(kernel)
+        assert_work_goes_on(kernel)
+
+
+def test_what_one_server_takes_of_the_kernel_others_have_too(alice: User, bob: User) -> None:
+    with alice.server().kernel() as greedy, bob.server().kernel() as other:
+        assert_one_cannot_take_all(greedy, other)
 
 
 def test_server_sees_neither_the_engine_nor_the_hosts_files(deployment: Deployment, alice: User) -> None:

@@ -105,7 +105,7 @@ def test_changed_setting_replaces_the_hub_and_disturbs_nobody(
     deployment: Deployment, alice: User, bob: User, new_user: NewUser
 ) -> None:
     deployment.settle()
-    # A session of now: servers ask the Hub every 5 minutes whether an older one is still valid, also when it is
+    # A session of now: servers ask the Hub every 30 s whether an older one is still valid, also when it is
     # just being replaced, and then answer with an error (docs/troubleshooting.md).
     fresh = User(deployment.url, alice.name, alice.password)
     fresh.login().raise_for_status()

@@ -78,7 +78,9 @@ def place(deployment: Deployment) -> Iterator[Place]:
         for team in ("Operators", "Data"):
             account.add_team("acme", team)
         of_a_team = {"slug": "team", "title": "The team's", "image_of": "base", "groups": ["acme:data"]}
-        settings["images_environments"] = [*CATALOGUE, of_a_team]
+        of_vera = {"slug": "vera", "title": "Vera's", "image_of": "base", "users": ["Vera"]}
+        settings["images_environments"] = [*CATALOGUE, of_a_team, of_vera]
+        settings["hub_admin_users"] = ["Vera"]
         deployment.run(settings=settings).succeeded()
         place = Place(deployment, account, settings, certificate)
         yield place
@@ -219,6 +221,39 @@ def test_a_login_that_changed_hands(place: Place) -> None:
     eventually("the Hub is back", lambda: renamed.is_logged_in())
     renamed.server().start("base")
     assert "mine" in docker("exec", f"{place.deployment.name}-user-nina-smith", "ls")
+
+
+def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> None:
+    """Vera is an administrator by name, and one environment is hers; Mara, a member, too, takes her login."""
+    vera, mara = place.member("Vera"), place.member("Mara")
+    place.github.rename_user("Vera", "Vera-New")
+    place.github.rename_user("Mara", "Vera")
+
+    def is_admin(person: Person) -> bool:
+        return person.request("GET", "/hub/admin").status_code == 200
+
+    def sees_the_environment(person: Person) -> bool:
+        return 'value="vera"' in person.server().spawn_page().text
+
+    # In sessions that last, and in new ones.
+    all_the_time(lambda: is_admin(vera) and not is_admin(mara))
+    again, vera_again = place.person("Vera"), place.person("Vera-New")
+    assert again.login().ok
+    assert vera_again.login().ok
+    again.name, vera_again.name = "mara", "vera"
+    assert not is_admin(again)
+    assert not sees_the_environment(again)
+    assert is_admin(vera_again)
+    assert sees_the_environment(vera_again)
+    numbers = {user.login: str(user.id) for user in place.github.users.values()}
+    told = [line for line in docker("logs", place.deployment.hub).splitlines() if "is not given what the" in line]
+    assert len(told) == 1
+    assert f"number {numbers['Vera']}, mara here, has the login vera" in told[0]
+    assert f"number {numbers['Vera-New']} here" in told[0]
+    listed = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.identity", "list")
+    rows = {row.split("\t")[0]: row.split("\t") for row in listed.splitlines()}
+    assert rows["vera"][1:3] == ["Vera-New", numbers["Vera-New"]]
+    assert rows["mara"][4] == f"rights of vera are not given: it is or was number {numbers['Vera-New']}"
 
 
 def test_blocked_by_a_deployment(place: Place) -> None:

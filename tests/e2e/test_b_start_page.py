@@ -349,6 +349,18 @@ def test_an_image_that_cannot_be_pulled(place: Place, new_user: NewUser) -> None
         start(new_user("namer").server(), {"image": "127.0.0.1:9/nowhere:1"})
 
 
+def test_an_image_that_runs_as_root_by_another_name(place: Place, new_user: NewUser, tmp_path: Path) -> None:
+    place.let_in("namer")
+    image = f"{place.deployment.name}/env-root:1"
+    (tmp_path / "Dockerfile").write_text(f"FROM {place.image('base')}\nUSER root\nRUN useradd -ou 0 ann\nUSER ann\n")
+    docker("build", "--quiet", "--tag", image, str(tmp_path))
+    try:
+        with pytest.raises(StartError, match=rf"The image {image} runs as root \(ann\).* USER 1000"):
+            start(new_user("namer").server(), {"image": image})
+    finally:
+        docker("rmi", image)
+
+
 # --- while users work
 
 

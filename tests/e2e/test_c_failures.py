@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from html import unescape
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from e2e.answers import MARK, Watch, burst, ending
 from e2e.client import NewUser, Server, StartError, User, eventually
 from e2e.deployment import ARTEFACTS, CATALOGUE, LABEL, Deployment, docker, inspect
 
@@ -25,6 +27,7 @@ print("mind the gap", flush=True)
 time.sleep(600)
 """
 FOLDER = ARTEFACTS / "broken"
+MARKED = ARTEFACTS / "marked"
 START_TIMEOUT_S = 15
 
 
@@ -40,18 +43,31 @@ def broken(slug: str) -> dict[str, Any]:
     }
 
 
+MARKED_ENVIRONMENT: dict[str, Any] = {
+    "slug": "marked",
+    "title": "Marked",
+    "image_of": "base",
+    "environment": {"PYTHONPATH": "/marked"},
+    "mounts": [{"source": str(MARKED), "target": "/marked"}],
+    "sizes": [{"slug": "small", "memory_mb": 256, "cpus": 2}],
+}
+"""Its servers say whose they are."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def odd(deployment: Deployment) -> None:
     """Settings for all but the last tests of this file."""
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "sitecustomize.py").write_text(BROKEN)
+    MARKED.mkdir(exist_ok=True)
+    (MARKED / "sitecustomize.py").write_text(MARK)
     ends = {"slug": "ends", "title": "Ends", "image_of": "base", "environment": {"PYTHONHOME": "/nowhere"}}
     settings = {
-        "images_environments": [*CATALOGUE, ends, broken("hungry"), broken("silent")],
+        "images_environments": [*CATALOGUE, ends, broken("hungry"), broken("silent"), MARKED_ENVIRONMENT],
         "hub_start_timeout_s": START_TIMEOUT_S,
         "hub_running_servers_limit": 1,
         "hub_deleted_homes": "archive",
-        # A server asks about a session every second, instead of every five minutes.
+        # A server asks about a session every second.
         "hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}},
     }
     deployment.run(settings=settings).succeeded()
@@ -166,6 +182,41 @@ def test_the_page_that_waits_shows_the_phases(new_user: NewUser) -> None:
     assert [event["progress"] for event in events] == sorted(event["progress"] for event in events)
 
 
+# --- an address outlives nobody
+
+
+def address(deployment: Deployment, user: str) -> str:
+    """Where a user's server is."""
+    found = deployment.server(user)["NetworkSettings"]["Networks"][deployment.users_network]
+    return str(found["IPAddress"])
+
+
+def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment: Deployment, new_user: NewUser) -> None:
+    first, others = new_user("adam").server(), [new_user(name).server() for name in ("berta", "carla")]
+    first.start("marked")
+    was = address(deployment, "adam")
+    with Watch(first.user) as watch:
+        eventually("an answer of its own", lambda: bool(watch.answers["adam"]))
+        with ending(deployment, first, "shutdown"):
+            for other in others:
+                other.start("marked")
+    assert watch.foreign == []
+    assert watch.answers["adam"]
+    page = first.user.request("GET", f"{first.path}lab")
+    assert page.status_code == 424
+    assert "It was shut down, as File > Shut Down in JupyterLab does." in unescape(page.text)
+    assert was not in [address(deployment, other.user.name) for other in others]
+
+
+def test_under_a_burst_nobody_else_answers(deployment: Deployment, new_user: NewUser) -> None:
+    """More of both: BURST_STARTS=50 BURST_USERS=10 tests/e2e/run -k burst."""
+    starts, users = (int(os.environ.get(name, default)) for name, default in (("BURST_STARTS", 12), ("BURST_USERS", 4)))
+    watches = burst(deployment, [new_user(f"burst{number}") for number in range(users)], starts, "marked", seed=12)
+    assert [watch.foreign for watch in watches] == [[]] * users
+    # They were asked all the time, and answered.
+    assert all(watch.answers[watch.user.name] for watch in watches)
+
+
 # --- containers that vanished, or were left
 
 
@@ -173,9 +224,10 @@ def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> N
     server = new_user("vera").server()
     server.start("base")
     docker("rm", "--force", f"{deployment.name}-user-vera")
-    # Within the interval in which the Hub looks.
-    eventually("the Hub's notice", lambda: not server.user.servers(), 90)
+    # Docker tells it; the Hub itself looks every half minute.
+    eventually("the Hub's notice", lambda: not server.user.servers(), 10)
     assert_logged(deployment, "was removed by somebody else")
+    assert "Its container was removed." in server.open().text
     server.start("base")
     assert server.run("1 + 1").result == "2"
 
@@ -250,6 +302,32 @@ def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: N
     assert requests.get(path, headers=header, timeout=30).status_code == 403
 
 
+def test_copied_cookies_end_with_the_session(deployment: Deployment, new_user: NewUser) -> None:
+    user, elsewhere = new_user("cora"), new_user("cora")
+    user.server().start("base")
+    for browser in (user, elsewhere):
+        browser.server().open().raise_for_status()
+    copy, hub_only = User(deployment.url, "cora", ""), User(deployment.url, "cora", "")
+    copy.session.cookies.update(user.session.cookies)
+    for cookie in user.session.cookies:
+        if cookie.name == "jupyterhub-hub-login":
+            hub_only.session.cookies.set_cookie(cookie)
+    # With the Hub's cookie alone, a session of the server is opened under an id of its own.
+    hub_only.server().open().raise_for_status()
+
+    def may(who: User) -> tuple[bool, bool]:
+        home = who.request("GET", "/hub/home", allow_redirects=False)
+        return home.status_code == 200, who.request("GET", "/user/cora/api/contents").status_code == 200
+
+    assert {may(who) for who in (user, elsewhere, copy, hub_only)} == {(True, True)}
+    user.request("GET", "/hub/logout").raise_for_status()
+    eventually("the end of both copies", lambda: may(copy) == may(hub_only) == (False, False), 10)
+    assert may(elsewhere) == (True, True), "another browser stays"
+    user.login().raise_for_status()
+    user.server().open().raise_for_status()
+    assert may(user) == (True, True)
+
+
 # --- homes of deleted users and servers
 
 
@@ -321,8 +399,8 @@ def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser
 
 
 def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
-    # Of this Hub only: nobody listens on that port of its container.
-    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "tcp://127.0.0.1:9"}}}
+    # Of this Hub only: nobody listens there in its container.
+    dead = {"DockerSpawner": {"client_kwargs": {"base_url": "unix:///run/nobody.sock"}}}
     started = deployment.server("alice")["State"]["StartedAt"]
     deployment.run(settings={"hub_traits": dead}).succeeded()
     assert_fails(

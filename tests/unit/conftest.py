@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from example_secrets import secret
 from jupyterhub_ansible.check import EXAMPLE, SECRET_NAMES
 
 
@@ -14,7 +15,7 @@ def hub_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, name in enumerate(SECRET_NAMES):
         path = tmp_path / name
         path.touch(mode=0o600)
-        path.write_text(f"{number}" * 64 + "\n")
+        path.write_text(f"{secret(number)}\n")
     monkeypatch.setenv("JUPYTERHUB_SETTINGS_FILE", str(tmp_path / "hub.json"))
     monkeypatch.setenv("JUPYTERHUB_SECRETS_DIR", str(tmp_path))
     return tmp_path

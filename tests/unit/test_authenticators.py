@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from preflight_checks.rules.authenticator import AUTHENTICATORS, PROVIDERS, REFUSED, name_of
+from jupyterhub_ansible.rules.authenticators import AUTHENTICATORS, PROVIDERS, REFUSED, name_of
 
 
 def test_every_registered_authenticator_is_accepted_or_refused() -> None:

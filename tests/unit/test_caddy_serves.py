@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,9 +36,67 @@ def test_what_the_authority_says_comes_before_what_caddy_makes_of_it(later: bool
     assert complaint == "urn:ietf:params:acme:error:connection - 10.0.0.1: Connection refused"
 
 
-def test_a_port_that_is_closed_explains_more_than_what_another_way_met() -> None:
-    written = log(challenge("unauthorized", "for tls-alpn-01"), challenge("connection", "refused"), RETRY)
-    assert caddy_serves.worst(list(caddy_serves.complaints(written, HOST))).endswith("connection - refused")
+# As Pebble says it of a port 443 that is closed, or that somebody answers on who does not know the challenge.
+UNREACHED = ("unauthorized", f"Failed to connect to {HOST}:443 for the tls-alpn-01 challenge")
+REFUSED = ("connection", f"Get http://{HOST}/.well-known: dial tcp 10.0.0.1:80: connect: connection refused")
+ELSE = ("unauthorized", "Non-200 status code from HTTP: 404")
+
+
+@pytest.mark.parametrize(
+    ("met", "what"),
+    [
+        # Both ports closed, in any order; or one way only, since the other had its turn before.
+        ([REFUSED, UNREACHED], "cannot reach"),
+        ([UNREACHED, REFUSED], "cannot reach"),
+        ([UNREACHED], "cannot reach"),
+        ([REFUSED], "cannot reach"),
+        # As Boulder says it.
+        ([("connection", "10.0.0.1: Timeout during connect (likely firewall problem)")], "cannot reach"),
+        ([("tls", "10.0.0.1: Connection reset by peer")], "cannot reach"),
+        ([("serverInternal", "10.0.0.1: Error dialing: no route to host")], "cannot reach"),
+        # Something else answers: on both ports, or on one.
+        ([ELSE, UNREACHED], "something else answers"),
+        ([UNREACHED, ELSE], "something else answers"),
+        ([("unauthorized", 'Cannot negotiate ALPN protocol "acme-tls/1"'), ELSE], "something else answers"),
+        ([("tls", "remote error: tls: no application protocol")], "something else answers"),
+        ([ELSE, REFUSED], "cannot reach"),
+        ([REFUSED, ("dns", "NXDOMAIN looking up A")], "no address"),
+        ([("somethingNew", "no"), ("caa", "forbidden")], "CAA record"),
+    ],
+)
+def test_what_several_ways_met(monkeypatch: pytest.MonkeyPatch, met: list[tuple[str, str]], what: str) -> None:
+    """Whichever challenge comes first or last."""
+    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
+    written = log(*(challenge(kind, detail) for kind, detail in met), RETRY)
+    complaint = caddy_serves.worst(list(caddy_serves.complaints(written, HOST)))
+    assert what in caddy_serves.explained(complaint, HOST).splitlines()[0]
+
+
+def test_a_caddy_that_was_started_is_heard_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries before the module runs: on a busy machine the first challenge had failed by then."""
+    monkeypatch.setattr(caddy_serves, "shown", lambda address, host: None)
+    calls: list[tuple[str, ...]] = []
+
+    def docker(*arguments: str) -> SimpleNamespace:
+        calls.append(arguments)
+        written = (
+            log(challenge(*REFUSED), challenge(*ELSE), RETRY) if arguments[0] == "logs" else "2026-11-01T00:00:00Z"
+        )
+        return SimpleNamespace(returncode=0, stdout=written, stderr="")
+
+    monkeypatch.setattr(caddy_serves, "docker", docker)
+    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
+    failed: list[str] = []
+
+    def fail(msg: str) -> None:
+        failed.append(msg)
+        raise StopIteration
+
+    parameters = {"container": "caddy", "host": HOST, "timeout_s": 9, "fresh": True}
+    with pytest.raises(StopIteration):
+        caddy_serves.first_certificate(SimpleNamespace(params=parameters, fail_json=fail), "10.0.0.1")
+    assert "cannot reach" in failed[0]
+    assert {call[2] for call in calls if call[0] == "logs"} == {"2026-11-01T00:00:00Z"}
 
 
 def test_what_is_about_another_name_is_left_out() -> None:
@@ -60,6 +119,7 @@ def test_caddy_gave_up_when_it_waits_before_it_tries_again() -> None:
         ("urn:ietf:params:acme:error:malformed - while resolving URL", f"no address for {HOST}", "A record"),
         ("urn:ietf:params:acme:error:connection - refused", f"reach {HOST} on port 80 or 443", "leads to 10.0.0.1)"),
         ("urn:ietf:params:acme:error:unauthorized - 404", f"something else answers at {HOST}", "leads to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:tls - no", f"something else answers at {HOST} on port", "leads to 10.0.0.1)"),
         ("urn:ietf:params:acme:error:caa - forbidden", "a CAA record", "allow it there"),
         ("urn:ietf:params:acme:error:rateLimited - too many", "refuses more", "ingress_caddy: {staging: true}"),
         ("urn:ietf:params:acme:error:rejectedIdentifier - no", f"no certificates for {HOST}", "certificate_file"),

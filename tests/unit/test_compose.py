@@ -40,9 +40,17 @@ def test_what_is_stale_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert compose.stale() == ["base/left-over", "fence", "hub-entrypoint", "hub.json"]
 
 
+@pytest.mark.parametrize("service", ["hub", "proxy"])
+def test_limits_are_the_role_s(service: str) -> None:
+    limits = yaml.safe_load((compose.ROLES / service / "vars/main.yml").read_text())[f"__{service}_limits"]
+    given = FILE["services"][service]
+    assert (given["mem_limit"], given["pids_limit"]) == (limits["memory"], limits["pids"])
+    assert given["ulimits"] == {"nofile": limits["files"]}
+
+
 def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     given = {
-        name: "https://hub.example.org/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
+        name: "https://hub.acme.test/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
         for name in environment.VARIABLES
     } | {"JUPYTERHUB_USERS_SUBNET": "10.214.0.0/20"}
     below = json.loads((COMPOSE / "hub.json").read_text())

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import run_module
+from ansible.errors import AnsibleFilterError
+from rolefile import role_file, run_module
 
 from roles.docker.library.daemon_settings import conceal, merge, prune
 
@@ -150,3 +151,11 @@ def test_what_the_engine_refuses_is_told_by_a_dry_run_too(
     result = machine.run(check=check, nonsense=True)
     assert result["failed"]
     assert "no such directive" in result["msg"]
+
+
+def test_what_gives_the_machine_away_is_refused_without_preflight_too() -> None:
+    harmless = role_file("docker/filter_plugins/engine_settings.py").harmless_engine_settings
+    settings = {"log-driver": "json-file", "hosts": ["fd://"], "live-restore": True}
+    assert harmless(settings) == settings
+    with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives everybody .* Fix: remove"):
+        harmless({**settings, "hosts": ["fd://", "tcp://0.0.0.0:2375"]})

@@ -117,6 +117,15 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
 # --- to whom
 
 
+def test_an_environment_s_users_by_the_names_that_count() -> None:
+    """A login that was given up gives whoever has it now nothing (GitHubMemberAuthenticator.names)."""
+    own = STAFF.model_copy(update={"groups": frozenset(), "users": frozenset({"anna"})})
+    ann = spawner(profiles={"base": BASE, "staff": own})
+    assert set(ann.catalogue().environments) == {"base"}
+    ann.authenticator = SimpleNamespace(names=lambda name: {name, f"{name}a"})
+    assert set(ann.catalogue().environments) == {"base", "staff"}
+
+
 def test_the_page_shows_what_is_open_to_the_user() -> None:
     assert 'value="staff"' not in spawner().options_form(spawner())
     member = spawner("acme:staff")

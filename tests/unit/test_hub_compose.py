@@ -22,6 +22,7 @@ from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.labels import not_inherited
 from jupyterhub_ansible.limits import cgroup_parent
+from jupyterhub_ansible.rules.ranges import wrong_users_subnet
 from jupyterhub_ansible.settings import Settings
 from rolefile import role_file
 
@@ -210,16 +211,18 @@ def engine() -> Engine:
 # --- addresses and names
 
 
-@pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/12"])
+@pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/16"])
 def test_addresses_are_those_of_the_role(subnet: str) -> None:
     theirs = role_file("proxy/filter_plugins/users_network.py").users_network(subnet)
-    assert users_network.plan(users_network.checked(subnet))._asdict() == theirs
+    assert wrong_users_subnet(subnet) is None
+    assert users_network.plan(subnet)._asdict() == theirs
 
 
-@pytest.mark.parametrize("subnet", ["8.8.0.0/20", "10.213.0.0/25", "10.213.0.1/20", "no network"])
+@pytest.mark.parametrize(
+    "subnet", ["8.8.0.0/20", "127.0.0.0/8", "10.0.0.0/8", "10.213.0.0/25", "10.213.0.1/20", "no network"]
+)
 def test_what_cannot_be_the_users_network(subnet: str) -> None:
-    with pytest.raises(ValueError, match=r"such as 10\.213\.0\.0/20"):
-        users_network.checked(subnet)
+    assert wrong_users_subnet(subnet)
 
 
 def test_another_name_is_that_of_networks_and_images_too() -> None:
@@ -652,6 +655,19 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
     assert ways["the proxy's API on the control network"] == "172.20.0.9:8001"
 
 
+def test_limits_of_the_kernel_that_nobody_raised(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From inside a container they can only be reported."""
+    lines: list[str] = []
+    monkeypatch.setattr("jupyterhub_ansible.kernel_limits.low", lambda: lines)
+    kept.prepare()
+    assert "sysctl" not in caplog.text
+    lines.append("kernel.pty.max = 1048576")
+    kept.prepare()
+    assert "run sysctl --system: kernel.pty.max = 1048576" in caplog.text
+
+
 def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.prepare()
@@ -759,6 +775,16 @@ def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: keeper.Keeper
     engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
     assert kept.look() is True
     assert kept.look() is False
+
+
+def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: keeper.Keeper) -> None:
+    kept.prepare()
+    assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9"}
+    del engine.present["p"]
+    engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
+    engine.of("new")["NetworkSettings"]["Networks"]["coolify"] = {"IPAddress": "10.0.1.7", "NetworkID": "c"}
+    kept.look()
+    assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9", "10.0.1.7"}
 
 
 def test_health_tells_what_is_missing(

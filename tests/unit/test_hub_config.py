@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_secrets import secret
 from jupyterhub_ansible import check
 from rolefile import ROLES
 from traitlets.config import Config, PyFileConfigLoader
@@ -52,6 +53,12 @@ def test_without_a_timeout_nothing_is_culled(hub_files: Path) -> None:
     assert [service["name"] for service in c.JupyterHub.services] == ["sync-routes"]
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes"]
     assert c.Spawner.environment == {}
+
+
+def test_tokens_expire(hub_files: Path) -> None:
+    assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
+    change(hub_files, tokens={"max_age_days": 0})
+    assert config().JupyterHub.token_expires_in_max_seconds == 0
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
@@ -128,8 +135,8 @@ def test_the_example_passes_the_check(hub_files: Path) -> None:
             {"Spawner": {"http_timeout": "s3cret", "start_timeout": "s3cret"}},
             "traits: Spawner: more than one value is of the wrong kind: ",
         ),
-        ({"JupyterHub": {"port": "s3cret"}}, "traits: JupyterHub.port: must be an int"),
-        ({"SharedPasswordAuthenticator": {"user_password": "s3cret"}}, "traits: SharedPasswordAuthenticator.user_"),
+        ({"JupyterHub": {"hub_socket_mode": "s3cret"}}, "traits: JupyterHub.hub_socket_mode: must be an int"),
+        ({"SharedPasswordAuthenticator": {"username_map": "s3cret"}}, "traits: SharedPasswordAuthenticator.username_"),
     ],
 )
 def test_the_check_finds(hub_files: Path, traits: dict[str, Any], problem: str) -> None:
@@ -143,7 +150,7 @@ def test_the_check_finds(hub_files: Path, traits: dict[str, Any], problem: str) 
 def test_the_check_knows_traits_of_parents_and_other_authenticators(hub_files: Path) -> None:
     change(
         hub_files,
-        traits={"DummyAuthenticator": {"allow_all": True}, "LocalProcessSpawner": {"shell_cmd": ["sh"]}},
+        traits={"DummyAuthenticator": {"auto_login": True}, "LocalProcessSpawner": {"shell_cmd": ["sh"]}},
     )
     assert check.problems(CONFIG_FILE) == []
 
@@ -171,12 +178,12 @@ def test_bad_settings_end_the_hub_s_start_without_a_traceback(hub_files: Path) -
 
 def test_github(hub_files: Path) -> None:
     access = {"allow_all": False, "allowed_users": ["Bob"], "admin_users": ["Ann"], "blocked_users": ["Eve"]}
-    public = {"url": "https://hub.example.org", "address": "0.0.0.0", "port": 8000}
+    public = {"url": "https://hub.acme.test", "address": "0.0.0.0", "port": 8000}
     change(hub_files, authenticator="github", github=check.GITHUB, access=access, public=public)
     assert check.problems(CONFIG_FILE) == []
     c = config()
     authenticator = c.JupyterHub.authenticator_class(config=c)
-    assert authenticator.oauth_callback_url == "https://hub.example.org/hub/oauth_callback"
+    assert authenticator.oauth_callback_url == "https://hub.acme.test/hub/oauth_callback"
     assert authenticator.allowed_organizations == {"example"}
     assert authenticator.allowed_groups == {"example:data-science"}
     assert authenticator.admin_groups == {"example:admins"}
@@ -194,9 +201,11 @@ def test_github(hub_files: Path) -> None:
 
 
 def test_any_other_authenticator(hub_files: Path) -> None:
-    traits = {"GenericOAuthenticator": {"client_id": "x", "userdata_url": "https://id.example/me"}}
-    change(hub_files, authenticator="generic-oauth", traits=traits)
+    urls = {f"{name}_url": f"https://id.acme.test/{name}" for name in ("authorize", "token", "userdata")}
+    traits = {"GenericOAuthenticator": {"client_id": "x", "client_secret": secret(9), **urls}}
+    access = {**check.EXAMPLE["access"], "admin_users": ["ann"]}
+    change(hub_files, authenticator="generic-oauth", traits=traits, access=access)
     assert check.problems(CONFIG_FILE) == []
     assert "auth_refresh_strict" not in config().Authenticator, "a token of theirs may last an hour"
-    change(hub_files, authenticator="githubb")
+    change(hub_files, authenticator="nowhere.LoginAuthenticator", traits={}, access=access)
     assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]

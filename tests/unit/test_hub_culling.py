@@ -133,13 +133,7 @@ def test_a_machine_that_slept() -> None:
 @contextmanager
 def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service."""
-    # Where a script runs the tests in the background they ignore SIGINT, and a shell cannot trap what it was told to.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(command, start_new_session=True, **options)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
         try:
             yield process
         finally:

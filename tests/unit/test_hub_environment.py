@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_secrets import secret
 from jupyterhub_ansible import environment
 from jupyterhub_ansible.check import EXAMPLE, GITHUB
 from jupyterhub_ansible.settings import Settings, SettingsError, load
 
-CALLBACK = "https://hub.example.org/hub/oauth_callback"
+CALLBACK = "https://hub.acme.test/hub/oauth_callback"
+OF_A_FILE = "9f2c71d0b54e8a6637c1-of-a-file"
 
 
 @pytest.fixture
 def base(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The image's own settings, and the switch that has the environment looked at."""
     github = {**GITHUB, "client_id": "", "allowed_organizations": [], "allowed_teams": [], "admin_teams": []}
-    settings = {**EXAMPLE, "authenticator": "github", "github": github}
+    access = {**EXAMPLE["access"], "admin_users": ["ann"]}
+    settings = {**EXAMPLE, "authenticator": "github", "github": github, "access": access}
     (hub_files / "hub.json").write_text(json.dumps(settings))
     monkeypatch.setenv(environment.SWITCH, "1")
     return settings
@@ -37,7 +40,7 @@ def test_the_variables_that_everybody_sets(base: Any, monkeypatch: pytest.Monkey
     )
     assert settings.github
     assert settings.github.client_id == "Iv1.id"
-    assert settings.public.url == "https://hub.example.org"
+    assert settings.public.url == "https://hub.acme.test"
     assert settings.github.allowed_organizations == {"acme"}
     assert settings.github.allowed_teams == {"beta:data-team"}
     assert settings.access.admin_users == {"ann", "bob"}
@@ -213,14 +216,14 @@ def test_addresses_that_a_login_may_come_back_to(base: Any, monkeypatch: pytest.
 
 def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (hub_files / "github_client_secret").unlink()
-    (hub_files / "elsewhere").write_text("of-a-file-" * 3 + "\n")
+    (hub_files / "elsewhere").write_text(f"{OF_A_FILE}\n")
     monkeypatch.setenv("GITHUB_CLIENT_SECRET_FILE", str(hub_files / "elsewhere"))
-    monkeypatch.setenv("JUPYTERHUB_COOKIE_SECRET", "a" * 64)
+    monkeypatch.setenv("JUPYTERHUB_COOKIE_SECRET", secret(9))
     loaded(monkeypatch)
     secrets = load().secrets
-    assert secrets.github_client_secret == "of-a-file-" * 3
-    assert secrets.cookie_secret == b"\xaa" * 32
-    assert secrets.proxy_token == "2" * 64, "one that is not given is a file"
+    assert secrets.github_client_secret == OF_A_FILE
+    assert secrets.cookie_secret.hex() == secret(9)
+    assert secrets.proxy_token == secret(2), "one that is not given is a file"
     monkeypatch.setenv("GITHUB_CLIENT_SECRET", "x" * 30)
     with pytest.raises(SettingsError, match="GITHUB_CLIENT_SECRET: is set, and GITHUB_CLIENT_SECRET_FILE as well"):
         load()
@@ -229,7 +232,7 @@ def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: p
 @pytest.mark.parametrize("switch", ["true", "Yes", "on"])
 def test_words_that_turn_it_on(base: Any, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
     monkeypatch.setenv(environment.SWITCH, switch)
-    assert loaded(monkeypatch).public.url == "https://hub.example.org"
+    assert loaded(monkeypatch).public.url == "https://hub.acme.test"
 
 
 def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +258,7 @@ def test_elsewhere_the_environment_is_not_looked_at(
 
 
 def test_keys_of_coolify_fit_also_where_they_are_several() -> None:
-    own, magic = "ab" * 32, "0123456789abcdef" * 8
+    own, magic = secret(1), secret(2) + secret(3)
     found = environment.secrets({"JUPYTERHUB_CRYPT_KEY": f"{own}\n{magic}", "GITHUB_CLIENT_SECRET": magic})
     first, second = found["crypt_key"].split()
     assert first == own
@@ -270,3 +273,12 @@ def test_what_a_compose_application_has_by_a_variable_is_refused_elsewhere(name:
         environment.EnvironmentVariableError, match=f"JUPYTERHUB_SETTINGS: {name}: is set by JUPYTERHUB_"
     ):
         environment.overlaid(settings, {"JUPYTERHUB_SETTINGS": f"{{{name}: x}}"})
+
+
+def test_a_long_key_that_is_easy_to_guess_is_told_before_it_is_made_to_fit() -> None:
+    with pytest.raises(environment.EnvironmentVariableError, match="JUPYTERHUB_COOKIE_SECRET: is easy to guess"):
+        environment.secrets({"JUPYTERHUB_COOKIE_SECRET": "0123456789abcdef" * 8})
+
+
+def test_a_name_twice_in_a_variable_is_one(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, ADMIN_GITHUB_USERS="Ann, bob,ann").access.admin_users == {"ann", "bob"}

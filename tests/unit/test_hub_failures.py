@@ -69,13 +69,30 @@ def test_a_server_without_a_limit_that_was_killed() -> None:
     assert "limit" not in told.jupyterhub_message
 
 
-@pytest.mark.parametrize(("connected", "words"), [(False, "never opened its port"), (True, "answers with errors only")])
-def test_no_answer(connected: bool, words: str) -> None:
-    told = failures.no_answer(60, connected, "http://10.0.0.2:8888/user/alice/api", "the last words", "alice")
+@pytest.mark.parametrize("words", [failures.SILENT, failures.FAILING, failures.ANOTHER])
+def test_no_answer(words: str) -> None:
+    told = failures.no_answer(60, words, "http://10.0.0.2:8888/user/alice/api", "the last words", "alice")
     assert words in told.jupyterhub_message
     assert "60 seconds" in told.jupyterhub_message
     assert "10.0.0.2" not in told.jupyterhub_message
     assert "the last words" in told.log_message
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"ExitCode": 0, "OOMKilled": True}, "It was shut down, as File > Shut Down in JupyterLab does."),
+        ({"ExitCode": 137, "OOMKilled": True}, "It ran out of memory: its limit is 64 MB."),
+        ({"ExitCode": 137, "OOMKilled": False}, "It was killed"),
+        ({"ExitCode": 3, "OOMKilled": True}, "It ended with an error (exit code 3)."),
+    ],
+)
+def test_why_a_server_ended(state: dict[str, Any], words: str) -> None:
+    assert words in failures.why_ended(state, 64 * 1024**2)
+
+
+def test_out_of_memory_without_a_limit() -> None:
+    assert failures.why_ended({"ExitCode": 137, "OOMKilled": True}, 0) == "It ran out of memory."
 
 
 def test_a_pull() -> None:
@@ -86,6 +103,10 @@ def test_a_pull() -> None:
     assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1", named=True).reason == "docker-down"
     told = failures.of_pull(refused("manifest unknown"), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message == "The image r/x:1 could not be pulled: manifest unknown."
+    # A registry may say anything.
+    told = failures.of_pull(refused("\x1b[2J" + "x" * 200_000), "alice", "r/x:1", named=True)
+    assert told.jupyterhub_message.isprintable()
+    assert len(told.jupyterhub_message) < 1_200
 
 
 def test_percent_signs_in_a_log_are_no_template() -> None:

@@ -1,12 +1,12 @@
 """The account's number is who a user is; logins come and go."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible import identity
-from jupyterhub_ansible.identity import Identities, NameTakenError
-from sqlalchemy import create_engine
+from jupyterhub_ansible.identity import Identities, InUseError, NameTakenError
 from sqlalchemy.orm import Session
 
 
@@ -69,21 +69,82 @@ def test_a_name_can_be_given_free(identities: Identities) -> None:
         identities.forget("alice")
 
 
+def test_a_login_that_was_somebody_s_is_no_newcomer_s(identities: Identities) -> None:
+    identities.remember(7, "alice", "alice")
+    identities.saw(7, "chief")
+    identities.saw(7, "alice")
+    assert identities.names(7) == {"alice", "chief"}
+    with pytest.raises(NameTakenError, match="chief is the name of the GitHub account number 7 here"):
+        identities.username(8, "Chief")
+    identities.forget("chief")
+    assert identities.username(8, "chief") == "chief"
+    assert identities.username(7, "alice") == "alice"
+
+
+def test_a_login_of_now_can_be_given_free_too(identities: Identities) -> None:
+    identities.remember(7, "alice", "Chief")
+    identities.forget("Chief")
+    assert identities.names(7) == {"alice"}
+    assert identities.username(8, "chief") == "chief"
+
+
+def test_what_was_not_let_in_is_not_seen(identities: Identities) -> None:
+    identities.saw(7, "alice")
+    assert identities.holders("alice") == []
+
+
+def test_who_holds_a_name_in_a_database_from_before(identities: Identities, db: Session) -> None:
+    """It has no names but those of now."""
+    now = datetime.now(UTC)
+    db.add_all(
+        [
+            identity.Identity(github_id=8, username="mallory", login="Alice", last_login=now),
+            identity.Identity(github_id=7, username="alice", login="alice-new", last_login=now),
+        ]
+    )
+    assert identities.holders("alice") == [7, 8]
+    assert identities.others(8, "Alice") == [7]
+
+
+def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, db: Session) -> None:
+    identities.remember(7, "alice", "alice")
+    user, server = orm.User(name="alice"), orm.Server()
+    db.add_all([user, server, orm.Spawner(user=user, name="", server=server)])
+    db.commit()
+    with pytest.raises(InUseError, match="A server of alice runs: stop it first"):
+        identities.forget("alice")
+    assert identities.named("alice")
+
+
 def test_the_command_lists_and_gives_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{tmp_path}/jupyterhub.sqlite"
     monkeypatch.setattr(identity, "DATABASE_URL", url)
-    Identities(Session(create_engine(url))).remember(7, "alice", "Alice")
+    identities = Identities(orm.new_session_factory(url)())
+    identities.remember(7, "alice", "Alice")
+    identities.remember(7, "alice", "Chief")
+    identities.remember(7, "alice", "Alicia")
+    identities.remember(8, "mallory", "Alice")
 
     def run(*arguments: str) -> str | None:
         monkeypatch.setattr("sys.argv", ["identity", *arguments])
         return identity.main()
 
-    assert run("list") is None
-    assert capsys.readouterr().out.split("\t")[:3] == ["alice", "Alice", "7"]
+    def listed() -> list[list[str]]:
+        assert run("list") is None
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        return [[*row[:3], *row[4:]] for row in rows]
+
+    assert listed() == [
+        ["alice", "Alicia", "7", "also chief"],
+        ["mallory", "Alice", "8", "rights of alice are not given: it is or was number 7"],
+    ]
+    identities.organization("acme", 99)
+    assert listed()[2:] == [["acme:", "acme", "99", "organization"]]
+    assert run("forget", "acme:") is None
+    assert run("forget", "acme:") == "No account that has logged in is or was called acme: here; see: list"
     assert run("forget", "alice") is None
-    assert run("forget", "alice") == "No account that has logged in is called alice here; see: list"
+    assert run("forget", "alice") == "No account that has logged in is or was called alice here; see: list"
     capsys.readouterr()
-    assert run("list") is None
-    assert capsys.readouterr().out == ""
+    assert listed() == [["mallory", "mallory", "8", ""]]

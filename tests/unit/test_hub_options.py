@@ -16,7 +16,7 @@ FREE = {"acme:staff": ["ghcr.io/acme/*", "python:3.13"]}
 
 
 def catalogue(user: str = "ann", *groups: str, free: bool = False, default: str = "base") -> Catalogue:
-    return Catalogue.of(user, groups, ALL, default, FREE if free else {})
+    return Catalogue.of({user}, groups, ALL, default, FREE if free else {})
 
 
 # --- who has which
@@ -42,7 +42,7 @@ def test_the_default_of_who_may_not_use_it_is_the_first() -> None:
 
 def test_nothing_at_all() -> None:
     with pytest.raises(ChoiceError, match="No environment is open to you here"):
-        Catalogue.of("ann", [], {"staff": STAFF}, "staff", {})
+        Catalogue.of({"ann"}, [], {"staff": STAFF}, "staff", {})
 
 
 def test_whether_there_is_a_choice() -> None:

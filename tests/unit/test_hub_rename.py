@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible.check import EXAMPLE
-from jupyterhub_ansible.identity import Identities
+from jupyterhub_ansible.identity import Identities, NameTakenError
 from jupyterhub_ansible.labels import labels
 from jupyterhub_ansible.rename import RenameError, rename
 from jupyterhub_ansible.settings import Settings
@@ -74,6 +74,9 @@ def test_user_identity_and_homes(db: Session, engine: Engine) -> None:
     assert rename(db, engine, SETTINGS, "image", "ann", "anna") == ["example-user-ann", "example-user-ann--gpu"]
     assert [user.name for user in db.query(orm.User)] == ["anna"]
     assert Identities(db).username(7, "Anna") == "anna"
+    with pytest.raises(NameTakenError):
+        # Her old home is still there, under the old name.
+        Identities(db).username(9, "ann")
     assert engine.copied == [
         ("example-user-ann", "example-user-anna"),
         ("example-user-ann--gpu", "example-user-anna--gpu"),
@@ -89,11 +92,13 @@ def test_user_identity_and_homes(db: Session, engine: Engine) -> None:
         ("ann", "bob", "There is a home of bob already: the volume example-user-bob"),
         ("ann", "carl", "There is a user carl already"),
         ("ann", "dora", "There is a user dora already"),
+        ("ann", "emma", "emma was the login of another account here, number 8: see identity list"),
     ],
 )
 def test_what_cannot_be_done_changes_nothing(db: Session, engine: Engine, user: str, name: str, why: str) -> None:
     db.add(orm.User(name="carl"))
-    Identities(db).remember(8, "dora", "dora")
+    Identities(db).remember(8, "dora", "Emma")
+    Identities(db).saw(8, "dora")
     with pytest.raises(RenameError, match=f"^{why}$"):
         rename(db, engine, SETTINGS, "image", user, name)
     assert engine.copied == []

@@ -9,18 +9,23 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import jupyterhub_challenge
 import pytest
 import requests
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
-from jupyterhub_ansible import capacity
+from jupyterhub_ansible import addresses, capacity, failures, run_as
+from jupyterhub_ansible.addresses import Addresses
 from jupyterhub_ansible.capacity import Claim, Queue, waiting_message
 from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.homes import HomesError
 from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.limits import HARDENING
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 from traitlets.config import Config
 
 GB = 1024**3
@@ -28,15 +33,31 @@ BASE = Environment(slug="base", title="Base", description="", image="x/base:1", 
 OTHER = BASE.model_copy(update={"slug": "other", "image": "x/other:1", "default_url": "/tree", "home": "/data"})
 
 
+class Containers(dict[str, dict[str, Any]]):
+    """By name; called as docker.APIClient.containers, it lists them."""
+
+    def __call__(self, filters: Any, **which: bool) -> list[dict[str, Any]]:
+        return [
+            {**each, "Labels": each["Config"]["Labels"], "State": "running" if each["State"]["Running"] else "exited"}
+            for each in self.values()
+        ]
+
+
 class FakeDocker:
     """The few calls of docker.APIClient that a spawner makes, with Docker's answers."""
 
     def __init__(self) -> None:
-        self.containers: dict[str, dict[str, Any]] = {}
+        self.containers = Containers()
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images = {"x/base:1", "x/other:1"}
         self.image_labels: dict[str, dict[str, str]] = {}
-        self.networks = {"users"}
+        self.networks = {"users": "127.0.0.0/8"}
+        self.addresses = "127.0.0.0/25"
+        self.elsewhere: dict[str, str] = {}
+        self.image_users: dict[str, str] = {}
+        # What `id -u` says, as each user.
+        self.uids: dict[str, str] = {}
+        self.probes: list[dict[str, Any]] = []
         self.log = b"the last words"
         self.used = 0
         self.pulled: list[dict[str, Any]] = []
@@ -54,7 +75,11 @@ class FakeDocker:
     def inspect_image(self, image: str) -> dict[str, Any]:
         if image not in self.images:
             raise NotFound("no such image", response=Mock(status_code=404))
-        return {"Config": {"Cmd": ["serve"], "Labels": self.image_labels.get(image)}}
+        user = self.image_users.get(image, "1000")
+        return {
+            "Id": f"id-of-{image}",
+            "Config": {"Cmd": ["serve"], "Labels": self.image_labels.get(image), "User": user},
+        }
 
     def inspect_container(self, name_or_id: str) -> dict[str, Any]:
         return self._find(name_or_id)
@@ -62,35 +87,79 @@ class FakeDocker:
     def create_host_config(self, **options: Any) -> Any:
         return HostConfig(version="1.41", **options)
 
-    def create_container(self, name: str, labels: dict[str, str] | None, **options: Any) -> dict[str, Any]:
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        if name not in self.networks:
+            raise NotFound("no such network", response=Mock(status_code=404))
+        pool = {"Subnet": self.networks[name], "IPRange": self.addresses, "Gateway": "127.0.0.14"}
+        return {"IPAM": {"Config": [pool]}}
+
+    def create_container(
+        self,
+        image: str,
+        labels: dict[str, str] | None,
+        name: str = "",
+        networking_config: Any = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        options["image"] = image
+        if options.get("entrypoint") == ["id", "-u"]:
+            name = "probe"
+            self.probes.append(options)
         if name in self.containers:
             raise APIError("name in use", response=Mock(status_code=409))
+        chosen = (networking_config or {"EndpointsConfig": {"users": {"IPAMConfig": None}}})["EndpointsConfig"]
         self.containers[name] = {
             "Id": f"id-of-{name}-{next(self._ids)}",
             "Config": {"Labels": labels, "Env": []},
             "State": {"Running": False, "ExitCode": 0, "Error": "", "FinishedAt": ""},
-            "NetworkSettings": {"Networks": {"users": {"IPAddress": "127.0.0.1"}}},
+            "HostConfig": {"Memory": 64 * 1024**2},
+            "NetworkSettings": {"Networks": {name: {"IPAddress": "", **chosen[name]} for name in chosen}},
             "options": options,
         }
         return self.containers[name]
 
     def start(self, name_or_id: str) -> None:
-        self._find(name_or_id)["State"]["Running"] = True
+        container = self._find(name_or_id)
+        if name_or_id.startswith("id-of-probe") and container["options"]["user"] not in self.uids:
+            raise APIError("unable to find user", response=Mock(status_code=400))
+        for endpoint in container["NetworkSettings"]["Networks"].values():
+            self._attach(endpoint)
+        container["State"]["Running"] = True
+
+    def _attach(self, endpoint: dict[str, Any]) -> None:
+        address = (endpoint["IPAMConfig"] or {"IPv4Address": "127.0.0.13"})["IPv4Address"]
+        held = [
+            each["NetworkSettings"]["Networks"].get("users", {}).get("IPAddress") for each in self.containers.values()
+        ]
+        if address in (*held, *self.elsewhere):
+            raise APIError("500", response=Mock(status_code=403), explanation="Address already in use")
+        endpoint["IPAddress"] = address
+
+    def wait(self, name_or_id: str, timeout: int) -> None:
+        self.stop(name_or_id)
 
     def stop(self, name_or_id: str) -> None:
-        self._find(name_or_id)["State"]["Running"] = False
-
-    def remove_container(self, name_or_id: str, v: bool) -> None:
         container = self._find(name_or_id)
-        if container["State"]["Running"]:
-            raise APIError("is running", response=Mock(status_code=409))
-        self.containers = {name: other for name, other in self.containers.items() if other is not container}
+        container["State"]["Running"] = False
+        for endpoint in container["NetworkSettings"]["Networks"].values():
+            endpoint["IPAddress"] = ""
 
-    def connect_container_to_network(self, name_or_id: str, network: str) -> None:
-        if network not in self.networks:
-            raise NotFound("no such network", response=Mock(status_code=404))
-        address = f"127.0.0.{next(self._ids) + 2}"
-        self._find(name_or_id)["NetworkSettings"]["Networks"][network] = {"IPAddress": address}
+    def remove_container(self, name_or_id: str, v: bool, force: bool = False) -> None:
+        container = self._find(name_or_id)
+        if container["State"]["Running"] and not force:
+            raise APIError("is running", response=Mock(status_code=409))
+        [name] = [name for name, other in self.containers.items() if other is container]
+        del self.containers[name]
+
+    def disconnect_container_from_network(self, name_or_id: str, network: str) -> None:
+        del self._find(name_or_id)["NetworkSettings"]["Networks"][network]
+
+    def connect_container_to_network(self, name_or_id: str, network: str, ipv4_address: str) -> None:
+        container = self._find(name_or_id)
+        endpoint = {"IPAddress": "", "IPAMConfig": {"IPv4Address": ipv4_address}}
+        if container["State"]["Running"]:
+            self._attach(endpoint)
+        container["NetworkSettings"]["Networks"][network] = endpoint
 
     def stats(self, name_or_id: str, stream: bool, one_shot: bool) -> dict[str, Any]:
         self._find(name_or_id)
@@ -100,8 +169,9 @@ class FakeDocker:
         yield from self.pulled
         self.images.add(f"{repository}:{tag}")
 
-    def logs(self, name_or_id: str, tail: int) -> bytes:
-        self._find(name_or_id)
+    def logs(self, name_or_id: str, tail: int, **_: bool) -> bytes:
+        if user := self._find(name_or_id)["options"].get("user", "") if name_or_id.startswith("id-of-probe") else "":
+            return f"{self.uids[user]}\n".encode()
         return self.log
 
     def create_volume(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
@@ -115,12 +185,35 @@ class FakeDocker:
         return self.volumes[name]
 
 
+class FakeProxy:
+    """The proxy's API: which address each server's path leads to."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, str] = {}
+
+    async def get_all_routes(self) -> dict[str, Any]:
+        return {spec: {"target": f"http://{address}:8888", "data": {}} for spec, address in self.routes.items()}
+
+    async def delete_user(self, user: Any, server: str) -> None:
+        self.routes.pop(f"/user/{user.name}/{server}", None)
+
+    async def add_user(self, user: Any, server: str) -> None:
+        mine = user.spawners[server]
+        self.routes[mine.proxy_spec] = mine.server.ip
+
+
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     fake = FakeDocker()
     monkeypatch.setattr(UserServerSpawner, "_client", fake)
+    monkeypatch.setattr(PROXY, "routes", {})
+    monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
+    monkeypatch.setattr(run_as, "_known", {})
     return fake
+
+
+PROXY = FakeProxy()
 
 
 class Spawner(UserServerSpawner):
@@ -159,7 +252,14 @@ def spawner(user: str = "alice", server: str = "", **traits: Any) -> Any:
         **traits,
     }
     made = Spawner(
-        user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[], spawners={}, settings={"users": {}}),
+        user=SimpleNamespace(
+            name=user,
+            url=f"/user/{user}/",
+            groups=[],
+            spawners={},
+            settings={"users": {}, "proxy": PROXY},
+        ),
+        proxy_spec=f"/user/{user}/{server}",
         orm_spawner=SimpleNamespace(name=server, server=None, user_options=None),
         config=Config({"UserServerSpawner": settings}),
     )
@@ -175,7 +275,7 @@ def run(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def stranger(docker: FakeDocker, name: str, found: dict[str, str] | None) -> str:
-    docker.create_container(name, labels=found)
+    docker.create_container("x/base:1", labels=found, name=name)
     docker.start(name)
     return str(docker.containers[name]["Id"])
 
@@ -225,8 +325,86 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
     host = container["options"]["host_config"]
     assert (host["Memory"], host["MemorySwap"]) == (1024**3, 1024**3)
     assert (host["PidsLimit"], host["CapDrop"], host["Init"]) == (7, ["ALL"], True)
-    assert (host["ShmSize"], host["SecurityOpt"]) == (5, ["label=disable"])
+    assert (host["ShmSize"], host["SecurityOpt"]) == (5, [*HARDENING["security_opt"], "label=disable"])
     assert container["Config"]["Labels"] == {**labels("jh", "user-server", "alice", ""), "team": "x"}
+
+
+def test_limits_are_those_of_this_start(docker: FakeDocker) -> None:
+    alice = spawner()
+    run(alice.start)
+    run(alice.stop)
+    alice.mem_limit = 2 * GB
+    run(alice.start)
+    host = docker.containers["jh-user-alice"]["options"]["host_config"]
+    assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (2 * GB, 2 * GB, GB)
+
+
+@pytest.mark.parametrize(
+    ("user", "runs_as"),
+    [("1000", "1000"), ("1000:100", "1000:100"), ("jovyan", "1000"), ("jovyan:users", "1000:users"), ("+07", "7")],
+)
+def test_a_server_runs_by_the_number_of_its_user(docker: FakeDocker, user: str, runs_as: str) -> None:
+    """The image could be another one by the time that the container is made, and a name mean anything."""
+    docker.image_users["x/base:1"] = user
+    docker.uids = {"jovyan": "1000", "jovyan:users": "1000"}
+    run(spawner().start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+@pytest.mark.parametrize("user", ["", "0", "00", "0:0", "-0", ":100", "root", "toor", "0x0", "gone", "odd"])
+@pytest.mark.parametrize("administrators", [False, True])
+def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> None:
+    """By whatever word; nor as somebody whose number cannot be found."""
+    docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
+    docker.image_users["x/base:1"] = "1000" if administrators and user else user
+    extra = {"user": user} if administrators else {}
+    with pytest.raises(ServerError) as error:
+        run(spawner(extra_create_kwargs=extra).start)
+    assert "would not run as an ordinary user" in error.value.jupyterhub_message
+    assert error.value.reason == "root"
+    assert "USER 1000" in error.value.log_message
+    where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators and user else "image x/base:1"
+    assert where in error.value.log_message
+    assert docker.containers == {}, "the container that was asked is gone"
+    assert docker.volumes == {}
+
+
+@pytest.mark.parametrize(("given", "runs_as"), [(None, "1000"), ("", "1000"), (1001, "1001"), ("1001:100", "1001:100")])
+def test_a_user_that_the_administrator_gives(docker: FakeDocker, given: Any, runs_as: str) -> None:
+    run(spawner(extra_create_kwargs={"user": given}).start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+def test_root_as_a_number(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError):
+        run(spawner(extra_create_kwargs={"user": 0}).start)
+
+
+def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:
+    """Who can mend it is told how."""
+    docker.images.add("r/mine:1")
+    docker.image_users["r/mine:1"] = ""
+    mine = spawner(free_images={"staff": ["r/*:*"]})
+    mine.user.groups = [SimpleNamespace(name="staff")]
+    mine.apply_user_options(mine, {"image": "r/mine:1"})
+    with pytest.raises(ServerError) as error:
+        run(mine.start)
+    assert "The image r/mine:1 runs as root" in error.value.jupyterhub_message
+    assert "USER 1000" in error.value.jupyterhub_message
+    assert error.value.status_code == 400
+
+
+def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
+    docker.image_users["x/base:1"] = "asked-once"
+    docker.uids = {"asked-once": "1000"}
+    alice = spawner()
+    for _ in range(2):
+        run(alice.start)
+        run(alice.stop)
+    [probe] = docker.probes
+    host = probe["host_config"]
+    assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
 
 
 def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
@@ -261,7 +439,7 @@ def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
 def test_no_new_privileges(docker: FakeDocker) -> None:
     run(spawner().start)
     host = docker.containers["jh-user-alice"]["options"]["host_config"]
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
     # Its log would be gone with it.
     assert not host.get("AutoRemove")
 
@@ -410,8 +588,10 @@ def test_a_dead_server_is_logged_and_removed(docker: FakeDocker, caplog: pytest.
     mine.log = logging.getLogger("spawner")
     run(mine.start)
     docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=3)
+    docker.log = b"x" * 200_000 + b"\n\x1b[2J\x1b]0;owned\x07\nthe last words\n"
     assert "ExitCode=3" in run(mine.poll)
-    assert "the last words" in caplog.text
+    assert "\n\\x1b[2J\\x1b]0;owned\\x07\nthe last words" in caplog.text
+    assert len(caplog.text) < 3_000
     assert not docker.containers
 
 
@@ -419,6 +599,8 @@ def running(docker: FakeDocker) -> Any:
     mine = spawner()
     mine.log = logging.getLogger("spawner")
     mine.server.ip, _ = run(mine.start)
+    mine.user.spawners[""] = mine
+    PROXY.routes = {mine.proxy_spec: mine.server.ip}
     return mine
 
 
@@ -428,9 +610,26 @@ def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker)
     # Not at once, but where the Hub starts: a deployment may be at it.
     assert run(mine.poll) is None
     assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
+    # Nobody is led to what may be another server's meanwhile.
+    assert PROXY.routes == {}
+    # Events make the Hub look again within the same moment.
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
+    mine._missing -= 25
     assert run(mine.poll) is None
     networks = docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]
-    assert mine.server.ip == networks["users"]["IPAddress"] != "127.0.0.1"
+    assert mine.server.ip == networks["users"]["IPAddress"] == "127.0.0.1"
+    assert PROXY.routes == {mine.proxy_spec: "127.0.0.1"}
+
+
+def test_a_server_whose_address_somebody_has_meanwhile_gets_another_one(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    docker.elsewhere["127.0.0.1"] = "a probe"
+    run(mine.poll)
+    mine._missing -= 25
+    run(mine.poll)
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.2", {mine.proxy_spec: "127.0.0.2"})
     mine.db.commit.assert_called_once()
 
 
@@ -446,8 +645,28 @@ def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
-    assert mine.server.ip == "127.0.0.9"
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.9", {mine.proxy_spec: "127.0.0.9"})
     mine.db.commit.assert_called_once()
+
+
+def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(PROXY, "add_user", Mock(side_effect=TimeoutError("30 s")))
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == "127.0.0.9"
+    assert "its route cannot be made: TimeoutError" in caplog.text
+
+
+def test_a_server_that_was_moved_to_another_one_s_address_does_not_stay_there(docker: FakeDocker) -> None:
+    mine = running(docker)
+    mine.addresses.keep("jh-user-bob", "127.0.0.9")
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.1", {mine.proxy_spec: "127.0.0.1"})
 
 
 def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
@@ -455,7 +674,7 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
 ) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
-    docker.networks = set()
+    docker.networks = {}
     mine._check_pending = True
     assert run(mine.poll) is None
     assert "cannot be put back" in caplog.text
@@ -466,26 +685,68 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
 # --- readiness, against a server that listens
 
 
-def wait(statuses: list[int], mine: Any) -> None:
-    """Let `mine` wait for a server that answers with these statuses, the last one from then on."""
+def wait(statuses: list[int], mine: Any, answers: list[str] | None = None) -> list[str]:
+    """Let `mine` wait for a server that answers with these statuses, the last one from then on; return what it sent.
+
+    To the challenge it answers with the token of `answers`, the last one from then on.
+    """
+    seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
+        seen.append(f"{request.path_qs} {dict(request.headers)}")
         return web.Response(status=statuses.pop(0) if len(statuses) > 1 else statuses[0])
+
+    async def prove(request: web.Request) -> web.Response:
+        seen.append(f"{request.path_qs} {dict(request.headers)}")
+        assert answers
+        token = answers.pop(0) if len(answers) > 1 else answers[0]
+        return web.json_response({"hmac": jupyterhub_challenge.answer(token, request.query["nonce"])})
 
     async def both() -> None:
         app = web.Application()
         app.router.add_get("/user/alice/api", answer)
+        app.router.add_get("/user/alice/api/jupyterhub-challenge", prove)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
         try:
-            await UserServerSpawner._wait_until_ready(mine, f"http://{host}:{port}/user/alice/api")
+            await UserServerSpawner._wait_until_ready(mine, f"http://{host}:{port}/user/alice/")
         finally:
             await runner.cleanup()
 
     asyncio.run(both())
+    return seen
+
+
+def test_our_own_servers_prove_who_they_are_and_are_sent_no_secret(docker: FakeDocker) -> None:
+    docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
+    mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})})
+    mine.api_token = "the-token"
+    run(mine.start)
+    # Somebody else's server answers first.
+    seen = wait([200], mine, ["another-token", "another-token", "the-token"])
+    assert len(seen) == 3
+    assert not any("token" in each or "Authorization" in each or "Cookie" in each for each in seen)
+    assert len({each.split()[0] for each in seen}) == 3, "never the same question"
+
+
+def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:
+    docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
+    mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
+    mine.api_token = "the-token"
+    run(mine.start)
+    with pytest.raises(ServerError, match="never proved"):
+        wait([200], mine, ["another-token"])
+
+
+def test_servers_of_others_images_are_not_asked_for_a_proof(docker: FakeDocker) -> None:
+    # Built on ours, and with another server in it, perhaps.
+    docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
+    mine = spawner()
+    run(mine.start)
+    assert [each.split()[0] for each in wait([200], mine)] == ["/user/alice/api"]
 
 
 def test_ready_when_it_answers(docker: FakeDocker) -> None:
@@ -825,8 +1086,10 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
 # --- left over
 
 
-@pytest.mark.parametrize(("at_start", "kinds"), [(True, ["user-server", "homes"]), (False, ["user-server"])])
-def test_what_archived_a_home_for_the_last_hub_goes_at_the_start(
+@pytest.mark.parametrize(
+    ("at_start", "kinds"), [(True, ["user-server", "homes", "user-probe"]), (False, ["user-server"])]
+)
+def test_what_worked_for_the_last_hub_goes_at_the_start(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, at_start: bool, kinds: list[str]
 ) -> None:
     async def remove(call: Any, project: str, kind: str, known: Any, log: Any) -> list[str]:
@@ -904,3 +1167,242 @@ def test_nobody_starts_a_server_whose_home_is_being_disposed_of(
     with pytest.raises(ServerError, match="deleted"):
         run(spawner().start)
     assert not docker.containers
+
+
+# --- addresses
+
+
+def addresses_of(docker: FakeDocker) -> list[str]:
+    return [each["NetworkSettings"]["Networks"]["users"]["IPAddress"] for each in docker.containers.values()]
+
+
+def test_a_burst_of_starts_gives_each_an_address_of_its_own(docker: FakeDocker) -> None:
+    members = [spawner(f"user{number}") for number in range(50)]
+    team(*members)
+
+    async def all_at_once() -> Any:
+        return await asyncio.gather(*(each.start() for each in members))
+
+    started = [ip for ip, _ in run(all_at_once)]
+    assert len(set(started)) == 50
+    assert sorted(started) == sorted(addresses_of(docker))
+
+
+def test_the_next_server_does_not_get_the_address_of_one_that_just_ended(docker: FakeDocker) -> None:
+    alice, bob = spawner(), spawner("bob")
+    team(alice, bob)
+    was, _ = run(alice.start)
+    # As its user does it, behind the Hub's back.
+    docker.stop("jh-user-alice")
+    docker.remove_container("jh-user-alice", v=True)
+    assert run(bob.start)[0] != was
+
+
+def test_what_the_proxy_leads_to_is_not_given(docker: FakeDocker) -> None:
+    PROXY.routes = {"/user/gone/": "127.0.0.1", "/user/alice/": "127.0.0.2"}
+    # Nothing in the table: an older copy of the database, for one.
+    assert run(spawner().start)[0] == "127.0.0.2"
+
+
+def test_what_another_spawner_holds_is_not_given(docker: FakeDocker) -> None:
+    alice, bob = spawner(), spawner("bob")
+    team(alice, bob)
+    alice.in_the_database.ip = "127.0.0.1"
+    assert run(bob.start)[0] == "127.0.0.2"
+
+
+def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(docker: FakeDocker) -> None:
+    docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
+    assert run(spawner().start) == ("127.0.0.3", 8888)
+    assert addresses_of(docker) == ["127.0.0.3"]
+
+
+def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
+    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    docker.addresses = "127.0.0.0/30"
+    ann, ben, cid = members = [spawner(name) for name in ("ann", "ben", "cid")]
+    team(*members)
+    now = [1000.0]
+    monkeypatch.setattr(ann.addresses, "_clock", lambda: now[0])
+
+    async def scenario() -> None:
+        for each in (ann, ben):
+            await each.start()
+        starting = asyncio.create_task(cid.start())
+        await ben.stop()
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        now[0] += addresses.HOLD_S
+        assert (await asyncio.wait_for(starting, 5))[0] == "127.0.0.2"
+
+    asyncio.run(scenario())
+    assert (60, failures.waiting_for_address(1, 1)) in told(cid)
+
+
+def test_a_start_does_not_wait_for_an_address_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
+    docker.addresses = "127.0.0.0/30"
+    docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
+    with pytest.raises(ServerError, match="for an address in vain") as error:
+        run(spawner(full_wait_s=1).start)
+    assert error.value.reason == "no-address"
+
+
+def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=TimeoutError("30 s")))
+    with pytest.raises(ServerError) as error:
+        run(spawner().start)
+    assert error.value.reason == "proxy"
+    assert not docker.containers
+
+
+def test_a_network_on_which_docker_takes_no_addresses(docker: FakeDocker) -> None:
+    docker.networks["bridge"] = "127.0.0.0/8"
+    mine = spawner(network_name="bridge")
+    run(lambda: mine.create_object())
+    # Docker's own choice, as ever.
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAMConfig"] is None
+
+
+def test_the_route_goes_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(docker, "stop", Mock(side_effect=lambda _: PROXY.routes.setdefault("too late", "")))
+    monkeypatch.setattr(docker, "remove_container", Mock())
+    run(mine.stop)
+    assert PROXY.routes == {"too late": ""}
+
+
+def dead(docker: FakeDocker, **state: Any) -> Any:
+    """A server that ended while it was in use."""
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["State"].update(Running=False, **state)
+    return mine
+
+
+def test_the_route_of_a_server_that_ended_goes_first(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = dead(docker, ExitCode=0)
+    monkeypatch.setattr(docker, "logs", Mock(side_effect=lambda *_, **__: f"routes: {PROXY.routes}".encode()))
+    run(mine.poll)
+    assert "routes: {}" in caplog.text
+
+
+def test_why_a_server_ended_outlives_it_until_the_next_start(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=137, OOMKilled=True)
+    run(mine.poll)
+    mine.clear_state()
+    # JupyterHub makes a new spawner of what it stored.
+    successor = spawner()
+    successor.load_state(mine.get_state())
+    assert successor.ended == "It ran out of memory: its limit is 64 MB."
+    run(successor.start)
+    assert successor.ended == ""
+    assert "ended" not in successor.get_state()
+
+
+def test_a_container_that_was_removed_is_why_it_ended(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers.clear()
+    assert run(mine.poll) == 0
+    assert (mine.ended, PROXY.routes) == (failures.REMOVED, {})
+
+
+def test_a_start_that_failed_tells_for_itself(docker: FakeDocker) -> None:
+    mine = spawner()
+    mine.log = logging.getLogger("spawner")
+    run(mine.start)
+    docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=1)
+    run(mine.poll)
+    assert mine.ended == ""
+
+
+def test_a_container_of_another_hub_is_not_the_one_that_was_started(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.stop("jh-user-alice")
+    docker.remove_container("jh-user-alice", v=True)
+    # The database is an older copy: a Hub that came later started this one.
+    docker.create_container("x/base:1", labels("jh", "user-server", "alice", ""), "jh-user-alice")
+    docker.start("jh-user-alice")
+    assert run(mine.poll) == 0
+    assert docker.containers["jh-user-alice"]["State"]["Running"]
+    assert PROXY.routes == {}
+
+
+# --- asked again before each use
+
+
+def test_a_server_is_where_the_engine_says(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    assert run(mine.misplaced) == ""
+    mine.server.ip = "127.0.0.9"
+    assert "has 127.0.0.1, not 127.0.0.9" in run(mine.misplaced)
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=requests.ConnectionError("refused")))
+    assert "cannot be asked" in run(mine.misplaced)
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=NotFound("no such container")))
+    assert "is gone" in run(mine.misplaced)
+
+
+def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDocker) -> None:
+    mine = running(docker)
+    mine.addresses.release("jh-user-alice")
+    mine.poll_and_notify = Mock(side_effect=AssertionError)
+    run(lambda: mine.look_for([mine]))
+    # One that an older Hub started is in the table from now on.
+    assert not mine.addresses.keep("jh-user-bob", "127.0.0.1")
+    docker.stop("jh-user-alice")
+    looked = []
+
+    async def poll() -> None:
+        looked.append("alice")
+
+    mine.poll_and_notify = poll
+    run(lambda: mine.look_for([mine]))
+    assert looked == ["alice"]
+
+
+def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(docker: FakeDocker) -> None:
+    """Upstream forgets whom to call before it calls them."""
+    mine = dead(docker, ExitCode=0)
+    stopped = []
+
+    async def stop(server: str) -> None:
+        stopped.append(server)
+        mine._stop_pending = True
+
+    mine.user.stop = stop
+    assert mine._callbacks == []
+    run(mine.poll_and_notify)
+    assert stopped == [""]
+
+
+def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(docker: FakeDocker) -> None:
+    mine = running(docker)
+    looks: list[int] = []
+
+    async def poll() -> int | None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            # An event, from Docker's thread.
+            assert await mine.poll_and_notify() is None
+            return None
+        return 0
+
+    mine.poll = poll
+    mine._stop_pending = True
+    assert run(mine.poll_and_notify) == 0
+    assert looks == [0, 1]
+
+
+@pytest.mark.parametrize("traits", [{"use_internal_ip": False}, {"use_internal_hostname": True}])
+def test_servers_that_are_reached_by_a_port_or_a_name_only_have_to_run(
+    docker: FakeDocker, traits: dict[str, bool]
+) -> None:
+    mine = running(docker)
+    mine.set_trait("use_internal_ip", traits.get("use_internal_ip", True))
+    mine.set_trait("use_internal_hostname", traits.get("use_internal_hostname", False))
+    mine.server.ip = "elsewhere"
+    assert run(mine.misplaced) == ""
+    docker.stop("jh-user-alice")
+    assert "does not run" in run(mine.misplaced)

@@ -1,7 +1,9 @@
 """What the Hub does beside JupyterHub's own start."""
 
 import asyncio
+import json
 import logging
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -9,10 +11,14 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible import safety
+from jupyterhub_ansible import check, safety
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.hub import JupyterHub, prepared
+from jupyterhub_ansible.http_server import HubServer
+from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
+from jupyterhub_ansible.settings import Settings, SettingsError
 from jupyterhub_ansible.spawner import UserServerSpawner
+from rolefile import ROLES
+from tornado.httpserver import HTTPServer
 
 
 @pytest.fixture
@@ -20,6 +26,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Hub whose own start does nothing."""
     monkeypatch.setattr(app.JupyterHub, "start", AsyncMock())
     monkeypatch.setattr(jupyterhub_ansible.hub, "LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(jupyterhub_ansible.hub, "Events", Mock())
+    monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
     hub = JupyterHub(spawner_class=UserServerSpawner)
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
     return hub
@@ -62,6 +70,91 @@ def test_a_hub_starts_without_docker(
 
 def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
     assert JupyterHub.__name__ == app.JupyterHub.__name__
+
+
+@pytest.mark.parametrize(
+    ("keeper", "expected"), [(None, {"10.213.0.3"}), (Mock(proxy_addresses={"172.20.0.9"}), {"172.20.0.9"})]
+)
+def test_the_proxy_alone_is_believed(keeper: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HubServer, "proxies", frozenset)
+    before = HTTPServer._save_configuration()
+    try:
+        believe_the_proxy(Settings.model_validate_json(json.dumps(check.EXAMPLE)), keeper)
+        assert isinstance(HTTPServer(Mock()), HubServer)
+    finally:
+        HTTPServer._restore_configuration(before)
+    assert HubServer.proxies() == expected
+
+
+# --- Docker's events
+
+
+def server(container: str, **state: Any) -> Any:
+    found = Mock(object_id=container, active=True, ready=True, pending=None, poll_and_notify=AsyncMock())
+    found.configure_mock(**state)
+    return found
+
+
+def told(hub: Any, *containers: str | None) -> None:
+    """Let the thread tell of these containers, and the Hub look."""
+
+    async def scenario() -> None:
+        hub._follow_events()
+        tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+        for container in containers:
+            await asyncio.to_thread(tell, container)
+        await asyncio.sleep(0)
+        await asyncio.gather(*hub._looks)
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def servers(hub: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Of one user: one that runs, one that is being stopped, one that stopped."""
+    found = [server("1"), server("2", ready=False, pending="stop"), server("3", ready=False, active=False)]
+    users = {"alice": Mock(spawners={each.object_id: each for each in found})}
+    monkeypatch.setattr(JupyterHub, "users", users)
+    hub.proxy, hub._service_map, hub.log = Mock(check_routes=AsyncMock()), {}, logging.getLogger("hub")
+    return found
+
+
+def test_a_server_of_which_docker_tells_is_looked_at_at_once(hub: Any, servers: list[Any]) -> None:
+    told(hub, "1", "2", "3", "another")
+    assert [each.poll_and_notify.await_count for each in servers] == [1, 0, 0]
+
+
+def test_where_events_were_missed_all_are_looked_at(hub: Any, servers: list[Any]) -> None:
+    told(hub, None)
+    hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
+
+
+def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub: Any, servers: list[Any]) -> None:
+    starting = servers[0]
+    starting.ready, starting.pending = False, "spawn"
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(hub._look("1"))
+        await asyncio.sleep(0.05)
+        starting.poll_and_notify.assert_not_awaited()
+        starting.ready, starting.pending = True, None
+        await asyncio.wait_for(looking, 5)
+
+    asyncio.run(scenario())
+    starting.poll_and_notify.assert_awaited_once()
+
+
+def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
+    told(hub)
+    tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        tell("1")
+
+
+def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    servers[0].poll_and_notify.side_effect = ValueError("unforeseen")
+    told(hub, "1")
+    assert "unforeseen" in caplog.text
 
 
 # --- as a Compose application
@@ -153,3 +246,16 @@ def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None
     with pytest.raises(ComposeError, match="Docker does not answer as it should: refused"):
         prepared(Mock())
     assert UserServerSpawner.before_start is None
+
+
+def test_a_compose_application_tries_its_settings_as_the_playbook_does(
+    hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "CONFIG_FILE", ROLES / "images/files/hub/jupyterhub_config.py")
+    unknown = {**check.EXAMPLE, "traits": {"DockerSpawner": {"mem_limt": 1}}}
+    (hub_files / "hub.json").write_text(json.dumps(unknown))
+    # There, it was tried before it was written.
+    assert checked().compose is None
+    (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {"users_subnet": "10.213.0.0/20"}}))
+    with pytest.raises(SettingsError, match=r"DockerSpawner\.mem_limt: no such trait; do you mean mem_limit"):
+        checked()

@@ -20,19 +20,25 @@ image_listing = role_file("images/library/image_listing.py")
 # Has the images of the file `ids`; a container says what is in the file `says`, and is counted.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
+case "$*" in
+  *"--filter label=jupyterhub-ansible.content-hash"*) cat labelled; exit ;;
+  "image inspect --format {{index .Config.Labels"*) cat labels; exit 1 ;;
+  run*"=id"*) echo 1000; exit ;;
+esac
 case "$1 $2" in
   "image ls") echo "x/base:1 x/base@<none>" ;;
   "image inspect") for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
   run*) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
 esac
 """
-FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}}
+FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}, "uid": 1000}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "docker").write_text(DOCKER)
     (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "labelled").write_text("")
     (tmp_path / "ids").write_text("x/base:1 sha256:a\nx/twin:1 sha256:a\nx/other:1 sha256:b\n")
     says(tmp_path, json.dumps(FOUND))
     return tmp_path
@@ -66,6 +72,15 @@ def test_an_image_is_looked_at_once(folder: Path) -> None:
     assert runs(folder) == 1
 
 
+def test_own_images_bear_their_tag_in_a_label(folder: Path) -> None:
+    """What an operator built on top has the label of what it was built on; another one went meanwhile."""
+    (folder / "labelled").write_text("sha256:a\nsha256:b\nsha256:b\nsha256:gone\n")
+    (folder / "labels").write_text("11aa x/base:11aa y/base:11aa x/base:mine\n11aa x/mine:22bb\n11aa \n")
+    arguments = {"refs": [], "path": str(folder / "contents.json")}
+    result = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+    assert result["own"] == ["x/base:11aa", "y/base:11aa"]
+
+
 def test_what_is_gone_is_forgotten(folder: Path) -> None:
     run(folder, "x/base:1", "x/other:1")
     run(folder, "x/other:1")
@@ -93,7 +108,7 @@ def test_engine_that_does_not_answer(folder: Path) -> None:
     assert told["failed"]
     assert told["msg"].startswith("The engine's images cannot be listed: Cannot connect to the Docker daemon")
     told = run_module("images/library/image_listing.py", {**arguments, "_ansible_check_mode": True}, PATH=search)
-    assert (told["listing"], told["contents"]) == ([], {})
+    assert (told["listing"], told["own"], told["contents"]) == ([], [], {})
 
 
 @pytest.mark.parametrize(("text", "code"), [("", 127), ("no json", 0), ("5", 0)])
@@ -102,6 +117,27 @@ def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code:
     assert run(folder, "x/base:1") == {"x/base:1": {}}
     says(folder, "a warning\n" + json.dumps(FOUND))
     assert run(folder, "x/base:1") == {"x/base:1": FOUND}
+
+
+def test_nobody_is_offered_root(folder: Path) -> None:
+    """Nor with what an older version kept, which did not ask."""
+    (folder / "builds").mkdir()
+    kept = {"sha256:a": {key: value for key, value in FOUND.items() if key != "uid"}}
+    (folder / "builds/contents.json").write_text(json.dumps(kept))
+    for _ in range(2):
+        says(folder, json.dumps({**FOUND, "uid": 0}))
+        arguments = {"refs": ["x/base:1", "x/new:1"], "path": str(folder / "builds/contents.json")}
+        told = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+        assert told["failed"]
+        assert told["msg"].startswith("images_environments: x/base:1: runs as root")
+        assert "USER 1000" in told["msg"]
+
+
+def test_root_without_python(folder: Path) -> None:
+    says(folder, "", 127)
+    (folder / "docker").write_text(DOCKER.replace("echo 1000", "echo 0"))
+    arguments = {"refs": ["x/base:1"], "path": str(folder / "builds/contents.json")}
+    assert run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")["failed"]
 
 
 def test_damaged_file(folder: Path) -> None:

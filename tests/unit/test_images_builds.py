@@ -149,6 +149,39 @@ def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest
         maker.check_release({"hub_release": "6.1.1"}, "id", tmp_path / "log")
 
 
+@pytest.mark.parametrize(("uid", "refused"), [("0", True), ("1000", False), ("", False)])
+@pytest.mark.parametrize("kind", ["environment", "ready"])
+def test_an_environment_that_runs_as_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: str, refused: bool, kind: str
+) -> None:
+    """It gets no tag; one that has no program to tell is for the Hub to refuse."""
+    maker, ran = builder(tmp_path), []
+    asked = {"--entrypoint=id": uid, "jupyterhub-singleuser": "6.1.1"}
+    monkeypatch.setattr(maker, "answer", lambda command: next((asked[word] for word in command if word in asked), ""))
+    monkeypatch.setattr(maker, "run", lambda log, command, **_: ran.append(command))
+    monkeypatch.setattr(maker, "build", lambda image, log: "id")
+    image = {"name": "env-x", "kind": kind, "hash": "h", "ref": "p/env-x:h", "hub_release": "6.1.1", "seccomp": "{}"}
+    if refused:
+        with pytest.raises(builds.BuildError, match=r"runs as root, .* USER 1000"):
+            maker.make(image, tmp_path / "log")
+        assert [command[1] for command in ran] == ([] if kind == "environment" else ["pull"])
+    else:
+        maker.make(image, tmp_path / "log")
+        assert ran[-1][1] == ("tag" if kind == "environment" else "pull")
+
+
+def test_an_environment_is_tried_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker, ran = builder(tmp_path), []
+    monkeypatch.setattr(maker, "answer", lambda command: "6.1.1")
+    monkeypatch.setattr(maker, "run", lambda log, command, **_: ran.append(command))
+    image = {"name": "env-x", "kind": "environment", "hub_release": "6.1.1", "seccomp": "{the profile}"}
+    assert maker.tried(image, "id", tmp_path / "log") == "id"
+    [trial] = ran
+    assert {"--cap-drop=ALL", "--security-opt=no-new-privileges"} <= {*trial}
+    profile = next(word.partition("seccomp=")[2] for word in trial if "seccomp=" in word)
+    assert Path(profile).read_text() == "{the profile}"
+
+
 @pytest.mark.parametrize(
     ("said", "setting"),
     [

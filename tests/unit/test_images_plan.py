@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from jupyterhub_ansible.seccomp import PROFILE
 from jupyterhub_ansible.settings import Environment
 from rolefile import ROLES, role_file
 
@@ -156,20 +157,34 @@ def test_packed_context() -> None:
     assert {member.mtime for member in members.values()} == {0}
 
 
+def test_environments_are_tried_with_the_servers_profile() -> None:
+    hub, base = plan_filters.images_packed([plan(BASE)["hub"], plan(BASE)["env-base"]])
+    assert "seccomp" not in hub
+    assert base["seccomp"] == PROFILE
+
+
 def test_surplus() -> None:
     made = plan(BASE)
     old = [f"hub1/env-base:{number:016x}" for number in range(5)]
-    strangers = ["other/env-base:" + "a" * 16, "hub1/env-base:mine", "postgres:18"]
-    shown = [f"{ref} x@<none>" for ref in [made["env-base"]["ref"], *old, *strangers]]
-    assert plan_filters.images_surplus(made, shown, "hub1", 2) == old[2:]
-    assert plan_filters.images_surplus(made, shown, "hub1", 5) == []
+    # An operator's own may have such a tag, too, in the very same repository.
+    strangers = ["other/env-base:" + "a" * 16, "hub1/env-base:mine", "postgres:18", "hub1/mine:" + "b" * 16]
+    strangers.append("hub1/env-base:" + "c" * 16)
+    shown = [f"{ref} x@<none>" for ref in [made["env-base"]["ref"], *strangers, *old]]
+    own = [made["env-base"]["ref"], *old, "other/env-base:" + "a" * 16]
+    assert plan_filters.images_surplus(made, shown, own, "hub1", 2) == old[2:]
+    assert plan_filters.images_surplus(made, shown, own, "hub1", 5) == []
+
+
+def test_a_base_that_a_registry_gave_has_no_label() -> None:
+    shown = [f"hub1/os:{number}" for number in ("a" * 16, "b" * 16, "c" * 16, "mine")]
+    assert plan_filters.images_surplus(plan(BASE), shown, [], "hub1", 2) == ["hub1/os:" + "c" * 16]
 
 
 def test_surplus_of_an_environment_that_is_no_longer_in_the_catalogue() -> None:
     left = plan(BASE, SCIENCE)["env-datascience"]["ref"]
     shown = [f"{ref} x@<none>" for ref in (left, "hub1/env-datascience:mine")]
-    assert plan_filters.images_surplus(plan(BASE), shown, "hub1", 2) == [left]
-    assert plan_filters.images_surplus(plan(BASE, SCIENCE), shown, "hub1", 2) == []
+    assert plan_filters.images_surplus(plan(BASE), shown, [left], "hub1", 2) == [left]
+    assert plan_filters.images_surplus(plan(BASE, SCIENCE), shown, [left], "hub1", 2) == []
 
 
 def test_catalogue_for_the_hub() -> None:
@@ -223,7 +238,7 @@ def test_what_else_the_hub_is_told() -> None:
         **BASE,
         "sizes": [
             {"slug": "very-small", "memory_mb": 512, "cpus": 0.5},
-            {"slug": "l", "title": "Large", "memory_mb": 1, "cpus": 1},
+            {"slug": "l", "title": "Large", "memory_mb": 1024, "cpus": 1},
         ],
         "groups": ["acme:data"],
         "users": ["ann"],
@@ -330,5 +345,6 @@ def test_caddys_image_is_there_where_it_is_needed_and_stays_for_a_way_back() -> 
     assert built["parent"] == "base"
     other = plan(BASE, ingress="caddy:2")["ingress"]
     assert (other["ref"], other["kind"]) == ("caddy:2", "pulled")
-    listing = [f"hub1/ingress:{number * 16} <none>@<none>" for number in "123"]
-    assert plan_filters.images_surplus(plan(BASE), listing, "hub1", 2) == [f"hub1/ingress:{'3' * 16}"]
+    own = [f"hub1/ingress:{number * 16}" for number in "123"]
+    listing = [f"{ref} <none>@<none>" for ref in own]
+    assert plan_filters.images_surplus(plan(BASE), listing, own, "hub1", 2) == own[2:]

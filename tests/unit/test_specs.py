@@ -14,7 +14,7 @@ from preflight_checks.strict import TYPES
 from rolefile import ROLES
 
 ROLE_NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir())
-PUBLIC_LIMIT = 63
+PUBLIC_LIMIT = 64
 Options = dict[str, dict[str, Any]]
 
 

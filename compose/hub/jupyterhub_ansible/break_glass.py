@@ -21,6 +21,7 @@ from typing import Any
 
 from jupyterhub.handlers import BaseHandler
 
+from . import guesses
 from .errors import PageError
 from .settings import SettingsError, load
 
@@ -75,6 +76,8 @@ class BreakGlassHandler(BaseHandler):
     def _checked(self) -> None:
         why = problem(self.ticket, self.get_argument("key", ""), time.time())
         if why:
+            # A right key is never kept waiting: it cannot be guessed.
+            guesses.SHARED.begin(self.request.remote_ip, USER)
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
 

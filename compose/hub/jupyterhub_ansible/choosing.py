@@ -48,9 +48,14 @@ class ChoosingSpawner(DockerSpawner):
         """
         groups = {group.name for group in self.user.groups}
         try:
-            return Catalogue.of(self.user.name, groups, self.profiles, self.default_profile, self.free_images)
+            return Catalogue.of(self._names(), groups, self.profiles, self.default_profile, self.free_images)
         except ChoiceError as error:
             raise _refused(error, HTTPStatus.FORBIDDEN) from None
+
+    def _names(self) -> set[str]:
+        """By which settings may mean the user; where logins can change, the authenticator knows."""
+        names = getattr(self.authenticator, "names", None)
+        return names(self.user.name) if names else {self.user.name}
 
     def _options_form_default(self) -> Any:
         # Asked at every request: the catalogue depends on groups, and what is preselected on the last choice.

@@ -44,7 +44,7 @@ async def may_stay(app: Any, user: Any) -> bool:
     know, nothing can be asked: such a user must log in again to reach the Hub, but no server is ended for that.
     """
     authenticator = app.authenticator
-    if user.name in authenticator.blocked_users:
+    if authenticator.is_blocked(user.name):
         return False
     auth_state = await user.get_auth_state()
     if auth_state is None or not authenticator.can_ask(auth_state):

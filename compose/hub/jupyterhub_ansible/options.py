@@ -85,13 +85,13 @@ class Catalogue:
     @classmethod
     def of(
         cls,
-        user: str,
+        names: Collection[str],
         groups: Collection[str],
         environments: Mapping[str, Environment],
         default: str,
         free_images: Mapping[str, Iterable[str]],
     ) -> "Catalogue":
-        """Return what a user in these groups may use.
+        """Return what a user of these names, in these groups, may use.
 
         Raises:
             ChoiceError: that is nothing at all.
@@ -100,7 +100,7 @@ class Catalogue:
             slug: environment
             for slug, environment in environments.items()
             if not (environment.groups or environment.users)
-            or user in environment.users
+            or not environment.users.isdisjoint(names)
             or not environment.groups.isdisjoint(groups)
         }
         patterns = dict.fromkeys(

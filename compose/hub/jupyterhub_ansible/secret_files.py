@@ -5,9 +5,13 @@ What is wrong with one is told without its value.
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
+
+from .rules.placeholders import is_placeholder
+from .rules.secrets import CLIENT_SECRET_MIN, weakness, wrong_client_secret
 
 _HEX_32_BYTES = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -35,7 +39,8 @@ class Secrets:
 
 ALWAYS = ("cookie_secret", "crypt_key", "proxy_token")
 OF_AUTHENTICATOR = {"shared-password": ("user_password", "admin_password"), "github": ("github_client_secret",)}
-_LENGTHS = {"proxy_token": 32, "user_password": 8, "admin_password": 32, "github_client_secret": 20}
+_LENGTHS = {"proxy_token": 32, "user_password": 8, "admin_password": 32, "github_client_secret": CLIENT_SECRET_MIN}
+_ANOTHER = "take another one, such as `openssl rand -hex 32` prints"
 
 
 def _read(path: Path) -> str:
@@ -52,7 +57,7 @@ def _read(path: Path) -> str:
     return text
 
 
-def _complaints(texts: dict[str, str]) -> list[str]:
+def _complaints(texts: dict[str, str], client_id: str | None) -> list[str]:
     """What JupyterHub would refuse, later and less plainly (`SharedPasswordAuthenticator` for the passwords)."""
     keys = {"cookie_secret": [texts["cookie_secret"]], "crypt_key": texts["crypt_key"].split()}
     complaints = [
@@ -65,16 +70,34 @@ def _complaints(texts: dict[str, str]) -> list[str]:
         for name, length in _LENGTHS.items()
         if name in texts and len(texts[name]) < length
     ]
-    if "user_password" in texts and texts["user_password"] == texts["admin_password"]:
-        complaints.append("secrets user_password and admin_password must differ")
-    return complaints
+    return complaints or [f"secret {name}: {what}" for name, what in _weak(texts, client_id)]
 
 
-def load_secrets(folder: Path, authenticator: str, given: Mapping[str, str] | None = None) -> Secrets:
+def _weak(texts: dict[str, str], client_id: str | None) -> Iterator[tuple[str, str]]:
+    """Yield what the playbook's preflight would refuse as well: a Compose application's Hub has none before it."""
+    for name, text in texts.items():
+        if name == "github_client_secret" and (wrong := wrong_client_secret(text, client_id)):
+            yield name, "; ".join(wrong)
+        for word in text.split():
+            if is_placeholder(word, secret=True):
+                yield name, f"is still a placeholder; {_ANOTHER}"
+            elif why := weakness(word):
+                yield name, f"is easy to guess: {why}; {_ANOTHER}"
+    for one, other in combinations(texts, 2):
+        if texts[one] == texts[other]:
+            yield other, f"must differ from {one}; give each a secret of its own"
+
+
+def load_secrets(
+    folder: Path, authenticator: str, given: Mapping[str, str] | None = None, client_id: str | None = None
+) -> Secrets:
     """Read and check all secrets that a Hub with this authenticator needs: those that are given, or from `folder`.
 
+    `client_id` is that of the OAuth app, which is easily taken for its secret.
+
     Raises:
-        SecretsError: one is missing, unreadable, empty, open to other users, too short, or of the wrong form.
+        SecretsError: one is missing, unreadable, empty, open to other users, too short, easy to guess, or of the wrong
+            form.
     """
     texts: dict[str, str] = {}
     problems: list[str] = []
@@ -83,7 +106,7 @@ def load_secrets(folder: Path, authenticator: str, given: Mapping[str, str] | No
             texts[name] = (given or {}).get(name) or _read(folder / name)
         except SecretsError as error:
             problems.append(str(error))
-    problems = problems or _complaints(texts)
+    problems = problems or _complaints(texts, client_id)
     if problems:
         raise SecretsError("\n".join(problems))
     return Secrets(

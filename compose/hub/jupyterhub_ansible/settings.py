@@ -10,22 +10,27 @@ import os
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
+    Strict,
     StringConstraints,
     TypeAdapter,
     ValidationError,
     model_validator,
 )
 
-from . import environment, users_network
+from . import environment, values
 from .culling import SHORTEST_TIMEOUT_S
+from .rules import ranges
+from .rules.access import named_twice
+from .rules.authenticators import wrong_authenticator
 from .secret_files import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
@@ -58,12 +63,23 @@ def _project(name: str) -> str:
 
 
 def _authenticator(name: str) -> str:
-    if name == "dummy":
-        raise ValueError("dummy lets anybody in under any name")
-    # A rule for a name is not evaded by writing its class.
-    if name.startswith(("jupyterhub.", "oauthenticator.")):
-        raise ValueError("must be the registered name of that class, such as github or google")
+    if wrong := wrong_authenticator(name):
+        raise ValueError("; ".join(wrong))
     return name
+
+
+def _users_subnet(subnet: str) -> str:
+    if wrong := ranges.wrong_users_subnet(subnet):
+        raise ValueError("; ".join(wrong))
+    return subnet
+
+
+def _once(names: Any) -> Any:
+    # A set would not tell.
+    texts = names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+    for _, what, fix in named_twice({"": texts}):
+        raise ValueError(f"{what}; {fix}")
+    return names
 
 
 def _user_variable(name: str) -> str:
@@ -94,6 +110,12 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$"
 UserName = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
 Organization = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", to_lower=True)]
 Team = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+:[A-Za-z0-9_.-]+$", to_lower=True)]
+# Not strict, since a list that Python has seen is no set of JSON any more.
+UserNames = Annotated[frozenset[UserName], Strict(False), BeforeValidator(_once)]
+Organizations = Annotated[frozenset[Organization], Strict(False), BeforeValidator(_once)]
+Teams = Annotated[frozenset[Team], Strict(False), BeforeValidator(_once)]
+MemoryMb = Annotated[int, Field(ge=ranges.MEMORY_MIN_MB)]
+Cpus = Annotated[float, Field(ge=ranges.CPUS_MIN, allow_inf_nan=False)]
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=30)]
@@ -126,9 +148,13 @@ class Hub(_Model):
 
 
 class Proxy(_Model):
-    """`api_url`: where the Hub reaches the proxy's API."""
+    """`api_url`: where the Hub reaches the proxy's API; `address`: from where it comes to the Hub.
+
+    Without an address, the Hub looks for it by itself (Compose).
+    """
 
     api_url: Url
+    address: Annotated[str, AfterValidator(_ip_address)] | None = None
 
 
 def _timeout(seconds: int) -> int:
@@ -153,8 +179,8 @@ class Size(_Model):
 
     slug: Slug
     title: Text
-    memory_mb: Positive
-    cpus: Annotated[float, Field(gt=0)]
+    memory_mb: MemoryMb
+    cpus: Cpus
 
 
 class Mount(_Model):
@@ -211,12 +237,12 @@ class Server(_Model):
     until the server answers; `running_limit` is how many servers of one user may run at once, 0 for any number.
     """
 
-    memory_mb: Positive
-    cpus: Annotated[float, Field(gt=0)]
-    pids: Positive
-    tmp_mb: Positive | None
+    memory_mb: MemoryMb
+    cpus: Cpus
+    pids: Annotated[int, Field(ge=ranges.PIDS_MIN)]
+    tmp_mb: Annotated[int, Field(ge=ranges.TMP_MIN_MB)] | None
     environment: dict[VariableName, str]
-    start_timeout_s: Positive
+    start_timeout_s: Annotated[int, Field(ge=ranges.START_TIMEOUT_S[0], le=ranges.START_TIMEOUT_S[1])]
     running_limit: NotNegative
 
 
@@ -234,13 +260,19 @@ class Culling(_Model):
     max_age_s: Timeout
 
 
+class Tokens(_Model):
+    """API tokens that users make; `max_age_days`: how long new ones last at the most, 0 for any time."""
+
+    max_age_days: Annotated[int, Field(ge=0, le=3650)]
+
+
 class Access(_Model):
     """Who may log in, by the names that the authenticator gives."""
 
     allow_all: bool
-    allowed_users: frozenset[UserName]
-    admin_users: frozenset[UserName]
-    blocked_users: frozenset[UserName]
+    allowed_users: UserNames
+    admin_users: UserNames
+    blocked_users: UserNames
 
 
 class GitHub(_Model):
@@ -248,10 +280,10 @@ class GitHub(_Model):
 
     client_id: Text
     url: Url
-    allowed_organizations: frozenset[Organization]
-    allowed_teams: frozenset[Team]
-    admin_teams: frozenset[Team]
-    membership_interval_s: Annotated[int, Field(ge=1)]
+    allowed_organizations: Organizations
+    allowed_teams: Teams
+    admin_teams: Teams
+    membership_interval_s: Annotated[int, Field(ge=ranges.MEMBERSHIP_INTERVAL_S[0], le=ranges.MEMBERSHIP_INTERVAL_S[1])]
 
 
 class Compose(_Model):
@@ -260,7 +292,7 @@ class Compose(_Model):
     `hashes`: by slug of what the images were made that belong to this Hub.
     """
 
-    users_subnet: Annotated[str, AfterValidator(users_network.checked)]
+    users_subnet: Annotated[str, AfterValidator(_users_subnet)]
     hashes: dict[Slug, Text] = {}
 
 
@@ -287,6 +319,7 @@ class Settings(_Model):
     deleted_homes: Literal["keep", "archive", "remove"]
     named_servers: NamedServers
     culling: Culling
+    tokens: Tokens
     volume_name_template: Annotated[str, AfterValidator(_volume_template)] | None
     traits: dict[ClassName, dict[VariableName, JsonValue]]
     compose: Compose | None = None
@@ -318,6 +351,8 @@ class Settings(_Model):
                     "volume_name_template: needs {servername} if named_servers.share_home is false,"
                     " and must not have it if that is true"
                 )
+        if found := values.problems(self):
+            raise ValueError("\n".join(found))
         return self
 
     @property
@@ -341,7 +376,8 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         where = ".".join(str(part) for part in problem["loc"])
         what = _WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        lines.append(f"hub.json: {where}: {what}" if where else f"hub.json: {what}")
+        # All that is wrong with values comes as one error.
+        lines += [f"hub.json: {where}: {each}" if where else f"hub.json: {each}" for each in what.splitlines()]
     return "\n".join(lines)
 
 
@@ -389,7 +425,8 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
         problems.append(str(error))
     try:
         given = environment.secrets(environ) if environ else {}
-        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "", given)
+        app = settings.github.client_id if settings and settings.github else None
+        secrets = load_secrets(secrets_dir, settings.authenticator if settings else "", given, app)
     except (SecretsError, environment.EnvironmentVariableError) as error:
         problems.append(str(error))
     if settings is None or secrets is None:

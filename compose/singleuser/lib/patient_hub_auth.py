@@ -1,9 +1,9 @@
 """A user's server goes on while the Hub is being replaced.
 
-Every five minutes (HubAuth.cache_max_age) a server asks the Hub whether a session is still good.  Where that falls
-into the seconds in which no Hub answers, upstream tells the user of an internal error, and a notebook that is open
-loses its connection.  Here the last good answer holds a little longer then: only while the Hub does not answer, never
-against a word of its.
+Every 30 s (HubAuth.cache_max_age, set by the Hub) a server asks the Hub whether a session is still good.  Where that
+falls into the seconds in which no Hub answers, upstream tells the user of an internal error, and a notebook that is
+open loses its connection.  Here the last good answer holds a little longer then: only while the Hub does not answer,
+never against a word of its.
 """
 
 import logging
@@ -15,7 +15,7 @@ from jupyterhub.services.auth import HubAuth
 from tornado.web import HTTPError
 
 PATIENCE_S = 120
-"""Seconds from a session's last good answer; with HubAuth's cache, one that was revoked ends within 7 minutes."""
+"""Seconds from a session's last good answer; with HubAuth's cache, one that was revoked ends within 150 s."""
 
 _SESSIONS_AT_MOST = 256
 _log = logging.getLogger("tornado.application")

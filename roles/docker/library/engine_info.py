@@ -61,6 +61,9 @@ nft: {description: The nft command is there., type: bool, returned: always}
 socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
 dpkg_interrupted: {description: dpkg was ended in the middle of its work., type: bool, returned: always}
 repository: {description: Files of docker_apt_repository that are there., type: list, returned: always}
+kernel_limits: {description: Lines for sysctl that raise what all servers share., type: list, returned: always}
+kernel_limits_low: {description: Those of them that are not in force., type: list, returned: always}
+kernel_limits_kept: {description: A file of ours keeps them over a boot., type: bool, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 
@@ -73,6 +76,21 @@ REPOSITORY = (
     Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
     Path("/etc/apt/keyrings/jupyterhub-ansible-docker.asc"),
 )
+SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/60-jupyterhub-ansible.conf")
+_INT, _LONG = 2**31 - 1, 2**63 - 1
+# The kernel counts these per user id, or for the whole machine, and users' servers all run as one user id: a server
+# that took all would stop the others. What each one costs is memory of the server that took it, measured (6.18), so
+# that the server's memory limit is what ends it where these are out of the way. Each is the highest value that there
+# is, so that nothing is ever lowered. Also in the Hub's package (jupyterhub_ansible.kernel_limits), for Compose.
+KERNEL_LIMITS = {
+    "fs.aio-max-nr": _LONG,  # 85 bytes
+    "fs.epoll.max_user_watches": _LONG,  # 214
+    "fs.file-max": _LONG,  # 257
+    "fs.inotify.max_user_instances": _INT,  # 1,009
+    "fs.inotify.max_user_watches": _INT,  # about 1,100
+    "fs.pipe-user-pages-soft": 0,  # none, else a pipe of 64 KiB gets 8 KiB; a page
+    "kernel.pty.max": 2**20,  # 3,671
+}
 SNAP = Path("/snap/docker/current")
 PLUGIN_FOLDERS = (
     "/usr/libexec/docker/cli-plugins",
@@ -217,6 +235,27 @@ def is_dpkg_interrupted(folder: Path) -> bool:
     return True
 
 
+def kernel_limits(folder: Path = SYSCTL, kept: Path = SYSCTL_FILE) -> dict[str, Any]:
+    """Return what is to be raised, and what is not yet."""
+    now = {}
+    for name in KERNEL_LIMITS:
+        try:
+            now[name] = int((folder / name.replace(".", "/")).read_text())
+        except (OSError, ValueError):
+            continue  # A kernel without it.
+    wanted = {name: f"{name} = {KERNEL_LIMITS[name]}" for name in now}
+    low = [name for name in now if now[name] < KERNEL_LIMITS[name] or (now[name] and not KERNEL_LIMITS[name])]
+    try:
+        lines = kept.read_text().splitlines()
+    except OSError:
+        lines = []
+    return {
+        "kernel_limits": [*wanted.values()],
+        "kernel_limits_low": [wanted[name] for name in low],
+        "kernel_limits_kept": {*wanted.values()} <= {*lines},
+    }
+
+
 def find_files() -> dict[str, Any]:
     """Return what the machine's files tell, whether an engine runs or not."""
     command = shutil.which("docker", path=SEARCH_PATH)
@@ -254,7 +293,7 @@ def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
     for key in ("rootless", "snap", "podman"):
         files[key] = engine[key] if engine["running"] else files[key]
     files["installed"] = files["installed"] or engine["running"]
-    return {**engine, **files}
+    return {**engine, **files, **kernel_limits()}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import runpy
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -240,12 +241,18 @@ def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
     return [image for name, image in plan.items() if name in missing]
 
 
+def _seccomp_profile() -> str:
+    """Return the profile of users' servers, from the Hub's own package."""
+    return str(runpy.run_path(str(FILES / "hub/jupyterhub_ansible/seccomp.py"))["PROFILE"])
+
+
 def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the images with their build contexts, as base64 of a tar archive."""
+    """Return the images with their build contexts, as base64 of a tar archive, and what they are tried with."""
     return [
         {
             **{key: value for key, value in image.items() if key not in ("folder", "files")},
             "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode(),
+            **({"seccomp": _seccomp_profile()} if image["kind"] == "environment" else {}),
         }
         if "folder" in image
         else dict(image)
@@ -253,12 +260,13 @@ def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) -> list[str]:
+def images_surplus(plan: Plan, listing: Sequence[str], own: Sequence[str], project: str, keep: int) -> list[str]:
     """Return the project's own tags beyond those wanted and `keep` older ones of each image that is still wanted.
 
     Args:
         plan: what images_plan returned.
         listing: the engine's images, newest first, as for images_missing.
+        own: those of them that the role made, as image_listing tells.
         project: the setting jupyterhub_name.
         keep: how many older tags of each image stay.
     """
@@ -269,7 +277,9 @@ def images_surplus(plan: Plan, listing: Sequence[str], project: str, keep: int) 
     for line in listing:
         ref = line.split()[0]
         repository, _, tag = ref.rpartition(":")
-        if repository.startswith(f"{project}/") and ref not in wanted and re.fullmatch(r"[0-9a-f]{16}", tag):
+        # The base as a registry gave it has no label: its name tells.
+        ours = ref in own or (repository == f"{project}/os" and re.fullmatch(r"[0-9a-f]{16}", tag))
+        if repository.startswith(f"{project}/") and ref not in wanted and ours:
             older.setdefault(repository, []).append(ref)
     # Of an environment that is no longer in the catalogue nothing is kept.
     kept = {repository: keep if repository in repositories else 0 for repository in older}

@@ -71,6 +71,9 @@ TRIALS = {
     "ingress": ["/usr/local/bin/try-ingress"],
     "environment": ["/opt/jupyter/libexec/try_server.py"],
 }
+# As the Hub starts users' servers (jupyterhub_ansible.limits), but for the profile, which is in a file.
+AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+ROOT = "0"
 # Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.
 RELEASE = ["jupyterhub-singleuser", "--version"]
 
@@ -156,6 +159,7 @@ class Builder:
         elif image["kind"] in ("ready", "pulled"):
             self.run(log, ["docker", "pull", image["ref"]])
             if image["kind"] == "ready":
+                self.check_user(image["ref"], log)
                 self.check_release(image, image["ref"], log)
         else:
             made = self.build(image, log)
@@ -247,7 +251,11 @@ class Builder:
         with log.open("a", encoding="utf-8") as out:
             out.write("Trying the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
         if image["kind"] == "environment":
+            self.check_user(made, log)
             self.check_release(image, made, log)
+            profile = self.logs / f"{image['name']}.seccomp.json"
+            profile.write_text(image["seccomp"], encoding="utf-8")
+            run += [*AS_SERVERS, f"--security-opt=seccomp={profile}"]
             # An operator's Dockerfile may start from an image that is not ours.
             entrypoint, arguments = "sh", ["-c", f"[ ! -x {entrypoint} ] || exec {entrypoint}"]
         try:
@@ -256,6 +264,18 @@ class Builder:
             subprocess.run(["docker", "rm", "--force", name], capture_output=True)
             raise BuildError(f"the image was built, but does not work: {error}") from error
         return made
+
+    def check_user(self, made: str, log: Path) -> None:
+        """Refuse an image that runs as root: users' servers do as its user is, and all else goes by that."""
+        command = ["docker", "run", "--rm", "--network=none", *AS_SERVERS, "--entrypoint=id", made, "-u"]
+        uid = self.answer(command)
+        with log.open("a", encoding="utf-8") as out:
+            out.write(f"The image runs as the user id {uid or '(it has no program id)'}\n")
+        if uid == ROOT:
+            raise BuildError(
+                "the image runs as root, which a user's server may not: end its Dockerfile with USER 1000, or the"
+                " number of another ordinary user"
+            )
 
     def check_release(self, image: Mapping[str, Any], made: str, log: Path) -> None:
         """Refuse an image whose JupyterHub is of another major version than the Hub's."""

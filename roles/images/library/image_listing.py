@@ -18,6 +18,7 @@ short_description: List the engine's images, and find what is in some of them
 description:
   - Asks a container of each image, once; what was found is kept by the image's id, and forgotten with the image.
   - Changes nothing. Check mode does not keep it either, and takes an engine that does not answer for an empty one.
+  - Fails where one of them runs as root, started as users' servers are.
 options:
   refs: {description: The images to look into., type: list, elements: str, required: true}
   path: {description: Where it is kept what was found., type: path, required: true}
@@ -28,6 +29,11 @@ listing:
   description: Lines "<repository>:<tag> <repository>@<digest>" of all images, newest first.
   type: list
   returned: always
+own:
+  description: Those that the role made, as "<repository>:<tag>". They bear their tag in a label; what is built on top
+    of them inherits the label, but not the tag.
+  type: list
+  returned: always
 contents:
   description: "By image: programs, Python's and Debian's packages, with their versions. Nothing of absent images."
   type: dict
@@ -35,11 +41,23 @@ contents:
 """
 
 LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"]
+LABEL = "jupyterhub-ansible.content-hash"
+LIST_LABELLED = ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"]
+SHOW_LABEL = [
+    "docker",
+    "image",
+    "inspect",
+    "--format",
+    f'{{{{index .Config.Labels "{LABEL}"}}}} {{{{join .RepoTags " "}}}}',
+]
 TIMEOUT_S = 60
+# As the Hub starts users' servers (jupyterhub_ansible.limits).
+AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+ROOT = 0
 WORKERS = 2
 # Runs in the image, with whatever Python that has.
 LOOK = r"""
-import json, platform, re, shutil, subprocess
+import json, os, platform, re, shutil, subprocess
 from importlib import metadata
 
 def printed(*command):
@@ -59,7 +77,7 @@ for name, command in {"R": ("R", "--version"), "Julia": ("julia", "--version")}.
     if number:
         programs[name] = number.group(1)
 debian = dict(line.split("\t") for line in printed("dpkg-query", "-W", "-f", "${Package}\t${Version}\n").splitlines())
-print(json.dumps({"programs": programs, "packages": packages, "debian": debian}))
+print(json.dumps({"programs": programs, "packages": packages, "debian": debian, "uid": os.getuid()}))
 """
 
 
@@ -74,6 +92,15 @@ def ids_of(refs: list[str]) -> dict[str, str]:
     return ids
 
 
+def own_refs() -> list[str]:
+    """Return the names of images whose tag is the hash in their label."""
+    ids = sorted(set(subprocess.run(LIST_LABELLED, capture_output=True, text=True, check=True).stdout.split()))
+    # One that goes meanwhile is an error beside the answer about all others.
+    shown = subprocess.run([*SHOW_LABEL, *ids], capture_output=True, text=True, check=False).stdout if ids else ""
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    return sorted(ref for content, *refs in lines for ref in refs if ref.endswith(f":{content}"))
+
+
 def look(image: str) -> dict[str, Any]:
     """Return what is in an image; nothing where it has no Python that could tell."""
     name = f"image-listing-{uuid.uuid4().hex}"
@@ -85,6 +112,7 @@ def look(image: str) -> dict[str, Any]:
         name,
         "--interactive",
         "--network=none",
+        *AS_SERVERS,
         "--entrypoint=python3",
         image,
         "-",
@@ -99,6 +127,15 @@ def look(image: str) -> dict[str, Any]:
     except (ValueError, IndexError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def runs_as_root(image: str, found: dict[str, Any]) -> bool:
+    """Whether an image runs as root; one without Python is asked by the usual program."""
+    if "uid" in found:
+        return bool(found["uid"] == ROOT)
+    command = ["docker", "run", "--rm", "--network=none", *AS_SERVERS, "--entrypoint=id", image, "-u"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.strip() == str(ROOT)
 
 
 def known(path: Path) -> dict[str, Any]:
@@ -122,14 +159,16 @@ def main() -> None:
     path = Path(module.params["path"])
     try:
         listing = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.splitlines()
+        own = own_refs()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         # A dry run on a new machine: then all would be built.
         if module.check_mode:
-            module.exit_json(changed=False, listing=[], contents={})
+            module.exit_json(changed=False, listing=[], own=[], contents={})
         module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
     ids = ids_of(module.params["refs"])
     before = known(path)
-    new = sorted({image for image in ids.values() if image not in before})
+    # An older version of this module did not ask as whom it runs.
+    new = sorted({image for image in ids.values() if "uid" not in before.get(image, {})})
     with ThreadPoolExecutor(WORKERS) as pool:
         found = {**before, **dict(zip(new, pool.map(look, new), strict=True))}
     # What could not be looked at is tried again by the next run.
@@ -142,7 +181,13 @@ def main() -> None:
         replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
         replacement.replace(path)
     contents = {ref: found[image] for ref, image in ids.items()}
-    module.exit_json(changed=False, listing=listing, contents=contents)
+    if roots := [ref for ref, image in ids.items() if runs_as_root(image, found[image])]:
+        module.fail_json(
+            msg=f"images_environments: {', '.join(roots)}: runs as root, which a user's server may not. End its"
+            " Dockerfile with USER 1000, or the number of another ordinary user; or take another image. Users go on"
+            " with the environments that there were."
+        )
+    module.exit_json(changed=False, listing=listing, own=own, contents=contents)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,13 @@ LAST_LINES = 15
 # What Caddy logs when an authority gave no certificate, and when none of all did.
 GAVE_UP = ("could not get certificate from issuer", "will retry")
 ACME = "urn:ietf:params:acme:error:"
+# A connection that failed, in the words of authorities (Boulder, Pebble, step-ca) and of Go.  The type may be any:
+# Pebble calls a port 443 that is closed "unauthorized".
+NOT_REACHED = re.compile(
+    r"failed to connect|connection refused|connection reset|timeout during connect"
+    r"|(connection|i/o|operation) timed? ?out|error dialing|dial tcp|no route to host|(network|host) is unreachable",
+    re.IGNORECASE,
+)
 # Error types of ACME (RFC 8555, 6.7), what they mean here, and the fix.
 PROBLEMS = {
     "dns": (
@@ -59,6 +66,11 @@ PROBLEMS = {
     ),
     "unauthorized": (
         "something else answers at {host}",
+        "let its DNS records (A and AAAA) lead to this machine alone ({host} leads to {leads_to}), and see that"
+        " no other proxy stands in between",
+    ),
+    "tls": (
+        "something else answers at {host} on port 443",
         "let its DNS records (A and AAAA) lead to this machine alone ({host} leads to {leads_to}), and see that"
         " no other proxy stands in between",
     ),
@@ -114,6 +126,11 @@ def address_of(container: str, network: str) -> str:
     described = json.loads(docker("container", "inspect", container).stdout or "[]")
     networks = described[0]["NetworkSettings"]["Networks"] if described else {}
     return str(networks.get(network, {}).get("IPAddress") or "")
+
+
+def started_at(container: str) -> str:
+    """Return when the container was started, as the engine writes it; "" where there is none."""
+    return docker("container", "inspect", "--format", "{{.State.StartedAt}}", container).stdout.strip()
 
 
 def shown(address: str, host: str) -> bytes | None:
@@ -191,14 +208,27 @@ def leads_to(host: str) -> str:
     return ", ".join(sorted(found))
 
 
+def typed(complaint: str) -> str:
+    """Return the type that an authority gave its complaint; "" where the complaint is Caddy's."""
+    found = re.search(re.escape(ACME) + r"(\w+)", complaint)
+    return found[1] if found else ""
+
+
+def kind_of(complaint: str) -> str:
+    """Return what an authority complains about, a key of PROBLEMS where it is known.
+
+    Its words count for more than the type, which differs between authorities and between the ways that they try.
+    """
+    kind = typed(complaint)
+    if kind and re.search(r"resolving|NXDOMAIN|no such host|no valid A records", complaint):
+        return "dns"
+    return "connection" if kind and NOT_REACHED.search(complaint) else kind
+
+
 def explained(complaint: str, host: str) -> str:
     """Return what a complaint means, the fix, and its own words."""
-    kind = re.search(re.escape(ACME) + r"(\w+)", complaint)
-    if kind and re.search(r"resolving|NXDOMAIN|no such host|no valid A records", complaint):
-        # Not every authority has this type for it.
-        what, fix = PROBLEMS["dns"]
-    elif kind:
-        what, fix = PROBLEMS.get(kind[1], REFUSED)
+    if kind := kind_of(complaint):
+        what, fix = PROBLEMS.get(kind, REFUSED)
     elif "x509:" in complaint:
         what, fix = UNTRUSTED
     elif re.search(r"dial tcp|no such host|i/o timeout|context deadline|connection refused", complaint):
@@ -210,13 +240,23 @@ def explained(complaint: str, host: str) -> str:
 
 
 def worst(found: list[str]) -> str:
-    """Return the complaint that says most: one by the authority itself, of the type that is named first above.
+    """Return the complaint that says most: one by the authority itself, about what is named first above.
 
-    The authority tries several ways, in any order: of ports that are closed, one way in may just be "unauthorized".
+    The authority tries port 80 and port 443, in any order, and each may meet something else.
     """
-    types = [f"{ACME}{kind} " for kind in PROBLEMS]
-    known = [complaint for kind in types for complaint in found if kind in complaint]
-    return next(iter([*known, *(complaint for complaint in found if ACME in complaint), *found[::-1]]), "")
+    order = [*PROBLEMS]
+
+    def rank(complaint: str) -> tuple[int, bool]:
+        kind, type_ = kind_of(complaint), typed(complaint)
+        if not kind:
+            return len(order) + 1, False
+        # "Failed to connect" of another type stands where that type does: Pebble says so, too, where what answers on
+        # port 443 is not Caddy, and then what port 80 met tells more.
+        place = type_ if kind == "connection" else kind
+        return (order.index(place) if place in order else len(order)), place != kind
+
+    # Of several that say as much, the last.
+    return min(reversed(found), key=rank, default="")
 
 
 def reason(container: str, host: str, since: str) -> str:
@@ -246,7 +286,10 @@ def first_certificate(module: AnsibleModule, address: str) -> bytes:
     """Have Caddy try at once, wait for the certificate, and return it; or fail with the reason."""
     container, host, timeout_s = (module.params[name] for name in ("container", "host", "timeout_s"))
     deadline, since = time.monotonic() + timeout_s, str(int(time.time()) - 1)
-    if not module.params["fresh"]:
+    if module.params["fresh"]:
+        # It tries since then: what one way met may have been said before this module ran.
+        since = started_at(container) or since
+    else:
         # After a failure Caddy waits, for hours in the end.
         reload(module, "--force")
     while not (certificate := shown(address, host)):

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def test_the_hub_is_stopped_in_order(host: Host, app: App) -> None:
 
 
 def test_another_token_reaches_the_proxy(host: Host, app: App) -> None:
-    command = f"cd {FOLDER} && CONFIGPROXY_AUTH_TOKEN={'5c' * 32} docker compose up --detach"
+    command = f"cd {FOLDER} && CONFIGPROXY_AUTH_TOKEN={token_hex(32)} docker compose up --detach"
     host.check_output(command)
     app.wait_until_healthy()
     bob = app.member("Bob")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from e2e.client import Kernel, User, eventually
+from e2e.walls import assert_no_calls_with_a_history
 from sites import Site
 from testinfra.host import Host
 from vps import assert_fence, inspect, started, wait_until_healthy
@@ -80,6 +81,8 @@ def test_nothing_but_ssh_listens_outside_the_machine(host: Host) -> None:
 def test_a_user_works(host: Host, ada: Browser, kernel: Kernel) -> None:
     ada.server().write("kept.txt", "kept")
     assert kernel.execute("answer = 6 * 7; answer").result == "42"
+    # With the engine of either Debian.
+    assert_no_calls_with_a_history(kernel)
     assert_works(host, ada)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 SETTINGS = "/etc/docker/daemon.json"
+LIMITS = "/etc/sysctl.d/60-jupyterhub-ansible.conf"
 
 
 def engine_pid(host: Any) -> str:
@@ -54,6 +55,14 @@ def test_engine_starts_at_boot(host: Any) -> None:
 
 def test_ansible_can_talk_to_the_engine(host: Any) -> None:
     assert host.run("/usr/bin/python3 -c 'import requests'").succeeded
+
+
+def test_limits_that_all_servers_share_are_raised_now_and_at_boot(host: Any) -> None:
+    """Also on a machine without systemd, and without the program sysctl."""
+    lines = [line for line in host.file(LIMITS).content_string.splitlines() if not line.startswith("#")]
+    assert "fs.inotify.max_user_instances = 2147483647" in lines
+    for name, value in (line.split(" = ") for line in lines):
+        assert host.file(f"/proc/sys/{name.replace('.', '/')}").content_string.strip() == value, name
 
 
 def test_another_run_changes_and_restarts_nothing(host: Any, converge: Callable[..., Any]) -> None:

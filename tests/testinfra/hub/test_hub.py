@@ -15,6 +15,13 @@ def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:
     hub = inspect(host, "jupyterhub-hub")
     assert hub["Config"]["User"] == "64101"
     assert hub["HostConfig"]["CapDrop"] == ["ALL"]
+    limits = hub["HostConfig"]
+    assert (limits["Memory"], limits["PidsLimit"], limits["RestartPolicy"]["Name"]) == (
+        768 * 1024**2,
+        512,
+        "unless-stopped",
+    )
+    assert host.check_output("docker exec jupyterhub-hub sh -c 'ulimit -Sn; ulimit -Hn'").split() == ["16384"] * 2
     assert hub["HostConfig"]["GroupAdd"] == [str(host.file("/var/run/docker.sock").gid)]
 
 

@@ -53,7 +53,7 @@ def test_users_image_is_small(host: Any) -> None:
 def test_nobody_is_root(host: Any) -> None:
     found = images(host)
     users = {name: found[name]["Config"]["User"] for name in ("hub", "proxy", "env-base", "env-tiny")}
-    assert users == {"hub": "64101", "proxy": "64102", "env-base": "jovyan", "env-tiny": "jovyan"}
+    assert users == {"hub": "64101", "proxy": "64102", "env-base": "1000", "env-tiny": "1000"}
 
 
 def test_operators_packages_in_an_environment_of_its_own(host: Any) -> None:
@@ -121,6 +121,22 @@ def test_a_broken_entry_leaves_the_others_alone(host: Any, converge: Callable[..
     assert "Traceback" not in run.output
     assert canary not in run.output
     assert tags(host) == before
+
+
+def test_an_image_that_runs_as_root_is_not_offered(host: Any, converge: Callable[..., Any], tmp_path: Path) -> None:
+    """Neither one that is built, by whatever word, nor one that is here ready."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN useradd -ou 0 ann\nUSER ann\n")
+    before = tags(host)
+    run = converge(more_environments=[{"slug": "alias", "title": "Alias", "dockerfile": str(tmp_path)}])
+    assert not run.ok
+    assert "The image env-alias was not made: the image runs as root" in run.said
+    assert "USER 1000" in run.said
+    assert tags(host) == before
+
+    ready = images(host)["base"]["RepoTags"][0]
+    run = converge(more_environments=[{"slug": "ready", "title": "Ready", "image": ready}])
+    assert not run.ok
+    assert f"images_environments: {ready}: runs as root" in run.said
 
 
 def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from e2e.browser import appears, browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo
 from playwright.sync_api import expect
+from vps import inspect
 from ways_in import NAME, URL, Place
 
 
@@ -36,6 +37,11 @@ def test_http_leads_to_https(place: Place) -> None:
 
 def test_nothing_but_the_ingress_listens(place: Place) -> None:
     assert {where.rpartition(":")[2] for where in place.listeners()} == {"80", "443"}
+
+
+def test_caddy_cannot_fill_the_machine(place: Place) -> None:
+    limits = inspect(place.host, "jupyterhub-ingress")["HostConfig"]
+    assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 256)
 
 
 def test_the_main_job_in_a_browser(place: Place) -> None:
@@ -88,8 +94,14 @@ def test_a_large_and_slow_upload(place: Place) -> None:
         time.sleep(70)
         yield text[500:]
 
-    answer = person.request("PUT", f"{server.path}api/contents/slow.txt", data=slowly(), timeout=120)
-    assert answer.status_code == 201, answer.text
+    # Meanwhile, connections that nobody uses end.
+    with socket.create_connection((place.address, 80)) as silent, socket.create_connection((place.address, 80)) as head:
+        head.sendall(b"GET / HTTP/1.1\r\nHost: hub\r\n")
+        answer = person.request("PUT", f"{server.path}api/contents/slow.txt", data=slowly(), timeout=120)
+        assert answer.status_code == 201, answer.text
+        for each in (silent, head):
+            each.settimeout(1)
+            assert each.recv(1) == b""
     server.stop()
 
 

@@ -12,13 +12,17 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 PORT = 9000
 
 
 def serve() -> None:
-    """Serve ``/echo``, which takes any body, and the websocket ``/socket``, until the container is removed."""
+    """Serve until the container is removed.
+
+    ``/echo`` takes any body, ``/late`` takes it late, ``/slow`` answers late, and ``/socket`` is a websocket.
+    """
     from jupyterhub.utils import get_browser_protocol
     from tornado import web, websocket
 
@@ -46,6 +50,23 @@ def serve() -> None:
 
         post = get
 
+    class Slow(web.RequestHandler):
+        async def get(self) -> None:
+            await asyncio.sleep(float(self.get_query_argument("seconds")))
+            self.write(view(self))
+
+    @web.stream_request_body
+    class Late(web.RequestHandler):
+        async def prepare(self) -> None:
+            self.received = 0
+            await asyncio.sleep(float(self.get_query_argument("seconds")))
+
+        def data_received(self, chunk: bytes) -> None:
+            self.received += len(chunk)
+
+        def post(self) -> None:
+            self.write({**view(self), "received": self.received})
+
     class Socket(websocket.WebSocketHandler):
         async def get(self, *args: Any, **kwargs: Any) -> None:
             add_headers(self)
@@ -55,7 +76,8 @@ def serve() -> None:
             self.write_message(json.dumps(view(self)))
 
     async def forever() -> None:
-        web.Application([("/echo", Echo), ("/socket", Socket)]).listen(PORT, xheaders=True)
+        ways = [("/echo", Echo), ("/socket", Socket), ("/slow", Slow), ("/late", Late)]
+        web.Application(ways).listen(PORT, xheaders=True)
         await asyncio.Event().wait()
 
     asyncio.run(forever())
@@ -68,10 +90,16 @@ def ask(
     source: str = "",
     pieces: int = 0,
     pause: float = 0,
+    size: int = 0,
     endless: bool = False,
     again: list[str] | None = None,
+    idle: float = 0,
+    held: int = 0,
+    held_at: str = "",
 ) -> Any:
     """Send a request and return its answer, or that to a second request over the same connection.
+
+    With `idle` or `held` the answer's `open` says which connections are open in the end.
 
     Args:
         to: an address of the proxy; the port is 8000, or the one after a "|".
@@ -79,13 +107,26 @@ def ask(
         source: address to ask from.
         pieces: how many bytes follow, one by one.
         pause: seconds before each piece, and before the second request.
+        size: how many bytes follow at once.
         endless: the head does not end, and the pieces belong to it.
         again: the lines of the second request.
+        idle: seconds that the connection is left alone after the answer.
+        held: how many connections that say nothing are opened before it.
+        held_at: the proxy's address for those, if it is another one.
     """
+    if held:
+        with ExitStack() as holding:
+            idle_ones = [
+                holding.enter_context(socket.create_connection((held_at or to, 8000), timeout=10)) for _ in range(held)
+            ]
+            answer = ask(to, lines)
+            time.sleep(0.5)
+            return {**answer, "open": [number for number, each in enumerate(idle_ones) if is_open(each)]}
     host, _, port = to.partition("|")
     with socket.create_connection((host, int(port or 8000)), timeout=10, source_address=(source, 0)) as connection:
         connection.sendall(text(lines).removesuffix(b"\r\n\r\n" if endless else b""))
         try:
+            connection.sendall(b"x" * size)
             for _ in range(pieces):
                 time.sleep(pause)
                 connection.sendall(b"x")
@@ -93,19 +134,36 @@ def ask(
             # What was answered before the connection was closed is still there.
             pass
         try:
-            answer = read(connection)
+            answer = read(connection) if lines else {}
             if again:
                 time.sleep(pause)
                 connection.sendall(text(again))
                 answer = read(connection)
         except ConnectionError:
             return None
+        if idle:
+            time.sleep(idle)
+            answer = {**answer, "open": is_open(connection)}
         return answer
 
 
+def is_open(connection: socket.socket) -> bool:
+    """Whether the other side has not closed it."""
+    connection.setblocking(False)
+    try:
+        # It may have said why.
+        while connection.recv(65536):
+            pass
+        return False
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
 def text(lines: list[str]) -> bytes:
-    """A request's head as it is sent."""
-    return "".join(line + "\r\n" for line in [*lines, ""]).encode()
+    """A request's head as it is sent; nothing without lines."""
+    return b"" if not lines else "".join(line + "\r\n" for line in [*lines, ""]).encode()
 
 
 def read(connection: socket.socket) -> Any:
@@ -139,5 +197,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        with ThreadPoolExecutor(8) as several:
+        with ThreadPoolExecutor(16) as several:
             print(json.dumps(list(several.map(lambda question: ask(**question), json.loads(sys.argv[2])))))

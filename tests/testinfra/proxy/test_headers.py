@@ -66,6 +66,10 @@ LIES = (
     *("X-Forwarded-Proto: https", "X-FORWARDED-PROTO: https", "X-Forwarded-Ssl: on"),
     *("X-Forwarded-Host: evil.example", "X-Forwarded-Server: evil.example"),
     *("X-Forwarded-Port: 666", "X-Forwarded-Prefix: /evil"),
+    *("X-Client-IP: 6.6.6.6", "X_Client_Ip: 6.6.6.6", "True-Client-IP: 6.6.6.6", "Client-Ip: 6.6.6.6"),
+    *("CF-Connecting-IP: 6.6.6.6", "CF-Connecting-IPv6: 2001:db8::6", "Fastly-Client-IP: 6.6.6.6"),
+    *("X-Cluster-Client-Ip: 6.6.6.6", "X-Original-Forwarded-For: 6.6.6.6", "X-Remote-Addr: 6.6.6.6"),
+    *("X-Azure-ClientIP: 6.6.6.6", "X-Envoy-External-Address: 6.6.6.6", "Front-End-Https: on"),
 )
 # Of these a trusted proxy in front may let through what a client sent it: they count for nothing from there, too.
 LET_THROUGH = tuple(line for line in LIES if not line.lower().startswith(("x-forwarded-for", "x-forwarded-proto:")))
@@ -367,6 +371,11 @@ def test_own_answers_of_the_proxy_have_the_headers_too(host: Host, ask: Ask) -> 
     assert [answer["status"] for answer in own] == [404, 404, 503, 503, 200, 503]
     for answer in own:
         assert values(answer, STANDARD) == STANDARD
+    # What a client asks for does not fill the log.
+    ask([{"to": away.front, "lines": request("/" + "x" * 15_000, "Connection: close")}])
+    lines = host.check_output("docker logs %s 2>&1", f"{NAME}-{away.at}").splitlines()
+    assert any("503 GET /xxx" in line for line in lines)
+    assert max(map(len, lines)) < 1_100
 
 
 def test_api_is_left_alone(ask: Ask) -> None:
@@ -411,43 +420,74 @@ def test_bad_value_stops_the_proxy_before_it_listens(host: Host, name: str) -> N
 # Loaded before all else: the clock by which the public server waits goes fifty times as fast.
 HURRY = """
 import http from "node:http";
-const create = http.createServer;
+import net from "node:net";
+const create = http.createServer, every = globalThis.setInterval, wait = net.Socket.prototype.setTimeout;
 http.createServer = (options, listener) => {
   if (typeof options !== "object") return create(options, listener);
-  const { requestTimeout = 300_000, headersTimeout = Math.min(60_000, requestTimeout), keepAliveTimeout } = options;
-  const hurried = { requestTimeout, headersTimeout, keepAliveTimeout };
+  const { requestTimeout = 300_000, headersTimeout = Math.min(60_000, requestTimeout) } = options;
+  const { connectionsCheckingInterval = 30_000 } = options;
+  const hurried = { requestTimeout, headersTimeout, connectionsCheckingInterval };
   for (const name in hurried) hurried[name] /= 50;
-  return create({ ...options, ...hurried, connectionsCheckingInterval: 50 }, listener);
+  return create({ ...options, ...hurried }, listener);
 };
+globalThis.setInterval = (call, time) => every(call, time / 50);
+net.Socket.prototype.setTimeout = function (time, ...more) { return wait.call(this, time / 50, ...more); };
 """
+UPLOAD, PAGE = request("/echo", "Content-Length: 80", "Connection: close", method="POST"), request("/echo")
+LATE = request("/late?seconds=3", "Content-Length: 8000000", "Connection: close", method="POST")
+# fmt: off
+WAITS: dict[str, tuple[dict[str, Any], bool]] = {
+    # 400 s by that clock: longer than Node's 300 s.
+    "an upload that moves": ({"lines": UPLOAD, "pieces": 80, "pause": 0.1}, True),
+    "an upload that the server takes late": ({"lines": LATE, "size": 8_000_000}, True),
+    # 150 s without a byte.
+    "an answer that takes long": ({"lines": request("/slow?seconds=3", "Connection: close")}, True),
+    "a websocket without a word": ({"lines": request("/socket", *UPGRADE), "idle": 4}, True),
+    # nginx, which may be in front unannounced, keeps them for 60 s.
+    "a little idle": ({"lines": PAGE, "idle": 61 / 50}, True),
+    "idle": ({"lines": PAGE, "idle": 120 / 50}, False),
+    "not a word": ({"lines": [], "idle": 120 / 50}, False),
+    "a head that takes longer than a minute": ({"lines": PAGE, "pieces": 20, "pause": 0.1, "endless": True}, False),
+    "an upload that stands still": ({"lines": UPLOAD, "pieces": 10, "pause": 0.1}, False),
+    "an upload of which nothing comes": ({"lines": UPLOAD}, False),
+}
+# fmt: on
 
 
-def test_long_uploads_and_idle_connections_last(host: Host, ask: Ask) -> None:
+def lasted(answer: Any) -> bool:
+    """Whether a connection did not end too early; one that is cut may be told so (408)."""
+    return bool(answer) and answer.get("status") != 408 and answer.get("open", True)
+
+
+def test_connections_that_nobody_uses_end_and_others_last(host: Host, ask: Ask) -> None:
     load = "data:text/javascript;base64," + base64.b64encode(HURRY.encode()).decode()
     hurry = ("--env", f"NODE_OPTIONS=--import={load}")
-    ours, stock = Proxy(40), Proxy(41)
-    for proxy, options in ((ours, hurry), (stock, (*hurry, "--entrypoint", "configurable-http-proxy"))):
-        wait(host, run_proxy(host, proxy, "--default-target=http://server:9000", run_options=options))
-
-    upload = request("/echo", "Content-Length: 80", "Connection: close", method="POST")
-    page = request("/echo")
-    answers = ask(
-        [
-            question
-            for at in (ours.front, stock.front)
-            for question in (
-                # 400 s by that clock: longer than Node's 300 s.
-                {"to": at, "lines": upload, "pieces": 80, "pause": 0.1},
-                # 135 s: longer than Caddy's 120 s.  The second before it is Node's own reserve, which no clock hurries.
-                {"to": at, "lines": page, "again": page, "pause": 1 + 135 / 50},
-                # A head that takes longer than a minute.
-                {"to": at, "lines": page, "pieces": 20, "pause": 0.1, "endless": True},
-            )
-        ]
+    ours, front, stock = Proxy(40), Proxy(41, "neighbours"), Proxy(42)
+    options = {ours: hurry, front: hurry, stock: (*hurry, "--entrypoint", "configurable-http-proxy")}
+    for proxy, run_options in options.items():
+        wait(host, run_proxy(host, proxy, "--default-target=http://server:9000", run_options=run_options))
+    *answers, kept, gone, cut = ask(
+        [{"to": ours.front, **question} for question, _ in WAITS.values()]
+        # 135 s: longer than Caddy's 120 s; and too long.
+        + [{"to": front.front, "lines": PAGE, "idle": seconds / 50} for seconds in (135, 200)]
+        # Without our part, an upload is cut: the clock does what it should.
+        + [{"to": stock.front, **WAITS["an upload that moves"][0]}]
     )
-    # One that is cut is told so where it still listens.
-    done = [bool(answer) and answer["status"] != 408 for answer in answers]
-    # Without our part, the upload is cut and the connection closed: the clock does what it should.
-    assert done == [True, True, False, False, False, False]
-    assert [answer["status"] for answer in answers[:2]] == [200, 200]
-    assert answers[0]["seen"]["received"] == 80
+    assert {name: lasted(answer) for name, answer in zip(WAITS, answers, strict=True)} == {
+        name: expected for name, (_, expected) in WAITS.items()
+    }
+    assert (lasted(kept), lasted(gone), lasted(cut)) == (True, False, False)
+    assert [answer["seen"]["received"] for answer in answers[:2]] == [80, 8_000_000]
+
+
+def test_idle_connections_keep_nobody_out(ask: Ask) -> None:
+    # From a user's server; and from the outside, where a whole company may be one address.
+    many = 3_000
+    [of_server] = ask([{"to": NEIGHBOURS.front, "held_at": NEIGHBOURS.users, "held": many, "lines": PAGE}])
+    assert (of_server["status"], len(of_server["open"])) == (200, 256)
+    [of_company] = ask([{"to": NEIGHBOURS.front, "held": many, "lines": PAGE}])
+    assert (of_company["status"], len(of_company["open"])) == (200, many)
+    # The oldest make room.
+    [of_many] = ask([{"to": NEIGHBOURS.front, "held": 6_100, "lines": PAGE}])
+    assert of_many["status"] == 200
+    assert of_many["open"] == list(range(101, 6_100))

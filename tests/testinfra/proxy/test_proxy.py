@@ -22,6 +22,12 @@ def test_proxy_has_no_rights(host: Host) -> None:
     assert proxy["HostConfig"]["ReadonlyRootfs"]
 
 
+def test_proxy_cannot_fill_the_machine(host: Host) -> None:
+    limits = inspect(host, "jupyterhub-proxy")["HostConfig"]
+    assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 128)
+    assert host.check_output("docker exec jupyterhub-proxy sh -c 'ulimit -Sn; ulimit -Hn'").split() == ["16384"] * 2
+
+
 def test_proxy_believes_nobody_about_the_client(host: Host) -> None:
     environment = inspect(host, "jupyterhub-proxy")["Config"]["Env"]
     assert {"TRUSTED_PROXIES=", "UNTRUSTED_NETWORKS=10.213.0.0/20"} <= set(environment)

@@ -20,6 +20,8 @@ REPOSITORY = [
 EXTRA = "jupyterhub/env-extra:0123456789abcdef"
 # One more than images_keep.
 OLDER = [f"jupyterhub/env-base:{number:016x}" for number in range(3)]
+# Looks like one of ours.
+MINE = f"jupyterhub/mine:{7:016x}"
 # Removed later, all at once.
 SETTINGS: dict[str, Any] = {
     "docker_daemon_settings": {"debug": True, "log-opts": {"compress": "true"}},
@@ -40,9 +42,12 @@ def tags(host: Host, repository: str) -> list[str]:
 def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, admin: Admin) -> None:
     before = content(host, HUB_SETTINGS)
     [base] = before["environments"]
-    # An image of an environment of the operator's own, with the log of its build; and older ones of ours.
-    for tag in (EXTRA, *OLDER):
-        host.check_output(f"printf 'FROM {base['image']}\\nLABEL extra={tag}' | docker build --tag {tag} -")
+    # Of an environment that was in the catalogue, with the log of its build; and older ones of ours.
+    for ref in (EXTRA, *OLDER):
+        label = f"jupyterhub-ansible.content-hash={ref.rpartition(':')[2]}"
+        host.check_output(f"printf 'FROM {base['image']}' | docker build --label {label} --tag {ref} -")
+    # The operator's own, which has the label of what it is built on.
+    host.check_output(f"printf 'FROM {base['image']}\\nLABEL mine=yes' | docker build --tag {MINE} -")
     host.check_output(f"mkdir -p {LOG.rpartition('/')[0]} && touch {LOG}")
     # By the machine's owner, and of an engine that came from a repository.
     host.check_output(f"echo '{{\"max-concurrent-downloads\": 2}}' > {DAEMON}")
@@ -89,5 +94,6 @@ def test_the_image_goes_with_its_last_server(host: Host, site: Site, admin: Admi
 
     assert run.changes == ["images : prune | Remove tags beyond images_keep that no container uses"]
     assert tags(host, "jupyterhub/env-extra") == []
+    assert tags(host, "jupyterhub/mine") == [MINE.rpartition(":")[2]]
     assert not host.file(LOG).exists
     assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)

@@ -2,4 +2,11 @@
 
 A check is one small function: of settings in `rules`, by subject, and of the machine
 in `host`; `names` and `strict` know names and types; `report` runs them all.
+Rules about values that the Hub checks as well are in its package: jupyterhub_ansible.rules.
 """
+
+import sys
+from pathlib import Path
+
+# Both are files of roles in one project; neither is installed anywhere.
+sys.path.append(str(Path(__file__).resolve().parents[3] / "images/files/hub"))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jupyterhub_ansible.rules.addresses import host_of
+
 from .problems import Finding, shown
 from .registry import Findings, Rules
 from .rules import ingress
-from .rules.addresses import host_of
 
 rule = Rules()
 

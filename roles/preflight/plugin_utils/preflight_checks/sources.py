@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultHelper
+from jupyterhub_ansible.rules.placeholders import is_placeholder
 
-from .rules.missing import is_placeholder
 from .specs import Specs
 
 SECRET_NAME = re.compile(r"(password|secret|key|token)$")

@@ -28,7 +28,7 @@ EXAMPLE: dict[str, Any] = {
     "name": "example",
     "public": {"url": "http://127.0.0.1:8000", "address": "127.0.0.1", "port": 8000},
     "hub": {"connect_url": "http://hub:8081"},
-    "proxy": {"api_url": "http://proxy-api:8001"},
+    "proxy": {"api_url": "http://proxy-api:8001", "address": "10.213.0.3"},
     "users_network": "example-users",
     "authenticator": "shared-password",
     "access": {"allow_all": False, "allowed_users": [], "admin_users": [], "blocked_users": []},
@@ -67,6 +67,7 @@ EXAMPLE: dict[str, Any] = {
     "deleted_homes": "keep",
     "named_servers": {"limit": 3, "share_home": False},
     "culling": {"idle_timeout_s": 86400, "max_age_s": 0},
+    "tokens": {"max_age_days": 90},
     "volume_name_template": None,
     "traits": {},
 }

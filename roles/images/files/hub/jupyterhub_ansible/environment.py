@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from .rules.secrets import weakness
+
 OF_VARIABLES = {"name": "JUPYTERHUB_NAME", "users_network": "JUPYTERHUB_NAME", "compose": "JUPYTERHUB_USERS_SUBNET"}
 """What a Compose application has by these variables alone, since networks and images go by it."""
 SWITCH = "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT"
@@ -50,7 +52,9 @@ def is_read(environ: Mapping[str, str]) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    # Twice the same is once.
+    words = (word.strip() for word in text.split(","))
+    return list({word.casefold(): word for word in words if word}.values())
 
 
 def _part(settings: Settings, name: str) -> Settings:
@@ -190,7 +194,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "JUPYTERHUB_USERS_SUBNET": Variable(
         _users_subnet,
-        "private IPv4 network of the users' servers, /24 or larger, that nothing else on the machine uses",
+        "private IPv4 network of the users' servers, /16 to /24, that nothing else on the machine uses",
         default="10.213.0.0/20",
     ),
 }
@@ -314,6 +318,8 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
             else:
                 if not text:
                     problems.append(f"{variable}_FILE: {file} is empty; write the secret into it")
+        if name in _KEYS and any(_LONG_HEX.fullmatch(word) and weakness(word) for word in text.split()):
+            problems.append(f"{variable}: is easy to guess; take another one, such as `openssl rand -hex 32` prints")
         if text:
             # Keys may be several.
             found[name] = "\n".join(_fitting(word) for word in text.split()) if name in _KEYS else text

@@ -9,15 +9,17 @@ come decides nothing.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.handlers import BaseHandler
 from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from traitlets import Set, Unicode
 
-from . import break_glass, membership
+from . import break_glass, membership, tokens
 from .errors import PageError
 from .identity import Identities, NameTakenError
 
@@ -64,6 +66,11 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         config=True
     )
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._told: set[tuple[int, str]] = set()
+        """Accounts and organizations, with the login, of which the log said that they are given nothing."""
+
     def _scope_default(self) -> list[str]:
         # Without it only public members and no teams are seen.
         return ["read:org"] if self.allowed_organizations or self.manage_groups else []
@@ -102,7 +109,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     # --- who somebody is
 
-    @property
+    @cached_property
     def _identities(self) -> Identities:
         return Identities(self.parent.db)
 
@@ -113,7 +120,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             RefusedError: the name belongs to another account here.
         """
         try:
-            return self._identities.username(user_info["id"], user_info["login"])
+            # Mapped first (Authenticator.username_map), so that a name that it leads to is nobody else's either.
+            return self._identities.username(user_info["id"], self.normalize_username(user_info["login"]))
         except NameTakenError as taken:
             raise RefusedError(
                 f"The name {taken.username} belongs to another GitHub account here: somebody had it before you."
@@ -125,8 +133,18 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """Remember who came in; this is the first moment at which it is sure that somebody does."""
         model: dict[str, Any] = await super().run_post_auth_hook(handler, auth_model)
         account = model["auth_state"][self.user_auth_state_key]
+        if self._identities.known(account["id"]) is None:
+            self._end_sessions(model["name"])
         self._identities.remember(account["id"], model["name"], account["login"])
         return model
+
+    def _end_sessions(self, username: str) -> None:
+        """End what others may have of a user whose name an account gets: sessions and tokens of who had it before."""
+        if user := orm.User.find(self.parent.db, username):
+            user.cookie_id = orm.new_token()
+            for token in tokens.of_people(user):
+                self.parent.db.delete(token)
+            self.parent.db.commit()
 
     # --- who may come in
 
@@ -137,14 +155,50 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             PageError: it is not possible; its page says why.
         """
         try:
-            return await super().get_authenticated_user(handler, data)
+            try:
+                return await super().get_authenticated_user(handler, data)
+            except HTTPClientError as error:
+                # Such as an account that was asked for less than is needed: its own browser carries the question.
+                raise RefusedError(
+                    "GitHub does not show the Hub what it needs to know of your account.",
+                    why=f"GitHub answered with {error.code} to what the Hub needs to know of an account",
+                ) from None
         except PageError as error:
             self.log.warning("Nobody was let in: %s", error.why)
             raise
 
+    def _counted(self, github_id: int, username: str, login: str) -> set[str]:
+        """Return the names by which settings may mean an account.
+
+        That is the user's name here, and the login of now unless another account has or had that name here: a known
+        account may take a login that was given up, and gets nothing of what the settings give its owner.
+        """
+        login = login.lower()
+        if login == username:
+            return {username}
+        if not (others := self._identities.others(github_id, login)):
+            return {username, login}
+        if (github_id, login) not in self._told:
+            self._told.add((github_id, login))
+            self.log.warning(
+                "The GitHub account number %s, %s here, has the login %s, and is not given what the settings give"
+                " that name: it is or was the name of the account number %s here",
+                github_id,
+                username,
+                login,
+                ", ".join(map(str, others)),
+            )
+        return {username}
+
+    def names(self, username: str) -> set[str]:
+        """Return the names by which settings may mean a user."""
+        if known := self._identities.named(username):
+            return self._counted(known.github_id, username, known.login)
+        return {username}
+
     def _names(self, auth_model: Mapping[str, Any]) -> set[str]:
-        """The user's name here and the login of now, which settings may name alike."""
-        return {auth_model["name"], auth_model["auth_state"][self.user_auth_state_key]["login"].lower()}
+        account = auth_model["auth_state"][self.user_auth_state_key]
+        return self._counted(account["id"], auth_model["name"], account["login"])
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
         """Say of everybody whether he is an administrator: who is taken from the settings is none any more."""
@@ -156,8 +210,44 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """Return the teams of those organizations that the settings name; others are none of the Hub's business."""
         ours = {name.partition(":")[0] for name in (*self.allowed_organizations, *self._teams)}
         teams: Iterable[Mapping[str, Any]] = auth_state.get("teams", [])
-        named = ((team["organization"]["login"].lower(), team["slug"]) for team in teams)
-        return {f"{organization}:{slug}" for organization, slug in named if organization in ours}
+        found = set()
+        for team in teams:
+            name = team["organization"]["login"].lower()
+            if name in ours and self._is_meant(name, team["organization"]["id"]):
+                found.add(f"{name}:{team['slug']}")
+        return found
+
+    def _is_meant(self, organization: str, github_id: int) -> bool:
+        """Return whether an organization is the one that settings mean: an organization's login changes hands, too."""
+        first = self._identities.organization(organization, github_id)
+        if first != github_id and (github_id, organization) not in self._told:
+            self._told.add((github_id, organization))
+            self.log.warning(
+                "The organization %s is number %s now, and was number %s here: its members have no rights by it."
+                " If it is the one that is meant: identity forget %s:",
+                organization,
+                github_id,
+                first,
+                organization,
+            )
+        return first == github_id
+
+    async def _is_member(self, organization: str, login: str, token: Mapping[str, str]) -> bool:
+        """Return whether an account is a member of the organization that settings mean."""
+        access_token, kind = token["access_token"], token["token_type"]
+        if not await self._check_membership_allowed_organizations(organization, login, access_token, kind):
+            return False
+        if "read:org" not in self.scope:
+            # Public memberships only, without a number: somebody's own choice of scopes.
+            return True
+        try:
+            theirs = await self._paginated_fetch(f"{self.github_api}/user/orgs?per_page=100", access_token, kind)
+        except HTTPClientError as error:
+            self.log.warning("The organizations of %s cannot be listed: %s", login, error)
+            return False
+        return any(
+            each["login"].lower() == organization and self._is_meant(organization, each["id"]) for each in theirs
+        )
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
         """Return whether somebody is not blocked.
@@ -165,9 +255,22 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         Raises:
             RefusedError: with a page that says so.
         """
-        if self._names(auth_model) & self.blocked_users:
-            raise RefusedError("Your account is blocked here.")
+        account = auth_model["auth_state"][self.user_auth_state_key]
+        names = {auth_model["name"], account["login"].lower()}
+        # Whoever has the login of somebody who is blocked is blocked, too, and another login is no way out.
+        if self.blocked_users and (names | self._identities.names(account["id"])) & self.blocked_users:
+            raise RefusedError(
+                "Your account is blocked here.",
+                why=f"the account number {account['id']}, {account['login']}, {auth_model['name']} here, is blocked",
+            )
         return True
+
+    def is_blocked(self, username: str) -> bool:
+        """Return whether a user is blocked, by what is known without asking."""
+        if not self.blocked_users:
+            return False
+        known = self._identities.named(username)
+        return bool(({username} | (self._identities.names(known.github_id) if known else set())) & self.blocked_users)
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any]) -> bool:
         """Return True if somebody may come in.
@@ -185,10 +288,12 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         token = auth_model["auth_state"]["token_response"]
         for organization in sorted(self.allowed_organizations):
             # By the login of now; the user's name may be an earlier one.
-            if await self._check_membership_allowed_organizations(
-                organization, account, token["access_token"], token["token_type"]
-            ):
+            if await self._is_member(organization, account, token):
                 return True
+        if account.lower() in self.allowed_users | self.admin_users:
+            raise RefusedError(
+                f"The login {account} is or was another GitHub account's here, so it does not let you in."
+            )
         raise RefusedError(self._why_not(account))
 
     def _why_not(self, account: str) -> str:
@@ -225,13 +330,21 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         """
         if user.name == break_glass.USER:
             return break_glass.lasts(await user.get_auth_state())
-        if user.name in self.blocked_users:
+        if self.is_blocked(user.name):
             return False
         try:
             model = await super().refresh_user(user, handler, **kwargs)
             if isinstance(model, dict):
+                account = model["auth_state"][self.user_auth_state_key]
+                if model["name"] != user.name:
+                    # The name was given free (identity forget).
+                    raise RefusedError(
+                        "This session is another user's.",
+                        why=f"the account number {account['id']}, {account['login']}, is not {user.name} here",
+                    )
                 self.check_blocked_users(user.name, model)
                 await self.check_allowed(user.name, model)
+                self._identities.saw(account["id"], account["login"])
         except GitHubUnavailableError as error:
             self.log.warning("%s stays in, since GitHub cannot be asked: %s", user.name, error.why)
             return True

@@ -1,4 +1,4 @@
-"""`python -m jupyterhub_ansible.hub`: JupyterHub, which looks for left-over containers, at its start and again.
+"""`python -m jupyterhub_ansible.hub`: JupyterHub, which follows Docker's events, and looks for left-over containers.
 
 As a Compose application it also makes and keeps what it needs around it (compose.keeper), and looks for old images.
 """
@@ -8,18 +8,26 @@ As a Compose application it also makes and keeps what it needs around it (compos
 import asyncio
 import logging
 import sys
+from typing import Any
 
 from jupyterhub import app
+from tornado.httpserver import HTTPServer
 
-from . import safety
+from . import check, login_bounds, request_limits, safety, sessions
+from .addresses import Addresses
+from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
 from .compose.keeper import Keeper
+from .events import Events
 from .failures import DOCKER_ERRORS
+from .http_server import HubServer
 from .settings import Settings, SettingsError, load
 from .spawner import UserServerSpawner
 
 LOOK_AGAIN_S = 600
 """A start that was given up may have made its container afterwards: Docker's part of it cannot be called off."""
+STARTING_S = 60
+"""An event about a server whose start is at its end (its route is being made) waits so long."""
 KEEP_S = 5
 """How often the networks, the proxy and the fence are looked at, where the Hub keeps them itself."""
 
@@ -29,6 +37,19 @@ class JupyterHub(app.JupyterHub):
 
     keeper: Keeper | None = None
     lookout: safety.Lookout | None = None
+    _log_formatter_cls = CleanLogFormatter
+    handlers: list[tuple[Any, ...]]
+
+    def init_handlers(self) -> None:
+        """Make the list of handlers: bounded in what of a request is stored and logged, and in guesses and tokens."""
+        super().init_handlers()
+        self.handlers = login_bounds.bounded(request_limits.bounded(self.handlers))
+
+    def init_db(self) -> None:
+        """Open the database, with tables of ours: sessions that were ended, and addresses of servers."""
+        super().init_db()
+        sessions.install(self.db)
+        UserServerSpawner.addresses = Addresses(self.db)
 
     async def start(self) -> None:
         """Start, then look for what is left over, without making anybody wait for it."""
@@ -37,10 +58,50 @@ class JupyterHub(app.JupyterHub):
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
             # Kept: the event loop alone would not.
             self._tidying = asyncio.create_task(self._tidy())
+            self._follow_events()
             if self.keeper:
                 self._keeping = asyncio.create_task(self._keep(self.keeper))
             if self.lookout:
                 self._looking_out = asyncio.create_task(self._look_out(self.lookout))
+
+    def _follow_events(self) -> None:
+        spawner, loop = self.spawner_class(config=self.config), asyncio.get_running_loop()
+        self._looks: set[asyncio.Task[None]] = set()
+
+        def look(container: str | None) -> None:
+            self._looks.add(task := asyncio.create_task(self._look(container)))
+            task.add_done_callback(self._looks.discard)
+
+        def tell(container: str | None) -> None:
+            try:
+                loop.call_soon_threadsafe(look, container)
+            except RuntimeError:
+                # The loop is closed: the Hub ends, and this ends the thread.
+                sys.exit()
+
+        Events(spawner.own_client, spawner.project, spawner.network_name, tell, self.log).start()
+
+    async def _look(self, container: str | None) -> None:
+        """Look at the server of a container of which Docker told something, or at all; take away what is dead."""
+        try:
+            if container is None:
+                await self.proxy.check_routes(self.users, self._service_map)
+                return
+            deadline = asyncio.get_running_loop().time() + STARTING_S
+            while spawner := self._spawner_of(container):
+                if spawner.ready:
+                    await spawner.poll_and_notify()
+                # A stop is the Hub's own; a start looks at its container until the route is made.
+                if spawner.pending not in ("spawn", "check") or asyncio.get_running_loop().time() > deadline:
+                    return
+                await asyncio.sleep(0.1)
+        except Exception:
+            # The Hub looks at all servers again and again besides.
+            self.log.exception("An event of Docker's came to nothing")
+
+    def _spawner_of(self, container: str) -> UserServerSpawner | None:
+        spawners = (each for user in self.users.values() for each in user.spawners.values())
+        return next((each for each in spawners if each.object_id == container and each.active), None)
 
     async def _keep(self, keeper: Keeper) -> None:
         while True:
@@ -72,13 +133,34 @@ class JupyterHub(app.JupyterHub):
         at_start = True
         while True:
             try:
-                await self.spawner_class(config=self.config).remove_leftovers(self.users, at_start)
+                spawner = self.spawner_class(config=self.config)
+                await spawner.remove_leftovers(self.users, at_start)
+                spawner.settle_addresses(self.users)
             except DOCKER_ERRORS as error:
                 self.log.warning("Left-over containers were not looked for: %s", error)
             if self.keeper:
                 await self._remove_old_images(self.keeper)
             at_start = False
             await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def believe_the_proxy(settings: Settings, keeper: Keeper | None) -> None:
+    """Tell the Hub's HTTP server whose word about the client counts, and put it in the place of tornado's."""
+    fixed = frozenset([str(settings.proxy.address)]) if settings.proxy.address else frozenset()
+    HubServer.proxies = lambda: keeper.proxy_addresses if keeper else fixed
+    HTTPServer.configure(HubServer)
+
+
+def checked() -> Settings:
+    """Return the settings; as a Compose application, tried first as the playbook tries them before it writes them.
+
+    Raises:
+        SettingsError: the Hub would not start with them, or would overlook some.
+    """
+    settings = load().settings
+    if settings.compose and (found := check.problems(check.CONFIG_FILE)):
+        raise SettingsError("\n".join(found))
+    return settings
 
 
 def prepared(settings: Settings) -> Keeper | None:
@@ -106,8 +188,10 @@ def prepared(settings: Settings) -> Keeper | None:
 
 if __name__ == "__main__":
     try:
-        JupyterHub.keeper = prepared(load().settings)
+        settings = checked()
+        JupyterHub.keeper = prepared(settings)
     except (SettingsError, ComposeError) as problem:
         # No traceback: the message is for the one who deploys.
         sys.exit(str(problem))
+    believe_the_proxy(settings, JupyterHub.keeper)
     JupyterHub.launch_instance()

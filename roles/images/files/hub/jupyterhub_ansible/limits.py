@@ -1,12 +1,19 @@
 """What a user's server may take from the machine, as Docker's host configuration."""
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from docker.utils import parse_bytes
 
-HARDENING = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "init": True}
+from . import seccomp
+
+HARDENING: dict[str, Any] = {
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges", f"seccomp={seccomp.PROFILE}"],
+    "init": True,
+}
 
 # Two files of this size; without it, one server's output can fill the machine's disk on an engine that rotates nothing.
 _LOG_SIZE_MB = 5
@@ -43,6 +50,22 @@ def cgroup_parent(project: str, cgroup_driver: str) -> str:
     each of them, against Hub and proxy where processors are short.
     """
     return f"{project}-users.slice" if cgroup_driver == "systemd" else f"/{project}-users"
+
+
+def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our host configuration with the administrator's on top.
+
+    Of a list of security options, each one is a setting of its own: only what both set is theirs.
+    """
+    given = theirs.get("security_opt") or []
+    named = {_option(each) for each in given}
+    kept = [each for each in ours["security_opt"] if _option(each) not in named]
+    return {**ours, **theirs, "security_opt": [*kept, *given]}
+
+
+def _option(text: str) -> str:
+    # Docker still takes the colon that it had first.
+    return re.split("[=:]", text, maxsplit=1)[0]
 
 
 def host_config(project: str, of: Engine, memory: int | None, tmp_mb: int | None, pids: int) -> dict[str, Any]:

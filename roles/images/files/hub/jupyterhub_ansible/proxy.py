@@ -1,14 +1,17 @@
-"""The proxy's word on when a server was last in use, which an open page's pings make worthless."""
+"""The proxy: no route to a server that is not there; its word on when one was in use is worthless, due to pings."""
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
 
+from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from traitlets import Dict, Unicode
 
+from .addressed import AddressedSpawner
 from .culling import slug_of
+from .failures import DOCKER_ERRORS
 
 
 class UserProxy(ConfigurableHTTPProxy):
@@ -37,3 +40,44 @@ class UserProxy(ConfigurableHTTPProxy):
         if spawner is None:
             return False
         return bool(self.tells_activity.get(slug_of(spawner.user_options, self.tells_activity, self.default_profile)))
+
+    async def add_user(self, user: Any, server_name: str = "") -> None:
+        """Add a route to a server, if the engine says that it is there.
+
+        Raises:
+            RuntimeError: it is not, and was just started: the Hub stops it.
+        """
+        spawner = user.spawners[server_name]
+        if isinstance(spawner, AddressedSpawner) and (why := await spawner.misplaced()):
+            if spawner.pending == "spawn":
+                raise RuntimeError(f"{spawner._log_name} gets no route: {why}")
+            # The routes of others are made all the same.
+            self.log.warning("%s gets no route: %s", spawner._log_name, why)
+            # Of one that ended meanwhile, JupyterHub has made another spawner by now.
+            if not spawner.unrouted:
+                await super().delete_user(user, server_name)
+                spawner.unrouted = True
+            return
+        spawner.unrouted = False
+        await super().add_user(user, server_name)
+
+    async def delete_user(self, user: Any, server_name: str = "") -> None:
+        """Delete the route to a server; once, though both the first to notice its end and JupyterHub ask for it."""
+        spawner = user.spawners[server_name]
+        # Others' spawners have no such thing.
+        if not getattr(spawner, "unrouted", False):
+            await super().delete_user(user, server_name)
+            spawner.unrouted = True
+
+    async def check_routes(
+        self, user_dict: Mapping[Any, Any], service_dict: Mapping[str, Any], routes: dict[str, Any] | None = None
+    ) -> None:
+        """Compare the proxy's routes with the servers; first, these with the engine's word on where they are."""
+        spawners = [each for user in user_dict.values() for each in user.spawners.values()]
+        ready = [each for each in spawners if isinstance(each, AddressedSpawner) and each.ready]
+        if ready:
+            try:
+                await ready[0].look_for(ready)
+            except DOCKER_ERRORS as error:
+                self.log.warning("Docker cannot be asked where servers are: %s", error)
+        await super().check_routes(user_dict, service_dict, routes)

@@ -46,6 +46,10 @@ def _check(db: Session, docker_client: DockerClient, settings: Settings, user: s
     taken = db.scalar(select(orm.User).where(orm.User.name == name))
     if taken or db.scalar(select(Identity).where(Identity.username == name)):
         raise RenameError(f"There is a user {name} already")
+    identities = Identities(db)
+    own = identities.named(user)
+    if others := identities.others(own.github_id if own else 0, name):
+        raise RenameError(f"{name} was the login of another account here, number {others[0]}: see identity list")
     if homes := _homes(docker_client, settings.name, name):
         raise RenameError(f"There is a home of {name} already: the volume {min(homes)}")
     return found
@@ -91,6 +95,9 @@ def rename(db: Session, docker_client: DockerClient, settings: Settings, image: 
     old = _copy(docker_client, settings, image, user, name)
     found.name = name
     if identity := identities.named(user):
+        # The old name stays theirs: it has their old home.
+        identities.had(identity.github_id, user)
+        identities.had(identity.github_id, name)
         identity.username = name
     db.commit()
     return old

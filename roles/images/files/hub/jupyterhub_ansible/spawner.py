@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import aiohttp
@@ -14,8 +15,8 @@ from docker.errors import APIError, NotFound
 from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
-from . import capacity, docker_calls, failures, homes, leftovers, limits, naming
-from .choosing import ChoosingSpawner
+from . import capacity, challenge, clean, docker_calls, failures, homes, leftovers, limits, naming, run_as
+from .addressed import AddressedSpawner
 from .failures import DOCKER_ERRORS, ServerError
 from .labels import PROJECT, USER, carries, labels, not_inherited
 from .options import without_tag
@@ -34,11 +35,11 @@ _LAST_LINES = 20
 
 
 def _literal(text: str) -> str:
-    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces."""
+    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces, and JSON does."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
-class UserServerSpawner(ChoosingSpawner):
+class UserServerSpawner(AddressedSpawner):
     """Starts a user's server in a container of its own, from an image of the catalogue.
 
     It touches only containers and volumes that carry the labels of this project and this user.
@@ -80,8 +81,10 @@ class UserServerSpawner(ChoosingSpawner):
     _claim: capacity.Claim | None = None
     # Counted among its user's servers that run (`running_limit`): starting, or running.
     _admitted = False
-    # Not on the users' network when it was last looked at.
-    _missing = False
+    # Its server proves that it is the one that was started (challenge).
+    _answers_challenge = False
+    ended = ""
+    """Why the server ended, in words for its user; "" from the next start on."""
     extra_create_kwargs: dict[str, Any]
     extra_host_config: dict[str, Any]
 
@@ -160,7 +163,7 @@ class UserServerSpawner(ChoosingSpawner):
         container = None
         with suppress(NotFound):
             container = await self.docker("inspect_container", self.object_name)
-        if container and not carries(container["Config"]["Labels"], self._labels("user-server", self.name)):
+        if container and not carries(container["Config"]["Labels"], self._our_labels()):
             self.log.warning("Leaving container %s alone: its labels are not %s's", self.object_name, self._log_name)
             container = None
         self.object_id = container["Id"] if container else ""
@@ -192,22 +195,24 @@ class UserServerSpawner(ChoosingSpawner):
         engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
         self._progress.say(CREATING, "Creating the container of your server")
-        await self._ensure_home()
         image = await self.docker("inspect_image", self.image)
-        ours = self._labels("user-server", self.name)
-        given = self.extra_create_kwargs
+        user = await self._unprivileged(image)
+        await self._ensure_home()
+        ours = self._our_labels()
+        self._answers_challenge = self._ours(image)
+        given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
+            "user": _literal(user),
             "labels": {
                 **{_literal(name): value for name, value in not_inherited(image).items()},
                 **given.get("labels", {}),
                 **{key: _literal(value) for key, value in ours.items()},
             },
         }
-        self.extra_host_config = {
-            **limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit),
-            **self.extra_host_config,
-        }
+        host = limits.host_config(self.project, engine, memory, self.tmp_mb, self.pids_limit)
+        host["security_opt"] = [_literal(each) for each in host["security_opt"]]
+        self.extra_host_config = limits.merged(host, given_host)
         try:
             return await super().create_object()
         except APIError as error:
@@ -220,8 +225,29 @@ class UserServerSpawner(ChoosingSpawner):
                 f" labels of this user and project; left alone",
             ) from None
         finally:
-            # The next start may be of another image.
-            self.extra_create_kwargs = given
+            # The next start may be of another image, or another size.
+            self.extra_create_kwargs, self.extra_host_config = given, given_host
+
+    async def _unprivileged(self, image: Mapping[str, Any]) -> str:
+        """Return the user of the container, by its number.
+
+        Raises:
+            ServerError: that is root, or cannot be found.
+        """
+        given = self.extra_create_kwargs.get("user")
+        administrators = "" if given is None else str(self._render_templates(given))
+        user = administrators or image["Config"].get("User") or ""
+        uid = await run_as.uid(self.docker, self.project, image, user)
+        if not uid:
+            named = self.choice is not None and self.choice.free_image
+            where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators else f"image {self.image}"
+            raise failures.wrong_user(user, uid, where, self._log_name, str(self.image) if named else "")
+        return run_as.numbered(user, uid)
+
+    def _ours(self, image: Mapping[str, Any]) -> bool:
+        # Somebody else's image may be built on ours, and run another server.
+        known = self.choice is not None and self.choice.environment.tells_activity
+        return known and challenge.LABEL in (image["Config"].get("Labels") or {})
 
     async def start_object(self) -> None:
         """Start the container."""
@@ -320,12 +346,16 @@ class UserServerSpawner(ChoosingSpawner):
     def get_state(self) -> dict[str, Any]:
         """What the next Hub has to know of a server that runs."""
         state: dict[str, Any] = super().get_state()
-        return {**state, "claim": list(self._claim)} if self._claim else state
+        if self._claim:
+            state["claim"] = list(self._claim)
+        # JupyterHub makes a new spawner for a server that does not run.
+        return {**state, "ended": self.ended} if self.ended else state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over a server that runs."""
         super().load_state(state)
         self._claim = capacity.Claim(*state["claim"]) if "claim" in state else None
+        self.ended = state.get("ended", "")
 
     def clear_state(self) -> None:
         """Forget a server that is gone."""
@@ -341,6 +371,9 @@ class UserServerSpawner(ChoosingSpawner):
         Raises:
             ServerError: it may or can not start, ended while starting, or did not answer within `http_timeout` seconds.
         """
+        self.ended = ""
+        # Whatever leads there: the Hub makes the route when this has ended.
+        self.unrouted = True
         if self.notice:
             # Who starts without the start page has not seen it.
             self._progress.say(0, self.notice)
@@ -350,7 +383,7 @@ class UserServerSpawner(ChoosingSpawner):
         try:
             await self._check()
             ip, port = await super().start()
-            await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}api")
+            await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}")
         except DOCKER_ERRORS as error:
             raise failures.of_docker(error, self._log_name) from None
         except HTTPError:
@@ -365,6 +398,11 @@ class UserServerSpawner(ChoosingSpawner):
         async for event in self._progress.follow():
             yield event
 
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server; the proxy forgets it first."""
+        await self.unroute()
+        await super().stop(now)
+
     async def _wait_until_ready(self, url: str) -> None:
         # The Hub waits too, but backs off to 5 s between its attempts (jupyterhub.utils.exponential_backoff).
         self._polled.add(self.object_name)
@@ -377,23 +415,34 @@ class UserServerSpawner(ChoosingSpawner):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.http_timeout
         look_again = loop.time() + _INSIST_S
-        connected = False
+        failing = failures.SILENT
         # The kernel of a container answers at once; nobody does at the address of one that ended.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while loop.time() < deadline:
-                with suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(url, allow_redirects=False) as response:
-                        connected = True
-                        if response.status < 500:
-                            return
+                with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+                    failing = await self._what_fails(session, url)
+                    if not failing:
+                        return
                 slower = max(1.0, len(self._polled) / _POLLED_AT_FULL_PACE)
                 if loop.time() > look_again:
                     look_again = loop.time() + _INSIST_S * slower
                     await self._insist_that_it_runs()
                 await asyncio.sleep(_POLL_S * slower)
         lines = await self._last_lines()
-        raise failures.no_answer(self.http_timeout, connected, url, lines, self._log_name)
+        raise failures.no_answer(self.http_timeout, failing, url, lines, self._log_name)
+
+    async def _what_fails(self, session: aiohttp.ClientSession, url: str) -> str:
+        """Ask the server once; "" if it is ready.  No secret is sent: whose server answers is not known yet."""
+        if not self._answers_challenge:
+            async with session.get(f"{url}api", allow_redirects=False) as response:
+                return failures.FAILING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        asked = challenge.nonce()
+        async with session.get(f"{url}{challenge.PATH}?nonce={asked}", allow_redirects=False) as response:
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return failures.FAILING
+            answer = await response.json() if response.status == HTTPStatus.OK else None
+        return "" if challenge.is_answer(self.api_token, asked, answer) else failures.ANOTHER
 
     async def _insist_that_it_runs(self) -> None:
         container = await self.get_object()
@@ -416,20 +465,32 @@ class UserServerSpawner(ChoosingSpawner):
         except DOCKER_ERRORS as error:
             self.log.warning("%s: Docker cannot be asked: %s", self._log_name, error)
             return None if known else 0
+        if container and known and container["Id"] != known:
+            # Of another Hub: this one's database is an older copy, for one.
+            self.log.warning("%s: the container %s is not the one that was started", self._log_name, self.object_name)
+            container, self.object_id = None, ""
         if container is None:
             if known:
                 self.log.warning("%s: its container %s was removed by somebody else", self._log_name, known[:12])
+                await self._note_end(failures.REMOVED)
             return 0
         if container["State"]["Running"]:
             # One that is still starting has no address yet.
             if self.server and self.server.ip:
-                await self._find_again()
+                await self._find_again(container)
             return None
         status = failures.status(container["State"])
+        await self._note_end(failures.why_ended(container["State"], container["HostConfig"]["Memory"]))
         self.log.warning("%s ended: %s. Its last lines:\n%s", self._log_name, status, await self._last_lines())
         if self.remove:
             await self._forget()
         return status
+
+    async def _note_end(self, why: str) -> None:
+        """Take the route away before anything else, and keep why; of a start that fails, its own error tells."""
+        if self.server and self.server.ip:
+            self.ended = why
+        await self._unroute_if_routed()
 
     async def _forget(self) -> None:
         await self.remove_object()
@@ -442,55 +503,25 @@ class UserServerSpawner(ChoosingSpawner):
         """
         if self.server.ip:
             return str(await super().get_url())
-        ip, port = await self.get_ip_and_port()
         container = await self.get_object()
+        ip, port = await self.get_ip_and_port()
         variables = dict(line.partition("=")[::2] for line in container["Config"]["Env"])
         self.api_token = variables.get("JUPYTERHUB_API_TOKEN", "")
         self.orm_spawner.state = self.get_state()
         self.log.warning("%s was starting when the Hub ended: taking it over at %s", self._log_name, ip)
         return f"http://{ip}:{port}{self.server.base_url}"
 
-    async def _find_again(self) -> None:
-        """Follow a server whose address changed, back on the users' network if somebody took it off.
-
-        A network that was removed by hand and made anew by a deployment is empty: the servers run on unreachably,
-        and a Hub that starts (`pending` is "check") would take them for dead (jupyterhub.app.JupyterHub.init_spawners).
-        The Hub gives the proxy the new address when it next compares routes (`last_activity_interval`).
-        """
-        try:
-            networks = await self._networks()
-            missing, self._missing = self._missing, self.network_name not in networks
-            if self._missing:
-                # A deployment that makes the network anew puts servers back itself, and must not be forestalled.
-                if not missing and self.pending != "check":
-                    return
-                self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
-                await self.docker("connect_container_to_network", self.object_id, self.network_name)
-                networks = await self._networks()
-        except APIError as error:
-            self.log.warning("%s cannot be put back: %s", self._log_name, error.explanation or error)
-            return
-        address = networks[self.network_name]["IPAddress"]
-        if address and address != self.server.ip:
-            self.log.warning("%s moved from %s to %s", self._log_name, self.server.ip, address)
-            self.server.ip = address
-            self.db.commit()
-
-    async def _networks(self) -> dict[str, Any]:
-        container = await self.docker("inspect_container", self.object_id)
-        networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
-        return networks
-
     async def _last_lines(self) -> str:
         lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
-        return lines.decode(errors="replace").strip() or "(it wrote nothing)"
+        return clean.lines(lines.decode(errors="replace").strip(), _LAST_LINES, last=True) or "(it wrote nothing)"
 
     # --- what is left behind
 
     async def remove_leftovers(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
         """Remove containers of servers that no user of the Hub has; return their names.
 
-        At the Hub's start also those that archived a home for the last Hub: nobody waits for them any more.
+        At the Hub's start also those that archived a home for the last Hub, or told it something: nobody waits for
+        them any more.
         """
 
         def known() -> Collection[tuple[str, str]]:
@@ -499,7 +530,8 @@ class UserServerSpawner(ChoosingSpawner):
 
         removed = await leftovers.remove(self.docker, self.project, "user-server", known, self.log)
         if at_start:
-            removed += await leftovers.remove(self.docker, self.project, "homes", tuple, self.log)
+            for kind in ("homes", run_as.KIND_OF_PROBES):
+                removed += await leftovers.remove(self.docker, self.project, kind, tuple, self.log)
         return removed
 
     async def rename(self, old_name: str, new_name: str) -> None:

@@ -4,7 +4,8 @@ import net from "node:net";
 import os from "node:os";
 
 // All that programs behind a proxy read about the client.  WSGI takes "_" for "-".
-const FORWARDED = /^(forwarded|x[-_](forwarded([-_].*)?|real[-_]ip|scheme|url[-_]scheme))$/;
+const FORWARDED =
+  /^(forwarded|x[-_](forwarded([-_].*)?|original[-_](forwarded[-_].*|host|proto)|real[-_]port|scheme|url[-_]scheme)|front[-_]end[-_]https|cf[-_](visitor|pseudo[-_]ipv4)|(.*[-_])?(real|client|connecting|remote|originating|external|user|socket|peer)[-_]?(ip|addr|address)(v?[46])?)$/;
 // Traefik calls a websocket's protocol by its own name.
 const PROTOCOLS = { http: "http", https: "https", ws: "http", wss: "https" };
 
@@ -80,6 +81,18 @@ export class Clients {
       this.#sockets.set(socket, known);
     }
     return known;
+  }
+
+  /** Whether what this connection says about the client counts. */
+  isTrusted(socket) {
+    const { peer, trusts } = this.#peer(socket);
+    return Boolean(peer && trusts(peer));
+  }
+
+  /** Whether it comes from a network that is never believed. */
+  isUntrusted(socket) {
+    const { peer } = this.#peer(socket);
+    return Boolean(peer && holds(this.#untrusted, peer));
   }
 
   /** The rightmost address in X-Forwarded-For that is not a trusted proxy's own: what is left of it can be forged. */

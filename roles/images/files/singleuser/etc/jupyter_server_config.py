@@ -23,7 +23,7 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 patient_hub_auth.install()
 
 # jupyter_lsp looks for language servers at every start; the image has none.
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": False, "jupyterhub_idle": True}
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False, "jupyterhub_idle": True, "jupyterhub_challenge": True}
 
 # What is idle in a server that is not goes as the server would (jupyterhub_idle.plan.Plan, set by the Hub): kernels
 # that no page shows, and terminals.  jupyterhub_idle keeps terminals whose jobs run.

@@ -2,6 +2,8 @@
 """Start the server, run a cell, open marimo: a build tries its image with this."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -15,6 +17,7 @@ from tornado.websocket import websocket_connect
 
 HOST = "127.0.0.1:8888"
 TOKEN = uuid.uuid4().hex
+NONCE = "0123456789abcdef" * 4
 SERVER = ["entrypoint", "jupyter-lab", "--no-browser", "--ip=127.0.0.1", "--port=8888", f"--ServerApp.token={TOKEN}"]
 
 
@@ -70,7 +73,8 @@ async def output_of(code: str) -> str:
 
 def main() -> None:
     """Try it all; an exception is the answer no."""
-    server = subprocess.Popen(SERVER)
+    # As the Hub gives it to a server, which is to prove by it who it is.
+    server = subprocess.Popen(SERVER, env={**os.environ, "JUPYTERHUB_API_TOKEN": TOKEN})
     try:
         wait_for_server(60)
         printed = asyncio.run(asyncio.wait_for(output_of("import sys; print(sys.prefix)"), 60))
@@ -79,6 +83,10 @@ def main() -> None:
         ask("GET", "/marimo/")
         # Without it nobody would know when the server was in use.
         ask("GET", "/jupyterhub-idle")
+        # Else the Hub would wait for every server in vain.
+        proof = requests.get(f"http://{HOST}/api/jupyterhub-challenge?nonce={NONCE}", timeout=60).json()["hmac"]
+        if proof != hmac.new(TOKEN.encode(), NONCE.encode(), hashlib.sha256).hexdigest():
+            sys.exit("The server does not prove that it has the Hub's token.")
     finally:
         server.terminate()
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from jupyterhub_ansible.rules import Place
+from jupyterhub_ansible.rules.access import also_blocked, everybody_and_some, named_twice
+from jupyterhub_ansible.rules.providers import lets_in
+from jupyterhub_ansible.rules.traits import refused
+
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
+from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 
 rule = Rules()
 
@@ -35,55 +40,12 @@ NOT_WITH_SHARED_PASSWORD = {
     "hub_admin_users": [],
     "hub_blocked_users": [],
 }
-# Traits of an authenticator that are settings here: in hub_traits no rule would see them.
-TRAITS_OF_SETTINGS = {
-    "allow_all": "hub_allow_all",
-    "allowed_users": "hub_allowed_users",
-    "admin_users": "hub_admin_users",
-    "blocked_users": "hub_blocked_users",
-    "allowed_organizations": "hub_github_allowed_organizations and hub_github_allowed_teams",
-}
-# The same of GitHub's alone; other providers are set up by them.
-TRAITS_OF_GITHUB = {
-    "client_id": "hub_github_client_id",
-    "client_secret": "hub_github_client_secret",
-    "allowed_groups": "hub_github_allowed_teams",
-    "admin_groups": "hub_github_admin_teams",
-    "github_url": "hub_github_url",
-}
-TRAITS_OF_OTHERS = {
-    ("JupyterHub", "authenticator_class"): "hub_authenticator",
-    ("JupyterHub", "cookie_secret"): "hub_cookie_secret",
-    ("JupyterHub", "proxy_auth_token"): "proxy_token",
-    ("ConfigurableHTTPProxy", "auth_token"): "proxy_token",
-    ("CryptKeeper", "keys"): "hub_crypt_key",
-    ("JupyterHub", "bind_url"): "jupyterhub_address and jupyterhub_port",
-    ("JupyterHub", "ip"): "jupyterhub_address",
-    ("JupyterHub", "port"): "jupyterhub_port",
-    ("UserServerSpawner", "profiles"): "images_environments",
-    ("UserServerSpawner", "default_profile"): "hub_default_environment",
-    ("UserServerSpawner", "free_images"): "hub_free_images",
-    ("UserServerSpawner", "pids_limit"): "hub_server_pids",
-    ("UserServerSpawner", "tmp_mb"): "hub_server_tmp_mb",
-    ("UserServerSpawner", "running_limit"): "hub_running_servers_limit",
-    ("UserServerSpawner", "reserve_memory_mb"): "hub_reserve_memory_mb",
-    ("UserServerSpawner", "deleted_homes"): "hub_deleted_homes",
-    ("UserServerSpawner", "share_home"): "hub_named_servers_share_home",
-    ("UserServerSpawner", "volume_name_template"): "hub_volume_name_template",
-}
-# Where Hub and proxy find each other.
-DECIDED = {
-    *(("JupyterHub", trait) for trait in ("hub_bind_url", "hub_connect_url", "hub_connect_ip", "hub_ip", "hub_port")),
-    *(("ConfigurableHTTPProxy", trait) for trait in ("api_url", "should_start")),
-}
-# Without them nobody would be looked at again: leaving would not mean leaving.
-LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
 
 
 @rule("hub_authenticator", "hub_traits", "hub_allow_all", *ALLOWED, *ADMINS)
 def somebody(value: str, traits: Mapping[str, Any], everybody: bool, *lists: list[str]) -> Findings:
     """Without a word on who may, nobody may: not even who deployed it."""
-    if value == "shared-password" or everybody or any(lists) or _has_trait(traits, value, "allow", "admin"):
+    if value == "shared-password" or everybody or any(lists) or lets_in(traits, value, "allow", "admin"):
         return
     ways = "hub_github_allowed_organizations, hub_github_allowed_teams, " if value == "github" else ""
     yield Finding(
@@ -99,58 +61,37 @@ def somebody_is_administrator(
     value: str, traits: Mapping[str, Any], everybody: bool, users: list[str], teams: list[str], *allowed: list[str]
 ) -> Findings:
     """A Hub without an administrator: nobody sees the admin page, stops a server, or helps a user."""
-    if value == "shared-password" or users or teams or _has_trait(traits, value, "admin"):
+    if value == "shared-password" or users or teams or lets_in(traits, value, "admin"):
         return
-    if everybody or any(allowed) or _has_trait(traits, value, "allow"):
+    if everybody or any(allowed) or lets_in(traits, value, "allow"):
         teams_too = " or hub_github_admin_teams" if value == "github" else ""
         yield Finding("there is none", f"set hub_admin_users{teams_too}", "administrators")
-
-
-def _has_trait(classes: Mapping[str, Any], authenticator: str, *prefixes: str) -> bool:
-    """Return whether an authenticator's own options let somebody in; GitHub's are all settings here."""
-    if authenticator == "github":
-        return False
-    traits = [trait for each in classes.values() if isinstance(each, Mapping) for trait, value in each.items() if value]
-    return any(str(trait).startswith(prefixes) for trait in traits)
 
 
 @rule("hub_allow_all", *ALLOWED)
 def not_all_and_some(everybody: bool, *lists: list[str]) -> Findings:
     """With both, nobody can tell which was meant; in doubt it is not everybody."""
-    named = [name for name, value in zip(ALLOWED, lists, strict=True) if value]
-    if everybody and named:
-        yield Finding(
-            f"lets everybody in, so that {', '.join(named)} would count for nothing",
-            "remove hub_allow_all, or those",
-        )
+    for _, what, fix in everybody_and_some("hub_allow_all", everybody, dict(zip(ALLOWED, lists, strict=True))):
+        yield Finding(what, fix)
 
 
-@rule("hub_traits", "hub_authenticator??")
-def settings_in_disguise(classes: Mapping[str, Any], authenticator: str | None) -> Findings:
-    """What is a setting is said where it is checked."""
-    of_authenticators = TRAITS_OF_SETTINGS | (TRAITS_OF_GITHUB if authenticator == "github" else {})
-    for name, traits in classes.items():
-        for trait, value in traits.items() if isinstance(traits, Mapping) else ():
-            about = f"hub_traits.{name}.{trait}"
-            of_authenticator = name.endswith("Authenticator")
-            setting = of_authenticators.get(trait) if of_authenticator else TRAITS_OF_OTHERS.get((name, trait))
-            if setting:
-                yield Finding("has a setting of its own", f"set {setting} instead", about)
-            elif (name, trait) in DECIDED:
-                yield Finding("is for the deployment to decide", "remove it", about)
-            elif of_authenticator and trait == "allow_existing_users" and value:
-                yield Finding("lets in who was in once, whoever left meanwhile", "remove it", about)
-            elif of_authenticator and trait in LOOKS_AGAIN and not value and authenticator == "github":
-                yield Finding("would keep in whoever left the organisation or team", "remove it", about)
+@rule("hub_traits", "hub_authenticator??", *NOT_TO_BE_MOUNTED)
+def past_the_settings(classes: Mapping[str, Any], authenticator: str | None, *of_machine: Any) -> Findings:
+    """What is a setting is said where it is checked; and what gives servers the machine is said nowhere."""
+    for path, what, fix in refused(classes, authenticator, not_to_be_mounted(*of_machine)):
+        advice = f"set {fix.setting} instead" if isinstance(fix, Place) else fix
+        yield Finding(what, advice, ".".join(("hub_traits", *path)))
 
 
 def _register_tables() -> None:
     """Rules of one form for many settings."""
 
-    def once(values: list[str]) -> Findings:
-        for name, count in Counter(value.strip().casefold() for value in values).items():
-            if count > 1:
-                yield Finding(f"names {shown(name)} {count} times", "keep one of them")
+    def once(setting: str) -> Check:
+        def check(values: list[str]) -> Findings:
+            for _, what, fix in named_twice({setting: values}):
+                yield Finding(what, fix)
+
+        return check
 
     def no_blanks(setting: str) -> Check:
         def check(values: list[str], authenticator: str) -> Findings:
@@ -163,12 +104,10 @@ def _register_tables() -> None:
 
         return check
 
-    def not_blocked(what: str) -> Check:
+    def not_blocked(setting: str, what: str) -> Check:
         def check(values: list[str], blocked: list[str]) -> Findings:
-            for name in sorted({each.casefold() for each in values} & {each.casefold() for each in blocked}):
-                yield Finding(
-                    f"{shown(name)} is {what}, and is in hub_blocked_users, too", "remove the name from one of the two"
-                )
+            for _, found, fix in also_blocked({setting: (what, values)}, "hub_blocked_users", blocked):
+                yield Finding(found, fix)
 
         return check
 
@@ -193,11 +132,11 @@ def _register_tables() -> None:
         return check
 
     for setting in LISTS:
-        rule(setting)(once)
+        rule(setting)(once(setting))
     for setting in USERS:
         rule(setting, "hub_authenticator")(no_blanks(setting))
-    rule("hub_admin_users", "hub_blocked_users")(not_blocked("an administrator"))
-    rule("hub_allowed_users", "hub_blocked_users")(not_blocked("allowed"))
+    rule("hub_admin_users", "hub_blocked_users")(not_blocked("hub_admin_users", "an administrator"))
+    rule("hub_allowed_users", "hub_blocked_users")(not_blocked("hub_allowed_users", "allowed"))
     for way, settings in ONLY_WITH.items():
         for setting, unset in settings.items():
             rule(setting, "hub_authenticator")(only_with(way, unset))

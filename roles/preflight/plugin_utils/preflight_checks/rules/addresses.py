@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
+
+from jupyterhub_ansible.rules.addresses import host_of, is_address, is_loopback, is_readable_on_the_way, wrong_form
 
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
 
 rule = Rules()
 
-EXAMPLE = "write one such as https://hub.example.org"
 HTTPS_PORT = 443
-HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether an address or name reaches this machine only."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost" or address.endswith(".localhost")
-
-
-def host_of(url: str) -> str:
-    """Return the host of a URL, "" where there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def public_url(url: str | None, address: str | None, port: int | None) -> str:
@@ -41,44 +24,6 @@ def public_url(url: str | None, address: str | None, port: int | None) -> str:
     if not (address and port and is_loopback(address)):
         return "<jupyterhub_url>"
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-
-
-def callback_url(url: str) -> str:
-    """Return where GitHub sends browsers back to."""
-    return f"{url}/hub/oauth_callback"
-
-
-def wrong_form(url: str) -> tuple[str, str] | None:
-    """Return what keeps a URL from being scheme and host alone, and the fix; None if it is that."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "has a port or a host that cannot be", "use a port of 1 to 65535, or leave it out"
-    bare = _bare(parts)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        advice = f"did you mean https://{url}?" if HOST_NAME.fullmatch(url) and "." in url else EXAMPLE
-        return "is not an http:// or https:// address", advice
-    if "@" in parts.netloc:
-        return "names a user", f"leave that out: {bare}"
-    if port == 0 or not (HOST_NAME.fullmatch(parts.hostname or "") or is_address(parts.hostname or "")):
-        return "has a port or a host that cannot be", EXAMPLE
-    if parts.path or parts.query or parts.fragment or url != bare:
-        return "is more than https:// and a host", f"did you mean {bare}?"
-    return None
-
-
-def _bare(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def is_address(host: str) -> bool:
-    """Return whether a host is named by its IP address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def warnings(good: Mapping[str, Any]) -> list[str]:
@@ -111,11 +56,10 @@ def url_form(value: str) -> Findings:
 @rule("jupyterhub_url", "hub_authenticator")
 def https_is_needed(value: str, authenticator: str) -> Findings:
     """Cookies and codes of a login would be read on the way."""
-    host = host_of(value)
-    if authenticator != "shared-password" and value.startswith("http://") and host and not is_loopback(host):
+    if authenticator != "shared-password" and is_readable_on_the_way(value):
         yield Finding(
             f"is http, so that logins could be read on the way: {shown(value)}",
-            f"write https://{host}, and set ingress_mode: caddy (docs/how-to/https.md)",
+            f"write https://{host_of(value)}, and set ingress_mode: caddy (docs/how-to/https.md)",
         )
 
 

@@ -8,9 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jupyterhub_ansible.rules.github import wrong_group
+from jupyterhub_ansible.rules.mounts import folder, wrong_source, wrong_target
+from jupyterhub_ansible.rules.ranges import CPUS_MIN, MEMORY_MIN_MB
+
 from ..problems import Finding, did_you_mean, shown
 from ..registry import Findings, Rules
-from .github import wrong_team
+from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 
 rule = Rules()
 
@@ -21,17 +25,9 @@ PATHS = {
     "default_url": (re.compile(r"/[^\s{}]*"), "path of a page", "/lab"),
     "home": (re.compile(r"/[A-Za-z0-9._/-]+"), "path of a folder in the container", "/home/jovyan"),
 }
-MEMORY_MIN_MB = 128
-CPUS_MIN = 0.1
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # By these the Hub tells a server who it is (jupyterhub.spawner.Spawner.get_env).
 VARIABLES_OF_THE_HUB = ("JUPYTERHUB_", "JPY_")
-FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
-VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-# What would give a server the machine: its root, its devices and processes, the engine's socket and files.
-NO_SOURCES = ("/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/lib/docker", "/var/run")
-# What the container itself, or the server in it, is made of.
-NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 IMAGE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?")
 Entry = Mapping[str, Any]
 
@@ -84,7 +80,7 @@ def paths_of_the_user(environments: list[Entry]) -> Findings:
 
 
 @rule("images_environments", "playbook_dir")
-def dockerfile_folder(environments: list[Entry], playbook_dir: str) -> Findings:
+def dockerfilefolder(environments: list[Entry], playbook_dir: str) -> Findings:
     """It is read on the machine that runs Ansible."""
     for index, entry in enumerate(environments):
         folder = Path(playbook_dir, entry.get("dockerfile") or "")
@@ -157,22 +153,11 @@ def who_may_use_it(environments: list[Entry], authenticator: str) -> Findings:
     """A group that is never met shuts everybody out."""
     for about, entry in _all(environments):
         for group in entry.get("groups") or []:
-            if wrong := _wrong_group(group, authenticator):
+            if wrong := wrong_group(group, github=authenticator == "github"):
                 yield Finding(f"groups: {wrong[0]}: {shown(group)}", wrong[1], about)
         for user in entry.get("users") or []:
             if user != user.strip():
                 yield Finding(f"users: has a space around it: {shown(user)}", f"write {shown(user.strip())}", about)
-
-
-def _wrong_group(group: str, authenticator: str) -> tuple[str, str] | None:
-    """Return what is wrong with the name of a group, and the fix."""
-    if authenticator == "github" and (fix := wrong_team(group)):
-        return "is no team of GitHub", fix
-    if authenticator == "github" and group != group.lower():
-        return "is not in small letters, as the Hub's groups are", f"write {shown(group.lower())}"
-    if group != group.strip():
-        return "has a space around it", f"write {shown(group.strip())}"
-    return None
 
 
 @rule("images_environments")
@@ -192,71 +177,18 @@ def variables(environments: list[Entry]) -> Findings:
 
 @rule(
     "images_environments",
-    "jupyterhub_name",
-    "jupyterhub_root",
-    "hub_volume_name_template??",
-    "docker_daemon_settings??",
+    *NOT_TO_BE_MOUNTED,
 )
-def mounts(
-    environments: list[Entry], project: str, root: str, template: str | None, daemon: Mapping[str, Any] | None
-) -> Findings:
+def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
     """Nothing that would give a server the machine, the Hub's secrets or somebody's home."""
-    closed = (*NO_SOURCES, _folder(root), _folder(str((daemon or {}).get("data-root") or NO_SOURCES[1])))
-    ours = tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
+    ours = not_to_be_mounted(*of_machine)
     for about, entry in _all(environments):
-        taken = {_folder(str(entry.get("home") or PATHS["home"][2]))}
+        taken = {folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            if wrong := _wrong_source(source, ours, closed) or _wrong_target(target, taken):
+            if wrong := wrong_source(source, ours) or wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
-            taken.add(_folder(target))
-
-
-def _wrong_source(source: str, ours: tuple[str, ...], closed: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return what is wrong with what is to be mounted, and the fix; `ours` is how names of our volumes begin.
-
-    `closed` are folders that are nobody's.
-    """
-    if not source.startswith("/"):
-        if not VOLUME.fullmatch(source):
-            advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
-            return f"the source is neither a folder nor a volume: {shown(source)}", advice
-        if source.startswith(ours):
-            return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
-    elif source != "/" and not _is_folder(source):
-        return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
-    elif any(_meet(_folder(source), folder) for folder in closed):
-        return f"{shown(source)} would give servers the machine", "mount a folder of its own"
-    return None
-
-
-def _wrong_target(target: str, taken: set[str]) -> tuple[str, str] | None:
-    """Return what is wrong with where it is to be mounted, and the fix."""
-    if not _is_folder(target):
-        return f"the target is no path of a folder: {shown(target)}", "write one such as /data"
-    if _folder(target) in (*taken, *NO_TARGETS):
-        return f"something else is at {shown(target)}", "write another one, such as /data"
-    if any(_is_below(folder, _folder(target)) for folder in taken):
-        return f"{shown(target)} would hide what is mounted below it", "write another one"
-    return None
-
-
-def _is_folder(path: str) -> bool:
-    return bool(FOLDER.fullmatch(path)) and ".." not in path.split("/")
-
-
-def _folder(path: str) -> str:
-    return path.rstrip("/") or "/"
-
-
-def _is_below(path: str, folder: str) -> bool:
-    """Return whether a path is inside a folder."""
-    return path.startswith(f"{folder.rstrip('/')}/") and path != folder
-
-
-def _meet(source: str, folder: str) -> bool:
-    """Return whether a folder is, holds or is inside another; in the root is everything."""
-    return source == folder or _is_below(folder, source) or (folder != "/" and _is_below(source, folder))
+            taken.add(folder(target))
 
 
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
@@ -268,7 +200,7 @@ def free_images(groups: Mapping[str, Any], authenticator: str) -> Findings:
     """Who may name an image, and which: of a registry that is written out, since anybody can have one."""
     for group, patterns in groups.items():
         about = f"hub_free_images.{group}"
-        if wrong := _wrong_group(group, authenticator):
+        if wrong := wrong_group(group, github=authenticator == "github"):
             yield Finding(f"{wrong[0]}: {shown(group)}", wrong[1], about)
         if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) for each in patterns):
             yield Finding("is no list of patterns", 'write a list, such as ["registry.example.org/team/*"]', about)

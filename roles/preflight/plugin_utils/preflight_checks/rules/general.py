@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from jupyterhub_ansible.rules import ranges
 
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
@@ -20,15 +19,16 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "docker_log_max_size_mb": (1, None),
     "docker_log_max_files": (1, None),
     "images_keep": (0, None),
-    "hub_server_memory_mb": (128, None),
-    "hub_server_cpus": (0.1, None),
-    "hub_server_pids": (64, None),
-    "hub_server_tmp_mb": (16, None),
+    "hub_server_memory_mb": (ranges.MEMORY_MIN_MB, None),
+    "hub_server_cpus": (ranges.CPUS_MIN, None),
+    "hub_server_pids": (ranges.PIDS_MIN, None),
+    "hub_server_tmp_mb": (ranges.TMP_MIN_MB, None),
     "hub_reserve_memory_mb": (0, None),
     "hub_running_servers_limit": (0, None),
-    "hub_start_timeout_s": (5, 3600),
+    "hub_start_timeout_s": ranges.START_TIMEOUT_S,
     "hub_named_servers_limit": (0, None),
-    "hub_membership_interval_s": (30, 86400),
+    "hub_token_max_age_days": (0, 3650),
+    "hub_membership_interval_s": ranges.MEMBERSHIP_INTERVAL_S,
 }
 ADDRESSES = (
     "images_pip_index_url",
@@ -64,32 +64,11 @@ def root(value: str) -> Findings:
         yield Finding(f"is not a folder of its own: {shown(value)}", "name one such as /srv/jupyterhub")
 
 
-@rule("docker_daemon_settings", "docker_swarm_enabled")
-def live_restore_excludes_swarm(settings: Mapping[str, Any], swarm: bool) -> Findings:
-    """The engine would not start."""
-    if swarm and settings.get("live-restore") is True:
-        yield Finding("live-restore is incompatible with docker_swarm_enabled: true", "remove one of the two")
-
-
 @rule("proxy_users_subnet")
 def users_subnet(value: str) -> Findings:
     """Private, and large enough for two containers and many servers."""
-    try:
-        network = ipaddress.IPv4Network(value)
-    except ValueError as error:
-        yield Finding(f"is not an IPv4 network: {error}", "write one such as 10.213.0.0/20")
-        return
-    if not any(
-        network.subnet_of(ipaddress.IPv4Network(block)) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-    ):
-        yield Finding(
-            f"is not a private network: {shown(value)}", "take a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
-        )
-    if not 16 <= network.prefixlen <= 24:
-        yield Finding(
-            f"is too small or too large: {shown(value)}",
-            "use /16 to /24; /20 is room for all servers that one bridge can hold",
-        )
+    if wrong := ranges.wrong_users_subnet(value):
+        yield Finding(*wrong)
 
 
 @rule("images_refresh_date")

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from jupyterhub_ansible.rules.addresses import host_of, is_address, is_loopback, wrong_form
+
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
-from .addresses import host_of, is_address, is_loopback, wrong_form
 
 rule = Rules()
 

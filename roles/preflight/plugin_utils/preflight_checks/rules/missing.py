@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from jupyterhub_ansible.rules.addresses import callback_url
+from jupyterhub_ansible.rules.placeholders import is_placeholder
 
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
-from .addresses import callback_url, public_url
+from .addresses import public_url
 
 rule = Rules()
-
-PLACEHOLDER = re.compile(
-    r"(change|replace|fill|insert|enter)[-_ ]?(me|this|it|in|here)\b.*|to[-_ ]?do\b.*|fixme\b.*|tbd|x{3,}|\.{3,}|"
-    r"placeholder.*|your[-_ ].*|<.*>",
-    re.IGNORECASE,
-)
-# What nobody has for a secret, but many for a placeholder.
-SECRET_PLACEHOLDER = re.compile(
-    r"(my[-_ ]?)?(top[-_ ]?)?(secret|password|passwd|token|key|example|none|null)", re.IGNORECASE
-)
-# RFC 2606 keeps these names for documentation.
-EXAMPLE_HOST = re.compile(r"(^|[/@.])(example\.(org|com|net)|your[-_]?(domain|host|server)\b)", re.IGNORECASE)
 
 GENERATED = "make one with: openssl rand -hex 32 (or leave it out: one is generated)"
 SECRETS = ("hub_user_password", "hub_admin_password", "hub_cookie_secret", "hub_crypt_key", "proxy_token")
@@ -41,14 +30,6 @@ LISTS = {
     "hub_github_allowed_teams": 'write "organisation:team", or remove it',
     "hub_github_admin_teams": 'write "organisation:team", or remove it',
 }
-
-
-def is_placeholder(value: str, *, secret: bool = False) -> bool:
-    """Return whether a value only stands for one."""
-    text = value.strip()
-    if secret and SECRET_PLACEHOLDER.fullmatch(text):
-        return True
-    return bool(PLACEHOLDER.fullmatch(text) or EXAMPLE_HOST.search(text))
 
 
 def _absent(value: str | None, *, secret: bool = False) -> str:

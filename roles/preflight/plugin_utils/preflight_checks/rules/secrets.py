@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations, pairwise
+from itertools import combinations
+
+from jupyterhub_ansible.rules.secrets import weakness
 
 from ..problems import Finding
 from ..registry import Check, Findings, Rules
@@ -11,30 +13,9 @@ from ..registry import Check, Findings, Rules
 rule = Rules()
 
 GENERATED = "take another: openssl rand -hex 32 (or leave it out: one is generated)"
-FEW = 4
 KEYS_OF_32_BYTES = ("hub_cookie_secret", "hub_crypt_key", "proxy_token")
 PASSWORDS = ("hub_user_password", "hub_admin_password")
 SECRETS = ("hub_github_client_secret", *KEYS_OF_32_BYTES, *PASSWORDS)
-# The first that is tried.
-COMMON = re.compile(
-    r"(my)?(password|passwort|passw0rd|secret|admin|root|user|test|jupyter(hub)?|hub|letmein|welcome|iloveyou|qwert[yz]\w*|"
-    r"correct ?horse ?battery ?staple)?[\d\W_]*",
-    re.IGNORECASE,
-)
-
-
-def weakness(value: str) -> str:
-    """Return why a secret is easy to guess, "" if it is not for any of these reasons."""
-    if len(set(value)) <= FEW:
-        return f"it has {len(set(value))} different characters"
-    if (value + value).find(value, 1) < len(value):
-        return "it repeats itself"
-    steps = {ord(after) - ord(before) for before, after in pairwise(value)}
-    if steps in ({1}, {-1}):
-        return "it is a row of neighbours"
-    if COMMON.fullmatch(value):
-        return "it is a common word, or digits alone"
-    return ""
 
 
 @rule("hub_user_password")

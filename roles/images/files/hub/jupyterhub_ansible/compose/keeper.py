@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import docker
 import docker.errors
 
-from .. import failures, safety
+from .. import failures, kernel_limits, safety
 from ..docker_calls import CONNECTIONS
 from ..failures import DOCKER_ERRORS
 from ..settings import Settings
@@ -68,6 +68,8 @@ class Keeper:
         self._asking = threading.Lock()
         self._trusted_until = 0.0
         self._new_proxy = False
+        self.proxy_addresses: frozenset[str] = frozenset()
+        """Of the proxy, on all networks: which of them it takes to the Hub is Docker's choice."""
         self._complaint = ""
 
     # --- at the start
@@ -82,6 +84,12 @@ class Keeper:
         if missing := self.images.tag(self._images):
             # The others can be used; who chooses one of these is told.
             self.log.error("No image is there for %s: build them, docker compose build", ", ".join(missing))
+        if low := kernel_limits.low():
+            self.log.warning(
+                "One user's server can take all that this machine's kernel grants to all of them together. To change"
+                " that, put these lines into /etc/sysctl.d/60-jupyterhub.conf and run sysctl --system: %s",
+                ", ".join(low),
+            )
         self.networks.make()
         self.fence.keep()
         self._patiently(self._join)
@@ -123,7 +131,9 @@ class Keeper:
             raise ComposeError("The proxy does not run: start it, docker compose up --detach")
         if self.networks.attach(proxy, api="proxy-api", alias="proxy", address=self.plan.proxy):
             self._new_proxy = True
-            return dict(self.client.inspect_container(proxy["Id"]))
+            proxy = dict(self.client.inspect_container(proxy["Id"]))
+        networks = proxy["NetworkSettings"]["Networks"].values()
+        self.proxy_addresses = frozenset(network["IPAddress"] for network in networks if network.get("IPAddress"))
         return proxy
 
     def _insist(self, in_force: str) -> None:

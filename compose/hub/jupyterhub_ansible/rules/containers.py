@@ -1,0 +1,226 @@
+"""What may be asked of Docker for users' servers beside the settings: what is listed here, and nothing else.
+
+A list of what is forbidden would let through what the next version of Docker brings.
+docs/how-to/container-options.md has the same list for readers.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from . import Place
+from .words import did_you_mean
+
+DOCS = "docs/how-to/container-options.md lists what can be set"
+MACHINE = "would take down the walls between servers and the machine"
+FILES = "would mount what no rule has looked at"
+NETWORK = "would take servers out of their fenced network"
+LIMITS = "would take servers out of their limits"
+
+Found = Iterator[tuple[tuple[str, ...], str, str | Place]]
+"""Where it is, what is wrong, and the fix: in words, or the setting to use instead."""
+Check = Callable[[Any], bool]
+
+_MOUNTS = Place("mounts of images_environments", "environments.N.mounts")
+_MEMORY = Place("hub_server_memory_mb", "server.memory_mb")
+_CPUS = Place("hub_server_cpus", "server.cpus")
+_PIDS = Place("hub_server_pids", "server.pids")
+
+# Of the server's own processes alone; the others count for a uid, which all servers share, or set priorities.
+ULIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "nofile", "rss", "stack")
+# GPUs, and nothing that holds data or leads to the kernel's memory.
+DEVICE = re.compile(r"/dev/(dri|kfd|accel|nvidia[A-Za-z0-9-]*)(/[A-Za-z0-9]+)*")
+RUNTIMES = (
+    "runc",
+    "crun",
+    "nvidia",
+    "runsc",
+    "io.containerd.runsc.v1",
+    "kata",
+    "kata-runtime",
+    "io.containerd.kata.v2",
+    "sysbox-runc",
+)
+GPU_DRIVERS = ("", "nvidia", "cdi")
+GPU = re.compile(r"(nvidia|amd)\.com/gpu=[A-Za-z0-9:_.-]+|[A-Za-z0-9:_.-]+")
+UID = re.compile(r"[1-9]\d{0,8}(:\d{1,9})?")
+
+
+def _ulimits(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, Mapping) and str(each.get("name", each.get("Name"))) in ULIMITS for each in value
+    )
+
+
+def _devices(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, str) and DEVICE.fullmatch(each.partition(":")[0]) and "{" not in each for each in value
+    )
+
+
+def _gpus(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, Mapping) and _gpu(each) for each in value)
+
+
+def _gpu(request: Mapping[str, Any]) -> bool:
+    # docker-py takes both ways of writing.
+    by_name = {str(name).lower().replace("_", ""): value for name, value in request.items()}
+    ids = by_name.get("deviceids") or []
+    return (
+        by_name.keys() <= {"driver", "count", "deviceids", "capabilities", "options"}
+        and (by_name.get("driver") or "") in GPU_DRIVERS
+        and isinstance(ids, list)
+        and all(isinstance(each, str) and GPU.fullmatch(each) for each in ids)
+    )
+
+
+def _runtime(value: Any) -> bool:
+    return value in RUNTIMES
+
+
+def _user(value: Any) -> bool:
+    return isinstance(value, str) and bool(UID.fullmatch(value))
+
+
+def _socket(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("unix:///")
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+def _yes(value: Any) -> bool:
+    return value is True
+
+
+# Each with what values of it are safe, and the words for them.
+HOST_CONFIG: dict[str, tuple[Check, str]] = {
+    **dict.fromkeys(
+        (
+            "blkio_weight",
+            "blkio_weight_device",
+            "cpu_period",
+            "cpu_shares",
+            "cpuset_cpus",
+            "cpuset_mems",
+            "device_read_bps",
+            "device_read_iops",
+            "device_write_bps",
+            "device_write_iops",
+            "dns",
+            "dns_opt",
+            "dns_search",
+            "extra_hosts",
+            "group_add",
+            "log_config",
+            "mem_reservation",
+            "mem_swappiness",
+            "read_only",
+            "shm_size",
+            "storage_opt",
+            "tmpfs",
+        ),
+        (_anything, ""),
+    ),
+    "device_requests": (_gpus, "GPUs: the driver nvidia, or cdi with names of GPUs"),
+    "devices": (_devices, "GPUs: /dev/dri, /dev/kfd, /dev/accel and /dev/nvidia..."),
+    "init": (_yes, "true"),
+    "runtime": (_runtime, f"one of {', '.join(RUNTIMES)}"),
+    "ulimits": (_ulimits, f"a list of {{name: ..., soft: ..., hard: ...}} with the names {', '.join(ULIMITS)}"),
+}
+CREATE: dict[str, tuple[Check, str]] = {
+    **dict.fromkeys(
+        (
+            "command",
+            "domainname",
+            "entrypoint",
+            "environment",
+            "healthcheck",
+            "hostname",
+            "labels",
+            "platform",
+            "stdin_open",
+            "stop_signal",
+            "stop_timeout",
+            "tty",
+            "working_dir",
+        ),
+        (_anything, ""),
+    ),
+    "runtime": HOST_CONFIG["runtime"],
+    "user": (_user, 'the number of a user who is not root, in quotes, such as "1000:100"'),
+}
+CLIENT: dict[str, tuple[Check, str]] = {
+    **dict.fromkeys(("max_pool_size", "num_pools", "timeout"), (_anything, "")),
+    # In the Hub's container there is one engine's socket alone; a port may be anybody's.
+    "base_url": (_socket, "unix:// and the path of a socket"),
+}
+MOUNT: dict[str, tuple[Check, str]] = {
+    **dict.fromkeys(("consistency", "labels", "no_copy", "read_only", "source", "target"), (_anything, "")),
+    "type": (lambda value: value in ("bind", "volume"), "bind or volume"),
+    "propagation": (lambda value: value in (None, "private", "rprivate"), "rprivate"),
+}
+
+# Why what is not listed is not; what is named nowhere is not known to be safe.
+_REFUSED: dict[str, tuple[str, str | Place]] = {
+    **dict.fromkeys(
+        (
+            "cap_add",
+            "cap_drop",
+            "cgroupns",
+            "device_cgroup_rules",
+            "host_config",
+            "init_path",
+            "ipc_mode",
+            "isolation",
+            "pid_mode",
+            "privileged",
+            "security_opt",
+            "sysctls",
+            "userns_mode",
+            "uts_mode",
+        ),
+        (MACHINE, f"remove it; {DOCS}"),
+    ),
+    **dict.fromkeys(("binds", "mounts", "volume_driver", "volumes", "volumes_from"), (FILES, _MOUNTS)),
+    **dict.fromkeys(
+        (
+            "links",
+            "mac_address",
+            "network_disabled",
+            "network_mode",
+            "networking_config",
+            "port_bindings",
+            "publish_all_ports",
+        ),
+        (NETWORK, f"remove it; {DOCS}"),
+    ),
+    **dict.fromkeys(
+        ("cgroup_parent", "cpu_rt_period", "cpu_rt_runtime", "kernel_memory", "oom_kill_disable", "oom_score_adj"),
+        (LIMITS, f"remove it; {DOCS}"),
+    ),
+    **dict.fromkeys(("mem_limit", "memswap_limit"), ("has a setting of its own", _MEMORY)),
+    **dict.fromkeys(("cpu_count", "cpu_percent", "cpu_quota", "nano_cpus"), ("has a setting of its own", _CPUS)),
+    "pids_limit": ("has a setting of its own", _PIDS),
+    **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is for the deployment to decide", "remove it")),
+    "image": ("has a setting of its own", Place("images_environments", "environments")),
+    "driver_config": (
+        FILES,
+        "make the volume with docker volume create, and write its name as the source",
+    ),
+}
+
+
+def unsafe(options: Any, listed: Mapping[str, tuple[Check, str]], *path: str) -> Found:
+    """Yield what of some options is not listed as safe. What is no mapping at all is told elsewhere."""
+    for name, value in options.items() if isinstance(options, Mapping) else ():
+        if name not in listed:
+            otherwise = did_you_mean(name, listed, f"remove it; {DOCS}")
+            yield ((*path, name), *_REFUSED.get(name, ("is not an option that is known to be safe", otherwise)))
+        elif not listed[name][0](value):
+            yield (*path, name), _unsafe_value(name), f"write {listed[name][1]}; or remove it"
+
+
+def _unsafe_value(name: str) -> str:
+    return "would run servers as root, or as nobody knows whom" if name == "user" else "has a value that is not safe"

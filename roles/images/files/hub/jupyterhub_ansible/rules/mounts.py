@@ -1,0 +1,97 @@
+"""What may be mounted into users' servers, and where."""
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from .words import shown
+
+FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
+VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# What would give a server the machine: its root, its devices and processes, the engine's socket and files.
+NO_SOURCES = (
+    "/",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/root",
+    "/run",
+    "/sys",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+    "/var/run",
+)
+# The keys of whoever administers it, and its programs; single folders in there may be meant.
+NOT_AS_A_WHOLE = ("/home", "/bin", "/lib", "/lib64", "/sbin", "/usr")
+# Where Coolify has its keys of the machine; what holds it is closed where there is Coolify, as many have data in /data.
+COOLIFY = "/data/coolify"
+# What the container itself, or the server in it, is made of.
+NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
+
+
+def our_volumes(project: str, template: str | None) -> tuple[str, ...]:
+    """Return how the names of volumes begin that are users' homes, or the Hub's.
+
+    `template` names the homes, where they are another Hub's.
+    """
+    return tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
+
+
+class Ours(NamedTuple):
+    """What is not to be mounted on this machine: `volumes` by how their names begin, `folders` with all in them."""
+
+    volumes: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+def wrong_source(source: str, ours: Ours) -> tuple[str, str] | None:
+    """Return what is wrong with what is to be mounted, a folder of the machine or a volume, and the fix."""
+    if not source.startswith("/"):
+        if not VOLUME.fullmatch(source):
+            advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
+            return f"the source is neither a folder nor a volume: {shown(source)}", advice
+        if source.startswith(ours.volumes):
+            return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
+    elif source != "/" and not is_folder(source):
+        return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
+    elif _is_closed(folder(source), ours.folders):
+        return f"{shown(source)} would give servers the machine", "mount a folder of its own"
+    return None
+
+
+def _is_closed(source: str, ours: Collection[str]) -> bool:
+    if source in (*NOT_AS_A_WHOLE, COOLIFY) or _is_below(source, COOLIFY):
+        return True
+    return any(_meet(source, each) for each in (*NO_SOURCES, *ours))
+
+
+def wrong_target(target: str, taken: Collection[str]) -> tuple[str, str] | None:
+    """Return what is wrong with where it is to be mounted, and the fix; `taken` are folders that are in use."""
+    if not is_folder(target):
+        return f"the target is no path of a folder: {shown(target)}", "write one such as /data"
+    if folder(target) in (*taken, *NO_TARGETS):
+        return f"something else is at {shown(target)}", "write another one, such as /data"
+    if any(_is_below(each, folder(target)) for each in taken):
+        return f"{shown(target)} would hide what is mounted below it", "write another one"
+    return None
+
+
+def is_folder(path: str) -> bool:
+    """Return whether this is an absolute path that leads nowhere else."""
+    return bool(FOLDER.fullmatch(path)) and not {".", ".."} & set(path.split("/"))
+
+
+def folder(path: str) -> str:
+    """Return a folder's path, always written alike."""
+    return path.rstrip("/") or "/"
+
+
+def _is_below(path: str, of: str) -> bool:
+    """Return whether a path is inside a folder."""
+    return path.startswith(f"{of.rstrip('/')}/") and path != of
+
+
+def _meet(source: str, other: str) -> bool:
+    """Return whether a folder is, holds or is inside another; in the root is everything."""
+    return source == other or _is_below(other, source) or (other != "/" and _is_below(source, other))

@@ -1,0 +1,23 @@
+"""Values that only stand for one."""
+
+import re
+
+PLACEHOLDER = re.compile(
+    r"(change|replace|fill|insert|enter)[-_ ]?(me|this|it|in|here)\b.*|to[-_ ]?do\b.*|fixme\b.*|tbd|x{3,}|\.{3,}|"
+    r"placeholder.*|your[-_ ].*|<.*>",
+    re.IGNORECASE,
+)
+# What nobody has for a secret, but many for a placeholder.
+SECRET_PLACEHOLDER = re.compile(
+    r"(my[-_ ]?)?(top[-_ ]?)?(secret|password|passwd|token|key|example|none|null)", re.IGNORECASE
+)
+# RFC 2606 keeps these names for documentation.
+EXAMPLE_HOST = re.compile(r"(^|[/@.])(example\.(org|com|net)|your[-_]?(domain|host|server)\b)", re.IGNORECASE)
+
+
+def is_placeholder(value: str, *, secret: bool = False) -> bool:
+    """Return whether a value only stands for one."""
+    text = value.strip()
+    if secret and SECRET_PLACEHOLDER.fullmatch(text):
+        return True
+    return bool(PLACEHOLDER.fullmatch(text) or EXAMPLE_HOST.search(text))

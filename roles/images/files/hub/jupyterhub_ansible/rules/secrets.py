@@ -1,0 +1,43 @@
+"""Secrets: hard to guess, and as their makers hand them out. No message holds a value."""
+
+import re
+from itertools import pairwise
+
+_FEW = 4
+_DIGITS = 16
+CLIENT_SECRET_MIN = 20
+# The first that is tried.
+_COMMON = re.compile(
+    r"(my)?(password|passwort|passw0rd|secret|admin|root|user|test|jupyter(hub)?|hub|letmein|welcome|iloveyou|qwert[yz]\w*|"
+    r"correct ?horse ?battery ?staple)?[\d\W_]*",
+    re.IGNORECASE,
+)
+
+
+def weakness(value: str) -> str:
+    """Return why a secret is easy to guess, "" if it is not for any of these reasons."""
+    if len(set(value)) <= _FEW:
+        return f"it has {len(set(value))} different characters"
+    if (value + value).find(value, 1) < len(value):
+        return "it repeats itself"
+    steps = {ord(after) - ord(before) for before, after in pairwise(value)}
+    if steps in ({1}, {-1}):
+        return "it is a row of neighbours"
+    # Sixteen digits are what a generated one may come to.
+    if _COMMON.fullmatch(value) and not (value.isdigit() and len(value) >= _DIGITS):
+        return "it is a common word, or digits alone"
+    return ""
+
+
+def wrong_client_secret(value: str, client_id: str | None) -> tuple[str, str] | None:
+    """Return what is wrong with the client secret of a GitHub app, and the fix; None if nothing is."""
+    if client_id is not None and value == client_id:
+        return "is the client ID", "take the client secret, which the app's page shows once, when it is made"
+    if re.search(r"[\s'\"`]|[^ -~]", value):
+        return "has spaces, quotes or line breaks in it", "copy it anew, and write it on the line of its name"
+    if len(value) < CLIENT_SECRET_MIN:
+        return (
+            f"has {len(value)} characters, and GitHub's have 40",
+            "copy the whole of it, or generate a new one on the app's page",
+        )
+    return None

@@ -1,0 +1,38 @@
+"""A user's server proves to the Hub that it is the one that was started, before anybody is led to it.
+
+The Hub asks `api/jupyterhub-challenge?nonce=...` without a secret of any kind; who knows the token that the Hub gave
+the server answers with HMAC-SHA256 of the number, and does not say the token either.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+from typing import Any
+
+PATH = "api/jupyterhub-challenge"
+_NONCE = re.compile("[0-9a-f]{64}")
+"""Always of this form: what a token signs must not be anything else's."""
+
+
+def answer(token: str, nonce: str) -> str:
+    """Return the proof for a number.
+
+    Raises:
+        ValueError: it is not of the form that the Hub sends.
+    """
+    if not _NONCE.fullmatch(nonce):
+        raise ValueError("nonce: must be 64 hexadecimal digits")
+    return hmac.new(token.encode(), nonce.encode(), hashlib.sha256).hexdigest()
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "jupyterhub_challenge"}]
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    from jupyterhub_challenge_handler import ChallengeHandler
+
+    # Without a Hub, a server has no token.
+    if token := os.environ.get("JUPYTERHUB_API_TOKEN"):
+        server.web_app.add_handlers(".*$", [(f"{server.base_url}{PATH}", ChallengeHandler, {"token": token})])

@@ -1,0 +1,130 @@
+"""What holds for every test: the signals of a terminal, a time limit, and an end to what it started."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_timeout
+
+TESTS = Path(__file__).parent
+# Seconds for a test with its fixtures, on a busy machine; of the others pyproject.toml tells.
+LIMITS_S = {"unit": 60, "settings": 180}
+# For its fixtures to put things back when it failed; for what was asked to end to do so; until nothing else helps; for
+# pytest to end when it is done.
+TEARDOWN_S, END_S, LAST_S, EXIT_S = 300, 5, 900, 60
+# What a shell has jobs in the background ignore, and what a program that was started by a test would inherit.
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
+
+
+class Process(NamedTuple):
+    """A process: its number alone may be another's later."""
+
+    pid: int
+    since: int
+
+
+_LIMITED = pytest.StashKey[bool]()
+_STDERR = pytest.StashKey[int]()
+
+
+def descendants() -> set[Process]:
+    """Return the processes that this one started, and those that they did, as far as they run."""
+    children: dict[int, list[Process]] = {}
+    # Not a pattern with the file in it: pathlib looks whether that exists, and stumbles over a process that just ended.
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # proc(5): after the name, which may hold anything, the state, the parent, and 17 fields later the start.
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        if fields[0] not in "ZX":
+            children.setdefault(int(fields[1]), []).append(Process(int(folder.name), int(fields[19])))
+    found: set[Process] = set()
+    parents = [os.getpid()]
+    while parents:
+        of_one = children.get(parents.pop(), [])
+        found |= {*of_one}
+        parents += [process.pid for process in of_one]
+    return found
+
+
+def end(processes: set[Process]) -> None:
+    """Ask processes to end, and kill those that do not."""
+    deadline = time.monotonic() + END_S
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes & descendants():
+            try:
+                os.kill(process.pid, number)
+            except ProcessLookupError:
+                continue
+        while processes & descendants() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have signals do what they do at a terminal, also where a script runs the tests in the background."""
+    for number in IGNORED:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+    # Not captured yet.
+    config.stash[_STDERR] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Do not wait for ever for a thread that a test left behind; this says where it stands."""
+    faulthandler.dump_traceback_later(EXIT_S, exit=True, file=config.stash[_STDERR])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the limit of its layer, unless it has one of its own."""
+    for item in items:
+        layer = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if layer in LIMITS_S and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMITS_S[layer]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """Where the limit is reached, end the test's processes, which it may wait for, and then have it fail there."""
+    others = descendants()
+    item.stash[_LIMITED] = True
+
+    def cut_off(number: int, frame: object) -> None:
+        __tracebackhide__ = True
+        # What comes after may hang, too.
+        signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
+        end(descendants() - others)
+        pytest_timeout.timeout_sigalrm(item, settings)
+
+    signal.signal(signal.SIGALRM, cut_off)
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout)
+    # Called by the plugin when the test has ended, or failed.
+    item.cancel_timeout = lambda: signal.setitimer(signal.ITIMER_REAL, 0)  # type: ignore[attr-defined]
+    # The last resort: code that hears no signal.
+    faulthandler.dump_traceback_later(settings.timeout + LAST_S, exit=True, file=item.config.stash[_STDERR])
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Limit what fixtures do after a failure, when the plugin counts no more."""
+    if _LIMITED in item.stash and not signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Call off the last resort."""
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()

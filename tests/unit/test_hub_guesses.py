@@ -1,0 +1,131 @@
+"""Guesses at passwords are slowed down, and nobody is locked out for good."""
+
+import ipaddress
+
+import pytest
+from jupyterhub_ansible import guesses
+from jupyterhub_ansible.guesses import ADDRESS, NAME, PAIR, Guesses, TooManyGuessesError
+
+HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
+
+
+class Clock:
+    """A time that passes when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book(clock: Clock) -> Guesses:
+    return Guesses(clock)
+
+
+def tried(book: Guesses, address: str, name: str, times: int = 1, right: bool = False) -> int:
+    """How many of so many logins are tried."""
+    count = 0
+    for _ in range(times):
+        try:
+            guess = book.begin(address, name)
+        except TooManyGuessesError:
+            continue
+        count += 1
+        if right:
+            guess.succeeded()
+    return count
+
+
+def test_guesses_at_one_name_come_one_by_one_after_a_few(book: Guesses, clock: Clock) -> None:
+    assert tried(book, EVIL, "ann", times=60) == PAIR.at_once
+    with pytest.raises(TooManyGuessesError) as refused:
+        book.begin(EVIL, "ann")
+    assert refused.value.status_code == 429
+    assert refused.value.headers == {"Retry-After": str(PAIR.seconds)}
+    assert refused.value.jupyterhub_message == f"Too many failed logins. Please try again in {PAIR.seconds} seconds."
+    # Those that were not tried do not count: waiting is always enough.
+    clock.now += PAIR.seconds
+    assert tried(book, EVIL, "ann", times=60) == 1
+    clock.now += PAIR.seconds * PAIR.at_once
+    assert tried(book, EVIL, "ann", times=60) == PAIR.at_once
+
+
+@pytest.mark.parametrize("name", ["Ann", " ann ", "ANN"])
+def test_a_name_is_the_same_in_any_case(book: Guesses, name: str) -> None:
+    tried(book, EVIL, "ann", times=60)
+    assert tried(book, EVIL, name) == 0
+
+
+def test_the_right_password_comes_in_from_elsewhere(book: Guesses) -> None:
+    tried(book, EVIL, "ann", times=60)
+    assert tried(book, HOME, "ann", right=True) == 1
+
+
+def test_also_while_a_whole_net_guesses(book: Guesses) -> None:
+    """Then each address has one guess at once."""
+    for number in range(NAME.at_once):
+        tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
+    assert tried(book, EVIL, "ann", times=60) == 1
+    assert tried(book, EVIL, "bob", times=60) == PAIR.at_once
+    assert tried(book, HOME, "ann", right=True) == 1
+
+
+def test_who_logged_in_from_there_has_as_many_as_ever_while_a_net_guesses(book: Guesses) -> None:
+    tried(book, HOME, "ann", right=True)
+    for number in range(NAME.at_once):
+        tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
+    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+
+
+def test_an_address_that_tries_many_names(book: Guesses, clock: Clock) -> None:
+    assert sum(tried(book, OFFICE, f"user{number}") for number in range(200)) == ADDRESS.at_once
+    clock.now += ADDRESS.seconds
+    assert sum(tried(book, OFFICE, f"user{number}") for number in range(200)) == 1
+    assert tried(book, HOME, "user1") == 1
+
+
+def test_colleagues_at_an_attacker_s_address(book: Guesses) -> None:
+    """Who logged in from there before is not kept waiting by what somebody else does there."""
+    tried(book, OFFICE, "ann", right=True)
+    for number in range(200):
+        tried(book, OFFICE, f"user{number}")
+    assert tried(book, OFFICE, "ann", right=True) == 1
+    assert tried(book, OFFICE, "bob", right=True) == 0
+
+
+def test_logins_that_succeed_do_not_count(book: Guesses) -> None:
+    assert sum(tried(book, OFFICE, f"user{number}", right=True) for number in range(200)) == 200
+    assert tried(book, HOME, "ann", times=100, right=True) == 100
+    # A right one clears the wrong ones before it.
+    tried(book, HOME, "ann", times=PAIR.at_once - 1)
+    tried(book, HOME, "ann", right=True)
+    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+
+
+def test_what_was_not_found_out_does_not_count(book: Guesses) -> None:
+    for _ in range(60):
+        book.begin(HOME, "ann").undo()
+    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("nonsense", "nonsense")]
+)
+def test_what_is_one_client(book: Guesses, one: str, other: str) -> None:
+    tried(book, one, "ann", times=60)
+    assert tried(book, other, "ann") == 0
+
+
+def test_the_tables_are_bounded(book: Guesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guesses, "MOST", 10)
+    for number in range(100):
+        book.begin(f"192.0.2.{number}", f"user{number}" * 1000).succeeded()
+        tried(book, f"198.51.100.{number}", f"user{number}" * 1000)
+    assert [len(table) for table in (book.pairs, book.addresses, book.names, book._known)] == [10, 10, 10, 10]
+    assert all(len(key) <= 16 for key in book._known)

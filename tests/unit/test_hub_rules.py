@@ -1,0 +1,152 @@
+"""What may be asked of Docker for users' servers: a list of what is safe, told and held alike everywhere."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.api.container import ContainerApiMixin
+from docker.types.containers import HostConfig
+from jupyterhub_ansible.rules import Place, containers, mounts, traits
+from rolefile import ROLES
+
+PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
+
+
+def refused(class_name: str, **given: Any) -> list[str]:
+    """What is refused of one class's traits, as dotted paths without the class."""
+    found = traits.refused({class_name: given}, "github", mounts.Ours(("hub-",)))
+    return [".".join(each.path[1:]) for each in found]
+
+
+def host_config(**options: Any) -> list[str]:
+    return refused("DockerSpawner", extra_host_config=options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shm_size": "2g", "cpu_shares": 512, "mem_swappiness": 0, "blkio_weight": 300, "read_only": True},
+        {"dns": ["192.0.2.53"], "dns_search": ["team.dev"], "extra_hosts": {"git": "192.0.2.7"}},
+        {"ulimits": [{"name": "nofile", "soft": 4096, "hard": 4096}, {"Name": "memlock", "Soft": -1, "Hard": -1}]},
+        {"device_requests": [{"driver": "nvidia", "count": -1, "capabilities": [["gpu"]]}]},
+        {"device_requests": [{"Count": 1, "Capabilities": [["gpu", "compute"]]}]},
+        {"device_requests": [{"driver": "cdi", "device_ids": ["nvidia.com/gpu=0", "amd.com/gpu=all"]}]},
+        {"device_requests": [{"driver": "nvidia", "device_ids": ["GPU-3a23c669-1f69-c64e-cf85-44e9b07e7a2a", "1"]}]},
+        {"devices": ["/dev/dri", "/dev/kfd:/dev/kfd:rwm", "/dev/dri/renderD128", "/dev/nvidia-uvm"]},
+        {"runtime": "nvidia", "group_add": ["video"], "init": True, "storage_opt": {"size": "20G"}},
+        {"log_config": {"type": "local", "config": {"max-size": "1m"}}},
+    ],
+)
+def test_what_is_safe_is_taken(options: dict[str, Any]) -> None:
+    assert host_config(**options) == []
+
+
+def test_other_traits_of_servers_that_are_safe() -> None:
+    safe = {
+        "extra_create_kwargs": {"hostname": "{username}", "labels": {"team": "x"}, "user": "1000:100", "tty": True},
+        "client_kwargs": {"timeout": 120},
+        "volumes": {"shared-{username}": "/s", "/srv/data/{username}": {"bind": "/data", "mode": "ro"}, "data": "/d"},
+        "read_only_volumes": {"/data/sets": "/sets"},
+        "mounts": [{"source": "/nfs/{username}", "target": "/n", "type": "bind", "read_only": True}],
+        "env_keep": ["LANG", "TZ"],
+        "group_overrides": {"gpu": {"groups": ["gpu"], "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}},
+        "remove": True,
+        "pull_policy": "ifnotpresent",
+        "post_start_cmd": "true",
+        "args": ["--debug"],
+    }
+    for name in ("DockerSpawner", "UserServerSpawner", "MySpawner"):
+        assert refused(name, **safe) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DockerSpawner", "UserServerSpawner", "Spawner", "MySpawner", "Configurable", "LoggingConfigurable", "Anything"],
+)
+def test_no_class_is_a_way_round(name: str) -> None:
+    given = {"extra_host_config": {"privileged": True}, "network_name": "host", "volumes": {"/": "/host"}}
+    assert refused(name, **given) == ["extra_host_config.privileged", "network_name", "volumes./"]
+
+
+@pytest.mark.parametrize("name", ["EvilAuthenticator", "MyProxy", "JupyterHub", "CryptKeeper"])
+def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
+    assert refused(name, extra_host_config={"cap_add": ["ALL"]}) == ["extra_host_config.cap_add"]
+
+
+def test_propagation_is_not_hidden_in_the_mode() -> None:
+    volumes = {"/srv/data": {"bind": "/data", "mode": "rw,rshared"}}
+    assert refused("DockerSpawner", volumes=volumes) == ["volumes./srv/data.mode"]
+
+
+def test_a_class_of_the_operators_own_that_people_log_in_by_is_an_authenticator() -> None:
+    found = list(traits.refused({"TeamLogin": {"allow_all": True}}, "team.TeamLogin"))
+    assert [each.path for each in found] == [("TeamLogin", "allow_all")]
+    assert isinstance(found[0].fix, Place)
+
+
+@pytest.mark.parametrize(("function", "listed"), [(HostConfig, "HOST_CONFIG"), (ContainerApiMixin, "CREATE")])
+def test_every_option_of_docker_s_is_either_listed_or_not_taken(function: Any, listed: str) -> None:
+    called = function.create_container if listed == "CREATE" else function.__init__
+    known = set(inspect.signature(called).parameters) - {"self", "version"}
+    table: dict[str, Any] = getattr(containers, listed)
+    assert set(table) <= known, "a name that docker-py does not know counts for nothing"
+    assert {each for each in known if not list(containers.unsafe({each: "no such value"}, table))} == {
+        name for name, (check, _) in table.items() if check("no such value")
+    }
+
+
+def test_the_page_lists_what_is_taken() -> None:
+    rows = {
+        cells[1].strip("` "): set(re.findall(r"`([a-z_]+)`", cells[2]))
+        for cells in (line.split("|") for line in PAGE.splitlines() if line.startswith("| `"))
+    }
+    first = PAGE.partition("| other traits")[0]
+    listed = {
+        name
+        for line in first.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+    }
+    assert listed - {"extra_host_config"} == set(containers.HOST_CONFIG)
+    assert rows["extra_create_kwargs"] == set(containers.CREATE)
+    assert rows["client_kwargs"] == set(containers.CLIENT)
+    assert set(containers.MOUNT) <= rows["mounts"]
+    for words in (*containers.ULIMITS, *containers.RUNTIMES):
+        assert f"`{words}`" in first
+    assert Path(containers.DOCS.split()[0]).name == "container-options.md"
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        ("/srv/data", True),
+        ("/home/shared", True),
+        ("/usr/local/share/data", True),
+        ("/data", True),
+        ("/data/coolify", False),
+        ("/data/coolify/ssh", False),
+        ("/data/sets", True),
+        ("/etc/", False),
+        ("/etc/.", False),
+        ("/./etc", False),
+        ("/srv/../etc", False),
+        ("//etc", False),
+        ("/var", False),
+        ("/var/lib", False),
+        ("/var/lib/docker/volumes", False),
+        ("/run/docker.sock", False),
+        ("/home", False),
+        ("/usr", False),
+        ("hub-hub", False),
+        ("data", True),
+    ],
+)
+def test_sources_of_mounts(source: str, taken: bool) -> None:
+    assert (mounts.wrong_source(source, mounts.Ours(("hub-",))) is None) == taken
+
+
+def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
+    assert mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    assert mounts.wrong_source("/data/sets", mounts.Ours(folders=(mounts.COOLIFY,))) is None

@@ -1,0 +1,70 @@
+"""Which API tokens users made, and which of them have no end."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from jupyterhub import orm
+from jupyterhub_ansible import tokens
+from sqlalchemy.orm import Session
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/jupyterhub.sqlite"
+
+
+@pytest.fixture
+def db(url: str) -> Session:
+    """Ann, who has a token of each kind, and whose server runs; a service; Bob, who has none."""
+    db: Session = orm.new_session_factory(url)()
+    ann, service = orm.User(name="ann"), orm.Service(name="culler")
+    clients = [orm.OAuthClient(identifier=name) for name in ("jupyterhub", "jupyterhub-user-ann")]
+    server = orm.Server(base_url="/user/ann/")
+    db.add_all([ann, orm.User(name="bob"), service, server, orm.Spawner(user=ann, name="", server=server), *clients])
+    db.commit()
+    service.new_api_token(note="service", scopes=[])
+    orm.APIToken.new(user=ann, client_id="jupyterhub-user-ann", note="oauth", scopes=[])
+    # Anybody can write such a note, which hides nothing: a server has one token, its newest.
+    ann.new_api_token(note="Server at /user/ann/", scopes=[])
+    ann.new_api_token(note="Server at /user/ann/other/", scopes=[])
+    ann.new_api_token(note="for ever\x1b[2J" + "x" * 200, scopes=[])
+    ann.new_api_token(note="a day", scopes=[], expires_in=86400)
+    ann.new_api_token(note="over", scopes=[], expires_in=1)
+    ann.new_api_token(note="Server at /user/ann/", scopes=[])
+    for token in ann.api_tokens:
+        if token.note == "over":
+            token.expires_at = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=1)
+    db.commit()
+    return db
+
+
+def test_those_that_a_user_made(db: Session) -> None:
+    made = [token.note[:20] for token in tokens.made_by(orm.User.find(db, "ann"))]
+    assert made == ["Server at /user/ann/", "Server at /user/ann/", "for ever\x1b[2Jxxxxxxxx", "a day"]
+    assert tokens.made_by(orm.User.find(db, "bob")) == []
+
+
+def test_those_that_expired_go(db: Session) -> None:
+    ann = orm.User.find(db, "ann")
+    tokens.remove_expired(db, ann)
+    db.refresh(ann)
+    assert [token.note for token in ann.api_tokens if token.note in ("over", "a day", "oauth")] == ["oauth", "a day"]
+
+
+def test_the_command_lists_those_without_an_end(
+    db: Session, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tokens, "DATABASE_URL", url)
+    monkeypatch.setattr("sys.argv", ["tokens", "list"])
+    tokens.main()
+    said = capsys.readouterr()
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert [(row[0], row[3], row[4][:26]) for row in rows] == [
+        ("ann", "never", "Server at /user/ann/"),
+        ("ann", "never", "Server at /user/ann/other/"),
+        ("ann", "never", "for ever [2J" + "x" * 14),
+    ]
+    assert "3 API tokens never expire." in said.err
+    assert all(len(row[4]) <= 80 for row in rows)
+    assert "\x1b" not in said.out

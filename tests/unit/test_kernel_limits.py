@@ -1,0 +1,104 @@
+"""What all users' servers share of the kernel: raised, kept over a boot, and never lowered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub_ansible import kernel_limits as of_the_hub
+from rolefile import role_file, run_module
+
+engine_info = role_file("docker/library/engine_info.py")
+LOW = {
+    "fs.aio-max-nr": 65536,
+    "fs.epoll.max_user_watches": 400000,
+    "fs.file-max": 800000,
+    "fs.inotify.max_user_instances": 128,
+    "fs.inotify.max_user_watches": 65536,
+    "fs.pipe-user-pages-soft": 16384,
+    "kernel.pty.max": 4096,
+}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """Make a machine with the kernel's usual values; /etc/sysctl.d is `kept`."""
+    for name, value in LOW.items():
+        path = tmp_path / "kernel" / name.replace(".", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+    return tmp_path
+
+
+def found(machine: Path) -> dict[str, Any]:
+    return dict(engine_info.kernel_limits(machine / "kernel", machine / "kept/ours.conf"))
+
+
+def run(machine: Path, check: bool = False) -> Any:
+    now = found(machine)
+    arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"]}
+    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
+    return run_module("docker/library/kernel_limits.py", {**arguments, **paths, "_ansible_check_mode": check})
+
+
+def test_all_are_raised_and_kept(machine: Path) -> None:
+    foreseen = run(machine, check=True)
+    assert len(found(machine)["kernel_limits_low"]) == len(LOW)
+    done = run(machine)
+    assert foreseen["changed"]
+    assert done["changed"]
+    assert foreseen["diff"] == done["diff"]
+    assert found(machine)["kernel_limits_low"] == []
+    assert found(machine)["kernel_limits_kept"]
+    assert (machine / "kernel/fs/inotify/max_user_instances").read_text() == "2147483647"
+    assert not run(machine)["changed"]
+
+
+def test_nothing_is_lowered(machine: Path) -> None:
+    """Without a limit, pipes are as good as can be; the others' highest values are ours."""
+    (machine / "kernel/fs/pipe-user-pages-soft").write_text("0")
+    (machine / "kernel/fs/aio-max-nr").write_text(str(2**63))
+    run(machine)
+    assert (machine / "kernel/fs/pipe-user-pages-soft").read_text() == "0"
+    assert (machine / "kernel/fs/aio-max-nr").read_text() == str(2**63)
+
+
+def test_after_a_boot_or_with_a_file_that_somebody_changed(machine: Path) -> None:
+    run(machine)
+    (machine / "kernel/kernel/pty/max").write_text("4096")
+    assert found(machine)["kernel_limits_low"] == ["kernel.pty.max = 1048576"]
+    (machine / "kept/ours.conf").write_text("kernel.pty.max = 1\n")
+    assert not found(machine)["kernel_limits_kept"]
+    assert run(machine)["changed"]
+    assert found(machine)["kernel_limits_kept"]
+    assert found(machine)["kernel_limits_low"] == []
+
+
+def test_a_kernel_that_has_not_all_of_them(machine: Path) -> None:
+    (machine / "kernel/fs/aio-max-nr").unlink()
+    run(machine)
+    assert "aio" not in (machine / "kept/ours.conf").read_text()
+    assert found(machine)["kernel_limits_kept"]
+
+
+def test_a_kernel_that_refuses(machine: Path) -> None:
+    """As in a container: the run goes on, and says so, but did not change that."""
+    run(machine)
+    limit = machine / "kernel/kernel/pty/max"
+    limit.unlink()
+    limit.mkdir()
+    arguments = {"limits": found(machine)["kernel_limits"], "low": ["kernel.pty.max = 1048576"]}
+    (machine / "kept/ours.conf").write_text("")
+    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
+    assert run_module("docker/library/kernel_limits.py", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
+    told = run_module("docker/library/kernel_limits.py", {**arguments, **paths})
+    assert not told["changed"]
+    assert "kernel.pty.max: one server can take all of it" in str(told["warnings"])
+
+
+def test_the_hub_looks_at_the_same(machine: Path) -> None:
+    assert of_the_hub.LIMITS == engine_info.KERNEL_LIMITS
+    assert of_the_hub.low(machine / "kernel") == found(machine)["kernel_limits_low"]
+    run(machine)
+    assert of_the_hub.low(machine / "kernel") == []

@@ -1,0 +1,209 @@
+"""A test that hangs is cut off, says where it stood, and leaves nothing behind; signals are those of a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rolefile import ROLES
+
+PROJECT = ROLES.parent
+CONFTEST = PROJECT / "tests/conftest.py"
+# As no other test of this machine sleeps.
+NAP = ["sleep", str(300_000 + os.getpid())]
+# Bodies of tests.
+HANGS = {
+    "in_python": "time.sleep(300)",
+    # `with` waits for the program, which has to be ended first.
+    "reading": "with subprocess.Popen(NAP, stdout=subprocess.PIPE) as run: run.stdout.read()",
+    "on_one_that_does_not_want_to_end": "subprocess.Popen(OBSTINATE, start_new_session=True).wait()",
+    "in_a_thread": "with ThreadPoolExecutor() as pool: pool.submit(subprocess.run, NAP).result()",
+}
+HEAD = f"""
+import os, signal, subprocess, threading, time
+from concurrent.futures import ThreadPoolExecutor
+import pytest
+NAP = {NAP}
+OBSTINATE = ["sh", "-c", "trap '' TERM; sleep {NAP[1]}; sleep {NAP[1]}"]
+"""
+
+
+class Suite:
+    """Tests of a project that has this one's conftest.py, with shorter times."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # The last resort comes late, or a busy machine would meet it in every test.
+        self.times(TEARDOWN_S=1, END_S=0.5, LAST_S=30, EXIT_S=3)
+        shutil.copy(PROJECT / "pyproject.toml", folder)
+
+    def times(self, **seconds: float) -> None:
+        """Set the times of the conftest."""
+        lines = [f"{name} = {value}\n" for name, value in seconds.items()]
+        (self.folder / "conftest.py").write_text(CONFTEST.read_text() + "".join(lines))
+
+    def run(self, test: str, *arguments: str, ignoring: int | None = None) -> tuple[int, str]:
+        """Run a test in pytest, started by somebody who ignores a signal; it ends within seconds."""
+        path = self.folder / "test_it.py"
+        path.write_text(HEAD + test)
+        before = signal.signal(ignoring, signal.SIG_IGN) if ignoring else None
+        try:
+            run = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *arguments, path],
+                cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+        finally:
+            if ignoring:
+                signal.signal(ignoring, before)
+        try:
+            output, _ = run.communicate(timeout=50)
+        finally:
+            run.kill()
+        return run.returncode, output
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    return Suite(tmp_path)
+
+
+def left() -> list[str]:
+    """Sleepers of these tests that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if command[:2] == [word.encode() for word in NAP]:
+            found.append(folder.name)
+    return found
+
+
+def test_one_that_hangs_is_cut_off_and_says_where(suite: Suite) -> None:
+    tests = [f"@pytest.mark.timeout(0.5)\ndef test_{name}(cleaned):\n    {body}\n" for name, body in HANGS.items()]
+    code, output = suite.run(
+        "@pytest.fixture\n"
+        "def cleaned():\n"
+        "    yield\n"
+        "    print('put back')\n"
+        "def test_passes():\n"
+        "    pass\n" + "".join(tests),
+    )
+    assert code == 1, output
+    assert f"{len(HANGS)} failed, 1 passed" in output
+    for name, body in HANGS.items():
+        _, _, failure = output.partition(f"_ test_{name} _")
+        # The line, and the limit.
+        shown, _, _ = failure.partition("Timeout (>0.5s)")
+        assert re.search(rf"^>\s+{re.escape(body)}$", shown, re.MULTILINE), output
+    assert output.count("put back") == len(HANGS)
+    assert left() == []
+
+
+def test_fixtures_that_hang_after_a_failure_are_cut_off_too(suite: Suite) -> None:
+    code, output = suite.run(
+        "@pytest.fixture\n"
+        "def first():\n"
+        "    yield\n"
+        "    print('put back')\n"
+        "@pytest.fixture\n"
+        "def slow(first):\n"
+        "    yield\n"
+        "    time.sleep(300)  # here\n"
+        "@pytest.mark.timeout(20)\n"
+        "def test_fails(slow):\n"
+        "    assert False\n",
+    )
+    assert code == 1, output
+    assert "1 failed, 1 error" in output
+    assert ">       time.sleep(300)  # here" in output or ">   time.sleep(300)  # here" in output
+    assert "put back" in output
+
+
+def test_code_that_hears_no_signal_ends_the_run_and_says_where(suite: Suite) -> None:
+    suite.times(LAST_S=1)
+    code, output = suite.run(
+        "@pytest.mark.timeout(1)\n"
+        "def test_hangs():\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})\n"
+        "    time.sleep(300)\n",
+    )
+    assert code == 1, output
+    assert "Timeout (0:00:02)!" in output
+    assert "in test_hangs" in output
+
+
+def test_a_thread_that_a_test_left_does_not_hold_up_the_end(suite: Suite) -> None:
+    code, output = suite.run(
+        "def test_leaves_one():\n    threading.Thread(target=time.sleep, args=(300,), name='left').start()\n",
+    )
+    assert code == 1, output
+    assert "1 passed" in output
+    assert "Timeout (0:00:03)!" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGALRM])
+def test_what_a_script_in_the_background_ignores_is_heard(suite: Suite, number: int) -> None:
+    code, output = suite.run(
+        "def test_program_hears_it():\n"
+        "    run = subprocess.Popen(NAP)\n"
+        "    time.sleep(0.2)\n"
+        f"    run.send_signal({int(number)})\n"
+        f"    assert run.wait(5) == -{int(number)}\n"
+        "def test_the_tests_hear_it():\n"
+        "    with pytest.raises(KeyboardInterrupt):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(1)\n",
+        ignoring=number,
+    )
+    assert code == 0, output
+
+
+def test_each_layer_has_its_limit(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> None:
+    marker = request.node.get_closest_marker("timeout")
+    assert marker
+    assert marker.args == (60,)
+    # Of machines and deployed Hubs, and of a scenario's tests, which Molecule runs elsewhere in the project.
+    assert float(pytestconfig.getini("timeout")) == 1200
+    asked = [sys.executable, "-m", "pytest", "--collect-only", "--hosts=local://", "../../tests/testinfra/docker"]
+    said = subprocess.check_output(asked, cwd=PROJECT / "molecule/docker", text=True, stderr=subprocess.STDOUT)
+    assert f"rootdir: {PROJECT}" in said
+    assert "timeout: 1200.0s" in said
+
+
+def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None:
+    """Outside its tests, which have limits: in Ansible."""
+    ipv6 = tmp_path / "ipv6"
+    ipv6.write_text("0\n")
+    script = (PROJECT / "molecule/run").read_text().replace("/proc/sys/net/ipv6/conf/default/disable_ipv6", str(ipv6))
+    programs = {
+        "molecule/run": script,
+        "molecule/vps/build": "#!/bin/sh\n",
+        "bin/ansible-playbook": "#!/bin/sh\n",
+        "bin/id": "#!/bin/sh\necho 0\n",
+        "bin/docker": f'#!/bin/sh\necho "$@" >>{tmp_path}/docker.log\n',
+        "bin/molecule": f"#!/bin/sh\necho 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait\n",
+    }
+    for name, text in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SCENARIO_LIMIT_S": "1"}
+    # What the timeout of subprocess ends is bash alone.
+    done = subprocess.run(
+        [tmp_path / "molecule/run", "one"], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1, done.stderr
+    assert "TASK [hub : Wait]" in done.stdout
+    assert "cut off after 1 s; above is where it stood" in done.stdout
+    assert "0 passed, 1 failed" in done.stdout
+    assert "scenario=one" in (tmp_path / "docker.log").read_text()
+    assert left() == []
