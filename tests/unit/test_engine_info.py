@@ -222,7 +222,10 @@ def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text(str(os.getpid()))
     assert not engine_info.is_told_no_rules({}, tmp_path / "pid")
     assert engine_info.is_told_no_rules({"iptables": False}, tmp_path / "absent")
-    with subprocess.Popen(["sh", "-c", "sleep 30; :", "--iptables=false"]) as process:
+    command = ["sh", "-c", "echo; read end", "--iptables=false"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         try:
             assert engine_info.is_told_no_rules({}, tmp_path / "pid")
