@@ -2,9 +2,12 @@
 
 import asyncio
 import itertools
+import json
 import logging
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -739,6 +742,58 @@ def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:
     run(mine.start)
     with pytest.raises(ServerError, match="never proved"):
         wait([200], mine, ["another-token"])
+
+
+def sent(mine: Any, *blocks: bytes, packed: bool = False) -> tuple[str, int]:
+    """Let `mine` wait for a server that answers with these blocks; return why it failed, and how much was taken.
+
+    Which is at most what the kernel's buffers hold, if nobody reads.
+    """
+    taken = [0]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).split()[1].rpartition(b"=")[2].decode()
+        right = json.dumps({"hmac": jupyterhub_challenge.answer("the-token", asked)}).encode()
+        taken.append(0)
+        encoding = b"Content-Encoding: deflate\r\n" if packed else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n" + encoding + b"Content-Type: application/json\r\n\r\n")
+        with suppress(ConnectionError):
+            for block in blocks or [zlib.compress(right) if packed else right]:
+                writer.write(block)
+                await writer.drain()
+                taken[-1] += len(block)
+        writer.close()
+
+    async def both() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        try:
+            await UserServerSpawner._wait_until_ready(mine, f"http://{host}:{port}/user/alice/")
+        finally:
+            server.close()
+
+    try:
+        asyncio.run(both())
+    except ServerError as error:
+        return error.log_message, max(taken)
+    return "", max(taken)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(docker: FakeDocker) -> None:
+    """It would be in the Hub's memory, which ends with it."""
+    docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
+    mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
+    mine.api_token = "the-token"
+    run(mine.start)
+    megabytes = [b" " * 1024**2] * 48
+    for blocks in (megabytes, [b'{"hmac": [', *megabytes]):
+        why, taken = sent(mine, *blocks)
+        assert why
+        assert taken < 24 * 1024**2
+    # Nor does one that is nested more deeply than Python reads end the start with a traceback.
+    assert "never opened its port" in sent(mine, b"[" * 2000)[0]
+    assert sent(mine)[0] == ""
+    assert "never opened its port" in sent(mine, packed=True)[0], "what is packed is not unpacked"
 
 
 def test_servers_of_others_images_are_not_asked_for_a_proof(docker: FakeDocker) -> None:

@@ -3,6 +3,7 @@
 # mypy: allow-subclassing-any
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,8 @@ _ASK_AGAIN_S = 5
 # are asked less often each, or the asking would hold them up (20 starts on 2 processors).
 _POLL_S, _INSIST_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
+# Bytes of an answer that are read: the right one is shorter, and a user's server can send without end.
+_ANSWER_AT_MOST = 1024
 # Lines of a server's log that the administrator gets of one that failed.
 _LAST_LINES = 20
 
@@ -418,9 +421,10 @@ class UserServerSpawner(AddressedSpawner):
         failing = failures.SILENT
         # The kernel of a container answers at once; nobody does at the address of one that ended.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        # Nothing is unpacked: a short answer could become a very long one.
+        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
             while loop.time() < deadline:
-                with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+                with suppress(aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
                     failing = await self._what_fails(session, url)
                     if not failing:
                         return
@@ -441,8 +445,17 @@ class UserServerSpawner(AddressedSpawner):
         async with session.get(f"{url}{challenge.PATH}?nonce={asked}", allow_redirects=False) as response:
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return failures.FAILING
-            answer = await response.json() if response.status == HTTPStatus.OK else None
+            answer = json.loads(await self._body(response)) if response.status == HTTPStatus.OK else None
         return "" if challenge.is_answer(self.api_token, asked, answer) else failures.ANOTHER
+
+    @staticmethod
+    async def _body(response: aiohttp.ClientResponse) -> bytes:
+        found = b""
+        while rest := _ANSWER_AT_MOST - len(found):
+            if not (chunk := await response.content.read(rest)):
+                break
+            found += chunk
+        return found
 
     async def _insist_that_it_runs(self) -> None:
         container = await self.get_object()
