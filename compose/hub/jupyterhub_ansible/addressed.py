@@ -82,10 +82,10 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _take_address(self, wanted: str = "") -> str | None:
         """Take an address that nothing holds: no container, no route, no other server; None if there is none."""
-        network, containers, routes = await asyncio.gather(
+        routes = await self._routes()
+        network, containers = await asyncio.gather(
             self.docker("inspect_network", self.network_name),
             self.docker("containers", all=True, filters={"network": [self.network_name]}),
-            self._routes(),
         )
         in_use = addresses.of_containers(containers, self.network_name, self.object_id)
         in_use |= addresses.of_routes(routes, self.proxy_spec)
