@@ -1432,6 +1432,60 @@ def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(doc
     assert stopped == [""]
 
 
+@pytest.mark.parametrize("when", ["containers", "inspect_container", "logs"])
+def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """JupyterHub makes another spawner for it, and both have the new server; the old one is still being looked at."""
+    mine = dead(docker, ExitCode=0)
+    done: list[str] = []
+
+    async def stop(server: str) -> None:
+        done.append(server)
+
+    mine.user.stop = stop
+    mine.add_poll_callback(done.append, "told")
+
+    def replaced(method: str, *_: Any, **__: Any) -> Any:
+        if method == when:
+            successor = spawner()
+            mine.user.spawners[""] = successor
+            mine.in_the_database = successor.in_the_database = SimpleNamespace(base_url="/user/alice/", ip="127.0.0.9")
+            PROXY.routes = {mine.proxy_spec: "127.0.0.9"}
+        return call(method, *_, **__)
+
+    call = mine._docker
+    mine._docker = replaced
+    run(lambda: mine.look_for([mine]))
+    assert (done, PROXY.routes) == ([], {mine.proxy_spec: "127.0.0.9"})
+    assert mine.server.ip == "127.0.0.9"
+
+
+def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+    """One that hangs, or fails, holds up no other one."""
+    members = [spawner(f"user{number}") for number in range(3)]
+    team(*members)
+    slow, failing, last = members
+    hung = asyncio.Event()
+
+    async def unhang() -> None:
+        hung.set()
+
+    last.poll_and_notify = unhang
+    slow.poll_and_notify, failing.poll_and_notify = hung.wait, Mock(side_effect=ValueError("unforeseen"))
+    slow.log = logging.getLogger("spawner")
+    run(lambda: asyncio.wait_for(slow.look_for(members), 5))
+    assert "unforeseen" in caplog.text
+
+
+def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    # So that nobody else starts it meanwhile; a start that is under way has a future besides.
+    mine._spawn_pending = True
+    run(mine.poll)
+    assert PROXY.routes == {}
+
+
 def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(docker: FakeDocker) -> None:
     mine = running(docker)
     looks: list[int] = []

@@ -3,12 +3,13 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.utils import kwargs_from_env
+from jupyterhub.utils import maybe_future
 
 from . import addresses, capacity, failures
 from .addresses import Addresses
@@ -20,6 +21,7 @@ from .progress import CREATING
 _CLASHES = 20
 """So many other addresses are tried where Docker gave one to somebody else: a proof of the fence takes two."""
 _ROUTE_TIMEOUT_S = 5
+_LOOKS_AT_ONCE = 8
 _PATIENCE_S = 25
 """So long after a server was taken off the network the Hub puts it back, at the next look (30 s)."""
 
@@ -170,19 +172,53 @@ class AddressedSpawner(ChoosingSpawner):
             address = None
         return addresses.misplaced(container, self.object_id, self._our_labels(), self.network_name, address)
 
+    def _is_current(self) -> bool:
+        """Whether JupyterHub has not made another spawner for its server, as it does once one has ended.
+
+        Both have the `server` of the new one then, so that the old one seems to be ready.
+        """
+        return self.user.spawners.get(self.name) is self
+
+    def _serves(self) -> bool:
+        """Whether it may be in use.
+
+        A start by the API marks it as starting before it asks whether it runs (apihandlers.users.UserServerAPIHandler).
+        """
+        return self.ready or (self.pending == "spawn" and not self._spawn_future and bool(self.server))
+
     async def look_for(self, servers: list["AddressedSpawner"]) -> None:
         """Look where the servers are, all with one question, and at those that are not where they should be."""
         filters = {"label": [f"{PROJECT}={self.project}", f"{KIND}=user-server"]}
         found = {each["Id"]: each for each in await self.docker("containers", all=True, filters=filters)}
+        lost = []
         for each in servers:
-            if not each.ready:
+            if not each.ready or not each._is_current():
                 continue
             if why := each._misplaced(found.get(each.object_id)):
                 self.log.warning("%s is not at its address %s: %s", each._log_name, each.server.ip, why)
-                await each.poll_and_notify()
+                lost.append(each)
             else:
                 # One that an older Hub started is not in the table.
                 self.addresses.keep(each.object_name, each.server.ip)
+        at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+        async def look(each: AddressedSpawner) -> None:
+            async with at_once:
+                try:
+                    await each.poll_and_notify()
+                except Exception:
+                    self.log.exception("%s was not looked at", each._log_name)
+
+        await asyncio.gather(*map(look, lost))
+
+    def add_poll_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have something called when the server has ended; it goes by the server's name, as does a new start of it."""
+
+        async def call() -> None:
+            if self._is_current():
+                await maybe_future(callback(*args, **kwargs))
+
+        super().add_poll_callback(call)
 
     async def poll_and_notify(self) -> Any:
         """Find out whether the server still runs, and if not, have the Hub forget it; once at a time.
@@ -197,17 +233,27 @@ class AddressedSpawner(ChoosingSpawner):
         try:
             while True:
                 self._look_again = False
-                status = await super().poll_and_notify()
-                if status is not None and self.ready:
-                    await self.unroute()
-                    await self.user.stop(self.name)
+                status = await self._poll_and_notify()
                 if status is not None or not self._look_again:
                     return status
         finally:
             self._looking = False
 
+    async def _poll_and_notify(self) -> Any:
+        if not self._is_current():
+            self.stop_polling()
+            return 0
+        status = await super().poll_and_notify()
+        if status is not None and self._serves():
+            await self.unroute()
+            if self._is_current():
+                await self.user.stop(self.name)
+        return status
+
     async def unroute(self) -> None:
         """Take the proxy's route to the server away; before its address can be anybody else's."""
+        if not self._is_current():
+            return
         try:
             async with asyncio.timeout(_ROUTE_TIMEOUT_S):
                 await self._proxy.delete_user(self.user, self.name)
@@ -217,7 +263,7 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _unroute_if_routed(self) -> None:
         # Where the Hub starts ("check"), the proxy may still lead to it; anything else that is pending has no route.
-        if self.ready or self.pending == "check":
+        if self._serves() or self.pending == "check":
             await self.unroute()
 
     async def _find_again(self, container: Mapping[str, Any]) -> None:
@@ -249,6 +295,8 @@ class AddressedSpawner(ChoosingSpawner):
             self.log.warning("%s cannot be put back: %s", self._log_name, getattr(error, "explanation", None) or error)
             return
         self._missing = None
+        if not self.server or not self._is_current():
+            return
         if address != known:
             self.log.warning("%s moved from %s to %s", self._log_name, known, address)
             self.server.ip = address
