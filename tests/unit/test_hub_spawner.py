@@ -1486,22 +1486,56 @@ def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docke
     assert PROXY.routes == {}
 
 
-def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(docker: FakeDocker) -> None:
+@pytest.mark.parametrize("first", [None, ValueError("unforeseen")])
+def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
+    docker: FakeDocker, first: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also for those who ask meanwhile: to JupyterHub, None means that it runs, and cannot be started."""
     mine = running(docker)
     looks: list[int] = []
+    asked: list[asyncio.Task[Any]] = []
 
     async def poll() -> int | None:
         looks.append(len(looks))
         if len(looks) == 1:
             # An event, from Docker's thread.
-            assert await mine.poll_and_notify() is None
+            asked.append(asyncio.create_task(mine.poll_and_notify()))
+            await asyncio.sleep(0)
+            if first:
+                raise first
             return None
-        return 0
+        return 3
+
+    async def both() -> list[Any]:
+        return [await mine.poll_and_notify(), await asked[0], mine._look]
 
     mine.poll = poll
     mine._stop_pending = True
-    assert run(mine.poll_and_notify) == 0
+    assert run(both) == [3, 3, None]
     assert looks == [0, 1]
+    assert ("unforeseen" in caplog.text) == bool(first)
+
+
+def test_a_look_goes_on_where_whoever_asked_for_it_leaves(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=3)
+    mine._stop_pending = True
+
+    async def scenario() -> Any:
+        leaving = asyncio.create_task(mine.poll_and_notify())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await mine.poll_and_notify()
+
+    assert "ExitCode=3" in run(scenario)
+
+
+def test_why_it_ended_is_not_that_the_hub_removed_its_container(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    mine.remove = False
+    run(mine.poll)
+    docker.containers.clear()
+    assert run(mine.poll) == 0
+    assert "was shut down" in mine.ended
 
 
 @pytest.mark.parametrize("traits", [{"use_internal_ip": False}, {"use_internal_hostname": True}])

@@ -41,7 +41,8 @@ class AddressedSpawner(ChoosingSpawner):
     # Since when it is not on the users' network, in seconds of the event loop's clock.
     _missing: float | None = None
     # It is just being found out whether the server still runs; and shall be once more, since an event came meanwhile.
-    _looking = _look_again = False
+    _look: "asyncio.Task[Any] | None" = None
+    _look_again = False
     extra_create_kwargs: dict[str, Any]
 
     def own_client(self) -> docker.APIClient:
@@ -226,18 +227,28 @@ class AddressedSpawner(ChoosingSpawner):
         JupyterHub calls this every 30 s; here also whatever Docker tells of the container.  Upstream forgets whom to
         call as soon as it calls them, so that a server of which the proxy could not be told would stay for ever.
         """
-        if self._looking:
+        if self._look:
             self._look_again = True
-            return None
-        self._looking = True
+        else:
+            self._look = asyncio.create_task(self._look_until_known())
+        # Whoever asks meanwhile needs the answer, too: None would say that it runs.
+        return await asyncio.shield(self._look)
+
+    async def _look_until_known(self) -> Any:
         try:
             while True:
                 self._look_again = False
-                status = await self._poll_and_notify()
+                try:
+                    status = await self._poll_and_notify()
+                except Exception:
+                    if not self._look_again:
+                        raise
+                    self.log.exception("%s was not looked at", self._log_name)
+                    continue
                 if status is not None or not self._look_again:
                     return status
         finally:
-            self._looking = False
+            self._look = None
 
     async def _poll_and_notify(self) -> Any:
         if not self._is_current():

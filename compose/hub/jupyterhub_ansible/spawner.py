@@ -501,7 +501,8 @@ class UserServerSpawner(AddressedSpawner):
 
     async def _note_end(self, why: str) -> None:
         """Take the route away before anything else, and keep why; of a start that fails, its own error tells."""
-        if self.server and self.server.ip:
+        # That the Hub removed its container is not why.
+        if self.server and self.server.ip and not self.ended:
             self.ended = why
         await self._unroute_if_routed()
 
