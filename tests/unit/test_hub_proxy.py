@@ -109,3 +109,10 @@ def test_an_engine_that_does_not_answer_takes_no_route_away(upstream: Any, caplo
     asyncio.run(UserProxy().check_routes({"a": user(mine)}, {}))
     upstream.check_routes.assert_awaited_once()
     assert "cannot be asked where servers are: refused" in caplog.text
+
+
+def test_where_routes_lead_is_told_without_asking_the_database(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = {"/user/alice/": {"target": "http://10.0.0.1:8888", "data": {"user": "alice", "server_name": ""}}}
+    monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", AsyncMock(return_value=routes))
+    monkeypatch.setattr(UserProxy, "_tells", Mock(side_effect=AssertionError))
+    assert asyncio.run(UserProxy().fetch_routes()) == routes

@@ -685,6 +685,18 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     mine.db.commit.assert_not_called()
 
 
+def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_answer(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    monkeypatch.setattr(docker, "connect_container_to_network", Mock(side_effect=requests.ReadTimeout("60 s")))
+    # JupyterHub stops what raises anything here.
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert "cannot be put back: 60 s" in caplog.text
+
+
 # --- readiness, against a server that listens
 
 
@@ -1310,6 +1322,16 @@ def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mo
         run(spawner().start)
     assert error.value.reason == "proxy"
     assert not docker.containers
+
+
+def test_a_start_does_not_ask_the_database_about_each_route(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where routes lead is all that counts (UserProxy.fetch_routes)."""
+    monkeypatch.setattr(PROXY, "fetch_routes", PROXY.get_all_routes, raising=False)
+    monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=AssertionError))
+    PROXY.routes = {"/user/gone/": "127.0.0.1"}
+    assert run(spawner().start)[0] == "127.0.0.2"
 
 
 def test_a_network_on_which_docker_takes_no_addresses(docker: FakeDocker) -> None:

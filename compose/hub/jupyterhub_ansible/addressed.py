@@ -98,7 +98,9 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _routes(self) -> Mapping[str, Any]:
         try:
-            routes: Mapping[str, Any] = await self._proxy.get_all_routes()
+            # An administrator can have another proxy (hub_traits).
+            fetch = getattr(self._proxy, "fetch_routes", self._proxy.get_all_routes)
+            routes: Mapping[str, Any] = await fetch()
         except Exception as error:
             # JupyterHub's own has tried for half a minute.
             raise failures.no_proxy(error, self._log_name) from None
@@ -302,7 +304,7 @@ class AddressedSpawner(ChoosingSpawner):
                 self.log.warning("%s got the address %s, which is held for another one", self._log_name, address)
                 await self._unroute_if_routed()
                 address = await self._put_back(connected=True)
-        except (APIError, failures.ServerError) as error:
+        except (*DOCKER_ERRORS, failures.ServerError) as error:
             self.log.warning("%s cannot be put back: %s", self._log_name, getattr(error, "explanation", None) or error)
             return
         self._missing = None
