@@ -199,10 +199,13 @@ class FakeProxy:
 
     async def delete_user(self, user: Any, server: str) -> None:
         self.routes.pop(f"/user/{user.name}/{server}", None)
+        if server in user.spawners:
+            user.spawners[server].unrouted = True
 
     async def add_user(self, user: Any, server: str) -> None:
         mine = user.spawners[server]
         self.routes[mine.proxy_spec] = mine.server.ip
+        mine.unrouted = False
 
 
 @pytest.fixture
@@ -212,6 +215,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setattr(PROXY, "routes", {})
     monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
+    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0)
     monkeypatch.setattr(run_as, "_known", {})
     return fake
 
@@ -603,7 +607,7 @@ def running(docker: FakeDocker) -> Any:
     mine.log = logging.getLogger("spawner")
     mine.server.ip, _ = run(mine.start)
     mine.user.spawners[""] = mine
-    PROXY.routes = {mine.proxy_spec: mine.server.ip}
+    run(lambda: PROXY.add_user(mine.user, ""))
     return mine
 
 
@@ -1364,6 +1368,36 @@ def test_the_route_of_a_server_that_ended_goes_first(
     monkeypatch.setattr(docker, "logs", Mock(side_effect=lambda *_, **__: f"routes: {PROXY.routes}".encode()))
     run(mine.poll)
     assert "routes: {}" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["logs", "stop", "remove_container"])
+def test_a_server_that_ended_does_not_stay_since_docker_refuses_something(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    mine = dead(docker, ExitCode=3)
+    monkeypatch.setattr(docker, what, Mock(side_effect=APIError("refused", response=Mock(status_code=500))))
+    assert "ExitCode=3" in run(mine.poll)
+    assert "cannot be re" in caplog.text
+    assert bool(docker.containers) == (what != "logs")
+
+
+def test_a_container_that_an_administrator_restarts_is_not_removed(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = dead(docker, ExitCode=0)
+    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0.3)
+    docker.stop("jh-user-alice")
+
+    async def scenario() -> Any:
+        looking = asyncio.create_task(mine.poll())
+        await asyncio.sleep(0.1)
+        # Nobody is led there meanwhile.
+        assert PROXY.routes == {}
+        docker.start("jh-user-alice")
+        return await looking
+
+    assert run(scenario) is None
+    assert (mine.ended, PROXY.routes) == ("", {mine.proxy_spec: "127.0.0.1"})
 
 
 def test_why_a_server_ended_outlives_it_until_the_next_start(docker: FakeDocker) -> None:

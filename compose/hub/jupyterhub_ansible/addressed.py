@@ -289,6 +289,8 @@ class AddressedSpawner(ChoosingSpawner):
         address = self._address_of(container)
         known = self.server.ip
         if address and address == known and self._missing is None:
+            if self.unrouted and self.ready:
+                await self._route()
             return
         try:
             if not address:

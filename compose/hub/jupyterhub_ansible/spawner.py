@@ -33,6 +33,8 @@ _POLL_S, _INSIST_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
 # Bytes of an answer that are read: the right one is shorter, and a user's server can send without end.
 _ANSWER_AT_MOST = 1024
+# Between the end and the start of a container that an administrator restarts (`docker restart`).
+_RESTART_S = 1.5
 # Lines of a server's log that the administrator gets of one that failed.
 _LAST_LINES = 20
 
@@ -475,6 +477,10 @@ class UserServerSpawner(AddressedSpawner):
         known = self.object_id
         try:
             container = await self.get_object()
+            if container and not container["State"]["Running"] and self._serves():
+                await self.unroute()
+                await asyncio.sleep(_RESTART_S)
+                container = await self.get_object()
         except DOCKER_ERRORS as error:
             self.log.warning("%s: Docker cannot be asked: %s", self._log_name, error)
             return None if known else 0
@@ -507,8 +513,13 @@ class UserServerSpawner(AddressedSpawner):
         await self._unroute_if_routed()
 
     async def _forget(self) -> None:
-        await self.remove_object()
-        self.object_id = ""
+        try:
+            await self.remove_object()
+        except DOCKER_ERRORS as error:
+            # It is left over (remove_leftovers), or makes room for the next start.
+            self.log.warning("%s: its container cannot be removed: %s", self._log_name, error)
+        else:
+            self.object_id = ""
 
     async def get_url(self) -> str:
         """Address of the server; that of one whose start the Hub did not see the end of is asked of Docker.
@@ -526,7 +537,11 @@ class UserServerSpawner(AddressedSpawner):
         return f"http://{ip}:{port}{self.server.base_url}"
 
     async def _last_lines(self) -> str:
-        lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
+        try:
+            lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
+        except DOCKER_ERRORS as error:
+            # Not every log driver can be read.
+            return f"(they cannot be read: {clean.one_line(str(error))})"
         return clean.lines(lines.decode(errors="replace").strip(), _LAST_LINES, last=True) or "(it wrote nothing)"
 
     # --- what is left behind
