@@ -111,6 +111,36 @@ def test_who_restarts_again_and_again_does_not_take_all_from_the_others(table: A
     assert table.take("alice", POOL, ()) == POOL[OWN_AT_MOST]
 
 
+def test_who_makes_ever_new_servers_does_not_take_all_from_the_others(table: Addresses) -> None:
+    used = set()
+    for number in range(30):
+        used.add(table.take(f"mallory--{number}", POOL, (), owner="mallory"))
+        table.release(f"mallory--{number}")
+    assert len(used) == OWN_AT_MOST
+    assert table.take("alice", POOL, (), owner="alice") == POOL[OWN_AT_MOST]
+
+
+def test_while_few_are_free_one_s_own_come_first(table: Addresses) -> None:
+    for number in range(8):
+        table.take(f"user{number}", POOL, ())
+    table.release("user3")
+    # Two of ten are free.
+    assert table.take("user3--other", POOL, (), owner="user3") == POOL[3]
+    assert table.take("another", POOL, ()) == POOL[8]
+
+
+def test_an_address_that_is_wanted_comes_before_one_s_own(table: Addresses) -> None:
+    for _ in range(OWN_AT_MOST):
+        table.take("mallory", POOL, ())
+        table.release("mallory")
+    assert table.take("mallory", POOL, (), wanted=POOL[9]) == POOL[9]
+
+
+def test_one_s_own_that_another_server_of_one_s_own_has_is_not_given(table: Addresses) -> None:
+    assert table.take("alice--a", POOL[:1], (), owner="alice")
+    assert table.take("alice--b", POOL[:1], (), owner="alice") is None
+
+
 def test_a_server_that_is_put_back_gets_its_own_address(table: Addresses) -> None:
     own = table.take("alice", POOL, ())
     assert own
@@ -204,6 +234,7 @@ LISTED: dict[str, Any] = {"Id": "1", "Labels": OURS, "State": "running", "Networ
     [
         (RUNS, ""),
         (LISTED, ""),
+        ({**LISTED, "State": "paused"}, ""),
         (None, "is gone"),
         ({**RUNS, "Id": "2"}, "is gone"),
         ({**RUNS, "Config": {"Labels": labels("jh", "user-server", "bob", "")}}, "not our labels"),

@@ -94,7 +94,8 @@ class AddressedSpawner(ChoosingSpawner):
         in_use |= addresses.of_routes(routes, self.proxy_spec)
         # From here on nothing is waited for: who starts at the same moment finds it taken.
         in_use |= {each.server.ip for each in self._everybody() if each is not self and each.server}
-        return self.addresses.take(self.object_name, addresses.candidates(network), in_use, wanted)
+        pool = addresses.candidates(network)
+        return self.addresses.take(self.object_name, pool, in_use, wanted, self.user.name)
 
     async def _routes(self) -> Mapping[str, Any]:
         try:
@@ -202,7 +203,7 @@ class AddressedSpawner(ChoosingSpawner):
                 lost.append(each)
             else:
                 # One that an older Hub started is not in the table.
-                self.addresses.keep(each.object_name, each.server.ip)
+                self.addresses.keep(each.object_name, each.server.ip, each.user.name)
         at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
         async def look(each: AddressedSpawner) -> None:
@@ -302,7 +303,7 @@ class AddressedSpawner(ChoosingSpawner):
                     return
                 self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
                 address = await self._put_back(connected=False)
-            elif address != known and not self.addresses.keep(self.object_name, address):
+            elif address != known and not self.addresses.keep(self.object_name, address, self.user.name):
                 self.log.warning("%s got the address %s, which is held for another one", self._log_name, address)
                 await self._unroute_if_routed()
                 address = await self._put_back(connected=True)
