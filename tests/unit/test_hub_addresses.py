@@ -1,14 +1,16 @@
 """Which server has which address: nobody gets one that something still leads to."""
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
 from docker.errors import APIError
 from jupyterhub_ansible import addresses
-from jupyterhub_ansible.addresses import HOLD_S, OWN_AT_MOST, Addresses
+from jupyterhub_ansible.addresses import HOLD_S, OWN_AT_MOST, Address, Addresses
 from jupyterhub_ansible.labels import labels
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 POOL = tuple(f"10.0.0.{number}" for number in range(1, 11))
@@ -166,6 +168,24 @@ def test_a_clash_is_not_tried_again_at_once(table: Addresses) -> None:
     assert first
     table.block(first, "not alice")
     assert table.take("alice", POOL, ()) == POOL[1]
+
+
+def test_after_a_database_that_was_locked_it_goes_on(
+    db: Session, table: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that was not rolled back takes nothing more."""
+    table.take("alice", POOL, ())
+    db.execute(
+        text("CREATE TRIGGER locked BEFORE UPDATE ON " + Address.__tablename__ + " BEGIN SELECT RAISE(FAIL, 'x'); END")
+    )
+    for step in (partial(table.release, "alice"), partial(table.settle, [])):
+        with pytest.raises(SQLAlchemyError):
+            step()
+        assert not db.new | db.dirty
+        assert table.keep("alice", POOL[0])
+    db.execute(text("DROP TRIGGER locked"))
+    table.release("alice")
+    assert table.take("bob", POOL[:1], ()) is None
 
 
 # --- what Docker and the proxy say

@@ -28,6 +28,7 @@ from jupyterhub_ansible.limits import HARDENING
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from traitlets.config import Config
 
@@ -1154,6 +1155,12 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
     assert successor.orm_spawner.state["object_id"] == docker.containers["jh-user-alice"]["Id"]
 
 
+def test_a_server_that_vanished_while_it_was_taken_over_does_not_end_the_hub(docker: FakeDocker) -> None:
+    successor = spawner()
+    successor.server.url = "http://127.0.0.1:8888/user/alice/"
+    assert run(successor.get_url) == successor.server.url
+
+
 # --- left over
 
 
@@ -1282,6 +1289,16 @@ def test_what_another_spawner_holds_is_not_given(docker: FakeDocker) -> None:
     assert run(bob.start)[0] == "127.0.0.2"
 
 
+def test_a_database_that_is_locked_does_not_keep_a_stop_from_its_end(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    locked = OperationalError("UPDATE", {}, Exception("database is locked"))
+    monkeypatch.setattr(mine.addresses, "release", Mock(side_effect=locked))
+    mine.clear_state()
+    assert "database is locked" in caplog.text
+
+
 def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(docker: FakeDocker) -> None:
     docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
     assert run(spawner().start) == ("127.0.0.3", 8888)
@@ -1326,6 +1343,29 @@ def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mo
         run(spawner().start)
     assert error.value.reason == "proxy"
     assert not docker.containers
+
+
+def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [spawner(f"user{number}") for number in range(4)]
+    team(*members)
+    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
+    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.05)
+    routes = PROXY.get_all_routes
+
+    async def hang() -> dict[str, Any]:
+        # As JupyterHub's own does, before it gives up.
+        await asyncio.sleep(1)
+        return await routes()
+
+    monkeypatch.setattr(PROXY, "get_all_routes", hang)
+
+    async def all_at_once() -> list[Any]:
+        async with asyncio.timeout(3):
+            return await asyncio.gather(*(each.start() for each in members), return_exceptions=True)
+
+    assert [getattr(each, "reason", each) for each in run(all_at_once)] == ["proxy"] * 4
 
 
 def test_a_start_does_not_ask_the_database_about_each_route(

@@ -10,6 +10,7 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.utils import kwargs_from_env
 from jupyterhub.utils import maybe_future
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import addresses, capacity, failures
 from .addresses import Addresses
@@ -68,6 +69,9 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _wait_for_address(self) -> str:
         taken = ""
+        # A proxy that is away is waited for here (JupyterHub's own tries for half a minute), and not in the line, where
+        # one start after another would.
+        await self._routes(None)
 
         async def is_free() -> bool:
             nonlocal taken
@@ -85,7 +89,7 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _take_address(self, wanted: str = "") -> str | None:
         """Take an address that nothing holds: no container, no route, no other server; None if there is none."""
-        routes = await self._routes()
+        routes = await self._routes(_ROUTE_TIMEOUT_S)
         network, containers = await asyncio.gather(
             self.docker("inspect_network", self.network_name),
             self.docker("containers", all=True, filters={"network": [self.network_name]}),
@@ -97,13 +101,13 @@ class AddressedSpawner(ChoosingSpawner):
         pool = addresses.candidates(network)
         return self.addresses.take(self.object_name, pool, in_use, wanted, self.user.name)
 
-    async def _routes(self) -> Mapping[str, Any]:
+    async def _routes(self, patience_s: float | None) -> Mapping[str, Any]:
         try:
             # An administrator can have another proxy (hub_traits).
             fetch = getattr(self._proxy, "fetch_routes", self._proxy.get_all_routes)
-            routes: Mapping[str, Any] = await fetch()
+            async with asyncio.timeout(patience_s):
+                routes: Mapping[str, Any] = await fetch()
         except Exception as error:
-            # JupyterHub's own has tried for half a minute.
             raise failures.no_proxy(error, self._log_name) from None
         return routes
 
@@ -143,7 +147,11 @@ class AddressedSpawner(ChoosingSpawner):
     def clear_state(self) -> None:
         """Forget a server that is gone; its address is held for a while."""
         super().clear_state()
-        self.addresses.release(self.object_name)
+        try:
+            self.addresses.release(self.object_name)
+        except SQLAlchemyError as error:
+            # JupyterHub calls this at the end of a stop, which would never end; settle_addresses sees to it.
+            self.log.error("%s: its address stays taken for a while: %s", self._log_name, error)
 
     def settle_addresses(self, users: Mapping[Any, Any]) -> None:
         """Let go of addresses of servers that no Hub started to its end, or saw the end of."""

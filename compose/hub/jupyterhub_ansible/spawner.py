@@ -529,6 +529,9 @@ class UserServerSpawner(AddressedSpawner):
         if self.server.ip:
             return str(await super().get_url())
         container = await self.get_object()
+        if container is None:
+            # It ended just now.  An error would end the Hub; nobody answers there, so that the Hub stops it.
+            return str(self.server.url)
         ip, port = await self.get_ip_and_port()
         variables = dict(line.partition("=")[::2] for line in container["Config"]["Env"])
         self.api_token = variables.get("JUPYTERHUB_API_TOKEN", "")

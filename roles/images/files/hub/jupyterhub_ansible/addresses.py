@@ -7,11 +7,12 @@ proxy still leads to it.  The table lies in the Hub's database, so that a restar
 import ipaddress
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import Float, Unicode, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 HOLD_S = 300
@@ -42,6 +43,24 @@ class Address(_Base):
     """When its server ended, in seconds since 1970; None while it has the address."""
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _or_undone(step: "Callable[Concatenate[Addresses, _P], _R]") -> "Callable[Concatenate[Addresses, _P], _R]":
+    """Undo what failed: the session, which is the Hub's, takes nothing more before ("database is locked", for one)."""
+
+    @wraps(step)
+    def tried(self: "Addresses", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return step(self, *args, **kwargs)
+        except SQLAlchemyError:
+            self._db.rollback()
+            raise
+
+    return tried
+
+
 class Addresses:
     """The addresses of all users' servers.
 
@@ -56,6 +75,7 @@ class Addresses:
         self._db, self._clock = db, clock
         _Base.metadata.create_all(db.get_bind())
 
+    @_or_undone
     def take(
         self, holder: str, candidates: Sequence[str], in_use: Collection[str], wanted: str = "", owner: str = ""
     ) -> str | None:
@@ -98,6 +118,7 @@ class Addresses:
     def _last_use(self, row: Address | None) -> float:
         return float("-inf") if row is None or row.released is None else row.released
 
+    @_or_undone
     def keep(self, holder: str, address: str, owner: str = "") -> bool:
         """Take down that a server has an address which it was not given here; False if that is another one's."""
         row = self._db.get(Address, address)
@@ -114,6 +135,7 @@ class Addresses:
         self._db.add(row)
         self._db.commit()
 
+    @_or_undone
     def block(self, address: str, holder: str) -> None:
         """Hold an address that Docker gave to somebody else."""
         row = self._db.get(Address, address) or Address(address=address)
@@ -121,11 +143,13 @@ class Addresses:
         self._db.add(row)
         self._db.commit()
 
+    @_or_undone
     def release(self, holder: str) -> None:
         """A server has ended; its address is held for a while."""
         if self._release(select(Address).where(Address.holder == holder)):
             self._db.commit()
 
+    @_or_undone
     def settle(self, holders: Collection[str]) -> None:
         """Release what servers have that are not among `holders`: a Hub that ended could not say that they did."""
         if self._release(select(Address).where(Address.holder.not_in(holders))):
