@@ -649,6 +649,22 @@ def test_a_hub_that_starts_puts_a_server_back_at_once(docker: FakeDocker) -> Non
     assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
 
 
+def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    mine._check_pending = True
+    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.1)
+    routes, pauses = PROXY.get_all_routes, [0.3]
+
+    async def slow() -> dict[str, Any]:
+        await asyncio.sleep(pauses.pop() if pauses else 0)
+        return await routes()
+
+    monkeypatch.setattr(PROXY, "get_all_routes", slow)
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] == "127.0.0.1"
+
+
 def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"

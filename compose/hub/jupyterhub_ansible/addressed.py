@@ -345,6 +345,8 @@ class AddressedSpawner(ChoosingSpawner):
         if connected:
             await self.docker("disconnect_container_from_network", self.object_id, self.network_name)
         wanted = self.server.ip
+        # Where the Hub starts, the proxy may come up just then.
+        await self._routes(None)
         for _ in range(_CLASHES):
             address = await self._take_address(wanted)
             if address is None:
