@@ -766,6 +766,7 @@ def test_our_own_servers_prove_who_they_are_and_are_sent_no_secret(docker: FakeD
     assert len(seen) == 3
     assert not any("token" in each or "Authorization" in each or "Cookie" in each for each in seen)
     assert len({each.split()[0] for each in seen}) == 3, "never the same question"
+    assert all("identity" in each for each in seen), "nothing is unpacked"
 
 
 def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:

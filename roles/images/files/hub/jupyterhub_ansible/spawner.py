@@ -424,7 +424,8 @@ class UserServerSpawner(AddressedSpawner):
         # The kernel of a container answers at once; nobody does at the address of one that ended.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
         # Nothing is unpacked: a short answer could become a very long one.
-        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
+        plain = {"Accept-Encoding": "identity"}
+        async with aiohttp.ClientSession(headers=plain, timeout=timeout, auto_decompress=False) as session:
             while loop.time() < deadline:
                 with suppress(aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
                     failing = await self._what_fails(session, url)
