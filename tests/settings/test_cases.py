@@ -172,7 +172,11 @@ def test_settings_that_are_meant_are_no_problem() -> None:
                     "runtime": "nvidia",
                 },
                 "extra_create_kwargs": {"hostname": "lab", "user": "1000:100"},
-                "volumes": {"team-{username}": "/team", "/srv/data": {"bind": "/data", "mode": "ro"}},
+                "volumes": {
+                    "team-{username}": "/team",
+                    "jupyterhub-shared": "/shared",
+                    "/srv/data": {"bind": "/data", "mode": "ro"},
+                },
                 "client_kwargs": {"timeout": 120},
             },
             "MySpawner": {"whatever": None},

@@ -11,12 +11,13 @@ from docker.types.containers import HostConfig
 from jupyterhub_ansible.rules import Place, containers, mounts, traits
 from rolefile import ROLES
 
+OURS = mounts.ours("hub", "homes-{username}", ())
 PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
 
 
 def refused(class_name: str, **given: Any) -> list[str]:
     """What is refused of one class's traits, as dotted paths without the class."""
-    found = traits.refused({class_name: given}, "github", mounts.Ours(("hub-",)))
+    found = traits.refused({class_name: given}, "github", OURS)
     return [".".join(each.path[1:]) for each in found]
 
 
@@ -73,6 +74,25 @@ def test_no_class_is_a_way_round(name: str) -> None:
 @pytest.mark.parametrize("name", ["EvilAuthenticator", "MyProxy", "JupyterHub", "CryptKeeper"])
 def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
     assert refused(name, extra_host_config={"cap_add": ["ALL"]}) == ["extra_host_config.cap_add"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "taken"),
+    [
+        ("hub-shared-{username}", True),
+        ("hub-user-{username}", False),
+        ("homes-{username}", False),
+        # Somebody may be called "hub", "user-ann", "b-hub" or "ub-user-ann".
+        ("hub-{username}", False),
+        ("hu{username}", False),
+        ("hub-user{username}", False),
+    ],
+)
+def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
+    found = list(traits.refused({"DockerSpawner": {"volumes": {volume: "/x"}}}, "github", OURS))
+    assert [each.fix for each in found] == (
+        [] if taken else [Place("hub_volume_name_template", "volume_name_template")]
+    )
 
 
 def test_propagation_is_not_hidden_in_the_mode() -> None:
@@ -140,11 +160,16 @@ def test_the_page_lists_what_is_taken() -> None:
         ("/home", False),
         ("/usr", False),
         ("hub-hub", False),
+        ("hub-user-ann", False),
+        ("hub-deleted-homes", False),
+        ("homes-ann", False),
+        ("hub-shared", True),
+        ("hub-hub-data", True),
         ("data", True),
     ],
 )
 def test_sources_of_mounts(source: str, taken: bool) -> None:
-    assert (mounts.wrong_source(source, mounts.Ours(("hub-",))) is None) == taken
+    assert (mounts.wrong_source(source, OURS) is None) == taken
 
 
 def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:

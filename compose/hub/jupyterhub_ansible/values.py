@@ -133,7 +133,7 @@ def _environments(settings: "Settings") -> Found:
 def _ours(settings: "Settings") -> mounts.Ours:
     # As a Compose application it may be Coolify's.
     folders = (mounts.COOLIFY,) if settings.compose else ()
-    return mounts.Ours(mounts.our_volumes(settings.name, settings.volume_name_template), folders)
+    return mounts.ours(settings.name, settings.volume_name_template, folders)
 
 
 def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[int, str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import Place, containers
-from .mounts import Ours, wrong_source
+from .mounts import Ours, may_be_closed, wrong_source
 
 DISGUISED = "has a setting of its own"
 DECIDED = "is for the deployment to decide"
@@ -55,6 +55,7 @@ _HUB = {
 }
 _PROXY = {"auth_token": Place("proxy_token", "the secret proxy_token")}
 _KEEPER = {"keys": Place("hub_crypt_key", "the secret crypt_key")}
+_HOMES = Place("hub_volume_name_template", "volume_name_template")
 _SPAWNER = {
     "profiles": Place("images_environments", "environments"),
     "default_profile": Place("hub_default_environment", "default_environment"),
@@ -65,7 +66,7 @@ _SPAWNER = {
     "reserve_memory_mb": Place("hub_reserve_memory_mb", "reserve_memory_mb"),
     "deleted_homes": Place("hub_deleted_homes", "deleted_homes"),
     "share_home": Place("hub_named_servers_share_home", "named_servers.share_home"),
-    "volume_name_template": Place("hub_volume_name_template", "volume_name_template"),
+    "volume_name_template": _HOMES,
     "project": Place("jupyterhub_name", "name"),
 }
 # Where Hub, proxy, engine and users' servers find each other, and what a choice of the start page gives a server.
@@ -213,6 +214,9 @@ def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Re
             return
     elif fields and not before:
         yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
+        return
+    elif fields and may_be_closed(before, ours):
+        yield Refusal(path, "may be a user's home, or the Hub's", _HOMES)
         return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
         if wrong := wrong_source(plain, ours):

@@ -1,7 +1,7 @@
 """What may be mounted into users' servers, and where."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from .words import shown
@@ -30,40 +30,51 @@ COOLIFY = "/data/coolify"
 NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 
 
-def our_volumes(project: str, template: str | None) -> tuple[str, ...]:
-    """Return how the names of volumes begin that are users' homes, or the Hub's.
-
-    `template` names the homes, where they are another Hub's.
-    """
-    return tuple(filter(None, (f"{project}-", (template or "").partition("{")[0])))
-
-
 class Ours(NamedTuple):
-    """What is not to be mounted on this machine: `volumes` by how their names begin, `folders` with all in them."""
+    """What is not to be mounted on this machine."""
 
+    homes: tuple[str, ...] = ()
+    """How the names of users' volumes begin."""
     volumes: tuple[str, ...] = ()
+    """Other volumes by name."""
     folders: tuple[str, ...] = ()
+    """Folders, with all in them."""
 
 
-def wrong_source(source: str, ours: Ours) -> tuple[str, str] | None:
+def ours(project: str, template: str | None, folders: Iterable[str]) -> Ours:
+    """Return what is not to be mounted of a Hub; `template` names the homes, where they are another Hub's."""
+    homes = (f"{project}-user-", (template or "").partition("{")[0])
+    # Where the Hub has its database, and homes.archives_name.
+    volumes = (f"{project}-hub", f"{project}-deleted-homes")
+    return Ours(tuple(filter(None, homes)), volumes, tuple(filter(None, folders)))
+
+
+def wrong_source(source: str, closed: Ours) -> tuple[str, str] | None:
     """Return what is wrong with what is to be mounted, a folder of the machine or a volume, and the fix."""
     if not source.startswith("/"):
         if not VOLUME.fullmatch(source):
             advice = "write an absolute path, or letters, digits, dots, hyphens and underscores"
             return f"the source is neither a folder nor a volume: {shown(source)}", advice
-        if source.startswith(ours.volumes):
+        if source in closed.volumes or source.startswith(closed.homes):
             return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
     elif source != "/" and not is_folder(source):
         return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
-    elif _is_closed(folder(source), ours.folders):
+    elif _is_closed(folder(source), closed.folders):
         return f"{shown(source)} would give servers the machine", "mount a folder of its own"
     return None
 
 
-def _is_closed(source: str, ours: Collection[str]) -> bool:
+def _is_closed(source: str, folders: Collection[str]) -> bool:
     if source in (*NOT_AS_A_WHOLE, COOLIFY) or _is_below(source, COOLIFY):
         return True
-    return any(_meet(source, each) for each in (*NO_SOURCES, *ours))
+    return any(_meet(source, each) for each in (*NO_SOURCES, *folders))
+
+
+def may_be_closed(beginning: str, closed: Ours) -> bool:
+    """Return whether the name of a volume with this beginning, and a user's name after it, may be a closed one."""
+    return beginning.startswith(closed.homes) or any(
+        each.startswith(beginning) for each in (*closed.homes, *closed.volumes)
+    )
 
 
 def wrong_target(target: str, taken: Collection[str]) -> tuple[str, str] | None:
