@@ -95,6 +95,32 @@ def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        ("/srv/homes/{username}", True),
+        ("/srv/home-{username}", True),
+        ("/home/shared/{username}", True),
+        ("/data/homes/{username}", True),
+        # Somebody may be called "ubuntu", "jupyterhub", "yterhub", "coolify", "lib", "docker" or "x".
+        ("/home/{username}", False),
+        ("/home/{username}/work", False),
+        ("/srv/{username}", False),
+        ("/srv/jup{username}", False),
+        ("/data/{username}", False),
+        ("/usr/{username}", False),
+        ("/var/lib/{username}", False),
+        ("/{username}", False),
+    ],
+)
+def test_folders_that_are_each_users(source: str, taken: bool) -> None:
+    ours = mounts.ours("hub", None, ["/srv/jupyterhub"])
+    found = list(traits.refused({"DockerSpawner": {"volumes": {source: "/x"}}}, "github", ours))
+    assert [each.what for each in found] == (
+        [] if taken else ["would be a folder of the machine for a user of its name"]
+    )
+
+
 def test_propagation_is_not_hidden_in_the_mode() -> None:
     volumes = {"/srv/data": {"bind": "/data", "mode": "rw,rshared"}}
     assert refused("DockerSpawner", volumes=volumes) == ["volumes./srv/data.mode"]

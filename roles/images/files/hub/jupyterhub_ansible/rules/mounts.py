@@ -77,6 +77,13 @@ def may_be_closed(beginning: str, closed: Ours) -> bool:
     )
 
 
+def may_be_of_machine(beginning: str, closed: Ours) -> bool:
+    """Return whether a path with this beginning, and a user's name after it, may be one of the machine's folders."""
+    return beginning.rpartition("/")[0] in ("", "/var", "/var/lib", *NOT_AS_A_WHOLE) or any(
+        each.startswith(beginning) for each in (*NO_SOURCES, COOLIFY, *closed.folders)
+    )
+
+
 def wrong_target(target: str, taken: Collection[str]) -> tuple[str, str] | None:
     """Return what is wrong with where it is to be mounted, and the fix; `taken` are folders that are in use."""
     if not is_folder(target):

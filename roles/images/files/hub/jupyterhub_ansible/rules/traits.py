@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import Place, containers
-from .mounts import Ours, may_be_closed, wrong_source
+from .mounts import Ours, may_be_closed, may_be_of_machine, wrong_source
 
 DISGUISED = "has a setting of its own"
 DECIDED = "is for the deployment to decide"
@@ -209,8 +209,9 @@ def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Re
             # Names of users and servers are only made safe for paths in these.
             yield Refusal(path, "has a field that could lead anywhere", "use {username} and {servername}")
             return
-        if fields and before.rpartition("/")[0] in ("", "/var", "/var/lib"):
-            yield Refusal(path, "would be a folder of the machine for a user of its name", "take a folder of its own")
+        if fields and may_be_of_machine(before, ours):
+            fix = "take a folder of its own, such as /srv/homes/{username}"
+            yield Refusal(path, "would be a folder of the machine for a user of its name", fix)
             return
     elif fields and not before:
         yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
