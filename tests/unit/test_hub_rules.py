@@ -12,6 +12,7 @@ from jupyterhub_ansible.rules import Place, containers, mounts, traits
 from rolefile import ROLES
 
 OURS = mounts.ours("hub", "homes-{username}", ())
+NFS = {"type": "nfs", "o": "addr=nas.team.dev,rw,nfsvers=4", "device": ":/export/team"}
 PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
 
 
@@ -37,6 +38,7 @@ def host_config(**options: Any) -> list[str]:
         {"device_requests": [{"driver": "nvidia", "device_ids": ["GPU-3a23c669-1f69-c64e-cf85-44e9b07e7a2a", "1"]}]},
         {"devices": ["/dev/dri", "/dev/kfd:/dev/kfd:rwm", "/dev/dri/renderD128", "/dev/nvidia-uvm"]},
         {"runtime": "nvidia", "group_add": ["video"], "init": True, "storage_opt": {"size": "20G"}},
+        {"oom_score_adj": 800},
         {"log_config": {"type": "local", "config": {"max-size": "1m"}}},
     ],
 )
@@ -47,11 +49,24 @@ def test_what_is_safe_is_taken(options: dict[str, Any]) -> None:
 def test_other_traits_of_servers_that_are_safe() -> None:
     safe = {
         "extra_create_kwargs": {"hostname": "{username}", "labels": {"team": "x"}, "user": "1000:100", "tty": True},
-        "client_kwargs": {"timeout": 120},
-        "volumes": {"shared-{username}": "/s", "/srv/data/{username}": {"bind": "/data", "mode": "ro"}, "data": "/d"},
-        "read_only_volumes": {"/data/sets": "/sets"},
-        "mounts": [{"source": "/nfs/{username}", "target": "/n", "type": "bind", "read_only": True}],
-        "env_keep": ["LANG", "TZ"],
+        "client_kwargs": {"timeout": 120, "version": "1.41"},
+        "volumes": {
+            "shared-{username}": "/s",
+            "/srv/data/{username}": {"bind": "/data", "mode": "ro"},
+            "data": "/d",
+            "cache": {"bind": "/c", "mode": "rw,nocopy"},
+            "/srv/auto": {"bind": "/a", "mode": "ro,rslave"},
+            "/etc/localtime": {"bind": "/etc/localtime", "mode": "ro"},
+            "/srv/Gemeinsame Daten/für alle": "/x",
+        },
+        "read_only_volumes": {"/data/sets": "/sets", "/etc/krb5.conf": "/etc/krb5.conf", "/etc/ssl/certs": "/certs"},
+        "mounts": [
+            {"source": "/nfs/{username}", "target": "/n", "type": "bind", "read_only": True},
+            {"source": "", "target": "/scratch", "type": "tmpfs", "tmpfs_size": "1g", "tmpfs_mode": 0o1777},
+            {"source": "/etc/ssl/certs/ca-certificates.crt", "target": "/ca.crt", "type": "bind", "read_only": True},
+            {"source": "team", "target": "/t", "driver_config": {"Name": "local", "Options": NFS}},
+        ],
+        "env_keep": ["LANG", "TZ", "LICENSE_KEY", "MONKEY"],
         "group_overrides": {"gpu": {"groups": ["gpu"], "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}},
         "remove": True,
         "pull_policy": "ifnotpresent",
@@ -174,6 +189,9 @@ def test_the_page_lists_what_is_taken() -> None:
         ("/data/coolify", False),
         ("/data/coolify/ssh", False),
         ("/data/sets", True),
+        ("/srv/Gemeinsame Daten/für alle", True),
+        ("/srv/data:/etc", False),
+        ("/etc/ssl/private", False),
         ("/etc/", False),
         ("/etc/.", False),
         ("/./etc", False),

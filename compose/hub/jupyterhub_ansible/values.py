@@ -140,7 +140,8 @@ def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[
     ours = _ours(settings)
     taken = {mounts.folder(environment.home)}
     for index, mount in enumerate(environment.mounts):
-        if wrong := mounts.wrong_source(mount.source, ours) or mounts.wrong_target(mount.target, taken):
+        wrong = mounts.wrong_source(mount.source, ours, read_only=mount.read_only)
+        if wrong := wrong or mounts.wrong_target(mount.target, taken):
             yield index, *wrong
         taken.add(mounts.folder(mount.target))
 

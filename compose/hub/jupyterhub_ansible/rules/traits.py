@@ -102,7 +102,10 @@ _LISTED = {
     "extra_create_kwargs": containers.CREATE,
     "client_kwargs": containers.CLIENT,
 }
-_SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|KEY|PASSWORD)S?(_FILE)?$|^JUPYTERHUB_SETTINGS$", re.IGNORECASE)
+# Those of SERVICE_... are Coolify's, which hands its generated ones to every container.
+_SECRET_VARIABLE = re.compile(
+    r"(SECRET|PASSWORD|(^|_|API)(TOKEN|(?<!LICENSE_)KEY))S?(_FILE)?$|^JUPYTERHUB_SETTINGS$|^SERVICE_", re.IGNORECASE
+)
 _FIELD = re.compile(r"\{[^{}]*\}")
 _SAFE_FIELDS = {"{username}", "{safe_username}", "{servername}", "{imagename}"}
 
@@ -172,15 +175,18 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
     elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         for source, target in value.items():
-            yield from _wrong_source((*path, source), source, ours)
+            mode = target.get("mode") if isinstance(target, Mapping) else None
+            modes = str(mode or ("rw" if trait == "volumes" else "ro")).split(",")
+            yield from _wrong_source((*path, source), source, ours, read_only="ro" in modes)
             if isinstance(target, Mapping):
                 yield from (Refusal(*found) for found in containers.unsafe(target, _BIND, *path, source))
     elif trait == "mounts" and isinstance(value, list):
         for number, mount in enumerate(value):
             where = (*path, str(number))
             yield from (Refusal(*found) for found in containers.unsafe(mount, containers.MOUNT, *where))
-            if isinstance(mount, Mapping):
-                yield from _wrong_source((*where, "source"), mount.get("source"), ours)
+            if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
+                read_only = mount.get("read_only") is True
+                yield from _wrong_source((*where, "source"), mount.get("source"), ours, read_only=read_only)
     elif trait == "env_keep" and isinstance(value, list):
         for variable in value:
             if isinstance(variable, str) and _SECRET_VARIABLE.search(variable):
@@ -193,15 +199,16 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
                 yield from _refused(where, name, inner, authenticator, ours)
 
 
+_MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *containers.PROPAGATION}
 _BIND: dict[str, tuple[containers.Check, str]] = {
     "bind": (lambda value: True, ""),
     # Docker takes propagation for a part of it as well.
-    "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= {"ro", "rw", "z", "Z"}, "rw or ro"),
+    "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= _MODES, "rw or ro"),
     "propagation": containers.MOUNT["propagation"],
 }
 
 
-def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Refusal]:
+def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours, *, read_only: bool) -> Iterator[Refusal]:
     text = str(source)
     before, *fields = re.split(r"(?=\{)", text, maxsplit=1)
     if text.startswith("/"):
@@ -220,6 +227,6 @@ def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Re
         yield Refusal(path, "may be a user's home, or the Hub's", _HOMES)
         return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
-        if wrong := wrong_source(plain, ours):
+        if wrong := wrong_source(plain, ours, read_only=read_only):
             yield Refusal(path, wrong[0], wrong[1])
             return

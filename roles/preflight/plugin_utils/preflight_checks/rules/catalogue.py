@@ -186,7 +186,8 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
         taken = {folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            if wrong := wrong_source(source, ours) or wrong_target(target, taken):
+            wrong = wrong_source(source, ours, read_only=mount.get("read_only", True) is True)
+            if wrong := wrong or wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(folder(target))
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from .words import shown
 
-FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
+# Docker joins source, target and mode by colons; in braces would be fields.
+FOLDER = re.compile(r"(/[^/:{}\\\x00-\x1f\x7f]+)+/?")
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # What would give a server the machine: its root, its devices and processes, the engine's socket and files.
 NO_SOURCES = (
@@ -22,6 +23,8 @@ NO_SOURCES = (
     "/var/lib/docker",
     "/var/run",
 )
+# What is in there for every program to read.
+READABLE = ("/etc/krb5.conf", "/etc/localtime", "/etc/ssl/certs", "/etc/timezone")
 # The keys of whoever administers it, and its programs; single folders in there may be meant.
 NOT_AS_A_WHOLE = ("/home", "/bin", "/lib", "/lib64", "/sbin", "/usr")
 # Where Coolify has its keys of the machine; what holds it is closed where there is Coolify, as many have data in /data.
@@ -49,7 +52,7 @@ def ours(project: str, template: str | None, folders: Iterable[str]) -> Ours:
     return Ours(tuple(filter(None, homes)), volumes, tuple(filter(None, folders)))
 
 
-def wrong_source(source: str, closed: Ours) -> tuple[str, str] | None:
+def wrong_source(source: str, closed: Ours, *, read_only: bool = False) -> tuple[str, str] | None:
     """Return what is wrong with what is to be mounted, a folder of the machine or a volume, and the fix."""
     if not source.startswith("/"):
         if not VOLUME.fullmatch(source):
@@ -58,9 +61,12 @@ def wrong_source(source: str, closed: Ours) -> tuple[str, str] | None:
         if source in closed.volumes or source.startswith(closed.homes):
             return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
     elif source != "/" and not is_folder(source):
-        return f"the source is no path of a folder: {shown(source)}", "write it without .. and spaces"
+        return f"the source is no path of a folder: {shown(source)}", "write it without . and .., colons and braces"
+    elif any(folder(source) == each or _is_below(source, each) for each in READABLE):
+        return None if read_only else (f"{shown(source)} is the machine's own", "mount it read-only")
     elif _is_closed(folder(source), closed.folders):
-        return f"{shown(source)} would give servers the machine", "mount a folder of its own"
+        what = f"{shown(source)} would give servers the machine"
+        return what, "copy it to a folder of your own" if _is_below(source, "/etc") else "mount a folder of its own"
     return None
 
 
