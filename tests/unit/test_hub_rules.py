@@ -9,6 +9,7 @@ import pytest
 from docker.api.container import ContainerApiMixin
 from docker.types.containers import HostConfig
 from jupyterhub_ansible.rules import Place, containers, mounts, traits
+from jupyterhub_ansible.rules.placeholders import is_placeholder
 from rolefile import ROLES
 
 OURS = mounts.ours("hub", "homes-{username}", ())
@@ -217,5 +218,21 @@ def test_sources_of_mounts(source: str, taken: bool) -> None:
 
 
 def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
-    assert mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    wrong = mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    assert wrong
+    assert "/data/coolify is where Coolify keeps its keys" in wrong[1]
     assert mounts.wrong_source("/data/sets", mounts.Ours(folders=(mounts.COOLIFY,))) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://static.1-2-3-4.clients.your-server.de", False),
+        ("https://your-server.de", True),
+        ("https://hub.your-server.org", True),
+        ("https://hub.example.org", True),
+        ("https://hub.team.dev", False),
+    ],
+)
+def test_hosts_that_only_stand_for_one(value: str, expected: bool) -> None:
+    assert is_placeholder(value) is expected

@@ -66,6 +66,8 @@ def wrong_source(source: str, closed: Ours, *, read_only: bool = False) -> tuple
         return None if read_only else (f"{shown(source)} is the machine's own", "mount it read-only")
     elif _is_closed(folder(source), closed.folders):
         what = f"{shown(source)} would give servers the machine"
+        if folder(source) != "/" and _meet(folder(source), COOLIFY):
+            return what, f"mount a folder of its own: {COOLIFY} is where Coolify keeps its keys of the machine"
         return what, "copy it to a folder of your own" if _is_below(source, "/etc") else "mount a folder of its own"
     return None
 
