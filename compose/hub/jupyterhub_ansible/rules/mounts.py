@@ -9,7 +9,8 @@ from .words import shown
 # Docker joins source, target and mode by colons; in braces would be fields.
 FOLDER = re.compile(r"(/[^/:{}\\\x00-\x1f\x7f]+)+/?")
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-# What would give a server the machine: its root, its devices and processes, the engine's socket and files.
+# What would give a server the machine: its root, its devices and processes, the engine's socket and files, what cron
+# runs, other engines' secrets.
 NO_SOURCES = (
     "/",
     "/boot",
@@ -21,8 +22,13 @@ NO_SOURCES = (
     "/sys",
     "/var/lib/containerd",
     "/var/lib/docker",
+    "/var/lib/kubelet",
+    "/var/lib/rancher",
     "/var/run",
+    "/var/spool",
 )
+# Folders with keys, wherever they are.
+KEYS = {".ssh", ".gnupg"}
 # What is in there for every program to read.
 READABLE = ("/etc/krb5.conf", "/etc/localtime", "/etc/ssl/certs", "/etc/timezone")
 # The keys of whoever administers it, and its programs; single folders in there may be meant.
@@ -73,7 +79,7 @@ def wrong_source(source: str, closed: Ours, *, read_only: bool = False) -> tuple
 
 
 def _is_closed(source: str, folders: Collection[str]) -> bool:
-    if source in (*NOT_AS_A_WHOLE, COOLIFY) or _is_below(source, COOLIFY):
+    if source in (*NOT_AS_A_WHOLE, COOLIFY) or _is_below(source, COOLIFY) or KEYS & {*source.split("/")}:
         return True
     return any(_meet(source, each) for each in (*NO_SOURCES, *folders))
 
