@@ -160,7 +160,13 @@ def test_settings_that_are_meant_are_no_problem() -> None:
         "hub_volume_name_template": "jhub-user-{username}-{servername}",
         "hub_server_environment": {"UV_INDEX": "https://mirror.example/simple"},
         "hub_traits": {
-            "JupyterHub": {"log_level": 10, "active_server_limit": 20, "default_url": "/hub/home", "load_roles": [{}]},
+            "JupyterHub": {
+                "log_level": 10,
+                "active_server_limit": 20,
+                "default_url": "/hub/home",
+                "load_roles": [{}],
+                "token_expires_in_max_seconds": 43200,
+            },
             "Spawner": {"http_timeout": 60, "args": ["--debug"], "mem_limit": "2G", "cpu_limit": 2},
             "DockerSpawner": {
                 "extra_host_config": {

@@ -91,7 +91,7 @@ _DECIDED_OF_SPAWNER = (
 )
 # Without them nobody would be looked at again: leaving would not mean leaving.
 _LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
-_LONGEST_REFRESH_S = 86400
+_LONGEST_REFRESH_S = _DAY_S = 86400
 # Parents that every class has: what is set on them is set on all.
 _EVERYBODY = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
 # A spawner of the operator's own is a class by its path; those that are there already start servers without walls.
@@ -147,6 +147,10 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, o
         yield Refusal(path, DECIDED, REMOVE)
     elif is_authenticator and trait in ("allow_existing_users", *_LOOKS_AGAIN):
         yield from _lets_in(path, value, authenticator)
+    elif is_hub and trait == "token_expires_in_max_seconds":
+        # Parts of a day have no setting.
+        if isinstance(value, int) and value % _DAY_S == 0:
+            yield Refusal(path, DISGUISED, Place("hub_token_max_age_days", "tokens.max_age_days"))
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
     else:
