@@ -67,7 +67,7 @@ def wrong_source(source: str, closed: Ours, *, read_only: bool = False) -> tuple
         if source in closed.volumes or source.startswith(closed.homes):
             return f"{shown(source)} may be a user's home, or the Hub's", "take another volume"
     elif source != "/" and not is_folder(source):
-        return f"the source is no path of a folder: {shown(source)}", "write it without . and .., colons and braces"
+        return f"the source is not a path of a folder: {shown(source)}", "write it without . and .., colons and braces"
     elif any(folder(source) == each or _is_below(source, each) for each in READABLE):
         return None if read_only else (f"{shown(source)} is the machine's own", "mount it read-only")
     elif _is_closed(folder(source), closed.folders):
@@ -101,7 +101,7 @@ def may_be_of_machine(beginning: str, closed: Ours) -> bool:
 def wrong_target(target: str, taken: Collection[str]) -> tuple[str, str] | None:
     """Return what is wrong with where it is to be mounted, and the fix; `taken` are folders that are in use."""
     if not is_folder(target):
-        return f"the target is no path of a folder: {shown(target)}", "write one such as /data"
+        return f"the target is not a path of a folder: {shown(target)}", "write one such as /data"
     if folder(target) in (*taken, *NO_TARGETS):
         return f"something else is at {shown(target)}", "write another one, such as /data"
     if any(_is_below(each, folder(target)) for each in taken):

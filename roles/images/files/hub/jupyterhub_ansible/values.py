@@ -149,7 +149,11 @@ def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[
 def _free_images(settings: "Settings") -> Found:
     for group, patterns in settings.free_images.items():
         if not patterns:
-            yield f"free_images.{group}", "is no list of patterns", 'write one, such as ["registry.example.org/team/*"]'
+            yield (
+                f"free_images.{group}",
+                "is not a list of patterns",
+                'write one, such as ["registry.example.org/team/*"]',
+            )
         if wrong := github.wrong_group(group, github=settings.authenticator == "github"):
             yield f"free_images.{group}", f"{wrong[0]}: {shown(group)}", wrong[1]
 

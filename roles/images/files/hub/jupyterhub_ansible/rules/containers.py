@@ -251,4 +251,4 @@ def unsafe(options: Any, listed: Mapping[str, tuple[Check, str]], *path: str) ->
 
 
 def _unsafe_value(name: str) -> str:
-    return "would run servers as root, or as nobody knows whom" if name == "user" else "has a value that is not safe"
+    return "would run servers as root, or as an unknown user" if name == "user" else "has a value that is not safe"
