@@ -95,6 +95,14 @@ def test_a_member_of_an_organization_comes_in(door: Any) -> None:
     assert door(allowed_organizations={"acme"}).enter("Ann")["name"] == "ann"
 
 
+def test_the_list_of_an_account_s_organizations_is_not_needed(door: Any, github: GitHub) -> None:
+    """It leaves out organizations that restrict apps."""
+    entrance = door(allowed_organizations={"acme"})
+    github.break_down(404, below="/api/v3/user/orgs")
+    ann = entrance.enter("Ann")
+    assert entrance.stays(ann)["name"] == "ann"
+
+
 def test_others_are_told_why_not(door: Any, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RefusedError) as refused:
         door(allowed_organizations={"acme"}, allowed_groups={"acme:data-science"}).enter("bob")
@@ -291,6 +299,18 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
     # It is what was wanted.
     entrance.authenticator._identities.forget_organization("acme")
     assert entrance.enter("bob")["groups"] == ["acme:data-science"]
+
+
+@pytest.mark.parametrize("scope", [["admin:org"], ["user"], []])
+def test_an_organization_s_number_counts_with_any_scope(door: Any, github: GitHub, scope: list[str]) -> None:
+    entrance = door(allowed_organizations={"acme"}, scope=scope)
+    github.set_member("Acme", "Ann", public=True)
+    entrance.enter("Ann")
+    github.organization("Acme").login = "Acme-Inc"
+    github.add_organization("acme")
+    github.set_member("acme", "bob", public=True)
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
 
 
 @pytest.fixture

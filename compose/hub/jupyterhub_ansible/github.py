@@ -237,17 +237,15 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         access_token, kind = token["access_token"], token["token_type"]
         if not await self._check_membership_allowed_organizations(organization, login, access_token, kind):
             return False
-        if "read:org" not in self.scope:
-            # Public memberships only, without a number: somebody's own choice of scopes.
-            return True
-        try:
-            theirs = await self._paginated_fetch(f"{self.github_api}/user/orgs?per_page=100", access_token, kind)
-        except HTTPClientError as error:
-            self.log.warning("The organizations of %s cannot be listed: %s", login, error)
-            return False
-        return any(
-            each["login"].lower() == organization and self._is_meant(organization, each["id"]) for each in theirs
+        # Not from the list of the user's organizations, which leaves out those that restrict apps: what an organization
+        # shows to everybody is enough.
+        found = await self.httpfetch(
+            f"{self.github_api}/orgs/{organization}",
+            "fetching an organization",
+            headers=self.build_userdata_request_headers(access_token, kind),
+            validate_cert=self.validate_server_cert,
         )
+        return self._is_meant(organization, found["id"])
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
         """Return whether somebody is not blocked.
