@@ -46,14 +46,16 @@ class RefusedError(PageError):
         super().__init__(HTTPStatus.FORBIDDEN, f"{message} Please ask the administrator.", why=why or message)
 
 
-def _unavailable(code: int, headers: Mapping[str, str]) -> str:
+def _unavailable(code: int, answer: HTTPResponse | None) -> str:
     """Why an answer is none; nothing if it is one.
 
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "it did not answer" if code == _TIMEOUT else f"it answered with {code}"
-    limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+    headers, body = (answer.headers, answer.body or b"") if answer else ({}, b"")
+    # A secondary limit may be told by nothing but the message.
+    limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or b"rate limit" in body
     if code == HTTPStatus.TOO_MANY_REQUESTS or (code == HTTPStatus.FORBIDDEN and limited):
         return "its rate limit is used up"
     return ""
@@ -98,12 +100,12 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         try:
             answer = await super().fetch(req, label, parse_json, **kwargs)
         except HTTPClientError as error:
-            if why := _unavailable(error.code, error.response.headers if error.response else {}):
+            if why := _unavailable(error.code, error.response):
                 raise GitHubUnavailableError(why) from None
             raise
         except OSError as error:
             raise GitHubUnavailableError(f"it cannot be reached: {error.strerror or error}") from None
-        if isinstance(answer, HTTPResponse) and (why := _unavailable(answer.code, answer.headers)):
+        if isinstance(answer, HTTPResponse) and (why := _unavailable(answer.code, answer)):
             raise GitHubUnavailableError(why)
         return answer
 
@@ -239,12 +241,20 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             return False
         # Not from the list of the user's organizations, which leaves out those that restrict apps: what an organization
         # shows to everybody is enough.
-        found = await self.httpfetch(
-            f"{self.github_api}/orgs/{organization}",
-            "fetching an organization",
-            headers=self.build_userdata_request_headers(access_token, kind),
-            validate_cert=self.validate_server_cert,
-        )
+        try:
+            found = await self.httpfetch(
+                f"{self.github_api}/orgs/{organization}",
+                "fetching an organization",
+                headers=self.build_userdata_request_headers(access_token, kind),
+                validate_cert=self.validate_server_cert,
+            )
+        except HTTPClientError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                return False
+            # The membership has just been confirmed, so this says nothing against the account.
+            raise GitHubUnavailableError(
+                f"it answered with {error.code} when asked for the organization {organization}"
+            ) from None
         return self._is_meant(organization, found["id"])
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
