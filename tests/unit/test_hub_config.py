@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from example_secrets import secret
+from jupyterhub.auth import Authenticator
 from jupyterhub_ansible import check
 from rolefile import ROLES
 from traitlets.config import Config, PyFileConfigLoader
@@ -209,3 +211,14 @@ def test_any_other_authenticator(hub_files: Path) -> None:
     assert "auth_refresh_strict" not in config().Authenticator, "a token of theirs may last an hour"
     change(hub_files, authenticator="nowhere.LoginAuthenticator", traits={}, access=access)
     assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]
+
+
+def test_who_was_taken_from_the_settings_does_not_come_in_any_more(hub_files: Path) -> None:
+    """Also with a class that is none of oauthenticator's: JupyterHub's default lets in everybody in its database."""
+    access = {**check.EXAMPLE["access"], "allowed_users": ["ann"], "admin_users": ["eve"]}
+    change(hub_files, authenticator="company.LDAPAuthenticator", access=access)
+    authenticator = Authenticator(config=config())
+    # As JupyterHub does at its start, of all users in the database.
+    for name in ("ann", "bob"):
+        authenticator.add_user(SimpleNamespace(name=name))
+    assert [authenticator.check_allowed(name, None) for name in ("ann", "bob")] == [True, False]

@@ -51,6 +51,8 @@ c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 access, github = settings.access, settings.github
 c.Authenticator.allow_all = access.allow_all
 c.Authenticator.allowed_users = set(access.allowed_users)
+# Else a list of users lets in everybody in the database, too, whoever was taken from it meanwhile.
+c.Authenticator.allow_existing_users = False
 c.Authenticator.admin_users = set(access.admin_users)
 c.Authenticator.blocked_users = set(access.blocked_users)
 c.JupyterHub.authenticator_class = settings.authenticator
