@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from example_secrets import secret
 from jupyterhub.auth import Authenticator
-from jupyterhub_ansible import check
+from jupyterhub_ansible import check, tokens
 from rolefile import ROLES
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -61,6 +61,10 @@ def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
     change(hub_files, tokens={"max_age_days": 0})
     assert config().JupyterHub.token_expires_in_max_seconds == 0
+
+
+def test_a_server_s_token_ends_with_it(hub_files: Path) -> None:
+    assert config().Spawner.post_stop_hook is tokens.server_stopped
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
