@@ -1,4 +1,4 @@
-"""Guesses at passwords are slowed down, and nobody is locked out for good."""
+"""Guesses at passwords are slowed down, and nobody is locked out everywhere."""
 
 import ipaddress
 
@@ -98,7 +98,12 @@ def test_colleagues_at_an_attacker_s_address(book: Guesses) -> None:
     for number in range(200):
         tried(book, OFFICE, f"user{number}")
     assert tried(book, OFFICE, "ann", right=True) == 1
+    # Others come in from elsewhere; so does whoever is guessed at by name.
     assert tried(book, OFFICE, "bob", right=True) == 0
+    assert tried(book, HOME, "bob", right=True) == 1
+    tried(book, OFFICE, "ann", times=60)
+    assert tried(book, OFFICE, "ann", right=True) == 0
+    assert tried(book, HOME, "ann", right=True) == 1
 
 
 def test_logins_that_succeed_do_not_count(book: Guesses) -> None:

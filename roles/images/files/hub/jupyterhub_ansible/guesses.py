@@ -1,8 +1,10 @@
-"""Guesses at passwords are slowed down, and nobody is locked out for good.
+"""Guesses at passwords are slowed down, and nobody is locked out everywhere.
 
 Failed logins are counted by client address and name together, by address, and by name. Each count leaks: a few may
 follow each other at once, and more come through one by one. Whoever gives the right password from another address is
-not kept waiting by what an attacker does; nor, at the attacker's own address, is whoever logged in from there before.
+not kept waiting by what an attacker does; nor, at the attacker's own address, is whoever logged in from there before,
+unless it is that name that is guessed at. Anybody else at that address waits for what leaks, and as long as somebody
+guesses there without a pause, others may be faster: it is not told apart which names exist, or guesses would show it.
 Counts are in memory, so a restart of the Hub clears them.
 """
 
