@@ -311,6 +311,7 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
     told = [each for each in caplog.messages if "The organization acme is number" in each]
     assert len(told) == 1
     assert f"is number {number} now" in told[0]
+    assert told[0].endswith("python -m jupyterhub_ansible.identity forget acme:")
     # By teams alone, too; and where memberships may not be read, nothing is assumed.
     with pytest.raises(RefusedError):
         door(allowed_groups={"acme:data-science"}).enter("bob")

@@ -226,7 +226,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             self._told.add((github_id, organization))
             self.log.warning(
                 "The organization %s is number %s now, and was number %s here: its members have no rights by it."
-                " If it is the one that is meant: identity forget %s:",
+                " If it is the one that is meant, in the Hub's container:"
+                " python -m jupyterhub_ansible.identity forget %s:",
                 organization,
                 github_id,
                 first,
