@@ -74,7 +74,7 @@ def test_those_of_servers_that_stopped_go(db: Session) -> None:
     [spawner] = ann.orm_spawners.values()
     db.delete(spawner.server)
     db.commit()
-    tokens.server_stopped(SimpleNamespace(db=db))
+    tokens.server_stopped(SimpleNamespace(user=SimpleNamespace(db=db)))
     assert notes(db, "ann") == kept
 
 

@@ -85,7 +85,7 @@ def _is_of_server(token: orm.APIToken) -> bool:
 
 def server_stopped(spawner: Any) -> None:
     """Remove the token of a server that stopped, and any of an earlier Hub (`Spawner.post_stop_hook`)."""
-    remove_of_stopped(spawner.db)
+    remove_of_stopped(spawner.user.db)
 
 
 def without_end(db: Session) -> list[orm.APIToken]:
