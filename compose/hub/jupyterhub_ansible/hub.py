@@ -13,7 +13,7 @@ from typing import Any
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import check, login_bounds, request_limits, safety, sessions
+from . import check, login_bounds, request_limits, safety, sessions, tokens
 from .addresses import Addresses
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
@@ -132,6 +132,7 @@ class JupyterHub(app.JupyterHub):
     async def _tidy(self) -> None:
         at_start = True
         while True:
+            tokens.remove_of_stopped(self.db)
             try:
                 spawner = self.spawner_class(config=self.config)
                 await spawner.remove_leftovers(self.users, at_start)
