@@ -11,7 +11,7 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible import check, safety
+from jupyterhub_ansible import check, safety, tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.http_server import HubServer
 from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
@@ -28,7 +28,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(jupyterhub_ansible.hub, "LOOK_AGAIN_S", 0)
     monkeypatch.setattr(jupyterhub_ansible.hub, "Events", Mock())
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
+    monkeypatch.setattr(tokens, "remove_of_stopped", Mock())
     hub = JupyterHub(spawner_class=UserServerSpawner)
+    hub.db = Mock()
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
     return hub
 
@@ -43,11 +45,13 @@ def started(hub: Any) -> None:
 
 
 def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = AsyncMock(side_effect=[None, None, asyncio.CancelledError])
+    looked, removed = AsyncMock(side_effect=[None, None, asyncio.CancelledError]), Mock()
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", looked)
+    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
     started(hub)
     # Those of archives at the start only.
     assert [call.args for call in looked.await_args_list] == [(hub.users, True), (hub.users, False), (hub.users, False)]
+    assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
 
 
 def test_a_subcommand_is_no_hub(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +78,12 @@ def test_what_nobody_foresaw_does_not_end_the_tidying(
     hub.log = logging.getLogger("hub")
     failing = AsyncMock(side_effect=[ValueError("no row"), None, asyncio.CancelledError])
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", failing)
-    settled = Mock(side_effect=[ValueError("locked"), None])
+    settled, removed = (Mock(side_effect=[ValueError("locked"), None, None]) for _ in range(2))
     monkeypatch.setattr(UserServerSpawner, "settle_addresses", settled)
+    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
     started(hub)
-    assert (failing.await_count, settled.call_count) == (3, 2)
+    assert (failing.await_count, settled.call_count, removed.call_count) == (3, 3, 3)
+    assert hub.db.rollback.call_count == 2
     assert "no row" in caplog.text
     assert "locked" in caplog.text
 

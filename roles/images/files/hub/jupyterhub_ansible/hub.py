@@ -8,12 +8,13 @@ As a Compose application it also makes and keeps what it needs around it (compos
 import asyncio
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import check, login_bounds, request_limits, safety, sessions
+from . import check, login_bounds, request_limits, safety, sessions, tokens
 from .addresses import Addresses
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
@@ -134,16 +135,18 @@ class JupyterHub(app.JupyterHub):
         at_start = True
         while True:
             spawner = self.spawner_class(config=self.config)
+            for step in (partial(tokens.remove_of_stopped, self.db), partial(spawner.settle_addresses, self.users)):
+                try:
+                    step()
+                except Exception:
+                    self.log.exception("Tokens or addresses of servers that ended were not looked for")
+                    self.db.rollback()
             try:
                 await spawner.remove_leftovers(self.users, at_start)
             except DOCKER_ERRORS as error:
                 self.log.warning("Left-over containers were not looked for: %s", error)
             except Exception:
                 self.log.exception("Left-over containers were not looked for")
-            try:
-                spawner.settle_addresses(self.users)
-            except Exception:
-                self.log.exception("Addresses of servers that ended were not looked for")
             if self.keeper:
                 await self._remove_old_images(self.keeper)
             at_start = False
