@@ -72,6 +72,22 @@ def test_a_hub_starts_without_docker(
     assert "were not looked for: refused" in caplog.text
 
 
+def test_what_nobody_foresaw_does_not_end_the_tidying(
+    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.log = logging.getLogger("hub")
+    failing = AsyncMock(side_effect=[ValueError("no row"), None, asyncio.CancelledError])
+    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", failing)
+    settled, removed = (Mock(side_effect=[ValueError("locked"), None, None]) for _ in range(2))
+    monkeypatch.setattr(UserServerSpawner, "settle_addresses", settled)
+    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
+    started(hub)
+    assert (failing.await_count, settled.call_count, removed.call_count) == (3, 3, 3)
+    assert hub.db.rollback.call_count == 2
+    assert "no row" in caplog.text
+    assert "locked" in caplog.text
+
+
 def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
     assert JupyterHub.__name__ == app.JupyterHub.__name__
 
@@ -146,6 +162,22 @@ def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub:
 
     asyncio.run(scenario())
     starting.poll_and_notify.assert_awaited_once()
+
+
+def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, servers: list[Any]) -> None:
+    starting = servers[0]
+    starting.ready, starting.pending = False, "spawn"
+    hub._spawner_of = Mock(side_effect=hub._spawner_of)
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(hub._look("1"))
+        await asyncio.sleep(0.3)
+        starting.active = False
+        await asyncio.wait_for(looking, 5)
+
+    asyncio.run(scenario())
+    assert hub._spawner_of.call_count == 1
+    starting.poll_and_notify.assert_not_awaited()
 
 
 def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
