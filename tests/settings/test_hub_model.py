@@ -85,6 +85,7 @@ ACCEPTED = {
     'images_environments[1] (slug "geo"): mounts: "/srv/jupyterhub/hub"': FOLDERS,
     'images_environments[1] (slug "geo"): mounts: "/srv"': FOLDERS,
     "hub_traits.DockerSpawner.volumes./srv/jupyterhub/hub/secrets": FOLDERS,
+    "hub_traits.DockerSpawner.volumes./srv/{username}": FOLDERS,
     "hub_server_memory_mb: one server may use": "the machine's memory",
     "hub_reserve_memory_mb: leaves": "the machine's memory",
     "hub_server_cpus: one server may use": "the machine's processors",
