@@ -52,7 +52,7 @@ def test_what_a_proof_finds_open_does_not_stay_so(host: Host, admin: Admin, conv
     try:
         run = converge()
         assert not run.ok
-        assert "a container of another network could be reached" in run.said
+        assert "from a user's server a container of another network" in run.said
         assert "servers now reach Hub and proxy only, and none is started" in run.said
         with outside(host):
             found = reached(host, "container:jupyterhub-user-bob", {"hub": "hub:8081", "outside": f"{OUTSIDE}:8099"})
