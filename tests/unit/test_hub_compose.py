@@ -559,15 +559,16 @@ def test_what_is_open_and_what_is_closed() -> None:
 
 
 def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
+    """And for a way that must be closed, to a listener, it was a firewall that refused."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as closed:
             refusing = closed.getsockname()[1]
-        ways = {"open": f"127.0.0.1:{port}", "refusing": f"127.0.0.1:{refusing}", "nobody": "nobody.invalid:9"}
-        done = subprocess.run(
-            ["python3", "-c", proof.TRY, json.dumps(ways)], capture_output=True, text=True, check=True
-        )
-    assert json.loads(done.stdout) == {"open": True, "refusing": True, "nobody": False}
+        ways = {"listens": f"127.0.0.1:{port}", "refuses": f"127.0.0.1:{refusing}", "nobody": "nobody.invalid:9"}
+        ways["rejected"] = ways["refuses"]
+        tried = json.dumps([ways, ["refuses", "nobody"]])
+        done = subprocess.run(["python3", "-c", proof.TRY, tried], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"listens": True, "refuses": True, "nobody": False, "rejected": False}
 
 
 def test_the_role_s_proof_tries_the_same() -> None:
@@ -592,7 +593,7 @@ def test_that_a_name_is_unknown_is_an_answer(tmp_path: Path, code: int, expected
         code_of_it = proof.TRY.replace("/etc/resolv.conf", str(tmp_path / "resolv.conf")).replace(
             "(server, 53)", f"(server, {resolver.getsockname()[1]})"
         )
-        ways = json.dumps({proof.NAMES: proof.NAMES})
+        ways = json.dumps([{proof.NAMES: proof.NAMES}, []])
         done = subprocess.run(["python3", "-c", code_of_it, ways], capture_output=True, text=True, check=True)
         thread.join(timeout=10)
     assert json.loads(done.stdout) == {proof.NAMES: expected}
@@ -650,9 +651,9 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
         "connect p hub-control None ['proxy-api']",
     ]
     assert (tmp_path / "able").exists()
-    [(_, gateway, ways, _)] = [call.args for call in prober.reached.call_args_list]
+    [(_, gateway, _, closed, _)] = [call.args for call in prober.reached.call_args_list]
     assert gateway == PLAN.gateway
-    assert ways["the proxy's API on the control network"] == "172.20.0.9:8001"
+    assert closed["the proxy's API on the control network"] == "172.20.0.9:8001"
 
 
 def test_limits_of_the_kernel_that_nobody_raised(

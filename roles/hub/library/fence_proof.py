@@ -49,7 +49,9 @@ while True:
 """
 # As jupyterhub_ansible.compose.proof has it: a way and name of its own is that of the lookup of a name.
 NAMES = "names"
-# Who refuses a connection was reached: what the fence closes stays silent.  That a name is unknown is an answer.
+# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
+# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
+# That a name is unknown is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
 QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
@@ -69,20 +71,20 @@ def looked_up():
             except OSError:
                 pass
     return False
-def reached(way):
+def reached(name, way):
     if way == "names":
         return looked_up()
     host, _, port = way.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
     except ConnectionRefusedError:
-        return True
+        return name in open_ways
     except OSError:
         return False
     return True
-ways = json.loads(sys.argv[1])
+ways, open_ways = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
-    print(json.dumps(dict(zip(ways, pool.map(reached, ways.values())))))
+    print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
 """
 TRIES = 3
 # Of the Hub's package (jupyterhub_ansible.safety): why no server may start.
@@ -151,7 +153,15 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
             }
             found: dict[str, bool] = json.loads(
                 docker(
-                    "run", "--rm", "--network", params["network"], *start, params["image"], "-c", TRY, json.dumps(ways)
+                    "run",
+                    "--rm",
+                    "--network",
+                    params["network"],
+                    *start,
+                    params["image"],
+                    "-c",
+                    TRY,
+                    json.dumps([ways, list(params["open"])]),
                 )
             )
             return found
@@ -163,7 +173,11 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
 def machine_looks_names_up() -> bool:
     """Return whether the machine itself gets an answer about a name."""
     asked = subprocess.run(
-        [sys.executable, "-c", TRY, json.dumps({NAMES: NAMES})], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", TRY, json.dumps([{NAMES: NAMES}, []])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return bool(json.loads(asked.stdout)[NAMES])
 

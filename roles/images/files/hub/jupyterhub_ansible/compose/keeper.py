@@ -163,7 +163,7 @@ class Keeper:
             "the proxy's API": f"{self.plan.proxy}:{API_PORT}",
             "the proxy's API on the control network": f"{control}:{API_PORT}",
         }
-        reached = self._try({**open_ways, **closed}, open_ways)
+        reached = self._try(open_ways, closed)
         if found := proof.open_ones(reached, open_ways):
             self._close(found)
         proof.insist(reached, open_ways)
@@ -173,7 +173,7 @@ class Keeper:
         safety.CLOSED.unlink(missing_ok=True)
         self.log.info("The fence around the users' network is in force, as a container on it has proved")
 
-    def _try(self, ways: Mapping[str, str], open_ways: Mapping[str, str]) -> dict[str, bool]:
+    def _try(self, open_ways: Mapping[str, str], closed: Mapping[str, str]) -> dict[str, bool]:
         # What was closed for good reason is open no longer than it takes to see whether that is gone.
         was_closed = safety.CLOSED.exists()
         reached: dict[str, bool] = {}
@@ -181,7 +181,7 @@ class Keeper:
         try:
             for _ in range(1 if was_closed else TRIES):
                 users, other = self.networks.users, self.networks.control
-                reached = self.prober.reached(users, self.plan.gateway, ways, other)
+                reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
                 if not proof.open_ones(reached, open_ways):
                     break
         except (ComposeError, *DOCKER_ERRORS):
