@@ -32,6 +32,8 @@ PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
 TRIES = 3
 """So many proofs in a row find open what must be closed, before all of it is closed."""
+RETRY_S = 600
+"""What was closed is opened for another proof, which takes some seconds, after so long."""
 _TRUSTED_S = 5
 """A fence that was in force is asked about again after so long."""
 T = TypeVar("T")
@@ -71,14 +73,18 @@ class Keeper:
         self.proxy_addresses: frozenset[str] = frozenset()
         """Of the proxy, on all networks: which of them it takes to the Hub is Docker's choice."""
         self._complaint = ""
+        self._retry_at = 0.0
 
     # --- at the start
 
     def prepare(self) -> None:
         """Make everything, and prove the fence.
 
+        Where a proof finds it open, the Hub starts all the same, and no server does: one that ended would be started
+        again by Docker, and open it for another proof, over and over.
+
         Raises:
-            ComposeError: something is not as it must be, and stays so.
+            ComposeError: something else is not as it must be, and stays so.
         """
         ABLE.unlink(missing_ok=True)
         if missing := self.images.tag(self._images):
@@ -96,8 +102,17 @@ class Keeper:
         self._patiently(lambda: self._insist(self.fence.in_force()))
         self._hand_over_the_token()
         proxy = self._patiently(self._join_proxy)
-        self._prove(proxy)
-        ABLE.touch()
+        # Docker counts its own starts of a Hub that failed: nobody has mended anything meanwhile.
+        failed = self.client.inspect_container(self.id).get("RestartCount")
+        self._retry_at = time.monotonic() + RETRY_S if failed else 0.0
+        try:
+            self._prove_unless_closed(proxy)
+        except (ComposeError, *DOCKER_ERRORS) as error:
+            if not safety.CLOSED.exists():
+                raise
+            self._complain(error)
+        else:
+            ABLE.touch()
 
     @property
     def _images(self) -> set[str]:
@@ -149,6 +164,11 @@ class Keeper:
         network = self.client.inspect_network(self.networks.users)["Id"]
         return "\n".join([boot, network, self.fence.digest, in_force, self.id, proxy["Id"]]) + "\n"
 
+    def _prove_unless_closed(self, proxy: Mapping[str, Any]) -> None:
+        if safety.CLOSED.exists() and time.monotonic() < self._retry_at:
+            raise ComposeError(safety.CLOSED.read_text().strip())
+        self._prove(proxy)
+
     def _prove(self, proxy: Mapping[str, Any]) -> None:
         """Prove the fence, unless that was done since it was loaded."""
         if STAMP.exists() and STAMP.read_text() == self._subject(proxy):
@@ -176,6 +196,7 @@ class Keeper:
     def _try(self, open_ways: Mapping[str, str], closed: Mapping[str, str]) -> dict[str, bool]:
         # What was closed for good reason is open no longer than it takes to see whether that is gone.
         was_closed = safety.CLOSED.exists()
+        self._retry_at = time.monotonic() + RETRY_S
         reached: dict[str, bool] = {}
         self.fence.do("open")
         try:
@@ -197,7 +218,7 @@ class Keeper:
             f"The fence around the users' network did not hold: from a user's server {', '.join(found)} could be"
             " reached.  So servers now reach Hub and proxy only, and none is started.  Are Docker's own rules gone"
             ' (systemctl restart docker brings them back), or does it run with "iptables": false?  When that is mended:'
-            " docker compose restart hub"
+            f" docker compose restart hub, or wait {RETRY_S // 60} minutes"
         )
         safety.CLOSED.write_text(message + "\n")
         raise ComposeError(message)
@@ -216,19 +237,19 @@ class Keeper:
             self._join()
             proxy = self._join_proxy()
             self._insist(self.fence.in_force())
-            if safety.CLOSED.exists():
-                # Until the Hub is started again: each proof opens it for some seconds.
-                raise ComposeError(safety.CLOSED.read_text().strip())
-            self._prove(proxy)
+            self._prove_unless_closed(proxy)
         except (ComposeError, *DOCKER_ERRORS) as error:
-            if str(error) != self._complaint:
-                self.log.warning("Not as it must be around the Hub: %s", error)
-            self._complaint = str(error)
-            ABLE.unlink(missing_ok=True)
+            self._complain(error)
         else:
             self._complaint = ""
             ABLE.touch()
         return self._new_proxy
+
+    def _complain(self, error: Exception) -> None:
+        if str(error) != self._complaint:
+            self.log.warning("Not as it must be around the Hub: %s", error)
+        self._complaint = str(error)
+        ABLE.unlink(missing_ok=True)
 
     def remove_old_images(self) -> None:
         """Remove images of environments that later builds replaced."""
