@@ -194,7 +194,7 @@ class Engine:
         return {"Id": command[1]}
 
     def exec_start(self, call: str) -> bytes:
-        return self.said_to.get(call, self.said if call == "rules" else b"")
+        return self.said_to.get(call, {"rules": self.said, "lacks": b""}.get(call, b"loaded\n"))
 
     def exec_inspect(self, call: str) -> dict[str, int]:
         return {"ExitCode": 0}
@@ -743,6 +743,35 @@ def test_what_was_closed_is_tried_again_after_a_pause(
     assert prober.reached.call_count == 5
     assert (tmp_path / "able").exists()
     kept.before_start("hub/env-base:built")
+
+
+@pytest.mark.parametrize("said", [b"", b"fence: not found\n"])
+def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
+    engine: Engine, kept: keeper.Keeper, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    prober.reached.return_value |= {"another server": True}
+    engine.said_to["shut"] = said
+    kept.prepare()
+    assert "The fence does not shut; why: docker logs hub-fence" in caplog.text
+    with pytest.raises(ServerError, match="another server could be reached"):
+        kept.before_start("hub/env-base:built")
+
+
+def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+    engine.said_to["open"] = b""
+    with pytest.raises(ComposeError, match="The fence does not open"):
+        kept.prepare()
+    assert prober.reached.call_count == 0
+
+
+def test_what_was_closed_is_closed_again_whatever_fails(
+    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "closed").write_text("another server could be reached\n")
+    prober.reached.side_effect = KeyError("IPAddress")
+    with pytest.raises(KeyError):
+        kept.prepare()
+    assert engine.calls[-1] == "fence shut"
 
 
 def test_what_was_open_once_was_an_accident(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:

@@ -198,22 +198,21 @@ class Keeper:
         was_closed = safety.CLOSED.exists()
         self._retry_at = time.monotonic() + RETRY_S
         reached: dict[str, bool] = {}
-        self.fence.do("open")
         try:
+            self.fence.turn("open")
             for _ in range(1 if was_closed else TRIES):
                 users, other = self.networks.users, self.networks.control
                 reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
                 if not proof.open_ones(reached, open_ways):
                     break
-        except (ComposeError, *DOCKER_ERRORS):
+        except Exception:
             if was_closed:
-                self.fence.do("shut")
+                self.fence.turn("shut")
             raise
         return reached
 
     def _close(self, found: list[str]) -> None:
         """Close all of the bridge but Hub and proxy, and let no server start."""
-        self.fence.do("shut")
         message = (
             f"The fence around the users' network did not hold: from a user's server {', '.join(found)} could be"
             " reached.  So servers now reach Hub and proxy only, and none is started.  Are Docker's own rules gone"
@@ -221,6 +220,7 @@ class Keeper:
             f" docker compose restart hub, or wait {RETRY_S // 60} minutes"
         )
         safety.CLOSED.write_text(message + "\n")
+        self.fence.turn("shut")
         raise ComposeError(message)
 
     # --- while the Hub runs
