@@ -732,7 +732,10 @@ def test_what_was_closed_is_tried_again_after_a_pause(
     # Docker, which starts a Hub again that failed, has mended nothing.
     engine.of("me")["RestartCount"] = 1
     kept.prepare()
+    assert engine.calls[-1] == "fence shut"
+    del engine.present["hub-fence"]
     kept.look()
+    assert engine.calls[-2:] == ["start hub-fence", "fence shut"], "a helper that was made again opens it"
     assert prober.reached.call_count == 3
     assert not (tmp_path / "able").exists()
     monkeypatch.setattr(keeper, "RETRY_S", 0)

@@ -166,6 +166,8 @@ class Keeper:
 
     def _prove_unless_closed(self, proxy: Mapping[str, Any]) -> None:
         if safety.CLOSED.exists() and time.monotonic() < self._retry_at:
+            # A helper that was made again knows nothing of it.
+            self.fence.turn("shut")
             raise ComposeError(safety.CLOSED.read_text().strip())
         self._prove(proxy)
 
