@@ -618,6 +618,7 @@ def kept(
     monkeypatch.setattr(keeper, "STAMP", tmp_path / "stamp")
     monkeypatch.setattr(keeper, "NEW_TOKEN", tmp_path / "new-proxy-token")
     monkeypatch.setattr(keeper, "PATIENCE_S", 0)
+    monkeypatch.setattr(keeper, "PAUSE_S", 0)
     monkeypatch.setattr(safety, "CLOSED", tmp_path / "closed")
     engine.add("me", kind="compose-hub")
     engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
@@ -777,11 +778,18 @@ def test_what_was_closed_is_closed_again_whatever_fails(
     assert engine.calls[-1] == "fence shut"
 
 
-def test_what_was_open_once_was_an_accident(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+def test_what_was_open_once_was_an_accident(
+    engine: Engine, kept: keeper.Keeper, prober: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a firewall that was reloaded, which takes some seconds."""
+    pauses: list[int] = []
+    monkeypatch.setattr(keeper, "PAUSE_S", 7)
+    monkeypatch.setattr("time.sleep", pauses.append)
     good = prober.reached.return_value
     prober.reached.side_effect = [{**good, "another server": True}, {**good, "another server": True}, good]
     kept.prepare()
     assert "fence shut" not in engine.calls
+    assert pauses == [0, 7, 7]
 
 
 def test_without_proof_the_hub_does_not_start(kept: keeper.Keeper, prober: Any, tmp_path: Path) -> None:

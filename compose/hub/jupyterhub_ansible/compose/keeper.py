@@ -32,6 +32,8 @@ PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
 TRIES = 3
 """So many proofs in a row find open what must be closed, before all of it is closed."""
+PAUSE_S = 5
+"""Between them: another program that makes its rules again, as a firewall that is reloaded, is done by then."""
 RETRY_S = 600
 """What was closed is opened for another proof, which takes some seconds, after so long."""
 _TRUSTED_S = 5
@@ -202,7 +204,8 @@ class Keeper:
         reached: dict[str, bool] = {}
         try:
             self.fence.turn("open")
-            for _ in range(1 if was_closed else TRIES):
+            for number in range(1 if was_closed else TRIES):
+                time.sleep(PAUSE_S if number else 0)
                 users, other = self.networks.users, self.networks.control
                 reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
                 if not proof.open_ones(reached, open_ways):
