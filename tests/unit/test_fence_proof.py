@@ -126,6 +126,18 @@ def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
     assert not machine.stamp
 
 
+def test_what_cannot_be_closed_does_not_hide_why(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def docker(*_: str) -> str:
+        raise RuntimeError("docker exec: container is not running")
+
+    monkeypatch.setattr(fence_proof, "docker", docker)
+    (machine.folder / "fence").write_text("#!/bin/sh\n[ $1 = open ] || { echo locked >&2; exit 1; }\n")
+    result = machine.run(OPEN, OPEN, OPEN)
+    assert result["failed"]
+    for word in ("another server could be reached", "shut: locked", "docker exec: container is not running"):
+        assert word in result["msg"]
+
+
 def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(machine: Machine) -> None:
     machine.run(OPEN, OPEN, OPEN)
     assert machine.run(OPEN)["failed"]

@@ -224,16 +224,23 @@ def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool]]:
 
 
 def close(params: dict[str, Any], wrong: list[str]) -> str:
-    """Close all of the users' network but Hub and proxy, have no server started, and return why."""
-    call(params["fence"], "shut")
+    """Close all of the users' network but Hub and proxy, have no server started, and return why.
+
+    What of it fails is added: the reason must not be lost with it.
+    """
     reason = (
         f"The fence around the users' network did not hold: from a user's server {', '.join(wrong)} could be reached. "
         "So servers now reach Hub and proxy only, and none is started. Are Docker's own rules gone (a firewall that "
         'was restarted; systemctl restart docker brings them back), or does Docker run with "iptables": false '
         "(/etc/docker/daemon.json)? When that is mended, deploy again; docs/troubleshooting.md has more."
     )
-    tell_hub(params["hub"], reason)
-    return reason
+    failed = ""
+    for step, *arguments in ((call, params["fence"], "shut"), (tell_hub, params["hub"], reason)):
+        try:
+            step(*arguments)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            failed += f" This failed, too: {error}"
+    return reason + failed
 
 
 def main() -> None:
