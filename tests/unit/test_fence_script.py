@@ -129,6 +129,16 @@ def test_published_ports_and_metadata_are_closed(machine: Machine) -> None:
         assert address in machine.table
 
 
+@pytest.mark.parametrize("verb", ["load", "shut"])
+def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machine: Machine, verb: str) -> None:
+    """Only what Hub, proxy and the machine are answered."""
+    machine(verb)
+    forward, _, incoming = machine.table.partition("chain input")
+    for chain, answers in ((forward, "ip daddr { 10.213.0.2, 10.213.0.3 }"), (incoming, "ct direction reply")):
+        [rule] = [line.strip() for line in chain.splitlines() if "established" in line]
+        assert rule == f"{answers} ct state established,related accept"
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
