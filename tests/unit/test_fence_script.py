@@ -209,6 +209,21 @@ def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
     assert machine("check") == "not in force"
 
 
+def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -> None:
+    machine.script.write_text(machine.script.read_text().replace("patience_s=50", "patience_s=1"))
+    with subprocess.Popen(
+        ["flock", str(machine.folder / "run/jh-fence.lock"), "sh", "-c", "echo; read end"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        assert machine("shut").startswith(f"another call of {machine.script} has not ended for 1 s")
+        assert machine("check") == "not in force"
+        other.communicate(b"\n")
+    assert machine("shut") == "loaded"
+
+
 def test_systemd_looks_after_it(machine: Machine) -> None:
     (machine.folder / "run/systemd/system").mkdir(parents=True)
     assert machine("load") == "loaded"
