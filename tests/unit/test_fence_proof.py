@@ -15,6 +15,7 @@ from rolefile import role_file
 fence_proof = role_file("hub/library/fence_proof.py")
 FENCE = """#!/bin/sh
 cd {folder}
+if [ "$1" = rules ]; then cat loaded 2>/dev/null; exit 0; fi
 echo "$1" >> calls
 case $1 in shut) touch fence.shut ;; open) rm -f fence.shut ;; esac
 """
@@ -126,12 +127,26 @@ def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
     assert not machine.stamp
 
 
+def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prove(params: dict[str, Any]) -> dict[str, bool]:
+        (machine.folder / "loaded").write_text("in force\nlater\n")
+        return machine.prove(params)
+
+    monkeypatch.setattr(fence_proof, "prove", prove)
+    assert not machine.run(GOOD).get("failed")
+    assert not machine.stamp
+    assert not machine.run(GOOD).get("failed")
+    assert machine.stamp
+
+
 def test_what_cannot_be_closed_does_not_hide_why(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def docker(*_: str) -> str:
         raise RuntimeError("docker exec: container is not running")
 
     monkeypatch.setattr(fence_proof, "docker", docker)
-    (machine.folder / "fence").write_text("#!/bin/sh\n[ $1 = open ] || { echo locked >&2; exit 1; }\n")
+    (machine.folder / "fence").write_text("#!/bin/sh\n[ $1 != shut ] || { echo locked >&2; exit 1; }\n")
     result = machine.run(OPEN, OPEN, OPEN)
     assert result["failed"]
     for word in ("another server could be reached", "shut: locked", "docker exec: container is not running"):

@@ -690,6 +690,23 @@ def test_rules_that_were_loaded_again_are_proved_again(kept: keeper.Keeper, prob
     assert prober.reached.call_count == 2
 
 
+def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
+    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+) -> None:
+    good = prober.reached.return_value
+
+    def load(*_: Any) -> dict[str, bool]:
+        engine.said = b"in force\nlater\n"
+        return dict(good)
+
+    prober.reached.side_effect = load
+    kept.prepare()
+    assert not (tmp_path / "stamp").exists()
+    kept.look()
+    assert (tmp_path / "stamp").exists()
+    assert prober.reached.call_count == 2
+
+
 def test_what_is_open_three_times_in_a_row_is_closed(
     engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,8 +182,8 @@ def machine_looks_names_up() -> bool:
     return bool(json.loads(asked.stdout)[NAMES])
 
 
-def call(fence: str, verb: str) -> None:
-    """Call the script of the fence.
+def call(fence: str, verb: str) -> str:
+    """Call the script of the fence, and return what it says.
 
     Raises:
         RuntimeError: with what it says.
@@ -191,6 +191,7 @@ def call(fence: str, verb: str) -> None:
     done = subprocess.run([fence, verb], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{fence} {verb}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 def tell_hub(hub: str, reason: str) -> None:
@@ -199,19 +200,21 @@ def tell_hub(hub: str, reason: str) -> None:
     docker("exec", hub, "sh", "-c", tell, CLOSED, reason)
 
 
-def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool]]:
+def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]:
     """Try until nothing is open that must be closed, three times at most.
 
     Returns:
-        What was open each time, and what was reached the last time.
+        What was open each time, what was reached the last time, and of which rules (as the script says it).
     """
     # What was closed for good reason is open no longer than it takes to see whether that is gone.
     was_shut = Path(params["fence"] + ".shut").exists()
     call(params["fence"], "open")
     wrong: list[str] = []
     reached: dict[str, bool] = {}
+    rules = ""
     try:
         for _ in range(1 if was_shut else TRIES):
+            rules = call(params["fence"], "rules")
             reached = prove(params)
             wrong = [name for name, way_open in reached.items() if way_open and name not in (*params["open"], NAMES)]
             if not wrong:
@@ -220,7 +223,7 @@ def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool]]:
         if was_shut:
             call(params["fence"], "shut")
         raise
-    return wrong, reached
+    return wrong, reached, rules
 
 
 def close(params: dict[str, Any], wrong: list[str]) -> str:
@@ -265,7 +268,7 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == subject:
         module.exit_json(changed=False, reached={})
     try:
-        wrong, reached = found_open(params)
+        wrong, reached, rules = found_open(params)
         if wrong:
             module.fail_json(msg=close(params, wrong), reached=reached)
         shut_out = [name for name in params["open"] if not reached[name]]
@@ -281,9 +284,11 @@ def main() -> None:
                 "fail there. docs/troubleshooting.md says what to look at."
             )
         tell_hub(params["hub"], "")
+        # Others were loaded meanwhile: the next run tries those.
+        if call(params["fence"], "rules") == rules:
+            stamp.write_text(subject)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         module.fail_json(msg=f"The fence could not be tried: {error}")
-    stamp.write_text(subject)
     module.exit_json(changed=False, reached=reached)
 
 

@@ -187,25 +187,32 @@ class Keeper:
             "the proxy's API": f"{self.plan.proxy}:{API_PORT}",
             "the proxy's API on the control network": f"{control}:{API_PORT}",
         }
-        reached = self._try(open_ways, closed)
+        tried, reached = self._try(proxy, open_ways, closed)
         if found := proof.open_ones(reached, open_ways):
             self._close(found)
         proof.insist(reached, open_ways)
         if not reached[proof.NAMES] and self.prober.machine_looks_names_up():
             self.log.warning("From users' servers no name is looked up, though the machine can; docs/troubleshooting.md")
-        STAMP.write_text(self._subject(proxy))
+        if self._subject(proxy) != tried:
+            # Loaded again meanwhile: the next look tries that.
+            return
+        STAMP.write_text(tried)
         safety.CLOSED.unlink(missing_ok=True)
         self.log.info("The fence around the users' network is in force, as a container on it has proved")
 
-    def _try(self, open_ways: Mapping[str, str], closed: Mapping[str, str]) -> dict[str, bool]:
+    def _try(
+        self, proxy: Mapping[str, Any], open_ways: Mapping[str, str], closed: Mapping[str, str]
+    ) -> tuple[str, dict[str, bool]]:
+        """Return what the last try was about, and what it reached."""
         # What was closed for good reason is open no longer than it takes to see whether that is gone.
         was_closed = safety.CLOSED.exists()
         self._retry_at = time.monotonic() + RETRY_S
-        reached: dict[str, bool] = {}
+        tried, reached = "", dict[str, bool]()
         try:
             self.fence.turn("open")
             for number in range(1 if was_closed else TRIES):
                 time.sleep(PAUSE_S if number else 0)
+                tried = self._subject(proxy)
                 users, other = self.networks.users, self.networks.control
                 reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
                 if not proof.open_ones(reached, open_ways):
@@ -214,7 +221,7 @@ class Keeper:
             if was_closed:
                 self.fence.turn("shut")
             raise
-        return reached
+        return tried, reached
 
     def _close(self, found: list[str]) -> None:
         """Close all of the bridge but Hub and proxy, and let no server start."""
