@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +105,11 @@ def test_what_must_be_closed_has_listeners(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield Machine(tmp_path, monkeypatch)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_a_proof_is_not_repeated(machine: Machine) -> None:
@@ -161,6 +168,25 @@ def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(mach
     assert not machine.run(GOOD).get("failed")
     assert machine.calls[-1] == "open"
     assert machine.told[-1] == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_was_closed_is_closed_when_the_run_is_cut_off(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    (machine.folder / "fence.shut").touch()
+
+    def prove(_: dict[str, Any]) -> dict[str, bool]:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+        return GOOD
+
+    monkeypatch.setattr(fence_proof, "prove", prove)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        fence_proof.found_open({"fence": str(machine.folder / "fence"), "open": {}})
+    assert machine.calls == ["open", "shut"]
 
 
 def test_a_hub_that_is_not_reached_fails_the_run(machine: Machine) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -208,18 +209,21 @@ def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]
     """
     # What was closed for good reason is open no longer than it takes to see whether that is gone.
     was_shut = Path(params["fence"] + ".shut").exists()
-    call(params["fence"], "open")
+    # Nor when this is cut off, be it by Ctrl-C or by a line that breaks.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     wrong: list[str] = []
     reached: dict[str, bool] = {}
     rules = ""
     try:
+        call(params["fence"], "open")
         for _ in range(1 if was_shut else TRIES):
             rules = call(params["fence"], "rules")
             reached = prove(params)
             wrong = [name for name, way_open in reached.items() if way_open and name not in (*params["open"], NAMES)]
             if not wrong:
                 break
-    except Exception:
+    except BaseException:
         if was_shut:
             call(params["fence"], "shut")
         raise
