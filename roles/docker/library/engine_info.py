@@ -77,7 +77,8 @@ REPOSITORY = (
     Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
     Path("/etc/apt/keyrings/jupyterhub-ansible-docker.asc"),
 )
-SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/60-jupyterhub-ansible.conf")
+# The last file that is read wins, and a 99-inotify.conf is common.
+SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/zz-jupyterhub-ansible.conf")
 _INT, _LONG = 2**31 - 1, 2**63 - 1
 # The kernel counts these per user id, or for the whole machine, and users' servers all run as one user id: a server
 # that took all would stop the others. What each one costs is memory of the server that took it, measured (6.18), so

@@ -95,7 +95,7 @@ class Keeper:
         if low := kernel_limits.low():
             self.log.warning(
                 "One user's server can take all that this machine's kernel grants to all of them together. To change"
-                " that, put these lines into /etc/sysctl.d/60-jupyterhub.conf and run sysctl --system: %s",
+                " that, put these lines into /etc/sysctl.d/zz-jupyterhub.conf and run sysctl --system: %s",
                 ", ".join(low),
             )
         self.networks.make()
