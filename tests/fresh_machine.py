@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -47,12 +47,24 @@ FILES = (
 )  # fmt: skip
 # For each Hub.
 FILES_OF_A_HUB = (
-    "etc/systemd/system/{}-*", "etc/systemd/system/*.wants/{}-*", "run/{}-fence*", "run/{}.lease",
+    "etc/systemd/system/{}-fence*", "etc/systemd/system/*.wants/{}-fence*", "run/{}-fence*", "run/{}.lease",
 )  # fmt: skip
 # And for one of the tests: control groups may be a whole machine's, of which this one is a container.
 FILES_OF_A_TEST = ("srv/{}", "sys/fs/cgroup/{}-users", "sys/fs/cgroup/*/{}-users")
 # In this clone: keys, and what builds found.
 FILES_OF_THE_TESTS = ("artefacts/ssh", "artefacts/builds", "tests/e2e/node_modules")
+# Others that keep containers in containerd: it would go with their packages and folders.
+OTHER_ENGINES = (
+    "etc/kubernetes", "var/lib/kubelet", "etc/rancher", "var/lib/rancher", "var/lib/k0s", "var/snap/microk8s",
+    "var/lib/nerdctl",
+)  # fmt: skip
+NAMESPACES = ("moby", "plugins.moby")
+# What an engine has in its data-root: of another folder's, nobody knows whose it is.
+OF_AN_ENGINE = (
+    "aufs", "btrfs", "builder", "buildkit", "containerd", "containers", "engine-id", "fuse-overlayfs", "image",
+    "lost+found", "network", "overlay", "overlay2", "plugins", "rootfs", "runtimes", "swarm", "tmp", "trust", "vfs",
+    "volumes", "zfs",
+)  # fmt: skip
 BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
 # Of what Docker writes, these name neither a chain nor a bridge of its own: a container that asks itself by the host.
 HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
@@ -109,6 +121,7 @@ class Machine:
         except (OSError, ValueError):
             settings = {}
         self.data = root / str(settings.get("data-root", "/var/lib/docker")).lstrip("/")
+        self.failures: list[str] = []
         self.answers = self.docker("version", timeout=20).returncode == 0
         self.held = self._ask() if self.answers else self._read()
         # Folders of Hubs by name, as their units tell; without systemd, where they are by default.
@@ -121,6 +134,7 @@ class Machine:
                 if folder.exists():
                     self.hubs[name] = folder
         self.names = self.tests | self.units | {"jupyterhub"}
+        self.of_hubs = {f"br-{name}" for name in self.names}
 
     # --- looking
 
@@ -128,16 +142,24 @@ class Machine:
         """Run the Docker client against this machine's own engine, whatever the environment says."""
         return run("docker", "--host", self.socket, *arguments, timeout=timeout)
 
+    def _said(self, *arguments: str) -> str:
+        """Return what the engine says it holds; what fails is not nothing, and is a reason to remove nothing."""
+        done = self.docker(*arguments)
+        if done.returncode:
+            self.failures.append(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
+            return ""
+        return done.stdout
+
     def _ask(self) -> Held:
         held = Held()
-        if containers := self.docker("ps", "--all", "--quiet", "--no-trunc").stdout.split():
-            for one in json.loads(self.docker("container", "inspect", *containers).stdout):
+        if containers := self._said("ps", "--all", "--quiet", "--no-trunc").split():
+            for one in json.loads(self._said("container", "inspect", *containers) or "[]"):
                 mounts = [mount["Name"] for mount in one["Mounts"] if mount["Type"] == "volume"]
                 held.add(one["Name"].lstrip("/"), one["Config"]["Labels"], mounts)
-        if volumes := self.docker("volume", "ls", "--quiet").stdout.split():
-            described = json.loads(self.docker("volume", "inspect", *volumes).stdout)
+        if volumes := self._said("volume", "ls", "--quiet").split():
+            described = json.loads(self._said("volume", "inspect", *volumes) or "[]")
             held.volumes = {one["Name"]: one["Labels"] or {} for one in described}
-        held.images = sorted({*self.docker("image", "ls", "--quiet", "--no-trunc").stdout.split()})
+        held.images = sorted({*self._said("image", "ls", "--quiet", "--no-trunc").split()})
         return held
 
     def _read(self) -> Held:
@@ -164,7 +186,7 @@ class Machine:
 
     def reasons(self) -> list[str]:
         """Return why nothing may be removed."""
-        found = []
+        found = [*self.failures, *self._other_engines(), *self._mounted_below()]
         strangers = {name for name, labels in self.held.containers.items() if not self._of_tests(name, labels)}
         for name in sorted(strangers):
             hub = self.held.containers[name].get(f"{LABEL}.project")
@@ -184,9 +206,32 @@ class Machine:
             found.append(f"the engine at {self.socket}: it does not run on this machine")
         others = {program for _, program in self.engines() if not re.match("/usr/(s?bin|libexec/docker)/", program)}
         found += [f"an engine that apt did not install: {program}" for program in sorted(others)]
-        if self.data != self.root / "var/lib/docker" and self.data.exists() and not (self.data / "containers").is_dir():
-            found.append(f"{self.data}: /etc/docker/daemon.json calls it data-root, but it is not an engine's")
+        if self.data != self.root / "var/lib/docker" and self.data.exists():
+            if not (self.data / "containers").is_dir():
+                found.append(f"{self.data}: /etc/docker/daemon.json calls it data-root, but it is not an engine's")
+            others = {path.name for path in self.data.iterdir()} - set(OF_AN_ENGINE)
+            found += [f"{self.data / name}: it is in the data-root, and not an engine's" for name in sorted(others)]
         return found
+
+    def _other_engines(self) -> list[str]:
+        """Return what others keep in the containerd that would go with Docker's."""
+        paths = [self.root / name for name in OTHER_ENGINES]
+        found = [f"{path}: others than Docker use containerd" for path in paths if path.exists()]
+        names = {path.name for path in self.root.glob("run/containerd/io.containerd.runtime.v2.task/*")}
+        socket = self.root / "run/containerd/containerd.sock"
+        # The socket of one that was killed stays.
+        if socket.exists() and any(program.endswith("/containerd") for _, program in self.engines()):
+            done = run("ctr", "--address", str(socket), "namespaces", "list", "--quiet", timeout=20)
+            if done.returncode:
+                found.append(f"containerd does not tell what it holds: {done.stderr.strip()}")
+            names |= {*done.stdout.split()}
+        return found + [f"containers of {name} in containerd" for name in sorted(names - set(NAMESPACES))]
+
+    def _mounted_below(self) -> list[str]:
+        """Return other file systems that are mounted in what goes."""
+        others = set(mounted()) - set(self.mounts())
+        gone = [f"{path}/" for path in self.files()]
+        return sorted(f"{place}: it is mounted in what would go" for place in others if place.startswith(tuple(gone)))
 
     def engines(self) -> list[tuple[int, str]]:
         """Return the processes of this machine's engine, and their programs; not those of engines in containers."""
@@ -219,17 +264,14 @@ class Machine:
 
     def mounts(self) -> list[str]:
         """Return what is mounted in the engine's folders, the innermost first."""
-        own = [str(path) for path in (self.data, self.root / "run/docker", self.root / "run/containerd")]
-        # Its fifth field, with octal codes for spaces (proc(5)).
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        places = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-        return sorted((place for place in places if place.startswith(tuple(f"{path}/" for path in own))), reverse=True)
+        names = ("run/docker", "run/containerd", "var/lib/containerd")
+        own = tuple(f"{path}/" for path in (self.data, *(self.root / name for name in names)))
+        return sorted((place for place in mounted() if place.startswith(own)), reverse=True)
 
     def bridges(self) -> list[str]:
         """Return the engine's bridges, and what servers of the tests were on."""
-        of_hubs = {f"br-{name}" for name in self.names}
         found = [path.name for path in (self.root / "sys/class/net").glob("*") if (path / "bridge").exists()]
-        return sorted(name for name in found if BRIDGE.fullmatch(name) or name in of_hubs)
+        return sorted(name for name in found if BRIDGE.fullmatch(name) or name in self.of_hubs)
 
     def tables(self) -> list[str]:
         """Return the fences."""
@@ -241,7 +283,7 @@ class Machine:
         found = {}
         for program in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
             said = run(f"{program}-save").stdout
-            kept = without_docker(said)
+            kept = without_docker(said, self.of_hubs)
             if gone := len(said.splitlines()) - len(kept.splitlines()):
                 found[program] = (gone, kept)
         return found
@@ -283,6 +325,9 @@ class Machine:
         self._end()
         for place in self.mounts():
             run("umount", "--lazy", place)
+        if left := self.mounts():
+            # What is deleted in there is deleted where it comes from.
+            sys.exit(f"Nothing was deleted, since these could not be unmounted: {', '.join(left)}")
         # Before the packages, whose own scripts stop at a folder that is a mount.
         self._delete([self.data])
         if packages := self.packages():
@@ -331,6 +376,13 @@ class Machine:
                 path.unlink(missing_ok=True)
 
 
+def mounted() -> list[str]:
+    """Return where file systems are mounted."""
+    # The fifth field, with octal codes for spaces (proc(5)).
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
 def inside(mount: Path) -> list[Path]:
     """Return what is on a file system of its own, but for what mkfs put there."""
     return [path for path in mount.iterdir() if path.name != "lost+found"]
@@ -358,24 +410,25 @@ def children(parents: set[int]) -> list[int]:
     return found
 
 
-def without_docker(saved: str) -> str:
-    """Return what `iptables-save` prints, without the chains and rules of an engine."""
+def without_docker(saved: str, bridges: Collection[str]) -> str:
+    """Return what `iptables-save` prints, without the chains and rules of an engine and of these bridges."""
     lines = saved.splitlines()
-    kept = [line for line in lines if not of_docker(line)]
+    kept = [line for line in lines if not of_docker(line, bridges)]
     if len(kept) == len(lines):
         return saved
-    # The engine closes it.
-    return "\n".join(kept).replace(":FORWARD DROP", ":FORWARD ACCEPT") + "\n"
+    text = "\n".join(kept) + "\n"
+    # The engine closes it; where others have rules there, it may be theirs.
+    return text if "\n-A FORWARD " in text else text.replace(":FORWARD DROP", ":FORWARD ACCEPT")
 
 
-def of_docker(line: str) -> bool:
+def of_docker(line: str, bridges: Collection[str]) -> bool:
     """Return whether a line of `iptables-save` is an engine's."""
     words = line.split()
     interfaces = [name for option, name in pairwise(words) if option in ("-i", "-o")]
     return (
         line.startswith(":DOCKER")
         or (line.startswith("-A") and any(word.startswith("DOCKER") for word in words))
-        or any(BRIDGE.fullmatch(name) or name.startswith("br-") for name in interfaces)
+        or any(BRIDGE.fullmatch(name) or name in bridges for name in interfaces)
         or HAIRPIN.match(line) is not None
     )
 

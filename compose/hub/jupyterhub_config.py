@@ -6,7 +6,7 @@ Each trait is set on the class that defines it, so that the settings' `traits`, 
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible import culling, start_page, sync_routes
+from jupyterhub_ansible import culling, start_page, sync_routes, tokens
 from jupyterhub_ansible.docker_calls import CONNECTIONS
 from jupyterhub_ansible.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.proxy import UserProxy
@@ -51,6 +51,8 @@ c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 access, github = settings.access, settings.github
 c.Authenticator.allow_all = access.allow_all
 c.Authenticator.allowed_users = set(access.allowed_users)
+# Else a list of users lets in everybody in the database, too, whoever was taken from it meanwhile.
+c.Authenticator.allow_existing_users = False
 c.Authenticator.admin_users = set(access.admin_users)
 c.Authenticator.blocked_users = set(access.blocked_users)
 c.JupyterHub.authenticator_class = settings.authenticator
@@ -106,6 +108,7 @@ c.Spawner.start_timeout = (
 c.JupyterHub.concurrent_spawn_limit = 0
 # Seconds; by default a server asks the Hub every five minutes whether a session, or who was let in, is still good.
 c.Spawner.args = ["--HubAuth.cache_max_age=30"]
+c.Spawner.post_stop_hook = tokens.server_stopped
 c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
 c.Spawner.cpu_limit = settings.server.cpus
 c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}

@@ -66,17 +66,20 @@ class Call:
 
     def organization(self) -> Organization:
         """Return the organization of the path, if the app sees what is in it."""
-        path = self.request.match_info
-        try:
-            if "id" in path:
-                organization = self.github.organizations[int(path["id"])]
-            else:
-                organization = self.github.organization(path["org"])
-        except LookupError:
-            raise not_found() from None
+        organization = self.any_organization()
         if not organization.admits(self.token.client_id):
             raise APIError(403, RESTRICTED.format(organization.login))
         return organization
+
+    def any_organization(self) -> Organization:
+        """Return the organization of the path."""
+        path = self.request.match_info
+        try:
+            if "id" in path:
+                return self.github.organizations[int(path["id"])]
+            return self.github.organization(path["org"])
+        except LookupError:
+            raise not_found() from None
 
     def member(self) -> User:
         """Return the user of the path."""
@@ -145,6 +148,11 @@ def _organizations(call: Call) -> web.Response:
     if not call.may(*ORGANIZATIONS):
         raise APIError(403, "You need at least read:org scope or user scope to list your organizations.")
     return _paged(call, [_organization(call, organization) for organization in _seen(call)])
+
+
+def _public_organization(call: Call) -> web.Response:
+    """Answer with what an organization shows to everybody, whatever apps may see of it."""
+    return web.json_response(_organization(call, call.any_organization()))
 
 
 def _team(call: Call, organization: Organization, team: Team) -> dict[str, Any]:
@@ -340,6 +348,7 @@ PATHS: list[tuple[str, Handler, frozenset[str]]] = [
     ("/user/emails", _emails, EMAILS),
     ("/user/orgs", _organizations, ORGANIZATIONS),
     ("/user/teams", _teams, ORGANIZATIONS),
+    ("/orgs/{org}", _public_organization, NO_SCOPE),
     ("/orgs/{org}/members/{login}", _member, ORGANIZATIONS),
     ("/orgs/{org}/public_members/{login}", _public_member, NO_SCOPE),
     (r"/organizations/{id:\d+}/public_members/{login}", _public_member, NO_SCOPE),

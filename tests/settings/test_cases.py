@@ -160,7 +160,13 @@ def test_settings_that_are_meant_are_no_problem() -> None:
         "hub_volume_name_template": "jhub-user-{username}-{servername}",
         "hub_server_environment": {"UV_INDEX": "https://mirror.example/simple"},
         "hub_traits": {
-            "JupyterHub": {"log_level": 10, "active_server_limit": 20, "default_url": "/hub/home", "load_roles": [{}]},
+            "JupyterHub": {
+                "log_level": 10,
+                "active_server_limit": 20,
+                "default_url": "/hub/home",
+                "load_roles": [{}],
+                "token_expires_in_max_seconds": 43200,
+            },
             "Spawner": {"http_timeout": 60, "args": ["--debug"], "mem_limit": "2G", "cpu_limit": 2},
             "DockerSpawner": {
                 "extra_host_config": {
@@ -172,7 +178,11 @@ def test_settings_that_are_meant_are_no_problem() -> None:
                     "runtime": "nvidia",
                 },
                 "extra_create_kwargs": {"hostname": "lab", "user": "1000:100"},
-                "volumes": {"team-{username}": "/team", "/srv/data": {"bind": "/data", "mode": "ro"}},
+                "volumes": {
+                    "team-{username}": "/team",
+                    "jupyterhub-shared": "/shared",
+                    "/srv/data": {"bind": "/data", "mode": "ro"},
+                },
                 "client_kwargs": {"timeout": 120},
             },
             "MySpawner": {"whatever": None},
@@ -182,7 +192,8 @@ def test_settings_that_are_meant_are_no_problem() -> None:
             "live-restore": None,
             "hosts": ["fd://", "tcp://192.0.2.7:2376"],
             **{"tlsverify": True, "tlscacert": "/ca.pem", "tlscert": "/cert.pem", "tlskey": "/key.pem"},
-            "insecure-registries": ["registry.team.dev:5000", "10.0.0.0/8"],
+            "insecure-registries": ["registry.team.dev:5000", "10.0.0.0/8", "fc00::/7"],
+            "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}},
             "default-runtime": "nvidia",
             "group": "docker",
             "icc": False,

@@ -540,6 +540,9 @@ def test_an_organization_that_restricts_apps(github: GitHub, url: str) -> None:
         assert "the `acme` organization has enabled OAuth App access restrictions" in answer.json()["message"]
         assert answer.headers["X-RateLimit-Remaining"] != "0"
     assert ask(url, "/user/orgs", token).json() == ask(url, "/user/teams", token).json() == []
+    # What it shows to everybody.
+    assert ask(url, "/api/v3/orgs/Acme", token).json()["id"] == github.organization("acme").id
+    assert ask(url, "/orgs/none", token).status_code == 404
     browser = Browser(url)
     page = browser.submit(browser.authorize(scope="user:email"), login="alice")
     assert "acme: an owner must approve this application" in page.text

@@ -1,14 +1,16 @@
 """Which server has which address: nobody gets one that something still leads to."""
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
 from docker.errors import APIError
 from jupyterhub_ansible import addresses
-from jupyterhub_ansible.addresses import HOLD_S, OWN_AT_MOST, Addresses
+from jupyterhub_ansible.addresses import HOLD_S, OWN_AT_MOST, Address, Addresses
 from jupyterhub_ansible.labels import labels
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 POOL = tuple(f"10.0.0.{number}" for number in range(1, 11))
@@ -111,6 +113,36 @@ def test_who_restarts_again_and_again_does_not_take_all_from_the_others(table: A
     assert table.take("alice", POOL, ()) == POOL[OWN_AT_MOST]
 
 
+def test_who_makes_ever_new_servers_does_not_take_all_from_the_others(table: Addresses) -> None:
+    used = set()
+    for number in range(30):
+        used.add(table.take(f"mallory--{number}", POOL, (), owner="mallory"))
+        table.release(f"mallory--{number}")
+    assert len(used) == OWN_AT_MOST
+    assert table.take("alice", POOL, (), owner="alice") == POOL[OWN_AT_MOST]
+
+
+def test_while_few_are_free_one_s_own_come_first(table: Addresses) -> None:
+    for number in range(8):
+        table.take(f"user{number}", POOL, ())
+    table.release("user3")
+    # Two of ten are free.
+    assert table.take("user3--other", POOL, (), owner="user3") == POOL[3]
+    assert table.take("another", POOL, ()) == POOL[8]
+
+
+def test_an_address_that_is_wanted_comes_before_one_s_own(table: Addresses) -> None:
+    for _ in range(OWN_AT_MOST):
+        table.take("mallory", POOL, ())
+        table.release("mallory")
+    assert table.take("mallory", POOL, (), wanted=POOL[9]) == POOL[9]
+
+
+def test_one_s_own_that_another_server_of_one_s_own_has_is_not_given(table: Addresses) -> None:
+    assert table.take("alice--a", POOL[:1], (), owner="alice")
+    assert table.take("alice--b", POOL[:1], (), owner="alice") is None
+
+
 def test_a_server_that_is_put_back_gets_its_own_address(table: Addresses) -> None:
     own = table.take("alice", POOL, ())
     assert own
@@ -136,6 +168,24 @@ def test_a_clash_is_not_tried_again_at_once(table: Addresses) -> None:
     assert first
     table.block(first, "not alice")
     assert table.take("alice", POOL, ()) == POOL[1]
+
+
+def test_after_a_database_that_was_locked_it_goes_on(
+    db: Session, table: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that was not rolled back takes nothing more."""
+    table.take("alice", POOL, ())
+    db.execute(
+        text("CREATE TRIGGER locked BEFORE UPDATE ON " + Address.__tablename__ + " BEGIN SELECT RAISE(FAIL, 'x'); END")
+    )
+    for step in (partial(table.release, "alice"), partial(table.settle, [])):
+        with pytest.raises(SQLAlchemyError):
+            step()
+        assert not db.new | db.dirty
+        assert table.keep("alice", POOL[0])
+    db.execute(text("DROP TRIGGER locked"))
+    table.release("alice")
+    assert table.take("bob", POOL[:1], ()) is None
 
 
 # --- what Docker and the proxy say
@@ -204,6 +254,7 @@ LISTED: dict[str, Any] = {"Id": "1", "Labels": OURS, "State": "running", "Networ
     [
         (RUNS, ""),
         (LISTED, ""),
+        ({**LISTED, "State": "paused"}, ""),
         (None, "is gone"),
         ({**RUNS, "Id": "2"}, "is gone"),
         ({**RUNS, "Config": {"Labels": labels("jh", "user-server", "bob", "")}}, "not our labels"),

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from example_secrets import secret
-from jupyterhub_ansible import check
+from jupyterhub.auth import Authenticator
+from jupyterhub_ansible import check, tokens
 from rolefile import ROLES
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -59,6 +61,10 @@ def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
     change(hub_files, tokens={"max_age_days": 0})
     assert config().JupyterHub.token_expires_in_max_seconds == 0
+
+
+def test_a_server_s_token_ends_with_it(hub_files: Path) -> None:
+    assert config().Spawner.post_stop_hook is tokens.server_stopped
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:
@@ -209,3 +215,14 @@ def test_any_other_authenticator(hub_files: Path) -> None:
     assert "auth_refresh_strict" not in config().Authenticator, "a token of theirs may last an hour"
     change(hub_files, authenticator="nowhere.LoginAuthenticator", traits={}, access=access)
     assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]
+
+
+def test_who_was_taken_from_the_settings_does_not_come_in_any_more(hub_files: Path) -> None:
+    """Also with a class that is none of oauthenticator's: JupyterHub's default lets in everybody in its database."""
+    access = {**check.EXAMPLE["access"], "allowed_users": ["ann"], "admin_users": ["eve"]}
+    change(hub_files, authenticator="company.LDAPAuthenticator", access=access)
+    authenticator = Authenticator(config=config())
+    # As JupyterHub does at its start, of all users in the database.
+    for name in ("ann", "bob"):
+        authenticator.add_user(SimpleNamespace(name=name))
+    assert [authenticator.check_allowed(name, None) for name in ("ann", "bob")] == [True, False]

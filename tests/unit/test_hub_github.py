@@ -15,6 +15,7 @@ from jupyterhub_ansible import break_glass, membership
 from jupyterhub_ansible.github import GitHubMemberAuthenticator, GitHubUnavailableError, RefusedError
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
+from tornado.httpclient import HTTPClientError
 from traitlets.config import Config, Configurable
 
 APP = "Iv1.test"
@@ -93,6 +94,14 @@ def door(github: GitHub) -> Iterator[Any]:
 
 def test_a_member_of_an_organization_comes_in(door: Any) -> None:
     assert door(allowed_organizations={"acme"}).enter("Ann")["name"] == "ann"
+
+
+def test_the_list_of_an_account_s_organizations_is_not_needed(door: Any, github: GitHub) -> None:
+    """It leaves out organizations that restrict apps."""
+    entrance = door(allowed_organizations={"acme"})
+    github.break_down(404, below="/api/v3/user/orgs")
+    ann = entrance.enter("Ann")
+    assert entrance.stays(ann)["name"] == "ann"
 
 
 def test_others_are_told_why_not(door: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -196,7 +205,7 @@ def test_who_is_blocked_may_not_stay_while_nothing_can_be_asked(door: Any, githu
     assert door(allow_all=True, blocked_users={"bob"}).stays(bob) is False
 
 
-@pytest.mark.parametrize("trouble", ["503", "slow", "rate limit", "secondary rate limit", "gone"])
+@pytest.mark.parametrize("trouble", ["503", "slow", "rate limit", "secondary rate limit", "only said", "gone"])
 def test_without_an_answer_nobody_leaves_and_nobody_comes(door: Any, github: GitHub, trouble: str) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann, token = entrance.enter("Ann"), entrance.token("Ann")
@@ -209,6 +218,8 @@ def test_without_an_answer_nobody_leaves_and_nobody_comes(door: Any, github: Git
             github.limit_rate(0)
         case "secondary rate limit":
             github.limit_secondarily(403, 60)
+        case "only said":
+            github.limit_secondarily(403, None)
         case "gone":
             entrance.authenticator.github_api = entrance.authenticator.userdata_url = "http://127.0.0.1:9"
     assert entrance.stays(ann) is True
@@ -222,6 +233,23 @@ def test_membership_that_is_not_answered_decides_nothing(door: Any, github: GitH
     ann = entrance.enter("Ann")
     github.break_down(502, below="/api/v3/orgs")
     assert entrance.stays(ann) is True
+
+
+@pytest.mark.parametrize(("code", "stays"), [(400, True), (403, True), (404, True), (401, False)])
+def test_an_organization_that_is_not_shown_decides_nothing(
+    door: Any, monkeypatch: pytest.MonkeyPatch, code: int, stays: bool
+) -> None:
+    """Unless GitHub says that the token counts no more."""
+    entrance = door(allowed_organizations={"acme"})
+    ann, httpfetch = entrance.enter("Ann"), entrance.authenticator.httpfetch
+
+    async def answers(url: str, *args: Any, **kwargs: Any) -> Any:
+        if url.endswith("/orgs/acme"):
+            raise HTTPClientError(code)
+        return await httpfetch(url, *args, **kwargs)
+
+    monkeypatch.setattr(entrance.authenticator, "httpfetch", answers)
+    assert entrance.stays(ann) is stays
 
 
 # --- names
@@ -283,6 +311,7 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
     told = [each for each in caplog.messages if "The organization acme is number" in each]
     assert len(told) == 1
     assert f"is number {number} now" in told[0]
+    assert told[0].endswith("python -m jupyterhub_ansible.identity forget acme:")
     # By teams alone, too; and where memberships may not be read, nothing is assumed.
     with pytest.raises(RefusedError):
         door(allowed_groups={"acme:data-science"}).enter("bob")
@@ -291,6 +320,18 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
     # It is what was wanted.
     entrance.authenticator._identities.forget_organization("acme")
     assert entrance.enter("bob")["groups"] == ["acme:data-science"]
+
+
+@pytest.mark.parametrize("scope", [["admin:org"], ["user"], []])
+def test_an_organization_s_number_counts_with_any_scope(door: Any, github: GitHub, scope: list[str]) -> None:
+    entrance = door(allowed_organizations={"acme"}, scope=scope)
+    github.set_member("Acme", "Ann", public=True)
+    entrance.enter("Ann")
+    github.organization("Acme").login = "Acme-Inc"
+    github.add_organization("acme")
+    github.set_member("acme", "bob", public=True)
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""Guesses at passwords are slowed down, and nobody is locked out for good."""
+"""Guesses at passwords are slowed down, and nobody is locked out everywhere."""
 
 import ipaddress
 
 import pytest
 from jupyterhub_ansible import guesses
-from jupyterhub_ansible.guesses import ADDRESS, NAME, PAIR, Guesses, TooManyGuessesError
+from jupyterhub_ansible.guesses import ADDRESS, NAME, PAIR, RUNNING, Guesses, TooManyGuessesError
 
 HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 
@@ -39,6 +39,8 @@ def tried(book: Guesses, address: str, name: str, times: int = 1, right: bool = 
         count += 1
         if right:
             guess.succeeded()
+        else:
+            guess.failed()
     return count
 
 
@@ -49,7 +51,7 @@ def test_guesses_at_one_name_come_one_by_one_after_a_few(book: Guesses, clock: C
     assert refused.value.status_code == 429
     assert refused.value.headers == {"Retry-After": str(PAIR.seconds)}
     assert refused.value.jupyterhub_message == f"Too many failed logins. Please try again in {PAIR.seconds} seconds."
-    # Those that were not tried do not count: waiting is always enough.
+    # Those that were not tried do not count.
     clock.now += PAIR.seconds
     assert tried(book, EVIL, "ann", times=60) == 1
     clock.now += PAIR.seconds * PAIR.at_once
@@ -96,7 +98,12 @@ def test_colleagues_at_an_attacker_s_address(book: Guesses) -> None:
     for number in range(200):
         tried(book, OFFICE, f"user{number}")
     assert tried(book, OFFICE, "ann", right=True) == 1
+    # Others come in from elsewhere; so does whoever is guessed at by name.
     assert tried(book, OFFICE, "bob", right=True) == 0
+    assert tried(book, HOME, "bob", right=True) == 1
+    tried(book, OFFICE, "ann", times=60)
+    assert tried(book, OFFICE, "ann", right=True) == 0
+    assert tried(book, HOME, "ann", right=True) == 1
 
 
 def test_logins_that_succeed_do_not_count(book: Guesses) -> None:
@@ -112,6 +119,36 @@ def test_what_was_not_found_out_does_not_count(book: Guesses) -> None:
     for _ in range(60):
         book.begin(HOME, "ann").undo()
     assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+
+
+def test_logins_that_are_tried_are_no_failures_yet(book: Guesses) -> None:
+    """A whole class logs in at the same time, and it takes a while."""
+    tries = [book.begin(OFFICE, f"user{number}") for number in range(RUNNING)]
+    with pytest.raises(TooManyGuessesError):
+        book.begin(OFFICE, "late")
+    for guess in tries:
+        guess.succeeded()
+    assert tried(book, OFFICE, "late", right=True) == 1
+    assert not book.running
+
+
+def test_guesses_at_the_same_time_count_however_many_there_are(book: Guesses, clock: Clock) -> None:
+    for guess in [book.begin(EVIL, f"user{number}") for number in range(RUNNING)]:
+        guess.failed()
+    clock.now += (RUNNING - ADDRESS.at_once) * ADDRESS.seconds
+    assert tried(book, EVIL, "ann") == 0
+    clock.now += ADDRESS.seconds
+    assert tried(book, EVIL, "ann", times=60) == 1
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_where_a_form_has_no_name_addresses_are_counted(book: Guesses, name: str) -> None:
+    for number in range(2 * NAME.at_once):
+        tried(book, str(ipaddress.ip_address("10.0.0.1") + number), name)
+    for guess in [book.begin(OFFICE, name) for _ in range(2 * PAIR.at_once)]:
+        guess.succeeded()
+    assert tried(book, EVIL, name, times=60) == ADDRESS.at_once
+    assert tried(book, OFFICE, name, times=60) == ADDRESS.at_once
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible import identity
-from jupyterhub_ansible.identity import Identities, InUseError, NameTakenError
+from jupyterhub_ansible.identity import Identities, InUseError, NameTakenError, TakenError
 from sqlalchemy.orm import Session
 
 
@@ -106,6 +106,18 @@ def test_who_holds_a_name_in_a_database_from_before(identities: Identities, db: 
     assert identities.others(8, "Alice") == [7]
 
 
+def test_a_name_is_not_given_to_a_known_account_unasked(identities: Identities) -> None:
+    """Whoever has the login by now would have the rights at once, without a login."""
+    identities.remember(7, "alice", "alice")
+    identities.remember(8, "mallory", "Alice")
+    with pytest.raises(TakenError, match=r"account number 8, mallory here, has the login Alice, .* --anyway"):
+        identities.forget("alice")
+    assert identities.named("alice")
+    assert identities.others(8, "alice") == [7]
+    identities.forget("alice", anyway=True)
+    assert identities.others(8, "alice") == []
+
+
 def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, db: Session) -> None:
     identities.remember(7, "alice", "alice")
     user, server = orm.User(name="alice"), orm.Server()
@@ -144,7 +156,8 @@ def test_the_command_lists_and_gives_free(
     assert listed()[2:] == [["acme:", "acme", "99", "organization"]]
     assert run("forget", "acme:") is None
     assert run("forget", "acme:") == "No account that has logged in is or was called acme: here; see: list"
-    assert run("forget", "alice") is None
+    assert "8, mallory here, has the login Alice" in (run("forget", "alice") or "")
+    assert run("forget", "alice", "--anyway") is None
     assert run("forget", "alice") == "No account that has logged in is or was called alice here; see: list"
     capsys.readouterr()
     assert listed() == [["mallory", "mallory", "8", ""]]

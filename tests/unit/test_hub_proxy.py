@@ -94,6 +94,41 @@ def test_a_route_that_could_not_be_deleted_is_deleted_the_next_time(upstream: An
     assert upstream.delete_user.await_count == 2
 
 
+def test_a_route_that_is_made_while_it_is_deleted_can_be_deleted_again(upstream: Any) -> None:
+    proxy, alice = UserProxy(), user(Spawner(""))
+
+    async def made(*_: Any) -> None:
+        await proxy.add_user(alice)
+
+    upstream.delete_user.side_effect = made
+
+    async def scenario() -> None:
+        for _ in range(2):
+            await proxy.delete_user(alice)
+
+    asyncio.run(scenario())
+    assert upstream.delete_user.await_count == 2
+
+
+@pytest.mark.parametrize(("why", "change"), [("", "stop"), ("it is gone", "stop"), ("", "gone"), ("it is gone", "new")])
+def test_a_server_that_ends_while_the_engine_is_asked_gets_no_route(upstream: Any, why: str, change: str) -> None:
+    """JupyterHub's own raises an error, with which a Hub that starts ends."""
+    mine = Spawner(why)
+    alice = user(mine)
+
+    async def misplaced() -> str:
+        if change == "stop":
+            mine._state.pending = "stop"
+        else:
+            alice.spawners = {"": Spawner("")} if change == "new" else {}
+        return why
+
+    mine.misplaced = misplaced  # type: ignore[method-assign]
+    asyncio.run(UserProxy().add_user(alice))
+    upstream.add_user.assert_not_awaited()
+    upstream.delete_user.assert_not_awaited()
+
+
 def test_before_routes_are_compared_the_engine_says_where_servers_are(upstream: Any) -> None:
     first, second, starting = Spawner(""), Spawner(""), Spawner("", "spawn")
     users = {"a": user(first), "b": user(second), "c": user(starting)}
@@ -109,3 +144,10 @@ def test_an_engine_that_does_not_answer_takes_no_route_away(upstream: Any, caplo
     asyncio.run(UserProxy().check_routes({"a": user(mine)}, {}))
     upstream.check_routes.assert_awaited_once()
     assert "cannot be asked where servers are: refused" in caplog.text
+
+
+def test_where_routes_lead_is_told_without_asking_the_database(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = {"/user/alice/": {"target": "http://10.0.0.1:8888", "data": {"user": "alice", "server_name": ""}}}
+    monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", AsyncMock(return_value=routes))
+    monkeypatch.setattr(UserProxy, "_tells", Mock(side_effect=AssertionError))
+    assert asyncio.run(UserProxy().fetch_routes()) == routes

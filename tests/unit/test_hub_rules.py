@@ -9,14 +9,17 @@ import pytest
 from docker.api.container import ContainerApiMixin
 from docker.types.containers import HostConfig
 from jupyterhub_ansible.rules import Place, containers, mounts, traits
+from jupyterhub_ansible.rules.placeholders import is_placeholder
 from rolefile import ROLES
 
+OURS = mounts.ours("hub", "homes-{username}", ())
+NFS = {"type": "nfs", "o": "addr=nas.team.dev,rw,nfsvers=4", "device": ":/export/team"}
 PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
 
 
 def refused(class_name: str, **given: Any) -> list[str]:
     """What is refused of one class's traits, as dotted paths without the class."""
-    found = traits.refused({class_name: given}, "github", mounts.Ours(("hub-",)))
+    found = traits.refused({class_name: given}, "github", OURS)
     return [".".join(each.path[1:]) for each in found]
 
 
@@ -36,6 +39,7 @@ def host_config(**options: Any) -> list[str]:
         {"device_requests": [{"driver": "nvidia", "device_ids": ["GPU-3a23c669-1f69-c64e-cf85-44e9b07e7a2a", "1"]}]},
         {"devices": ["/dev/dri", "/dev/kfd:/dev/kfd:rwm", "/dev/dri/renderD128", "/dev/nvidia-uvm"]},
         {"runtime": "nvidia", "group_add": ["video"], "init": True, "storage_opt": {"size": "20G"}},
+        {"oom_score_adj": 800},
         {"log_config": {"type": "local", "config": {"max-size": "1m"}}},
     ],
 )
@@ -46,11 +50,24 @@ def test_what_is_safe_is_taken(options: dict[str, Any]) -> None:
 def test_other_traits_of_servers_that_are_safe() -> None:
     safe = {
         "extra_create_kwargs": {"hostname": "{username}", "labels": {"team": "x"}, "user": "1000:100", "tty": True},
-        "client_kwargs": {"timeout": 120},
-        "volumes": {"shared-{username}": "/s", "/srv/data/{username}": {"bind": "/data", "mode": "ro"}, "data": "/d"},
-        "read_only_volumes": {"/data/sets": "/sets"},
-        "mounts": [{"source": "/nfs/{username}", "target": "/n", "type": "bind", "read_only": True}],
-        "env_keep": ["LANG", "TZ"],
+        "client_kwargs": {"timeout": 120, "version": "1.41"},
+        "volumes": {
+            "shared-{username}": "/s",
+            "/srv/data/{username}": {"bind": "/data", "mode": "ro"},
+            "data": "/d",
+            "cache": {"bind": "/c", "mode": "rw,nocopy"},
+            "/srv/auto": {"bind": "/a", "mode": "ro,rslave"},
+            "/etc/localtime": {"bind": "/etc/localtime", "mode": "ro"},
+            "/srv/Gemeinsame Daten/für alle": "/x",
+        },
+        "read_only_volumes": {"/data/sets": "/sets", "/etc/krb5.conf": "/etc/krb5.conf", "/etc/ssl/certs": "/certs"},
+        "mounts": [
+            {"source": "/nfs/{username}", "target": "/n", "type": "bind", "read_only": True},
+            {"source": "", "target": "/scratch", "type": "tmpfs", "tmpfs_size": "1g", "tmpfs_mode": 0o1777},
+            {"source": "/etc/ssl/certs/ca-certificates.crt", "target": "/ca.crt", "type": "bind", "read_only": True},
+            {"source": "team", "target": "/t", "driver_config": {"Name": "local", "Options": NFS}},
+        ],
+        "env_keep": ["LANG", "TZ", "LICENSE_KEY", "MONKEY"],
         "group_overrides": {"gpu": {"groups": ["gpu"], "spawner_override": {"mem_limit": "8G", "cpu_limit": 4}}},
         "remove": True,
         "pull_policy": "ifnotpresent",
@@ -73,6 +90,51 @@ def test_no_class_is_a_way_round(name: str) -> None:
 @pytest.mark.parametrize("name", ["EvilAuthenticator", "MyProxy", "JupyterHub", "CryptKeeper"])
 def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
     assert refused(name, extra_host_config={"cap_add": ["ALL"]}) == ["extra_host_config.cap_add"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "taken"),
+    [
+        ("hub-shared-{username}", True),
+        ("hub-user-{username}", False),
+        ("homes-{username}", False),
+        # Somebody may be called "hub", "user-ann", "b-hub" or "ub-user-ann".
+        ("hub-{username}", False),
+        ("hu{username}", False),
+        ("hub-user{username}", False),
+    ],
+)
+def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
+    found = list(traits.refused({"DockerSpawner": {"volumes": {volume: "/x"}}}, "github", OURS))
+    assert [each.fix for each in found] == (
+        [] if taken else [Place("hub_volume_name_template", "volume_name_template")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        ("/srv/homes/{username}", True),
+        ("/srv/home-{username}", True),
+        ("/home/shared/{username}", True),
+        ("/data/homes/{username}", True),
+        # Somebody may be called "ubuntu", "jupyterhub", "yterhub", "coolify", "lib", "docker" or "x".
+        ("/home/{username}", False),
+        ("/home/{username}/work", False),
+        ("/srv/{username}", False),
+        ("/srv/jup{username}", False),
+        ("/data/{username}", False),
+        ("/usr/{username}", False),
+        ("/var/lib/{username}", False),
+        ("/{username}", False),
+    ],
+)
+def test_folders_that_are_each_users(source: str, taken: bool) -> None:
+    ours = mounts.ours("hub", None, ["/srv/jupyterhub"])
+    found = list(traits.refused({"DockerSpawner": {"volumes": {source: "/x"}}}, "github", ours))
+    assert [each.what for each in found] == (
+        [] if taken else ["would be a folder of the machine for a user of its name"]
+    )
 
 
 def test_propagation_is_not_hidden_in_the_mode() -> None:
@@ -128,6 +190,9 @@ def test_the_page_lists_what_is_taken() -> None:
         ("/data/coolify", False),
         ("/data/coolify/ssh", False),
         ("/data/sets", True),
+        ("/srv/Gemeinsame Daten/für alle", True),
+        ("/srv/data:/etc", False),
+        ("/etc/ssl/private", False),
         ("/etc/", False),
         ("/etc/.", False),
         ("/./etc", False),
@@ -137,16 +202,41 @@ def test_the_page_lists_what_is_taken() -> None:
         ("/var/lib", False),
         ("/var/lib/docker/volumes", False),
         ("/run/docker.sock", False),
+        ("/var/spool/cron", False),
+        ("/var/lib/kubelet/pods", False),
+        ("/home/ubuntu/.ssh", False),
+        ("/srv/keys/.ssh/", False),
         ("/home", False),
         ("/usr", False),
         ("hub-hub", False),
+        ("hub-user-ann", False),
+        ("hub-deleted-homes", False),
+        ("homes-ann", False),
+        ("hub-shared", True),
+        ("hub-hub-data", True),
         ("data", True),
     ],
 )
 def test_sources_of_mounts(source: str, taken: bool) -> None:
-    assert (mounts.wrong_source(source, mounts.Ours(("hub-",))) is None) == taken
+    assert (mounts.wrong_source(source, OURS) is None) == taken
 
 
 def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
-    assert mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    wrong = mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    assert wrong
+    assert "/data/coolify is where Coolify keeps its keys" in wrong[1]
     assert mounts.wrong_source("/data/sets", mounts.Ours(folders=(mounts.COOLIFY,))) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://static.1-2-3-4.clients.your-server.de", False),
+        ("https://your-server.de", True),
+        ("https://hub.your-server.org", True),
+        ("https://hub.example.org", True),
+        ("https://hub.team.dev", False),
+    ],
+)
+def test_hosts_that_only_stand_for_one(value: str, expected: bool) -> None:
+    assert is_placeholder(value) is expected

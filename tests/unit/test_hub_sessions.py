@@ -120,6 +120,25 @@ def test_what_a_copy_opened_under_an_id_of_its_own_ends(db: Session, alice: orm.
     assert [db.get(orm.APIToken, token) for token in tokens] == [None, None]
 
 
+def test_a_code_that_was_not_exchanged_yet_ends(db: Session, alice: orm.User) -> None:
+    """It would become a token of the ended session, for five minutes."""
+    cookie, other = log_in(db, alice), log_in(db, alice)
+    for code, session in (("gone", cookie), ("kept", other)):
+        expires = int(orm.OAuthCode.now() + 300)
+        db.add(orm.OAuthCode(code=code, expires_at=expires, session_id=sessions.digest(session), user=alice))
+    Handler(db, jupyterhub_hub_login=cookie).clear_login_cookie()
+    assert [each.code for each in db.query(orm.OAuthCode)] == ["kept"]
+
+
+def test_sessions_that_ended_in_the_same_hub(db: Session, alice: orm.User) -> None:
+    """SQLite tells their times without a zone."""
+    sessions.end(db, "one", alice.id, days=14)
+    [kept] = db.query(sessions.EndedSession).all()
+    assert kept.expires
+    sessions.end(db, "two", alice.id, days=14)
+    assert sessions.is_ended(db, "one")
+
+
 def test_an_api_token_stays(db: Session, alice: orm.User) -> None:
     cookie, token = log_in(db, alice), alice.new_api_token()
     Handler(db, jupyterhub_hub_login=cookie).clear_login_cookie()

@@ -10,6 +10,8 @@ from example_secrets import secret
 from jupyterhub_ansible.check import EXAMPLE, GITHUB
 from jupyterhub_ansible.secret_files import SecretsError, load_secrets
 from jupyterhub_ansible.settings import SettingsError, load, load_settings
+from preflight_checks.rules import missing
+from preflight_checks.rules import secrets as preflight_secrets
 
 
 def complaint(hub_files: Path, where: str, value: Any) -> str:
@@ -201,6 +203,32 @@ def test_a_bad_secret(hub_files: Path, name: str, text: str, mode: int, message:
     with pytest.raises(SecretsError, match=message) as error:
         load_secrets(hub_files, "shared-password")
     assert not text or text not in str(error.value)
+
+
+PASSPHRASES = {
+    "user_password": ("orbit lamp moss tin", "1234 Hühner", "my key to the lab", "a b c d e f g"),
+    "admin_password": ("orbit lamp moss tin and one more password 123",),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, each) for name, them in PASSPHRASES.items() for each in them])
+def test_what_preflight_takes_the_hub_takes(hub_files: Path, name: str, value: str) -> None:
+    def told(text: str) -> list[Any]:
+        return [
+            each for rules in (preflight_secrets.rule, missing.rule) for each in rules.findings({f"hub_{name}": text})
+        ]
+
+    assert told("changeme")
+    assert told(value) == []
+    (hub_files / name).write_text(value)
+    assert getattr(load_secrets(hub_files, "shared-password"), name) == value
+
+
+def test_a_bad_secret_is_told_once(hub_files: Path) -> None:
+    (hub_files / "crypt_key").write_text(f"{'ab' * 32}\n{'ab' * 32}\n")
+    with pytest.raises(SecretsError) as error:
+        load_secrets(hub_files, "shared-password")
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_secrets_are_not_shown(hub_files: Path) -> None:

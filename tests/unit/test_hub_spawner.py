@@ -2,9 +2,12 @@
 
 import asyncio
 import itertools
+import json
 import logging
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -25,6 +28,7 @@ from jupyterhub_ansible.limits import HARDENING
 from jupyterhub_ansible.settings import Environment
 from jupyterhub_ansible.spawner import UserServerSpawner
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from traitlets.config import Config
 
@@ -196,10 +200,13 @@ class FakeProxy:
 
     async def delete_user(self, user: Any, server: str) -> None:
         self.routes.pop(f"/user/{user.name}/{server}", None)
+        if server in user.spawners:
+            user.spawners[server].unrouted = True
 
     async def add_user(self, user: Any, server: str) -> None:
         mine = user.spawners[server]
         self.routes[mine.proxy_spec] = mine.server.ip
+        mine.unrouted = False
 
 
 @pytest.fixture
@@ -209,6 +216,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setattr(PROXY, "routes", {})
     monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
+    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0)
     monkeypatch.setattr(run_as, "_known", {})
     return fake
 
@@ -623,7 +631,7 @@ def running(docker: FakeDocker) -> Any:
     mine.log = logging.getLogger("spawner")
     mine.server.ip, _ = run(mine.start)
     mine.user.spawners[""] = mine
-    PROXY.routes = {mine.proxy_spec: mine.server.ip}
+    run(lambda: PROXY.add_user(mine.user, ""))
     return mine
 
 
@@ -662,6 +670,22 @@ def test_a_hub_that_starts_puts_a_server_back_at_once(docker: FakeDocker) -> Non
     mine._check_pending = True
     assert run(mine.poll) is None
     assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
+
+
+def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    mine._check_pending = True
+    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.1)
+    routes, pauses = PROXY.get_all_routes, [0.3]
+
+    async def slow() -> dict[str, Any]:
+        await asyncio.sleep(pauses.pop() if pauses else 0)
+        return await routes()
+
+    monkeypatch.setattr(PROXY, "get_all_routes", slow)
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] == "127.0.0.1"
 
 
 def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
@@ -703,6 +727,18 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     assert "cannot be put back" in caplog.text
     assert mine.server.ip == "127.0.0.1"
     mine.db.commit.assert_not_called()
+
+
+def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_answer(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    monkeypatch.setattr(docker, "connect_container_to_network", Mock(side_effect=requests.ReadTimeout("60 s")))
+    # JupyterHub stops what raises anything here.
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert "cannot be put back: 60 s" in caplog.text
 
 
 # --- readiness, against a server that listens
@@ -753,6 +789,7 @@ def test_our_own_servers_prove_who_they_are_and_are_sent_no_secret(docker: FakeD
     assert len(seen) == 3
     assert not any("token" in each or "Authorization" in each or "Cookie" in each for each in seen)
     assert len({each.split()[0] for each in seen}) == 3, "never the same question"
+    assert all("identity" in each for each in seen), "nothing is unpacked"
 
 
 def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:
@@ -762,6 +799,58 @@ def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:
     run(mine.start)
     with pytest.raises(ServerError, match="never proved"):
         wait([200], mine, ["another-token"])
+
+
+def sent(mine: Any, *blocks: bytes, packed: bool = False) -> tuple[str, int]:
+    """Let `mine` wait for a server that answers with these blocks; return why it failed, and how much was taken.
+
+    Which is at most what the kernel's buffers hold, if nobody reads.
+    """
+    taken = [0]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).split()[1].rpartition(b"=")[2].decode()
+        right = json.dumps({"hmac": jupyterhub_challenge.answer("the-token", asked)}).encode()
+        taken.append(0)
+        encoding = b"Content-Encoding: deflate\r\n" if packed else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n" + encoding + b"Content-Type: application/json\r\n\r\n")
+        with suppress(ConnectionError):
+            for block in blocks or [zlib.compress(right) if packed else right]:
+                writer.write(block)
+                await writer.drain()
+                taken[-1] += len(block)
+        writer.close()
+
+    async def both() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        try:
+            await UserServerSpawner._wait_until_ready(mine, f"http://{host}:{port}/user/alice/")
+        finally:
+            server.close()
+
+    try:
+        asyncio.run(both())
+    except ServerError as error:
+        return error.log_message, max(taken)
+    return "", max(taken)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(docker: FakeDocker) -> None:
+    """It would be in the Hub's memory, which ends with it."""
+    docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
+    mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
+    mine.api_token = "the-token"
+    run(mine.start)
+    megabytes = [b" " * 1024**2] * 48
+    for blocks in (megabytes, [b'{"hmac": [', *megabytes]):
+        why, taken = sent(mine, *blocks)
+        assert why
+        assert taken < 24 * 1024**2
+    # Nor does one that is nested more deeply than Python reads end the start with a traceback.
+    assert "never opened its port" in sent(mine, b"[" * 2000)[0]
+    assert sent(mine)[0] == ""
+    assert "never opened its port" in sent(mine, packed=True)[0], "what is packed is not unpacked"
 
 
 def test_servers_of_others_images_are_not_asked_for_a_proof(docker: FakeDocker) -> None:
@@ -1106,6 +1195,12 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
     assert successor.orm_spawner.state["object_id"] == docker.containers["jh-user-alice"]["Id"]
 
 
+def test_a_server_that_vanished_while_it_was_taken_over_does_not_end_the_hub(docker: FakeDocker) -> None:
+    successor = spawner()
+    successor.server.url = "http://127.0.0.1:8888/user/alice/"
+    assert run(successor.get_url) == successor.server.url
+
+
 # --- left over
 
 
@@ -1234,6 +1329,16 @@ def test_what_another_spawner_holds_is_not_given(docker: FakeDocker) -> None:
     assert run(bob.start)[0] == "127.0.0.2"
 
 
+def test_a_database_that_is_locked_does_not_keep_a_stop_from_its_end(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    locked = OperationalError("UPDATE", {}, Exception("database is locked"))
+    monkeypatch.setattr(mine.addresses, "release", Mock(side_effect=locked))
+    mine.clear_state()
+    assert "database is locked" in caplog.text
+
+
 def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(docker: FakeDocker) -> None:
     docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
     assert run(spawner().start) == ("127.0.0.3", 8888)
@@ -1280,6 +1385,39 @@ def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mo
     assert not docker.containers
 
 
+def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [spawner(f"user{number}") for number in range(4)]
+    team(*members)
+    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
+    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.05)
+    routes = PROXY.get_all_routes
+
+    async def hang() -> dict[str, Any]:
+        # As JupyterHub's own does, before it gives up.
+        await asyncio.sleep(1)
+        return await routes()
+
+    monkeypatch.setattr(PROXY, "get_all_routes", hang)
+
+    async def all_at_once() -> list[Any]:
+        async with asyncio.timeout(3):
+            return await asyncio.gather(*(each.start() for each in members), return_exceptions=True)
+
+    assert [getattr(each, "reason", each) for each in run(all_at_once)] == ["proxy"] * 4
+
+
+def test_a_start_does_not_ask_the_database_about_each_route(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where routes lead is all that counts (UserProxy.fetch_routes)."""
+    monkeypatch.setattr(PROXY, "fetch_routes", PROXY.get_all_routes, raising=False)
+    monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=AssertionError))
+    PROXY.routes = {"/user/gone/": "127.0.0.1"}
+    assert run(spawner().start)[0] == "127.0.0.2"
+
+
 def test_a_network_on_which_docker_takes_no_addresses(docker: FakeDocker) -> None:
     docker.networks["bridge"] = "127.0.0.0/8"
     mine = spawner(network_name="bridge")
@@ -1310,6 +1448,36 @@ def test_the_route_of_a_server_that_ended_goes_first(
     monkeypatch.setattr(docker, "logs", Mock(side_effect=lambda *_, **__: f"routes: {PROXY.routes}".encode()))
     run(mine.poll)
     assert "routes: {}" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["logs", "stop", "remove_container"])
+def test_a_server_that_ended_does_not_stay_since_docker_refuses_something(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    mine = dead(docker, ExitCode=3)
+    monkeypatch.setattr(docker, what, Mock(side_effect=APIError("refused", response=Mock(status_code=500))))
+    assert "ExitCode=3" in run(mine.poll)
+    assert "cannot be re" in caplog.text
+    assert bool(docker.containers) == (what != "logs")
+
+
+def test_a_container_that_an_administrator_restarts_is_not_removed(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = dead(docker, ExitCode=0)
+    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0.3)
+    docker.stop("jh-user-alice")
+
+    async def scenario() -> Any:
+        looking = asyncio.create_task(mine.poll())
+        await asyncio.sleep(0.1)
+        # Nobody is led there meanwhile.
+        assert PROXY.routes == {}
+        docker.start("jh-user-alice")
+        return await looking
+
+    assert run(scenario) is None
+    assert (mine.ended, PROXY.routes) == ("", {mine.proxy_spec: "127.0.0.1"})
 
 
 def test_why_a_server_ended_outlives_it_until_the_next_start(docker: FakeDocker) -> None:
@@ -1400,22 +1568,110 @@ def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(doc
     assert stopped == [""]
 
 
-def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(docker: FakeDocker) -> None:
+@pytest.mark.parametrize("when", ["containers", "inspect_container", "logs"])
+def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """JupyterHub makes another spawner for it, and both have the new server; the old one is still being looked at."""
+    mine = dead(docker, ExitCode=0)
+    done: list[str] = []
+
+    async def stop(server: str) -> None:
+        done.append(server)
+
+    mine.user.stop = stop
+    mine.add_poll_callback(done.append, "told")
+
+    def replaced(method: str, *_: Any, **__: Any) -> Any:
+        if method == when:
+            successor = spawner()
+            mine.user.spawners[""] = successor
+            mine.in_the_database = successor.in_the_database = SimpleNamespace(base_url="/user/alice/", ip="127.0.0.9")
+            PROXY.routes = {mine.proxy_spec: "127.0.0.9"}
+        return call(method, *_, **__)
+
+    call = mine._docker
+    mine._docker = replaced
+    run(lambda: mine.look_for([mine]))
+    assert (done, PROXY.routes) == ([], {mine.proxy_spec: "127.0.0.9"})
+    assert mine.server.ip == "127.0.0.9"
+
+
+def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+    """One that hangs, or fails, holds up no other one."""
+    members = [spawner(f"user{number}") for number in range(3)]
+    team(*members)
+    slow, failing, last = members
+    hung = asyncio.Event()
+
+    async def unhang() -> None:
+        hung.set()
+
+    last.poll_and_notify = unhang
+    slow.poll_and_notify, failing.poll_and_notify = hung.wait, Mock(side_effect=ValueError("unforeseen"))
+    slow.log = logging.getLogger("spawner")
+    run(lambda: asyncio.wait_for(slow.look_for(members), 5))
+    assert "unforeseen" in caplog.text
+
+
+def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    # So that nobody else starts it meanwhile; a start that is under way has a future besides.
+    mine._spawn_pending = True
+    run(mine.poll)
+    assert PROXY.routes == {}
+
+
+@pytest.mark.parametrize("first", [None, ValueError("unforeseen")])
+def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
+    docker: FakeDocker, first: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also for those who ask meanwhile: to JupyterHub, None means that it runs, and cannot be started."""
     mine = running(docker)
     looks: list[int] = []
+    asked: list[asyncio.Task[Any]] = []
 
     async def poll() -> int | None:
         looks.append(len(looks))
         if len(looks) == 1:
             # An event, from Docker's thread.
-            assert await mine.poll_and_notify() is None
+            asked.append(asyncio.create_task(mine.poll_and_notify()))
+            await asyncio.sleep(0)
+            if first:
+                raise first
             return None
-        return 0
+        return 3
+
+    async def both() -> list[Any]:
+        return [await mine.poll_and_notify(), await asked[0], mine._look]
 
     mine.poll = poll
     mine._stop_pending = True
-    assert run(mine.poll_and_notify) == 0
+    assert run(both) == [3, 3, None]
     assert looks == [0, 1]
+    assert ("unforeseen" in caplog.text) == bool(first)
+
+
+def test_a_look_goes_on_where_whoever_asked_for_it_leaves(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=3)
+    mine._stop_pending = True
+
+    async def scenario() -> Any:
+        leaving = asyncio.create_task(mine.poll_and_notify())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await mine.poll_and_notify()
+
+    assert "ExitCode=3" in run(scenario)
+
+
+def test_why_it_ended_is_not_that_the_hub_removed_its_container(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    mine.remove = False
+    run(mine.poll)
+    docker.containers.clear()
+    assert run(mine.poll) == 0
+    assert "was shut down" in mine.ended
 
 
 @pytest.mark.parametrize("traits", [{"use_internal_ip": False}, {"use_internal_hostname": True}])

@@ -11,7 +11,7 @@ import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible import check, safety
+from jupyterhub_ansible import check, safety, tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.http_server import HubServer
 from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
@@ -28,7 +28,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(jupyterhub_ansible.hub, "LOOK_AGAIN_S", 0)
     monkeypatch.setattr(jupyterhub_ansible.hub, "Events", Mock())
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
+    monkeypatch.setattr(tokens, "remove_of_stopped", Mock())
     hub = JupyterHub(spawner_class=UserServerSpawner)
+    hub.db = Mock()
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
     return hub
 
@@ -43,11 +45,13 @@ def started(hub: Any) -> None:
 
 
 def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = AsyncMock(side_effect=[None, None, asyncio.CancelledError])
+    looked, removed = AsyncMock(side_effect=[None, None, asyncio.CancelledError]), Mock()
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", looked)
+    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
     started(hub)
     # Those of archives at the start only.
     assert [call.args for call in looked.await_args_list] == [(hub.users, True), (hub.users, False), (hub.users, False)]
+    assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
 
 
 def test_a_subcommand_is_no_hub(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +70,22 @@ def test_a_hub_starts_without_docker(
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", silent)
     started(hub)
     assert "were not looked for: refused" in caplog.text
+
+
+def test_what_nobody_foresaw_does_not_end_the_tidying(
+    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.log = logging.getLogger("hub")
+    failing = AsyncMock(side_effect=[ValueError("no row"), None, asyncio.CancelledError])
+    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", failing)
+    settled, removed = (Mock(side_effect=[ValueError("locked"), None, None]) for _ in range(2))
+    monkeypatch.setattr(UserServerSpawner, "settle_addresses", settled)
+    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
+    started(hub)
+    assert (failing.await_count, settled.call_count, removed.call_count) == (3, 3, 3)
+    assert hub.db.rollback.call_count == 2
+    assert "no row" in caplog.text
+    assert "locked" in caplog.text
 
 
 def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
@@ -142,6 +162,22 @@ def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub:
 
     asyncio.run(scenario())
     starting.poll_and_notify.assert_awaited_once()
+
+
+def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, servers: list[Any]) -> None:
+    starting = servers[0]
+    starting.ready, starting.pending = False, "spawn"
+    hub._spawner_of = Mock(side_effect=hub._spawner_of)
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(hub._look("1"))
+        await asyncio.sleep(0.3)
+        starting.active = False
+        await asyncio.wait_for(looking, 5)
+
+    asyncio.run(scenario())
+    assert hub._spawner_of.call_count == 1
+    starting.poll_and_notify.assert_not_awaited()
 
 
 def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jupyterhub import orm
@@ -50,6 +51,31 @@ def test_those_that_expired_go(db: Session) -> None:
     tokens.remove_expired(db, ann)
     db.refresh(ann)
     assert [token.note for token in ann.api_tokens if token.note in ("over", "a day", "oauth")] == ["oauth", "a day"]
+
+
+def notes(db: Session, name: str) -> list[str]:
+    user = orm.User.find(db, name)
+    db.refresh(user)
+    return [token.note for token in sorted(user.api_tokens, key=lambda token: token.id)]
+
+
+def test_those_of_servers_that_stopped_go(db: Session) -> None:
+    """JupyterHub forgets which token is a server's when the Hub starts again (`jupyterhub.user.User.stop`)."""
+    ann, bob = orm.User.find(db, "ann"), orm.User.find(db, "bob")
+    bob.new_api_token(note="Server at /user/ann/", scopes=[])
+    bob.new_api_token(note="Server at /user/bob/", scopes=[])
+    kept = [note for note in notes(db, "ann") if not note.startswith("Server at ")]
+    newest = max(token.id for token in ann.api_tokens if token.note == "Server at /user/ann/")
+    tokens.remove_of_stopped(db)
+    assert notes(db, "ann") == [*kept, "Server at /user/ann/"]
+    assert [token.id for token in ann.api_tokens if token.note == "Server at /user/ann/"] == [newest]
+    assert notes(db, "bob") == ["Server at /user/ann/"]
+    # At a stop, without waiting.
+    [spawner] = ann.orm_spawners.values()
+    db.delete(spawner.server)
+    db.commit()
+    tokens.server_stopped(SimpleNamespace(user=SimpleNamespace(db=db)))
+    assert notes(db, "ann") == kept
 
 
 def test_the_command_lists_those_without_an_end(

@@ -172,14 +172,19 @@ def test_an_environment_that_runs_as_root(
 
 def test_an_environment_is_tried_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, ran = builder(tmp_path), []
+
+    def run(log: Path, command: list[str], **_: Any) -> None:
+        profile = next(word.partition("seccomp=")[2] for word in command if "seccomp=" in word)
+        ran.append((command, Path(profile).read_text()))
+
     monkeypatch.setattr(maker, "answer", lambda command: "6.1.1")
-    monkeypatch.setattr(maker, "run", lambda log, command, **_: ran.append(command))
+    monkeypatch.setattr(maker, "run", run)
     image = {"name": "env-x", "kind": "environment", "hub_release": "6.1.1", "seccomp": "{the profile}"}
     assert maker.tried(image, "id", tmp_path / "log") == "id"
-    [trial] = ran
+    [(trial, profile)] = ran
     assert {"--cap-drop=ALL", "--security-opt=no-new-privileges"} <= {*trial}
-    profile = next(word.partition("seccomp=")[2] for word in trial if "seccomp=" in word)
-    assert Path(profile).read_text() == "{the profile}"
+    assert profile == "{the profile}"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"], "nothing is left"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ PROGRAMS = {
     # The engine goes with its package.
     "docker": """
         test -e packages || exit 1
+        if test -e fails && expr "$*" : ".*$(cat fails)" >/dev/null; then echo no answer >&2; exit 1; fi
         case "$*" in
           *" version") test ! -e hangs ;;
           *" ps --all"*) test ! -e containers.json || echo some ;;
@@ -24,6 +25,8 @@ PROGRAMS = {
           *"volume inspect"*) cat volumes.json ;;
           *"image ls"*) echo sha256:1; echo sha256:2; echo sha256:1 ;;
         esac""",
+    "ctr": "test -e namespaces && cat namespaces",
+    "umount": "exit 1",
     "dpkg-query": "if test -e packages; then cat packages; fi",
     "apt-get": 'rm packages',
     "iptables-save": "cat rules",
@@ -50,6 +53,7 @@ RULES = """\
 -A FORWARD -o br-bc3d39aa0841 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A FORWARD -i br-jhe2e ! -o br-jhe2e -j ACCEPT
 -A FORWARD -i eth0 -o wg0 -j ACCEPT
+-A FORWARD -i br-lan ! -o br-guest -j ACCEPT
 -A DOCKER-USER -j RETURN
 COMMIT
 *nat
@@ -62,9 +66,10 @@ COMMIT
 RULES_OF_OTHERS = """\
 *filter
 :INPUT ACCEPT [0:0]
-:FORWARD ACCEPT [0:0]
+:FORWARD DROP [0:0]
 -A INPUT -s 198.51.100.0/24 -j DROP
 -A FORWARD -i eth0 -o wg0 -j ACCEPT
+-A FORWARD -i br-lan ! -o br-guest -j ACCEPT
 COMMIT
 *nat
 :POSTROUTING ACCEPT [0:0]
@@ -95,7 +100,8 @@ class Place:
             path.chmod(0o755)
         for file in (
             "etc/docker/daemon.json", "etc/group", "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service",
-            "etc/systemd/system/jhe2e-fence.service", "run/jhe2e-fence-proof", "srv/jhe2e/hub/secrets/token",
+            "etc/systemd/system/jupyterhub-backup.service", "etc/systemd/system/jhe2e-fence.service",
+            "run/jhe2e-fence-proof", "srv/jhe2e/hub/secrets/token",
             "srv/other/file", "var/lib/docker/image/x", "var/lib/dpkg/status",
         ):  # fmt: skip
             path = self.root / file
@@ -151,6 +157,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
     monkeypatch.setattr(fresh_machine.Machine, "engines", engines)
     monkeypatch.setattr(fresh_machine, "kill", kill)
+    monkeypatch.setattr(fresh_machine, "mounted", list)
     monkeypatch.setattr(fresh_machine, "names_of_the_tests", lambda: {"jhtest", "jhe2e", "jhbench"})
     # What the tests make: a machine of Molecule, a user's server, what bench and end-to-end tests make beside the Hub.
     place.add("jhtest-docker-bare", {KIND: "test"}, ANONYMOUS)
@@ -201,7 +208,8 @@ def test_with_the_word_it_goes_and_what_is_others_stays(
     assert made_fresh(place) == 0
     assert capsys.readouterr().out.endswith("This machine is fresh.\n")
     assert place.files() == {
-        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "srv/other/file", "var/lib/dpkg/status",
+        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "etc/systemd/system/jupyterhub-backup.service",
+        "srv/other/file", "var/lib/dpkg/status",
     }  # fmt: skip
     assert (place.folder / "rules").read_text() == RULES_OF_OTHERS
     assert (place.folder / "tables").read_text() == "table inet somebody_elses\ntable ip filter\n"
@@ -285,6 +293,84 @@ def test_an_engine_that_is_not_apts_is_a_reason_to_refuse(
     assert made_fresh_again(place) == 1
     assert f"{place.root}/srv: /etc/docker/daemon.json calls it data-root" in capsys.readouterr().err
     assert place.asked() == []
+
+
+@pytest.mark.parametrize("command", ["ps --all", "container inspect", "volume ls", "volume inspect", "image ls"])
+def test_what_an_engine_does_not_tell_is_a_reason_to_refuse(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("THROWAWAY", "yes")
+    (place.folder / "fails").write_text(command)
+    assert made_fresh(place) == 1
+    assert f"\n  docker {command} failed: no answer\n" in capsys.readouterr().err
+    assert place.asked() == []
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["var/lib/kubelet/config.yaml", "var/lib/rancher/k3s/x", "run/containerd/io.containerd.runtime.v2.task/k8s.io/x"],
+)
+def test_others_that_use_containerd_are_a_reason_to_refuse(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    monkeypatch.setenv("THROWAWAY", "yes")
+    (place.root / file).parent.mkdir(parents=True)
+    (place.root / file).touch()
+    assert made_fresh(place) == 1
+    assert "containerd" in capsys.readouterr().err
+    assert place.asked() == []
+
+
+def test_a_containerd_is_asked_whose_containers_it_has(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fresh_machine.Machine, "engines", lambda machine: [(7, "/usr/bin/containerd")])
+    socket = place.root / "run/containerd/containerd.sock"
+    socket.parent.mkdir()
+    socket.touch()
+    for namespaces, told in ((None, "containerd does not tell"), ("moby\ndefault\n", "containers of default in")):
+        if namespaces:
+            (place.folder / "namespaces").write_text(namespaces)
+        assert made_fresh_again(place) == 1
+        assert told in capsys.readouterr().err
+    (place.folder / "namespaces").write_text("moby\n")
+    assert made_fresh_again(place) == 2
+
+
+def test_what_is_no_engines_in_a_data_root_is_a_reason_to_refuse(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THROWAWAY", "yes")
+    for folder in ("containers", "overlay2", "photos"):
+        (place.root / "data" / folder).mkdir(parents=True)
+    (place.root / "etc/docker/daemon.json").write_text('{"data-root": "/data"}')
+    assert made_fresh(place) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        f"  {place.root}/data/photos: it is in the data-root, and not an engine's"
+    ]
+    assert place.asked() == []
+
+
+def test_nothing_is_deleted_through_a_mount(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THROWAWAY", "yes")
+    mounts = [f"{place.root}/srv/jhe2e/data"]
+    monkeypatch.setattr(fresh_machine, "mounted", lambda: mounts)
+    assert made_fresh(place) == 1
+    assert f"{mounts[0]}: it is mounted in what would go" in capsys.readouterr().err
+    assert place.asked() == []
+    # The engine's own are unmounted first; one that stays ends it.
+    mounts[:] = [f"{place.root}/var/lib/docker/volumes/data/_data", f"{place.root}/srv/other"]
+    before = place.files()
+    with pytest.raises(SystemExit, match=r"could not be unmounted: .*/volumes/data/_data$"):
+        made_fresh_again(place)
+    assert place.files() == before
+
+
+def test_without_rules_of_others_forwarding_is_open_again() -> None:
+    saved = "*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\nCOMMIT\n"
+    assert fresh_machine.without_docker(saved, []) == "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
 
 
 def test_an_engine_that_hangs_is_removed_all_the_same(

@@ -77,7 +77,7 @@ class BreakGlassHandler(BaseHandler):
         why = problem(self.ticket, self.get_argument("key", ""), time.time())
         if why:
             # A right key is never kept waiting: it cannot be guessed.
-            guesses.SHARED.begin(self.request.remote_ip, USER)
+            guesses.SHARED.begin(self.request.remote_ip, USER).failed()
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
 

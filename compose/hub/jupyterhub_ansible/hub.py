@@ -8,12 +8,13 @@ As a Compose application it also makes and keeps what it needs around it (compos
 import asyncio
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import check, login_bounds, request_limits, safety, sessions
+from . import check, login_bounds, request_limits, safety, sessions, tokens
 from .addresses import Addresses
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
@@ -88,13 +89,14 @@ class JupyterHub(app.JupyterHub):
                 await self.proxy.check_routes(self.users, self._service_map)
                 return
             deadline = asyncio.get_running_loop().time() + STARTING_S
-            while spawner := self._spawner_of(container):
+            spawner = self._spawner_of(container)
+            while spawner and spawner.object_id == container and spawner.active:
                 if spawner.ready:
                     await spawner.poll_and_notify()
                 # A stop is the Hub's own; a start looks at its container until the route is made.
                 if spawner.pending not in ("spawn", "check") or asyncio.get_running_loop().time() > deadline:
                     return
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
         except Exception:
             # The Hub looks at all servers again and again besides.
             self.log.exception("An event of Docker's came to nothing")
@@ -132,12 +134,19 @@ class JupyterHub(app.JupyterHub):
     async def _tidy(self) -> None:
         at_start = True
         while True:
+            spawner = self.spawner_class(config=self.config)
+            for step in (partial(tokens.remove_of_stopped, self.db), partial(spawner.settle_addresses, self.users)):
+                try:
+                    step()
+                except Exception:
+                    self.log.exception("Tokens or addresses of servers that ended were not looked for")
+                    self.db.rollback()
             try:
-                spawner = self.spawner_class(config=self.config)
                 await spawner.remove_leftovers(self.users, at_start)
-                spawner.settle_addresses(self.users)
             except DOCKER_ERRORS as error:
                 self.log.warning("Left-over containers were not looked for: %s", error)
+            except Exception:
+                self.log.exception("Left-over containers were not looked for")
             if self.keeper:
                 await self._remove_old_images(self.keeper)
             at_start = False

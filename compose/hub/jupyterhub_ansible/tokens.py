@@ -10,8 +10,10 @@ server (OAuth) are not counted, not listed and not bounded.
 import argparse
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from jupyterhub import orm
+from jupyterhub.utils import url_escape_path
 from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.orm import Session
 
@@ -63,6 +65,27 @@ def remove_expired(db: Session, user: orm.User) -> None:
     for token in [token for token in user.api_tokens if token.expires_at and token.expires_at < now]:
         db.delete(token)
     db.commit()
+
+
+def remove_of_stopped(db: Session) -> None:
+    """Remove the tokens of servers that do not run.
+
+    JupyterHub removes a server's token when it stops, but does not know it any more once the Hub was started again.
+    """
+    noted = select(orm.APIToken).where(orm.APIToken.client_id == HUB_CLIENT, orm.APIToken.note.like("Server at /%"))
+    for token in db.scalars(noted).all():
+        if token.user and _is_of_server(token) and token not in of_servers(token.user):
+            db.delete(token)
+    db.commit()
+
+
+def _is_of_server(token: orm.APIToken) -> bool:
+    return f"/user/{url_escape_path(token.user.name)}/" in token.note
+
+
+def server_stopped(spawner: Any) -> None:
+    """Remove the token of a server that stopped, and any of an earlier Hub (`Spawner.post_stop_hook`)."""
+    remove_of_stopped(spawner.user.db)
 
 
 def without_end(db: Session) -> list[orm.APIToken]:

@@ -133,14 +133,15 @@ def _environments(settings: "Settings") -> Found:
 def _ours(settings: "Settings") -> mounts.Ours:
     # As a Compose application it may be Coolify's.
     folders = (mounts.COOLIFY,) if settings.compose else ()
-    return mounts.Ours(mounts.our_volumes(settings.name, settings.volume_name_template), folders)
+    return mounts.ours(settings.name, settings.volume_name_template, folders)
 
 
 def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[int, str, str]]:
     ours = _ours(settings)
     taken = {mounts.folder(environment.home)}
     for index, mount in enumerate(environment.mounts):
-        if wrong := mounts.wrong_source(mount.source, ours) or mounts.wrong_target(mount.target, taken):
+        wrong = mounts.wrong_source(mount.source, ours, read_only=mount.read_only)
+        if wrong := wrong or mounts.wrong_target(mount.target, taken):
             yield index, *wrong
         taken.add(mounts.folder(mount.target))
 
@@ -148,7 +149,11 @@ def _mounts(settings: "Settings", environment: "Environment") -> Iterator[tuple[
 def _free_images(settings: "Settings") -> Found:
     for group, patterns in settings.free_images.items():
         if not patterns:
-            yield f"free_images.{group}", "is no list of patterns", 'write one, such as ["registry.example.org/team/*"]'
+            yield (
+                f"free_images.{group}",
+                "is not a list of patterns",
+                'write one, such as ["registry.example.org/team/*"]',
+            )
         if wrong := github.wrong_group(group, github=settings.authenticator == "github"):
             yield f"free_images.{group}", f"{wrong[0]}: {shown(group)}", wrong[1]
 

@@ -250,19 +250,20 @@ class Builder:
         run = ["docker", "run", "--rm", "--init", "--network=none", f"--name={name}"]
         with log.open("a", encoding="utf-8") as out:
             out.write("Trying the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
-        if image["kind"] == "environment":
-            self.check_user(made, log)
-            self.check_release(image, made, log)
-            profile = self.logs / f"{image['name']}.seccomp.json"
-            profile.write_text(image["seccomp"], encoding="utf-8")
-            run += [*AS_SERVERS, f"--security-opt=seccomp={profile}"]
-            # An operator's Dockerfile may start from an image that is not ours.
-            entrypoint, arguments = "sh", ["-c", f"[ ! -x {entrypoint} ] || exec {entrypoint}"]
-        try:
-            self.run(log, [*run, f"--entrypoint={entrypoint}", made, *arguments], timeout=TRY_TIMEOUT_S)
-        except BuildError as error:
-            subprocess.run(["docker", "rm", "--force", name], capture_output=True)
-            raise BuildError(f"the image was built, but does not work: {error}") from error
+        with tempfile.TemporaryDirectory(dir=self.logs) as folder:
+            if image["kind"] == "environment":
+                self.check_user(made, log)
+                self.check_release(image, made, log)
+                profile = Path(folder) / "seccomp.json"
+                profile.write_text(image["seccomp"], encoding="utf-8")
+                run += [*AS_SERVERS, f"--security-opt=seccomp={profile}"]
+                # An operator's Dockerfile may start from an image that is not ours.
+                entrypoint, arguments = "sh", ["-c", f"[ ! -x {entrypoint} ] || exec {entrypoint}"]
+            try:
+                self.run(log, [*run, f"--entrypoint={entrypoint}", made, *arguments], timeout=TRY_TIMEOUT_S)
+            except BuildError as error:
+                subprocess.run(["docker", "rm", "--force", name], capture_output=True)
+                raise BuildError(f"the image was built, but does not work: {error}") from error
         return made
 
     def check_user(self, made: str, log: Path) -> None:

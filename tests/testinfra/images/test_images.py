@@ -166,11 +166,13 @@ def test_old_tags_go_but_none_in_use(host: Any, converge: Callable[..., Any]) ->
     """Two of five made-up old tags stay by number, one since a stopped container uses it; another's stay all."""
     ref = images(host)["base"]["RepoTags"][0]
     mine = [f"jupyterhub/env-base:{number:016x}" for number in range(5)]
-    strangers = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand"]
+    # What somebody built on ours has its label, but not that tag.
+    strangers = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand", "jupyterhub/mine:" + "b" * 16]
     # Their order is that of their age in seconds.
     for name in [*mine, *strangers]:
-        labelled = f"sleep 1; printf 'FROM {ref}\\nRUN : {name}\\n' | docker build --quiet --tag {name} -"
-        host.check_output(labelled)
+        label = f"--label jupyterhub-ansible.content-hash={name.partition(':')[2]}" if name in mine else ""
+        build = f"sleep 1; printf 'FROM {ref}\\nRUN : {name}\\n' | docker build --quiet {label} --tag {name} -"
+        host.check_output(build)
     host.check_output("docker create --name user-of-an-old-one %s true", mine[0])
     before = tags(host)
     try:

@@ -13,6 +13,7 @@ SNAPSHOT = Path(__file__).resolve().parents[3] / "molecule/shared/snapshot"
 TRACES = ("/var/log/", "/.sudo_as_admin_successful", "/.ansible/tmp")
 ALL = [
     "docker : Write the engine's settings",
+    "docker : Raise the kernel's limits that all servers share",
     "docker : packages | Install",
     "images : build | Make os, base, hub, proxy, env-base",
     "proxy : Keep the proxy's token",

@@ -43,6 +43,8 @@ RUNTIMES = (
 )
 GPU_DRIVERS = ("", "nvidia", "cdi")
 GPU = re.compile(r"(nvidia|amd)\.com/gpu=[A-Za-z0-9:_.-]+|[A-Za-z0-9:_.-]+")
+NFS = re.compile(r"[A-Za-z0-9.:\[\]-]*:/[^{}]*")
+_OOM_SCORE_MAX = 1000
 UID = re.compile(r"[1-9]\d{0,8}(:\d{1,9})?")
 
 
@@ -80,6 +82,25 @@ def _runtime(value: Any) -> bool:
 
 def _user(value: Any) -> bool:
     return isinstance(value, str) and bool(UID.fullmatch(value))
+
+
+def _killed_first(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _OOM_SCORE_MAX
+
+
+def _nfs(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.get("Name") != "local" or not value.keys() <= {"Name", "Options"}:
+        return False
+    options = value.get("Options")
+    if not isinstance(options, Mapping) or not options.keys() <= {"type", "o", "device"}:
+        return False
+    # The engine mounts what these say, whatever the type.
+    flags = {word.partition("=")[0].strip() for word in str(options.get("o", "")).split(",")}
+    return (
+        options.get("type") in ("nfs", "nfs4")
+        and bool(NFS.fullmatch(str(options.get("device"))))
+        and flags.isdisjoint(("bind", "rbind", "remount", "shared", "rshared"))
+    )
 
 
 def _socket(value: Any) -> bool:
@@ -126,6 +147,7 @@ HOST_CONFIG: dict[str, tuple[Check, str]] = {
     "device_requests": (_gpus, "GPUs: the driver nvidia, or cdi with names of GPUs"),
     "devices": (_devices, "GPUs: /dev/dri, /dev/kfd, /dev/accel and /dev/nvidia..."),
     "init": (_yes, "true"),
+    "oom_score_adj": (_killed_first, f"1 to {_OOM_SCORE_MAX}: servers are ended before the Hub"),
     "runtime": (_runtime, f"one of {', '.join(RUNTIMES)}"),
     "ulimits": (_ulimits, f"a list of {{name: ..., soft: ..., hard: ...}} with the names {', '.join(ULIMITS)}"),
 }
@@ -151,15 +173,25 @@ CREATE: dict[str, tuple[Check, str]] = {
     "runtime": HOST_CONFIG["runtime"],
     "user": (_user, 'the number of a user who is not root, in quotes, such as "1000:100"'),
 }
+PROPAGATION = ("private", "rprivate", "slave", "rslave")
 CLIENT: dict[str, tuple[Check, str]] = {
-    **dict.fromkeys(("max_pool_size", "num_pools", "timeout"), (_anything, "")),
+    **dict.fromkeys(("max_pool_size", "num_pools", "timeout", "version"), (_anything, "")),
     # In the Hub's container there is one engine's socket alone; a port may be anybody's.
     "base_url": (_socket, "unix:// and the path of a socket"),
 }
 MOUNT: dict[str, tuple[Check, str]] = {
-    **dict.fromkeys(("consistency", "labels", "no_copy", "read_only", "source", "target"), (_anything, "")),
-    "type": (lambda value: value in ("bind", "volume"), "bind or volume"),
-    "propagation": (lambda value: value in (None, "private", "rprivate"), "rprivate"),
+    **dict.fromkeys(
+        ("consistency", "labels", "no_copy", "read_only", "source", "target", "tmpfs_mode", "tmpfs_size"),
+        (_anything, ""),
+    ),
+    "type": (lambda value: value in ("bind", "volume", "tmpfs"), "bind, volume or tmpfs"),
+    # What is mounted in a server stays there.
+    "propagation": (lambda value: value in (None, *PROPAGATION), f"one of {', '.join(PROPAGATION)}"),
+    "driver_config": (
+        _nfs,
+        '{Name: local, Options: {type: nfs, o: "addr=...", device: ":/path"}}; for others make the volume with '
+        "docker volume create, and write its name as the source",
+    ),
 }
 
 # Why what is not listed is not; what is named nowhere is not known to be safe.
@@ -197,7 +229,7 @@ _REFUSED: dict[str, tuple[str, str | Place]] = {
         (NETWORK, f"remove it; {DOCS}"),
     ),
     **dict.fromkeys(
-        ("cgroup_parent", "cpu_rt_period", "cpu_rt_runtime", "kernel_memory", "oom_kill_disable", "oom_score_adj"),
+        ("cgroup_parent", "cpu_rt_period", "cpu_rt_runtime", "kernel_memory", "oom_kill_disable"),
         (LIMITS, f"remove it; {DOCS}"),
     ),
     **dict.fromkeys(("mem_limit", "memswap_limit"), ("has a setting of its own", _MEMORY)),
@@ -205,10 +237,6 @@ _REFUSED: dict[str, tuple[str, str | Place]] = {
     "pids_limit": ("has a setting of its own", _PIDS),
     **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is for the deployment to decide", "remove it")),
     "image": ("has a setting of its own", Place("images_environments", "environments")),
-    "driver_config": (
-        FILES,
-        "make the volume with docker volume create, and write its name as the source",
-    ),
 }
 
 
@@ -223,4 +251,4 @@ def unsafe(options: Any, listed: Mapping[str, tuple[Check, str]], *path: str) ->
 
 
 def _unsafe_value(name: str) -> str:
-    return "would run servers as root, or as nobody knows whom" if name == "user" else "has a value that is not safe"
+    return "would run servers as root, or as an unknown user" if name == "user" else "has a value that is not safe"

@@ -13,6 +13,8 @@ SECRET_PLACEHOLDER = re.compile(
 )
 # RFC 2606 keeps these names for documentation.
 EXAMPLE_HOST = re.compile(r"(^|[/@.])(example\.(org|com|net)|your[-_]?(domain|host|server)\b)", re.IGNORECASE)
+# Names that Hetzner's machines really have.
+REAL_HOST = re.compile(r"\.your-server\.de\b", re.IGNORECASE)
 
 
 def is_placeholder(value: str, *, secret: bool = False) -> bool:
@@ -20,4 +22,4 @@ def is_placeholder(value: str, *, secret: bool = False) -> bool:
     text = value.strip()
     if secret and SECRET_PLACEHOLDER.fullmatch(text):
         return True
-    return bool(PLACEHOLDER.fullmatch(text) or EXAMPLE_HOST.search(text))
+    return bool(PLACEHOLDER.fullmatch(text) or EXAMPLE_HOST.search(REAL_HOST.sub("", text)))

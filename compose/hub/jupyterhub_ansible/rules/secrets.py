@@ -34,7 +34,7 @@ def wrong_client_secret(value: str, client_id: str | None) -> tuple[str, str] | 
     if client_id is not None and value == client_id:
         return "is the client ID", "take the client secret, which the app's page shows once, when it is made"
     if re.search(r"[\s'\"`]|[^ -~]", value):
-        return "has spaces, quotes or line breaks in it", "copy it anew, and write it on the line of its name"
+        return "has spaces, quotes or line breaks in it", "copy it again, and write it on the line of its name"
     if len(value) < CLIENT_SECRET_MIN:
         return (
             f"has {len(value)} characters, and GitHub's have 40",

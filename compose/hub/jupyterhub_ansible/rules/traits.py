@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import Place, containers
-from .mounts import Ours, wrong_source
+from .mounts import Ours, may_be_closed, may_be_of_machine, wrong_source
 
 DISGUISED = "has a setting of its own"
 DECIDED = "is for the deployment to decide"
@@ -55,6 +55,7 @@ _HUB = {
 }
 _PROXY = {"auth_token": Place("proxy_token", "the secret proxy_token")}
 _KEEPER = {"keys": Place("hub_crypt_key", "the secret crypt_key")}
+_HOMES = Place("hub_volume_name_template", "volume_name_template")
 _SPAWNER = {
     "profiles": Place("images_environments", "environments"),
     "default_profile": Place("hub_default_environment", "default_environment"),
@@ -65,7 +66,7 @@ _SPAWNER = {
     "reserve_memory_mb": Place("hub_reserve_memory_mb", "reserve_memory_mb"),
     "deleted_homes": Place("hub_deleted_homes", "deleted_homes"),
     "share_home": Place("hub_named_servers_share_home", "named_servers.share_home"),
-    "volume_name_template": Place("hub_volume_name_template", "volume_name_template"),
+    "volume_name_template": _HOMES,
     "project": Place("jupyterhub_name", "name"),
 }
 # Where Hub, proxy, engine and users' servers find each other, and what a choice of the start page gives a server.
@@ -90,7 +91,7 @@ _DECIDED_OF_SPAWNER = (
 )
 # Without them nobody would be looked at again: leaving would not mean leaving.
 _LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
-_LONGEST_REFRESH_S = 86400
+_LONGEST_REFRESH_S = _DAY_S = 86400
 # Parents that every class has: what is set on them is set on all.
 _EVERYBODY = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
 # A spawner of the operator's own is a class by its path; those that are there already start servers without walls.
@@ -101,7 +102,10 @@ _LISTED = {
     "extra_create_kwargs": containers.CREATE,
     "client_kwargs": containers.CLIENT,
 }
-_SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|KEY|PASSWORD)S?(_FILE)?$|^JUPYTERHUB_SETTINGS$", re.IGNORECASE)
+# Those of SERVICE_... are Coolify's, which hands its generated ones to every container.
+_SECRET_VARIABLE = re.compile(
+    r"(SECRET|PASSWORD|(^|_|API)(TOKEN|(?<!LICENSE_)KEY))S?(_FILE)?$|^JUPYTERHUB_SETTINGS$|^SERVICE_", re.IGNORECASE
+)
 _FIELD = re.compile(r"\{[^{}]*\}")
 _SAFE_FIELDS = {"{username}", "{safe_username}", "{servername}", "{imagename}"}
 
@@ -143,6 +147,10 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, o
         yield Refusal(path, DECIDED, REMOVE)
     elif is_authenticator and trait in ("allow_existing_users", *_LOOKS_AGAIN):
         yield from _lets_in(path, value, authenticator)
+    elif is_hub and trait == "token_expires_in_max_seconds":
+        # Parts of a day have no setting.
+        if isinstance(value, int) and value % _DAY_S == 0:
+            yield Refusal(path, DISGUISED, Place("hub_token_max_age_days", "tokens.max_age_days"))
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
     else:
@@ -171,15 +179,18 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
     elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         for source, target in value.items():
-            yield from _wrong_source((*path, source), source, ours)
+            mode = target.get("mode") if isinstance(target, Mapping) else None
+            modes = str(mode or ("rw" if trait == "volumes" else "ro")).split(",")
+            yield from _wrong_source((*path, source), source, ours, read_only="ro" in modes)
             if isinstance(target, Mapping):
                 yield from (Refusal(*found) for found in containers.unsafe(target, _BIND, *path, source))
     elif trait == "mounts" and isinstance(value, list):
         for number, mount in enumerate(value):
             where = (*path, str(number))
             yield from (Refusal(*found) for found in containers.unsafe(mount, containers.MOUNT, *where))
-            if isinstance(mount, Mapping):
-                yield from _wrong_source((*where, "source"), mount.get("source"), ours)
+            if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
+                read_only = mount.get("read_only") is True
+                yield from _wrong_source((*where, "source"), mount.get("source"), ours, read_only=read_only)
     elif trait == "env_keep" and isinstance(value, list):
         for variable in value:
             if isinstance(variable, str) and _SECRET_VARIABLE.search(variable):
@@ -192,15 +203,16 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
                 yield from _refused(where, name, inner, authenticator, ours)
 
 
+_MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *containers.PROPAGATION}
 _BIND: dict[str, tuple[containers.Check, str]] = {
     "bind": (lambda value: True, ""),
     # Docker takes propagation for a part of it as well.
-    "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= {"ro", "rw", "z", "Z"}, "rw or ro"),
+    "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= _MODES, "rw or ro"),
     "propagation": containers.MOUNT["propagation"],
 }
 
 
-def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Refusal]:
+def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours, *, read_only: bool) -> Iterator[Refusal]:
     text = str(source)
     before, *fields = re.split(r"(?=\{)", text, maxsplit=1)
     if text.startswith("/"):
@@ -208,13 +220,17 @@ def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours) -> Iterator[Re
             # Names of users and servers are only made safe for paths in these.
             yield Refusal(path, "has a field that could lead anywhere", "use {username} and {servername}")
             return
-        if fields and before.rpartition("/")[0] in ("", "/var", "/var/lib"):
-            yield Refusal(path, "would be a folder of the machine for a user of its name", "take a folder of its own")
+        if fields and may_be_of_machine(before, ours):
+            fix = "take a folder of its own, such as /srv/homes/{username}"
+            yield Refusal(path, "would be a folder of the machine for a user of its name", fix)
             return
     elif fields and not before:
         yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
         return
+    elif fields and may_be_closed(before, ours):
+        yield Refusal(path, "may be a user's home, or the Hub's", _HOMES)
+        return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
-        if wrong := wrong_source(plain, ours):
+        if wrong := wrong_source(plain, ours, read_only=read_only):
             yield Refusal(path, wrong[0], wrong[1])
             return

@@ -3,12 +3,14 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.utils import kwargs_from_env
+from jupyterhub.utils import maybe_future
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import addresses, capacity, failures
 from .addresses import Addresses
@@ -20,6 +22,7 @@ from .progress import CREATING
 _CLASHES = 20
 """So many other addresses are tried where Docker gave one to somebody else: a proof of the fence takes two."""
 _ROUTE_TIMEOUT_S = 5
+_LOOKS_AT_ONCE = 8
 _PATIENCE_S = 25
 """So long after a server was taken off the network the Hub puts it back, at the next look (30 s)."""
 
@@ -39,7 +42,8 @@ class AddressedSpawner(ChoosingSpawner):
     # Since when it is not on the users' network, in seconds of the event loop's clock.
     _missing: float | None = None
     # It is just being found out whether the server still runs; and shall be once more, since an event came meanwhile.
-    _looking = _look_again = False
+    _look: "asyncio.Task[Any] | None" = None
+    _look_again = False
     extra_create_kwargs: dict[str, Any]
 
     def own_client(self) -> docker.APIClient:
@@ -65,6 +69,9 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _wait_for_address(self) -> str:
         taken = ""
+        # A proxy that is away is waited for here (JupyterHub's own tries for half a minute), and not in the line, where
+        # one start after another would.
+        await self._routes(None)
 
         async def is_free() -> bool:
             nonlocal taken
@@ -82,22 +89,25 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _take_address(self, wanted: str = "") -> str | None:
         """Take an address that nothing holds: no container, no route, no other server; None if there is none."""
-        network, containers, routes = await asyncio.gather(
+        routes = await self._routes(_ROUTE_TIMEOUT_S)
+        network, containers = await asyncio.gather(
             self.docker("inspect_network", self.network_name),
             self.docker("containers", all=True, filters={"network": [self.network_name]}),
-            self._routes(),
         )
         in_use = addresses.of_containers(containers, self.network_name, self.object_id)
         in_use |= addresses.of_routes(routes, self.proxy_spec)
         # From here on nothing is waited for: who starts at the same moment finds it taken.
         in_use |= {each.server.ip for each in self._everybody() if each is not self and each.server}
-        return self.addresses.take(self.object_name, addresses.candidates(network), in_use, wanted)
+        pool = addresses.candidates(network)
+        return self.addresses.take(self.object_name, pool, in_use, wanted, self.user.name)
 
-    async def _routes(self) -> Mapping[str, Any]:
+    async def _routes(self, patience_s: float | None) -> Mapping[str, Any]:
         try:
-            routes: Mapping[str, Any] = await self._proxy.get_all_routes()
+            # An administrator can have another proxy (hub_traits).
+            fetch = getattr(self._proxy, "fetch_routes", self._proxy.get_all_routes)
+            async with asyncio.timeout(patience_s):
+                routes: Mapping[str, Any] = await fetch()
         except Exception as error:
-            # JupyterHub's own has tried for half a minute.
             raise failures.no_proxy(error, self._log_name) from None
         return routes
 
@@ -137,7 +147,11 @@ class AddressedSpawner(ChoosingSpawner):
     def clear_state(self) -> None:
         """Forget a server that is gone; its address is held for a while."""
         super().clear_state()
-        self.addresses.release(self.object_name)
+        try:
+            self.addresses.release(self.object_name)
+        except SQLAlchemyError as error:
+            # JupyterHub calls this at the end of a stop, which would never end; settle_addresses sees to it.
+            self.log.error("%s: its address stays taken for a while: %s", self._log_name, error)
 
     def settle_addresses(self, users: Mapping[Any, Any]) -> None:
         """Let go of addresses of servers that no Hub started to its end, or saw the end of."""
@@ -170,19 +184,53 @@ class AddressedSpawner(ChoosingSpawner):
             address = None
         return addresses.misplaced(container, self.object_id, self._our_labels(), self.network_name, address)
 
+    def _is_current(self) -> bool:
+        """Whether JupyterHub has not made another spawner for its server, as it does once one has ended.
+
+        Both have the `server` of the new one then, so that the old one seems to be ready.
+        """
+        return self.user.spawners.get(self.name) is self
+
+    def _serves(self) -> bool:
+        """Whether it may be in use.
+
+        A start by the API marks it as starting before it asks whether it runs (apihandlers.users.UserServerAPIHandler).
+        """
+        return self.ready or (self.pending == "spawn" and not self._spawn_future and bool(self.server))
+
     async def look_for(self, servers: list["AddressedSpawner"]) -> None:
         """Look where the servers are, all with one question, and at those that are not where they should be."""
         filters = {"label": [f"{PROJECT}={self.project}", f"{KIND}=user-server"]}
         found = {each["Id"]: each for each in await self.docker("containers", all=True, filters=filters)}
+        lost = []
         for each in servers:
-            if not each.ready:
+            if not each.ready or not each._is_current():
                 continue
             if why := each._misplaced(found.get(each.object_id)):
                 self.log.warning("%s is not at its address %s: %s", each._log_name, each.server.ip, why)
-                await each.poll_and_notify()
+                lost.append(each)
             else:
                 # One that an older Hub started is not in the table.
-                self.addresses.keep(each.object_name, each.server.ip)
+                self.addresses.keep(each.object_name, each.server.ip, each.user.name)
+        at_once = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+        async def look(each: AddressedSpawner) -> None:
+            async with at_once:
+                try:
+                    await each.poll_and_notify()
+                except Exception:
+                    self.log.exception("%s was not looked at", each._log_name)
+
+        await asyncio.gather(*map(look, lost))
+
+    def add_poll_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have something called when the server has ended; it goes by the server's name, as does a new start of it."""
+
+        async def call() -> None:
+            if self._is_current():
+                await maybe_future(callback(*args, **kwargs))
+
+        super().add_poll_callback(call)
 
     async def poll_and_notify(self) -> Any:
         """Find out whether the server still runs, and if not, have the Hub forget it; once at a time.
@@ -190,24 +238,44 @@ class AddressedSpawner(ChoosingSpawner):
         JupyterHub calls this every 30 s; here also whatever Docker tells of the container.  Upstream forgets whom to
         call as soon as it calls them, so that a server of which the proxy could not be told would stay for ever.
         """
-        if self._looking:
+        if self._look:
             self._look_again = True
-            return None
-        self._looking = True
+        else:
+            self._look = asyncio.create_task(self._look_until_known())
+        # Whoever asks meanwhile needs the answer, too: None would say that it runs.
+        return await asyncio.shield(self._look)
+
+    async def _look_until_known(self) -> Any:
         try:
             while True:
                 self._look_again = False
-                status = await super().poll_and_notify()
-                if status is not None and self.ready:
-                    await self.unroute()
-                    await self.user.stop(self.name)
+                try:
+                    status = await self._poll_and_notify()
+                except Exception:
+                    if not self._look_again:
+                        raise
+                    self.log.exception("%s was not looked at", self._log_name)
+                    continue
                 if status is not None or not self._look_again:
                     return status
         finally:
-            self._looking = False
+            self._look = None
+
+    async def _poll_and_notify(self) -> Any:
+        if not self._is_current():
+            self.stop_polling()
+            return 0
+        status = await super().poll_and_notify()
+        if status is not None and self._serves():
+            await self.unroute()
+            if self._is_current():
+                await self.user.stop(self.name)
+        return status
 
     async def unroute(self) -> None:
         """Take the proxy's route to the server away; before its address can be anybody else's."""
+        if not self._is_current():
+            return
         try:
             async with asyncio.timeout(_ROUTE_TIMEOUT_S):
                 await self._proxy.delete_user(self.user, self.name)
@@ -217,7 +285,7 @@ class AddressedSpawner(ChoosingSpawner):
 
     async def _unroute_if_routed(self) -> None:
         # Where the Hub starts ("check"), the proxy may still lead to it; anything else that is pending has no route.
-        if self.ready or self.pending == "check":
+        if self._serves() or self.pending == "check":
             await self.unroute()
 
     async def _find_again(self, container: Mapping[str, Any]) -> None:
@@ -230,6 +298,8 @@ class AddressedSpawner(ChoosingSpawner):
         address = self._address_of(container)
         known = self.server.ip
         if address and address == known and self._missing is None:
+            if self.unrouted and self.ready:
+                await self._route()
             return
         try:
             if not address:
@@ -241,14 +311,16 @@ class AddressedSpawner(ChoosingSpawner):
                     return
                 self.log.warning("%s is not on the network %s: putting it back", self._log_name, self.network_name)
                 address = await self._put_back(connected=False)
-            elif address != known and not self.addresses.keep(self.object_name, address):
+            elif address != known and not self.addresses.keep(self.object_name, address, self.user.name):
                 self.log.warning("%s got the address %s, which is held for another one", self._log_name, address)
                 await self._unroute_if_routed()
                 address = await self._put_back(connected=True)
-        except (APIError, failures.ServerError) as error:
+        except (*DOCKER_ERRORS, failures.ServerError) as error:
             self.log.warning("%s cannot be put back: %s", self._log_name, getattr(error, "explanation", None) or error)
             return
         self._missing = None
+        if not self.server or not self._is_current():
+            return
         if address != known:
             self.log.warning("%s moved from %s to %s", self._log_name, known, address)
             self.server.ip = address
@@ -273,6 +345,8 @@ class AddressedSpawner(ChoosingSpawner):
         if connected:
             await self.docker("disconnect_container_from_network", self.object_id, self.network_name)
         wanted = self.server.ip
+        # Where the Hub starts, the proxy may come up just then.
+        await self._routes(None)
         for _ in range(_CLASHES):
             address = await self._take_address(wanted)
             if address is None:

@@ -7,17 +7,20 @@ proxy still leads to it.  The table lies in the Hub's database, so that a restar
 import ipaddress
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import Float, Unicode, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 HOLD_S = 300
 """So long after its server's end an address is kept from other servers."""
 OWN_AT_MOST = 4
-"""A server that ends and starts again and again holds so many addresses; then it gets the oldest of them back."""
+"""Servers of one user that end and start again and again hold so many; then they get the oldest of them back."""
+SCARCE_SHARE = 4
+"""While less than this share of all addresses (one in so many) is free, who holds some gets those back at once."""
 # What Docker's address management says (libnetwork/ipamapi) where the address was given to another container.
 _CLASH = "address already in use"
 
@@ -29,13 +32,33 @@ class _Base(DeclarativeBase):
 class Address(_Base):
     """An address that a server has, or had last."""
 
-    __tablename__ = "jupyterhub_ansible_addresses"
+    __tablename__ = "jupyterhub_ansible_server_addresses"
 
     address: Mapped[str] = mapped_column(Unicode(45), primary_key=True)
     holder: Mapped[str] = mapped_column(Unicode(255))
     """Name of the server's container: nobody else's server can have it (naming)."""
+    owner: Mapped[str] = mapped_column(Unicode(255))
+    """Name of its user, whose own servers may have it at any time."""
     released: Mapped[float | None] = mapped_column(Float, default=None)
     """When its server ended, in seconds since 1970; None while it has the address."""
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _or_undone(step: "Callable[Concatenate[Addresses, _P], _R]") -> "Callable[Concatenate[Addresses, _P], _R]":
+    """Undo what failed: the session, which is the Hub's, takes nothing more before ("database is locked", for one)."""
+
+    @wraps(step)
+    def tried(self: "Addresses", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return step(self, *args, **kwargs)
+        except SQLAlchemyError:
+            self._db.rollback()
+            raise
+
+    return tried
 
 
 class Addresses:
@@ -52,7 +75,10 @@ class Addresses:
         self._db, self._clock = db, clock
         _Base.metadata.create_all(db.get_bind())
 
-    def take(self, holder: str, candidates: Sequence[str], in_use: Collection[str], wanted: str = "") -> str | None:
+    @_or_undone
+    def take(
+        self, holder: str, candidates: Sequence[str], in_use: Collection[str], wanted: str = "", owner: str = ""
+    ) -> str | None:
         """Give a server an address; the one that was not used for longest.
 
         Args:
@@ -60,20 +86,23 @@ class Addresses:
             candidates: addresses that servers may have.
             in_use: those that a container, a route or another server has, whatever the table says.
             wanted: is given, if it can be.
+            owner: the server's user; without one, nobody's other server gets what this one held.
 
         Returns:
             None where there is none.
         """
         known = {each.address: each for each in self._db.scalars(select(Address))}
         free = [each for each in candidates if each not in in_use and self._is_free(known.get(each), holder, wanted)]
-        own = [each for each in candidates if each not in in_use and self._is_own(known.get(each), holder)]
-        if not free or len(own) >= OWN_AT_MOST:
-            free = own or free
+        own = [each for each in candidates if each not in in_use and self._is_own(known.get(each), owner or holder)]
+        if wanted in free:
+            free = [wanted]
+        elif own and (len(own) >= OWN_AT_MOST or SCARCE_SHARE * len(free) < len(candidates)):
+            free = own
         if not free:
             return None
         # Those that nobody had yet come first, in their order.
-        chosen = wanted if wanted in free else min(free, key=lambda each: self._last_use(known.get(each)))
-        self._store(holder, chosen)
+        chosen = min(free, key=lambda each: self._last_use(known.get(each)))
+        self._store(holder, chosen, owner)
         return chosen
 
     def _holds(self, row: Address) -> bool:
@@ -83,40 +112,44 @@ class Addresses:
     def _is_free(self, row: Address | None, holder: str, wanted: str) -> bool:
         return row is None or not self._holds(row) or (row.address == wanted and row.holder == holder)
 
-    def _is_own(self, row: Address | None, holder: str) -> bool:
-        return row is not None and row.holder == holder and row.released is not None and self._holds(row)
+    def _is_own(self, row: Address | None, owner: str) -> bool:
+        return row is not None and row.owner == owner and row.released is not None and self._holds(row)
 
     def _last_use(self, row: Address | None) -> float:
         return float("-inf") if row is None or row.released is None else row.released
 
-    def keep(self, holder: str, address: str) -> bool:
+    @_or_undone
+    def keep(self, holder: str, address: str, owner: str = "") -> bool:
         """Take down that a server has an address which it was not given here; False if that is another one's."""
         row = self._db.get(Address, address)
         if row is not None and row.holder != holder and self._holds(row):
             return False
         if row is None or row.holder != holder or row.released is not None:
-            self._store(holder, address)
+            self._store(holder, address, owner)
         return True
 
-    def _store(self, holder: str, address: str) -> None:
+    def _store(self, holder: str, address: str, owner: str) -> None:
         self._release(select(Address).where(Address.holder == holder))
         row = self._db.get(Address, address) or Address(address=address)
-        row.holder, row.released = holder, None
+        row.holder, row.owner, row.released = holder, owner or holder, None
         self._db.add(row)
         self._db.commit()
 
+    @_or_undone
     def block(self, address: str, holder: str) -> None:
         """Hold an address that Docker gave to somebody else."""
         row = self._db.get(Address, address) or Address(address=address)
-        row.holder, row.released = holder, self._clock()
+        row.holder, row.owner, row.released = holder, holder, self._clock()
         self._db.add(row)
         self._db.commit()
 
+    @_or_undone
     def release(self, holder: str) -> None:
         """A server has ended; its address is held for a while."""
         if self._release(select(Address).where(Address.holder == holder)):
             self._db.commit()
 
+    @_or_undone
     def settle(self, holders: Collection[str]) -> None:
         """Release what servers have that are not among `holders`: a Hub that ended could not say that they did."""
         if self._release(select(Address).where(Address.holder.not_in(holders))):
@@ -198,7 +231,7 @@ def misplaced(
     if not (found or {}).items() >= labels.items():
         return "its container has not our labels"
     state = container["State"]
-    if not (state["Running"] if isinstance(state, Mapping) else state == "running"):
+    if not (state["Running"] if isinstance(state, Mapping) else state in ("running", "paused")):
         return "its container does not run"
     held = ((container["NetworkSettings"]["Networks"] or {}).get(network) or {}).get("IPAddress")
     if address is None:

@@ -55,7 +55,7 @@ def missing_image(who: str, image: str) -> ServerError:
 
 
 def wrong_user(user: str, uid: int | None, where: str, who: str, named: str) -> ServerError:
-    """A server that would run as root, or as nobody knows whom.
+    """A server that would run as root, or as an unknown user.
 
     Args:
         user: as it is written.

@@ -46,14 +46,16 @@ class RefusedError(PageError):
         super().__init__(HTTPStatus.FORBIDDEN, f"{message} Please ask the administrator.", why=why or message)
 
 
-def _unavailable(code: int, headers: Mapping[str, str]) -> str:
+def _unavailable(code: int, answer: HTTPResponse | None) -> str:
     """Why an answer is none; nothing if it is one.
 
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "it did not answer" if code == _TIMEOUT else f"it answered with {code}"
-    limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+    headers, body = (answer.headers, answer.body or b"") if answer else ({}, b"")
+    # A secondary limit may be told by nothing but the message.
+    limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or b"rate limit" in body
     if code == HTTPStatus.TOO_MANY_REQUESTS or (code == HTTPStatus.FORBIDDEN and limited):
         return "its rate limit is used up"
     return ""
@@ -98,12 +100,12 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         try:
             answer = await super().fetch(req, label, parse_json, **kwargs)
         except HTTPClientError as error:
-            if why := _unavailable(error.code, error.response.headers if error.response else {}):
+            if why := _unavailable(error.code, error.response):
                 raise GitHubUnavailableError(why) from None
             raise
         except OSError as error:
             raise GitHubUnavailableError(f"it cannot be reached: {error.strerror or error}") from None
-        if isinstance(answer, HTTPResponse) and (why := _unavailable(answer.code, answer.headers)):
+        if isinstance(answer, HTTPResponse) and (why := _unavailable(answer.code, answer)):
             raise GitHubUnavailableError(why)
         return answer
 
@@ -224,7 +226,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             self._told.add((github_id, organization))
             self.log.warning(
                 "The organization %s is number %s now, and was number %s here: its members have no rights by it."
-                " If it is the one that is meant: identity forget %s:",
+                " If it is the one that is meant, in the Hub's container:"
+                " python -m jupyterhub_ansible.identity forget %s:",
                 organization,
                 github_id,
                 first,
@@ -237,17 +240,23 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         access_token, kind = token["access_token"], token["token_type"]
         if not await self._check_membership_allowed_organizations(organization, login, access_token, kind):
             return False
-        if "read:org" not in self.scope:
-            # Public memberships only, without a number: somebody's own choice of scopes.
-            return True
+        # Not from the list of the user's organizations, which leaves out those that restrict apps: what an organization
+        # shows to everybody is enough.
         try:
-            theirs = await self._paginated_fetch(f"{self.github_api}/user/orgs?per_page=100", access_token, kind)
+            found = await self.httpfetch(
+                f"{self.github_api}/orgs/{organization}",
+                "fetching an organization",
+                headers=self.build_userdata_request_headers(access_token, kind),
+                validate_cert=self.validate_server_cert,
+            )
         except HTTPClientError as error:
-            self.log.warning("The organizations of %s cannot be listed: %s", login, error)
-            return False
-        return any(
-            each["login"].lower() == organization and self._is_meant(organization, each["id"]) for each in theirs
-        )
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                return False
+            # The membership has just been confirmed, so this says nothing against the account.
+            raise GitHubUnavailableError(
+                f"it answered with {error.code} when asked for the organization {organization}"
+            ) from None
+        return self._is_meant(organization, found["id"])
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
         """Return whether somebody is not blocked.

@@ -1,8 +1,10 @@
-"""Guesses at passwords are slowed down, and nobody is locked out for good.
+"""Guesses at passwords are slowed down, and nobody is locked out everywhere.
 
 Failed logins are counted by client address and name together, by address, and by name. Each count leaks: a few may
 follow each other at once, and more come through one by one. Whoever gives the right password from another address is
-not kept waiting by what an attacker does; nor, at the attacker's own address, is whoever logged in from there before.
+not kept waiting by what an attacker does; nor, at the attacker's own address, is whoever logged in from there before,
+unless it is that name that is guessed at. Anybody else at that address waits for what leaks, and as long as somebody
+guesses there without a pause, others may be faster: it is not told apart which names exist, or guesses would show it.
 Counts are in memory, so a restart of the Hub clears them.
 """
 
@@ -10,7 +12,7 @@ import hashlib
 import ipaddress
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,6 +35,8 @@ PAIR = Leak(5, 30)
 """Of one address at one name."""
 ADDRESS = Leak(50, 2)
 """Of one address at all names: a whole company may share it."""
+RUNNING = 250
+"""Logins that one address may try at the same time: those that fail count, however many there were."""
 NAME = Leak(20, 10)
 """Of all addresses at one name: beyond it, each address has a single guess at once."""
 
@@ -99,32 +103,46 @@ def _digest(*words: str) -> bytes:
 
 
 class Guess:
-    """A login that is tried; it counts as failed until it succeeds."""
+    """A login that is tried; it is over by one of these."""
 
-    def __init__(self, guesses: "Guesses", pair: bytes, address: str, name: bytes) -> None:
+    def __init__(self, guesses: "Guesses", address: str, pair: bytes, name: bytes) -> None:
         self._guesses = guesses
-        self._pair, self._address, self._name = pair, address, name
+        self._address, self._pair, self._name = address, pair, name
+        guesses.running[address] += 1
+
+    def _end(self) -> float:
+        self._guesses.running[self._address] -= 1
+        # Addresses that try nothing are not kept.
+        self._guesses.running += Counter()
+        return self._guesses.clock()
 
     def undo(self) -> None:
         """Do not count it: whether the password is right was not found out."""
-        now = self._guesses.clock()
-        self._guesses.pairs.add(self._pair, now, -1)
-        self._guesses.addresses.add(self._address, now, -1)
-        self._guesses.names.add(self._name, now, -1)
+        now = self._end()
+        if self._name:
+            self._guesses.pairs.add(self._pair, now, -1)
+            self._guesses.names.add(self._name, now, -1)
+
+    def failed(self) -> None:
+        """Count it as wrong, at its address as well."""
+        self._guesses.addresses.add(self._address, self._end(), 1)
 
     def succeeded(self) -> None:
         """Count it as right, with those before it at this address."""
         self.undo()
-        self._guesses.pairs.clear(self._pair)
-        self._guesses.known(self._pair)
+        if self._name:
+            self._guesses.pairs.clear(self._pair)
+            self._guesses.known(self._pair)
 
 
 class Guesses:
-    """The logins that failed."""
+    """The logins that failed, and those that are tried."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.pairs, self.addresses, self.names = _Counts(PAIR), _Counts(ADDRESS), _Counts(NAME)
+        self.running: Counter[str] = Counter()
+        """By address; most of them will be right, so they are no failures yet."""
         self._known: OrderedDict[bytes, None] = OrderedDict()
         """Names that were logged in by, each with the address: they do not share in what others do there."""
 
@@ -136,25 +154,28 @@ class Guesses:
             self._known.popitem(last=False)
 
     def begin(self, address: str, name: str) -> Guess:
-        """Count a login before it is tried, so that many at the same time are not many guesses.
+        """Begin to try a login; its name is counted before, so that many at the same time are not many guesses.
+
+        Without a name (a form may have no such field) it counts by its address only: all would have the same one.
 
         Raises:
-            TooManyGuessesError: it must not be tried yet. It is not counted: waiting is always enough.
+            TooManyGuessesError: it must not be tried yet. It is not counted.
         """
-        now = self.clock()
-        network = _network(address)
-        named = _digest(name.strip().lower())
-        pair = _digest(network, name.strip().lower())
+        now, network, name = self.clock(), _network(address), name.strip().lower()
+        named, pair = (_digest(name), _digest(network, name)) if name else (b"", b"")
         known = pair in self._known
-        hot = self.names.level(named, now) >= NAME.at_once and not known
-        wait = max(
-            self.pairs.wait(pair, now, at_once=1 if hot else None), 0 if known else self.addresses.wait(network, now)
-        )
+        wait = 0 if known else self.addresses.wait(network, now)
+        if self.running[network] >= RUNNING:
+            wait = max(wait, ADDRESS.seconds)
+        if name:
+            hot = self.names.level(named, now) >= NAME.at_once and not known
+            wait = max(wait, self.pairs.wait(pair, now, at_once=1 if hot else None))
         if wait:
             raise TooManyGuessesError(wait)
-        for counts, key in ((self.pairs, pair), (self.addresses, network), (self.names, named)):
-            counts.add(key, now, 1)
-        return Guess(self, pair, network, named)
+        if name:
+            self.pairs.add(pair, now, 1)
+            self.names.add(named, now, 1)
+        return Guess(self, network, pair, named)
 
 
 SHARED = Guesses()

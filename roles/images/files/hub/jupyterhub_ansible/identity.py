@@ -66,6 +66,16 @@ class InUseError(Exception):
     """A server of that user runs."""
 
 
+class TakenError(Exception):
+    """A known account has the login by now, and would get all that settings give that name."""
+
+    def __init__(self, taker: Identity, name: str) -> None:
+        super().__init__(
+            f"The GitHub account number {taker.github_id}, {taker.username} here, has the login {taker.login},"
+            f" and would get the rights of {name} within minutes. If it is to have them: forget {name} --anyway"
+        )
+
+
 class Identities:
     """The accounts that have logged in.
 
@@ -176,16 +186,24 @@ class Identities:
         """Return every account, by user name."""
         return list(self._db.scalars(select(Identity).order_by(Identity.username)))
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: str, *, anyway: bool = False) -> None:
         """Give a name free: whoever logs in next with that login gets it, with its home.
+
+        Args:
+            name: a user, or a login that an account had.
+            anyway: also if a known account has that login, which then has its rights (not its home) at once.
 
         Raises:
             KeyError: nobody has or had the name.
+            TakenError: a known account has that login.
             InUseError: a server of that user runs.
         """
         name = name.lower()
         if not self.holders(name):
             raise KeyError(name)
+        for each in self.all():
+            if each.login.lower() == name != each.username and self.others(each.github_id, name) and not anyway:
+                raise TakenError(each, name)
         if known := self.named(name):
             user = self._db.scalar(select(orm.User).where(orm.User.name == name))
             if user and any(spawner.server_id for spawner in user.orm_spawners.values()):
@@ -217,6 +235,7 @@ def main() -> str | None:
         "forget", help="give a name free: the next account of that login gets it, and the files"
     )
     forget.add_argument("user", help="a user, or a login that an account had, or an organization with a colon after it")
+    forget.add_argument("--anyway", action="store_true", help="even if a known account has that login, and gets rights")
     arguments = parser.parse_args()
     identities = Identities(Session(create_engine(DATABASE_URL)))
     if arguments.command == "list":
@@ -232,10 +251,10 @@ def main() -> str | None:
             identities.forget_organization(name)
             print(f"{name} is free: the next organization of that name is the one that settings mean.")
             return None
-        identities.forget(arguments.user)
+        identities.forget(arguments.user, anyway=arguments.anyway)
     except KeyError:
         return f"No account that has logged in is or was called {arguments.user} here; see: list"
-    except InUseError as error:
+    except (InUseError, TakenError) as error:
         return str(error)
     print(f"{arguments.user} is free: the next GitHub account with that login gets the name and the files.")
     return None

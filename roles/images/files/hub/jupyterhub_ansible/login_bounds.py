@@ -42,13 +42,23 @@ class Slow(BaseHandler):
         except HTTPError as error:
             if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 guess.undo()
+            else:
+                guess.failed()
             raise
-        except (KeyError, TypeError) as error:
-            # A field is missing, or compare_digest got letters that it does not take: no reason for a traceback.
+        except (AttributeError, KeyError, TypeError) as error:
+            guess.failed()
+            # A field is missing or no text, or compare_digest got letters that it does not take: no reason for a
+            # traceback.
             self.log.warning("Login data that cannot be right: %s", type(error).__name__)
             raise PageError(HTTPStatus.FORBIDDEN, "Invalid username or password") from None
+        except BaseException:
+            # Such as a directory that does not answer.
+            guess.undo()
+            raise
         if found:
             guess.succeeded()
+        else:
+            guess.failed()
         return found
 
 

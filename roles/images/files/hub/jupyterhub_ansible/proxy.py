@@ -27,11 +27,16 @@ class UserProxy(ConfigurableHTTPProxy):
 
     async def get_all_routes(self) -> dict[str, Any]:
         """Return the proxy's routes; JupyterHub takes `last_activity` from them, where it is (update_last_activity)."""
-        routes: dict[str, Any] = await super().get_all_routes()
+        routes = await self.fetch_routes()
         for route in routes.values():
             data = route["data"]
             if "server_name" in data and self._tells(data["user"], data["server_name"]):
                 data.pop("last_activity", None)
+        return routes
+
+    async def fetch_routes(self) -> dict[str, Any]:
+        """Return the proxy's routes as it tells them: asking the database about each takes time, of everybody's."""
+        routes: dict[str, Any] = await super().get_all_routes()
         return routes
 
     def _tells(self, username: str, server: str) -> bool:
@@ -48,15 +53,16 @@ class UserProxy(ConfigurableHTTPProxy):
             RuntimeError: it is not, and was just started: the Hub stops it.
         """
         spawner = user.spawners[server_name]
-        if isinstance(spawner, AddressedSpawner) and (why := await spawner.misplaced()):
+        why = await spawner.misplaced() if isinstance(spawner, AddressedSpawner) else ""
+        # The routes of others are made all the same.
+        if user.spawners.get(server_name) is not spawner or not (spawner.ready or spawner.pending == "spawn"):
+            self.log.warning("%s gets no route: it ended, or is being stopped", spawner._log_name)
+            return
+        if why:
             if spawner.pending == "spawn":
                 raise RuntimeError(f"{spawner._log_name} gets no route: {why}")
-            # The routes of others are made all the same.
             self.log.warning("%s gets no route: %s", spawner._log_name, why)
-            # Of one that ended meanwhile, JupyterHub has made another spawner by now.
-            if not spawner.unrouted:
-                await super().delete_user(user, server_name)
-                spawner.unrouted = True
+            await self.delete_user(user, server_name)
             return
         spawner.unrouted = False
         await super().add_user(user, server_name)
@@ -65,9 +71,15 @@ class UserProxy(ConfigurableHTTPProxy):
         """Delete the route to a server; once, though both the first to notice its end and JupyterHub ask for it."""
         spawner = user.spawners[server_name]
         # Others' spawners have no such thing.
-        if not getattr(spawner, "unrouted", False):
+        if getattr(spawner, "unrouted", False):
+            return
+        # Not afterwards: a route may be made meanwhile.
+        spawner.unrouted = True
+        try:
             await super().delete_user(user, server_name)
-            spawner.unrouted = True
+        except BaseException:
+            spawner.unrouted = False
+            raise
 
     async def check_routes(
         self, user_dict: Mapping[Any, Any], service_dict: Mapping[str, Any], routes: dict[str, Any] | None = None

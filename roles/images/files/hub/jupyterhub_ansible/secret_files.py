@@ -70,7 +70,7 @@ def _complaints(texts: dict[str, str], client_id: str | None) -> list[str]:
         for name, length in _LENGTHS.items()
         if name in texts and len(texts[name]) < length
     ]
-    return complaints or [f"secret {name}: {what}" for name, what in _weak(texts, client_id)]
+    return complaints or [*dict.fromkeys(f"secret {name}: {what}" for name, what in _weak(texts, client_id))]
 
 
 def _weak(texts: dict[str, str], client_id: str | None) -> Iterator[tuple[str, str]]:
@@ -78,10 +78,11 @@ def _weak(texts: dict[str, str], client_id: str | None) -> Iterator[tuple[str, s
     for name, text in texts.items():
         if name == "github_client_secret" and (wrong := wrong_client_secret(text, client_id)):
             yield name, "; ".join(wrong)
-        for word in text.split():
-            if is_placeholder(word, secret=True):
+        # A passphrase is judged as a whole; only keys stand one on a line.
+        for value in text.split() if name == "crypt_key" else [text]:
+            if is_placeholder(value, secret=True):
                 yield name, f"is still a placeholder; {_ANOTHER}"
-            elif why := weakness(word):
+            elif why := weakness(value):
                 yield name, f"is easy to guess: {why}; {_ANOTHER}"
     for one, other in combinations(texts, 2):
         if texts[one] == texts[other]:

@@ -45,11 +45,16 @@ def end(db: Session, cookie: str, user_id: int, days: float) -> None:
         days: for which the Hub takes cookies (JupyterHub.cookie_max_age_days).
     """
     now, ended = datetime.now(UTC), digest(cookie)
-    db.execute(delete(EndedSession).where(EndedSession.expires < now))
+    # Not among those in memory as well, whose times SQLite gave without a zone.
+    expired = delete(EndedSession).where(EndedSession.expires < now)
+    db.execute(expired, execution_options={"synchronize_session": False})
     db.merge(EndedSession(digest=ended, expires=now + timedelta(days=days)))
     # One by one, as upstream does: a token takes its scopes along.
     for token in db.query(orm.APIToken).filter_by(user_id=user_id, session_id=ended):
         db.delete(token)
+    # A code that was not exchanged for a token yet would become one.
+    for code in db.query(orm.OAuthCode).filter_by(user_id=user_id, session_id=ended):
+        db.delete(code)
     db.commit()
 
 

@@ -3,6 +3,7 @@
 # mypy: allow-subclassing-any
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,10 @@ _ASK_AGAIN_S = 5
 # are asked less often each, or the asking would hold them up (20 starts on 2 processors).
 _POLL_S, _INSIST_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
+# Bytes of an answer that are read: the right one is shorter, and a user's server can send without end.
+_ANSWER_AT_MOST = 1024
+# Between the end and the start of a container that an administrator restarts (`docker restart`).
+_RESTART_S = 1.5
 # Lines of a server's log that the administrator gets of one that failed.
 _LAST_LINES = 20
 
@@ -418,9 +423,11 @@ class UserServerSpawner(AddressedSpawner):
         failing = failures.SILENT
         # The kernel of a container answers at once; nobody does at the address of one that ended.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        # Nothing is unpacked: a short answer could become a very long one.
+        plain = {"Accept-Encoding": "identity"}
+        async with aiohttp.ClientSession(headers=plain, timeout=timeout, auto_decompress=False) as session:
             while loop.time() < deadline:
-                with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+                with suppress(aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
                     failing = await self._what_fails(session, url)
                     if not failing:
                         return
@@ -441,8 +448,17 @@ class UserServerSpawner(AddressedSpawner):
         async with session.get(f"{url}{challenge.PATH}?nonce={asked}", allow_redirects=False) as response:
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return failures.FAILING
-            answer = await response.json() if response.status == HTTPStatus.OK else None
+            answer = json.loads(await self._body(response)) if response.status == HTTPStatus.OK else None
         return "" if challenge.is_answer(self.api_token, asked, answer) else failures.ANOTHER
+
+    @staticmethod
+    async def _body(response: aiohttp.ClientResponse) -> bytes:
+        found = b""
+        while rest := _ANSWER_AT_MOST - len(found):
+            if not (chunk := await response.content.read(rest)):
+                break
+            found += chunk
+        return found
 
     async def _insist_that_it_runs(self) -> None:
         container = await self.get_object()
@@ -462,6 +478,10 @@ class UserServerSpawner(AddressedSpawner):
         known = self.object_id
         try:
             container = await self.get_object()
+            if container and not container["State"]["Running"] and self._serves():
+                await self.unroute()
+                await asyncio.sleep(_RESTART_S)
+                container = await self.get_object()
         except DOCKER_ERRORS as error:
             self.log.warning("%s: Docker cannot be asked: %s", self._log_name, error)
             return None if known else 0
@@ -488,13 +508,19 @@ class UserServerSpawner(AddressedSpawner):
 
     async def _note_end(self, why: str) -> None:
         """Take the route away before anything else, and keep why; of a start that fails, its own error tells."""
-        if self.server and self.server.ip:
+        # That the Hub removed its container is not why.
+        if self.server and self.server.ip and not self.ended:
             self.ended = why
         await self._unroute_if_routed()
 
     async def _forget(self) -> None:
-        await self.remove_object()
-        self.object_id = ""
+        try:
+            await self.remove_object()
+        except DOCKER_ERRORS as error:
+            # It is left over (remove_leftovers), or makes room for the next start.
+            self.log.warning("%s: its container cannot be removed: %s", self._log_name, error)
+        else:
+            self.object_id = ""
 
     async def get_url(self) -> str:
         """Address of the server; that of one whose start the Hub did not see the end of is asked of Docker.
@@ -504,6 +530,9 @@ class UserServerSpawner(AddressedSpawner):
         if self.server.ip:
             return str(await super().get_url())
         container = await self.get_object()
+        if container is None:
+            # It ended just now.  An error would end the Hub; nobody answers there, so that the Hub stops it.
+            return str(self.server.url)
         ip, port = await self.get_ip_and_port()
         variables = dict(line.partition("=")[::2] for line in container["Config"]["Env"])
         self.api_token = variables.get("JUPYTERHUB_API_TOKEN", "")
@@ -512,7 +541,11 @@ class UserServerSpawner(AddressedSpawner):
         return f"http://{ip}:{port}{self.server.base_url}"
 
     async def _last_lines(self) -> str:
-        lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
+        try:
+            lines: bytes = await self.docker("logs", self.object_id, tail=_LAST_LINES)
+        except DOCKER_ERRORS as error:
+            # Not every log driver can be read.
+            return f"(they cannot be read: {clean.one_line(str(error))})"
         return clean.lines(lines.decode(errors="replace").strip(), _LAST_LINES, last=True) or "(it wrote nothing)"
 
     # --- what is left behind

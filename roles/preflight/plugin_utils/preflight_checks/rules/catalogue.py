@@ -186,7 +186,8 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
         taken = {folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            if wrong := wrong_source(source, ours) or wrong_target(target, taken):
+            wrong = wrong_source(source, ours, read_only=mount.get("read_only", True) is True)
+            if wrong := wrong or wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(folder(target))
 
@@ -203,9 +204,9 @@ def free_images(groups: Mapping[str, Any], authenticator: str) -> Findings:
         if wrong := wrong_group(group, github=authenticator == "github"):
             yield Finding(f"{wrong[0]}: {shown(group)}", wrong[1], about)
         if not isinstance(patterns, list) or not patterns or not all(isinstance(each, str) for each in patterns):
-            yield Finding("is no list of patterns", 'write a list, such as ["registry.example.org/team/*"]', about)
+            yield Finding("is not a list of patterns", 'write a list, such as ["registry.example.org/team/*"]', about)
             continue
         for pattern in patterns:
             if not IMAGE_PATTERN.fullmatch(pattern):
                 advice = "begin with the registry's or the image's whole name; * stands for anything but a slash"
-                yield Finding(f"is no pattern of images: {shown(pattern)}", advice, about)
+                yield Finding(f"is not a pattern of images: {shown(pattern)}", advice, about)

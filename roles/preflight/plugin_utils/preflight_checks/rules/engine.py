@@ -16,19 +16,29 @@ rule = Rules()
 
 SOCKET = "/var/run/docker.sock"
 # Where the Hub, and this machine's docker command, look for it.
-OWN_HOSTS = ("fd://", f"unix://{SOCKET}", "unix:///run/docker.sock")
+OWN_HOSTS = (f"unix://{SOCKET}", "unix:///run/docker.sock")
 TLS = ("tlscacert", "tlscert", "tlskey")
 DOCS = "docs/how-to/engine.md"
 # Groups that others are in than administrators.
 WIDE_GROUPS = ("users", "staff", "nogroup", "nobody", "www-data", "games", "100", "65534")
-# A network that is less than this is the world.
+# A network that is less than this is the world, but for IPv6's own addresses of a site.
 WIDEST = {4: 8, 6: 16}
+OF_A_SITE = ipaddress.IPv6Network("fc00::/7")
+# Servers' ports are open to whoever sends packets for them to this machine.
+OPEN_GATEWAYS = ("nat-unprotected", "routed")
+
+PAST_THE_PROXY = "lets other machines reach users' servers past the proxy"
 
 Told = tuple[str, str]
 
 
 def _is_local(host: str) -> bool:
     return host.startswith(("unix://", "fd://"))
+
+
+def _is_own(host: str) -> bool:
+    # systemd's may have a number behind it.
+    return host in OWN_HOSTS or host.startswith("fd://")
 
 
 def _hosts(value: Any, settings: Mapping[str, Any]) -> Iterator[Told]:
@@ -40,7 +50,7 @@ def _hosts(value: Any, settings: Mapping[str, Any]) -> Iterator[Told]:
                 f"{shown(host)} gives everybody who reaches it root on this machine",
                 f"remove it (DOCKER_HOST=ssh://... needs no port), or add tlsverify: true with {', '.join(TLS)}",
             )
-    if (guarded or all(map(_is_local, hosts))) and not any(host.startswith(OWN_HOSTS) for host in hosts):
+    if (guarded or all(map(_is_local, hosts))) and not any(map(_is_own, hosts)):
         yield f"takes away the socket {SOCKET}, which the Hub uses", f"add unix://{SOCKET}"
 
 
@@ -50,11 +60,19 @@ def _insecure_registries(value: Any, settings: Mapping[str, Any]) -> Iterator[To
             network = ipaddress.ip_network(str(each), strict=False)
         except ValueError:
             continue
-        if network.prefixlen < WIDEST[network.version]:
+        of_a_site = isinstance(network, ipaddress.IPv6Network) and network.subnet_of(OF_A_SITE)
+        if network.prefixlen < WIDEST[network.version] and not of_a_site:
             yield (
                 f"{shown(str(each))} is half the world: whoever is on the way could put code of theirs into images",
                 "name the registry, as host:port",
             )
+
+
+def _network_options(value: Any, settings: Mapping[str, Any]) -> Iterator[Told]:
+    for driver, options in value.items() if isinstance(value, Mapping) else ():
+        for name, option in options.items() if isinstance(options, Mapping) else ():
+            if "gateway_mode" in str(name) and option in OPEN_GATEWAYS:
+                yield f"{driver}.{name}: {option} {PAST_THE_PROXY}", "remove it"
 
 
 def _if(test: Callable[[Any], bool], what: str, fix: str) -> Callable[[Any, Mapping[str, Any]], Iterator[Told]]:
@@ -80,9 +98,8 @@ REFUSED: dict[str, Callable[[Any, Mapping[str, Any]], Iterator[Told]]] = {
     ),
     "ip-masq": _if(_off, "leaves users' servers without a way out: no address is translated", "remove it"),
     "ip-forward": _if(_off, "leaves users' servers without a way out: nothing is forwarded", "remove it"),
-    "allow-direct-routing": _if(
-        lambda value: not _off(value), "lets other machines reach users' servers past the proxy", "remove it"
-    ),
+    "allow-direct-routing": _if(lambda value: not _off(value), PAST_THE_PROXY, "remove it"),
+    "default-network-opts": _network_options,
     "bridge": _if(lambda value: value == "none", "takes away the network that images are built on", "remove it"),
     "userns-remap": _if(
         bool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jupyterhub_ansible.rules.mounts import COOLIFY, Ours, folder, our_volumes
+from jupyterhub_ansible.rules.mounts import COOLIFY, Ours, folder, ours
 
 NOT_TO_BE_MOUNTED = (
     "jupyterhub_name??",
@@ -22,4 +22,4 @@ def not_to_be_mounted(
 ) -> Ours:
     """Return our volumes and folders: of the Hub, with its secrets, of the engine, and of Coolify where it is there."""
     folders = (root, str((daemon or {}).get("data-root") or ""), COOLIFY if mode == "coolify" else "")
-    return Ours(our_volumes(project or "jupyterhub", template), tuple(folder(each) for each in folders if each))
+    return ours(project or "jupyterhub", template, (folder(each) for each in folders if each))

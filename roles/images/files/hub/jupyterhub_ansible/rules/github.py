@@ -16,7 +16,7 @@ def wrong_client_id(value: str) -> tuple[str, str] | None:
     if value.isdigit():
         return f"is a number: {shown(value)}", "an app has a number, too: take what its page calls Client ID"
     if not re.fullmatch(r"[\w.-]+", value):
-        return "has characters that no client ID has", "copy it anew from the app's page, without quotes and spaces"
+        return "has characters that no client ID has", "copy it again from the app's page, without quotes and spaces"
     return None
 
 
