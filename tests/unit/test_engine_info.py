@@ -179,29 +179,78 @@ def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path
         dpkg.kill()
 
 
-NAT = "-P PREROUTING ACCEPT\n-N DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"
-FILTER = "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n-A FORWARD -o docker0 -j DOCKER\n"
+NAT, FILTER = "-N DOCKER\n", "-N DOCKER\n-A DOCKER ! -i docker0 -o docker0 -j DROP\n"
+FORWARD = "-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n-A FORWARD -o docker0 -j DOCKER\n"
+FORWARD_OF_NFT = 'table ip filter {\n\tchain FORWARD {\n\t\toifname "docker0" counter packets 0 bytes 0 jump DOCKER\n'
+GONE = (1, "iptables: No chain/target/match by that name.")
+# iptables 1.8.9, of a chain with a foreign rule and of one that is gone.
+INCOMPATIBLE = (1, "iptables v1.8.9 (nf_tables): chain `X' in table `nat' is incompatible, use 'nft' tool.")
+GONE_IN_NFT = (1, "Error: No such file or directory\nlist chain ip nat DOCKER")
+LOCKED = (4, "Another app is currently holding the xtables lock; still 0s 10 us time ahead to have a chance")
+Said = str | tuple[int, str] | None
+
+
+def commands(folder: Path, said: dict[tuple[str, str, str], Said]) -> None:
+    """Put iptables and nft there, which list, or fail, as said for a program, table and chain."""
+    for program in ("iptables", "nft"):
+        lines = ["#!/bin/sh", 'case "$*" in']
+        for (who, table, name), answer in said.items():
+            pattern = f'"--wait 10 --table {table} --list-rules {name}"'
+            if who == "nft":
+                pattern = f'"list chain ip {table} {name}"' if table else f'"list table ip {name}"'
+            if who == program and answer is not None:
+                code, text = (0, answer) if isinstance(answer, str) else answer
+                (folder / f"{who}.{table}.{name}").write_text(text)
+                to = "" if code == 0 else " >&2"
+                lines.append(f"  {pattern}) cat '{folder}/{who}.{table}.{name}'{to}; exit {code} ;;")
+        lines += ['  *) echo "unexpected: $*" >&2; exit 9 ;;', "esac"]
+        if any(who == program and answer is not None for (who, _, _), answer in said.items()):
+            (folder / program).write_text("\n".join(lines) + "\n")
+            (folder / program).chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("nat", "filters", "expected"),
+    ("nat", "filters", "forward", "nft", "expected"),
     [
-        (NAT, FILTER, True),
-        # nft flush ruleset: iptables makes empty tables to look into.
-        ("-P PREROUTING ACCEPT\n", "-P FORWARD ACCEPT\n", False),
-        ("", "", False),
-        ("-P PREROUTING ACCEPT\n", FILTER, False),
+        (NAT, FILTER, FORWARD, {}, True),
+        # nft flush ruleset.
+        (GONE, GONE, "-P FORWARD ACCEPT\n", {}, False),
+        (INCOMPATIBLE, INCOMPATIBLE, "-P FORWARD ACCEPT\n", {"nat": GONE_IN_NFT, "filter": GONE_IN_NFT}, False),
+        (GONE, FILTER, FORWARD, {}, False),
         # iptables -F: the chains are there, and nothing leads into them.
-        (NAT, "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n", False),
-        # A chain of somebody else's.
-        (NAT.replace("DOCKER", "DOCKERS"), FILTER, False),
-        (None, None, None),
+        (NAT, FILTER, "-P FORWARD DROP\n", {}, False),
+        # A foreign rule of nft's stands in the chain, which holds Docker's all the same.
+        (NAT, FILTER, INCOMPATIBLE, {"FORWARD": FORWARD_OF_NFT}, True),
+        # None of these says that a rule is gone.
+        (NAT, FILTER, INCOMPATIBLE, {}, None),
+        (INCOMPATIBLE, FILTER, FORWARD, {"nat": (1, "Error: cache initialization failed")}, None),
+        (NAT, LOCKED, FORWARD, {"filter": GONE_IN_NFT}, None),
+        (None, None, None, {"filter": GONE_IN_NFT}, None),
     ],
 )
 def test_rules_of_the_engine(
-    nat: str | None, filters: str | None, expected: bool | None, monkeypatch: pytest.MonkeyPatch
+    nat: Said,
+    filters: Said,
+    forward: Said,
+    nft: dict[str, Said],
+    expected: bool | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_info, "shown", lambda *command: nat if "nat" in command else filters)
+    commands(
+        tmp_path,
+        {
+            ("iptables", "nat", "DOCKER"): nat,
+            ("iptables", "filter", "DOCKER"): filters,
+            ("iptables", "filter", "FORWARD"): forward,
+            ("nft", "nat", "DOCKER"): nft.get("nat"),
+            ("nft", "filter", "DOCKER"): nft.get("filter"),
+            ("nft", "filter", "FORWARD"): nft.get("FORWARD"),
+        },
+    )
+    (tmp_path / "cat").symlink_to("/bin/cat")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engine_info, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert engine_info.has_rules(INFO) is expected
     assert engine_info.has_rules({}) is None
@@ -209,11 +258,22 @@ def test_rules_of_the_engine(
     assert engine_info.has_rules(INFO) is None
 
 
-@pytest.mark.parametrize(("listed", "expected"), [("table ip docker-bridges {}", True), ("", False), (None, None)])
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("table ip docker-bridges {}", True),
+        (GONE_IN_NFT, False),
+        ((1, "netlink: Error: cache initialization failed: Operation not permitted"), None),
+        (None, None),
+    ],
+)
 def test_rules_of_an_engine_that_uses_nftables(
-    listed: str | None, expected: bool | None, monkeypatch: pytest.MonkeyPatch
+    listed: Said, expected: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_info, "shown", lambda *command: listed if command[0] == "nft" else "")
+    commands(tmp_path, {("nft", "", "docker-bridges"): listed})
+    (tmp_path / "cat").symlink_to("/bin/cat")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engine_info, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert engine_info.has_rules(INFO | {"FirewallBackend": {"Driver": "nftables+firewalld"}}) is expected
 
@@ -231,9 +291,3 @@ def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
             assert engine_info.is_told_no_rules({}, tmp_path / "pid")
         finally:
             process.terminate()
-
-
-def test_what_lists_rules_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine_info.shown("no-such-program-anywhere") is None
-    assert engine_info.shown("false") == ""
-    assert engine_info.shown("echo", "-N DOCKER") == "-N DOCKER\n"

@@ -54,8 +54,8 @@ def test_first_run_writes_and_loads(tmp_path: Path) -> None:
     fence = Fence(tmp_path)
     result = fence.predicted()
     assert result["changed"]
-    assert result["written"] == [str(fence.script), str(fence.unit)]
-    assert [(diff["before"], diff["after"]) for diff in result["diff"]] == [("", SCRIPT), ("", "[Unit]\n")]
+    assert result["written"] == [str(fence.unit), str(fence.script)], "the script needs its unit"
+    assert [(diff["before"], diff["after"]) for diff in result["diff"]] == [("", "[Unit]\n"), ("", SCRIPT)]
     assert (tmp_path / "loaded").read_text() == SCRIPT
     assert [path.stat().st_mode & 0o777 for path in (fence.script, fence.unit)] == [0o755, 0o644]
 

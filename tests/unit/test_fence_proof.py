@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from rolefile import role_file
 fence_proof = role_file("hub/library/fence_proof.py")
 FENCE = """#!/bin/sh
 cd {folder}
+if [ "$1" = rules ]; then cat loaded 2>/dev/null; exit 0; fi
 echo "$1" >> calls
 case $1 in shut) touch fence.shut ;; open) rm -f fence.shut ;; esac
 """
@@ -79,9 +84,32 @@ class Machine:
         return (self.folder / "stamp").exists()
 
 
+def test_what_must_be_closed_has_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a connection that is refused was refused by a firewall."""
+    said = iter(["other", "127.0.0.2", "apart", "127.0.0.3", "{}", ""])
+    commands: list[tuple[str, ...]] = []
+    waited: list[str] = []
+
+    def docker(*arguments: str) -> str:
+        commands.append(arguments)
+        return next(said)
+
+    monkeypatch.setattr(fence_proof, "docker", docker)
+    monkeypatch.setattr(fence_proof, "wait_for", waited.append)
+    params = {"network": "users", "other_network": "control", "image": "hub", "labels": {}, "gateway": "127.0.0.1"}
+    fence_proof.prove({**params, "open": {"the Hub": "hub:8081"}, "closed": {"the proxy's API": "127.0.0.4:8001"}})
+    assert waited == ["127.0.0.2", "127.0.0.3"]
+    ways, open_ways = json.loads(commands[-2][-1])
+    assert set(ways) > {"the Hub", "the proxy's API", "this machine", "another server"}
+    assert open_ways == ["the Hub"]
+
+
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield Machine(tmp_path, monkeypatch)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_a_proof_is_not_repeated(machine: Machine) -> None:
@@ -106,6 +134,32 @@ def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
     assert not machine.stamp
 
 
+def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prove(params: dict[str, Any]) -> dict[str, bool]:
+        (machine.folder / "loaded").write_text("in force\nlater\n")
+        return machine.prove(params)
+
+    monkeypatch.setattr(fence_proof, "prove", prove)
+    assert not machine.run(GOOD).get("failed")
+    assert not machine.stamp
+    assert not machine.run(GOOD).get("failed")
+    assert machine.stamp
+
+
+def test_what_cannot_be_closed_does_not_hide_why(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def docker(*_: str) -> str:
+        raise RuntimeError("docker exec: container is not running")
+
+    monkeypatch.setattr(fence_proof, "docker", docker)
+    (machine.folder / "fence").write_text("#!/bin/sh\n[ $1 != shut ] || { echo locked >&2; exit 1; }\n")
+    result = machine.run(OPEN, OPEN, OPEN)
+    assert result["failed"]
+    for word in ("another server could be reached", "shut: locked", "docker exec: container is not running"):
+        assert word in result["msg"]
+
+
 def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(machine: Machine) -> None:
     machine.run(OPEN, OPEN, OPEN)
     assert machine.run(OPEN)["failed"]
@@ -114,6 +168,25 @@ def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(mach
     assert not machine.run(GOOD).get("failed")
     assert machine.calls[-1] == "open"
     assert machine.told[-1] == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_was_closed_is_closed_when_the_run_is_cut_off(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    (machine.folder / "fence.shut").touch()
+
+    def prove(_: dict[str, Any]) -> dict[str, bool]:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+        return GOOD
+
+    monkeypatch.setattr(fence_proof, "prove", prove)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        fence_proof.found_open({"fence": str(machine.folder / "fence"), "open": {}})
+    assert machine.calls == ["open", "shut"]
 
 
 def test_a_hub_that_is_not_reached_fails_the_run(machine: Machine) -> None:

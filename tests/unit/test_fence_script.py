@@ -12,10 +12,11 @@ from rolefile import ROLES
 # The kernel's tables are files. One that cannot count refuses all of what is given to it, as nft does.
 NFT = """#!/bin/sh
 case "$*" in
-  "--file -")
+  "--file -" | "--check --file -")
     text=$(cat)
     [ ! -e no-count ] || case $text in *"ct count"*) echo "No such file or directory" >&2; exit 1 ;; esac
     [ ! -e broken ] || { echo "Operation not permitted" >&2; exit 1; }
+    [ "$1" != --check ] || exit 0
     family=$(echo "$text" | sed -n '1s/^table \\([a-z]*\\) .*/\\1/p')
     echo "$text" | tail -n +3 > "table.$family" ;;
   *"list table inet jh_fence") cat table.inet 2>/dev/null ;;
@@ -129,6 +130,16 @@ def test_published_ports_and_metadata_are_closed(machine: Machine) -> None:
         assert address in machine.table
 
 
+@pytest.mark.parametrize("verb", ["load", "shut"])
+def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machine: Machine, verb: str) -> None:
+    """Only what Hub, proxy and the machine are answered."""
+    machine(verb)
+    forward, _, incoming = machine.table.partition("chain input")
+    for chain, answers in ((forward, "ip daddr { 10.213.0.2, 10.213.0.3 }"), (incoming, "ct direction reply")):
+        [rule] = [line.strip() for line in chain.splitlines() if "established" in line]
+        assert rule == f"{answers} ct state established,related accept"
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -191,12 +202,33 @@ def test_a_kernel_that_cannot_count_gets_the_rest(machine: Machine) -> None:
     assert "ct status dnat drop" in machine.table
     assert machine("load") == "in force"
     assert "cannot count a server's connections" in machine("lacks")
+    # It was so for a moment only.
+    (machine.folder / "no-count").unlink()
+    assert machine("load") == "loaded"
+    assert "ct count" in machine.table
+    assert machine("lacks") == ""
+    assert machine("load") == "in force"
 
 
 def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
     machine.write("broken", "")
     assert machine("load") == "Operation not permitted"
     assert machine("check") == "not in force"
+
+
+def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -> None:
+    machine.script.write_text(machine.script.read_text().replace("patience_s=50", "patience_s=1"))
+    with subprocess.Popen(
+        ["flock", str(machine.folder / "run/jh-fence.lock"), "sh", "-c", "echo; read end"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        assert machine("shut").startswith(f"another call of {machine.script} has not ended for 1 s")
+        assert machine("check") == "not in force"
+        other.communicate(b"\n")
+    assert machine("shut") == "loaded"
 
 
 def test_systemd_looks_after_it(machine: Machine) -> None:

@@ -415,6 +415,29 @@ def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
     assert host["SecurityOpt"] == HARDENING["security_opt"]
 
 
+def test_an_id_that_does_not_end_is_the_image_s_fault(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has threads of its own, and fills no disk."""
+    docker.image_users["x/base:1"] = "bob"
+    docker.uids = {"bob": "1000"}
+
+    def wait(_: str, timeout: int) -> None:
+        assert timeout <= 20
+        assert threading.current_thread().name.startswith("docker-wait")
+        raise requests.ReadTimeout
+
+    monkeypatch.setattr(docker, "wait", wait)
+    with pytest.raises(ServerError, match="x/base:1") as error:
+        run(spawner().start)
+    assert error.value.reason == "root"
+    assert docker.containers == {}
+    assert docker.probes[0]["host_config"]["LogConfig"]["Config"] == {"max-size": "1m"}
+
+
+@pytest.mark.parametrize("user", ["9" * 5000, "bob\n", "9" * 11])
+def test_what_is_no_number_is_asked_about(user: str) -> None:
+    assert run_as.number(user) is None
+
+
 def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
     docker.image_labels["x/base:1"] = {
         "traefik.enable": "true",

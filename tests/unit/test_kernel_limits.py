@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jupyterhub_ansible import kernel_limits as of_the_hub
 from rolefile import role_file, run_module
 
@@ -102,3 +103,10 @@ def test_the_hub_looks_at_the_same(machine: Path) -> None:
     assert of_the_hub.low(machine / "kernel") == found(machine)["kernel_limits_low"]
     run(machine)
     assert of_the_hub.low(machine / "kernel") == []
+
+
+def test_a_file_that_machines_often_have_is_not_read_after_ours() -> None:
+    """The last one read wins, in the order of names."""
+    default = yaml.safe_load(role_file("docker/library/kernel_limits.py").DOCUMENTATION)["options"]["path"]["default"]
+    assert str(engine_info.SYSCTL_FILE) == default
+    assert engine_info.SYSCTL_FILE.name > "99-sysctl.conf"

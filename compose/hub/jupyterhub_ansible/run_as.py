@@ -11,6 +11,7 @@ from typing import Any
 
 from docker.errors import APIError
 
+from .failures import DOCKER_ERRORS
 from .labels import KIND, PROJECT, not_inherited
 from .limits import HARDENING
 
@@ -19,7 +20,8 @@ KIND_OF_PROBES = "user-probe"
 _MEMORY = 64 * 1024**2
 _TIMEOUT_S = 20
 # As the engine reads one (Go's strconv.Atoi); it takes any such text for a number, also where a user has it as a name.
-_NUMBER = re.compile("[+-]?[0-9]+")
+# A longer one is for the engine to read, as a name.
+_NUMBER = re.compile("[+-]?[0-9]{1,10}")
 
 Docker = Callable[..., Awaitable[Any]]
 """Calls a method of docker.APIClient."""
@@ -70,7 +72,7 @@ async def _asked(docker: Docker, project: str, image: Mapping[str, Any], user: s
         memswap_limit=_MEMORY,
         pids_limit=16,
         # Its output is read, which the engine does of files and journald's only.
-        log_config={"type": "json-file", "config": {}},
+        log_config={"type": "json-file", "config": {"max-size": "1m"}},
         **HARDENING,
     )
     container = None
@@ -85,7 +87,11 @@ async def _asked(docker: Docker, project: str, image: Mapping[str, Any], user: s
             host_config=host_config,
         )
         await docker("start", container["Id"])
-        await docker("wait", container["Id"], timeout=_TIMEOUT_S)
+        try:
+            await docker("wait", container["Id"], timeout=_TIMEOUT_S)
+        except DOCKER_ERRORS:
+            # Its id does not end: that is the image's fault, and not an engine's that does not answer.
+            return None
         said = await docker("logs", container["Id"], stdout=True, stderr=False, tail=1)
     except APIError:
         # There is no such user, or no program of that name.

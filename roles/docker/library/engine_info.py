@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -76,7 +77,8 @@ REPOSITORY = (
     Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
     Path("/etc/apt/keyrings/jupyterhub-ansible-docker.asc"),
 )
-SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/60-jupyterhub-ansible.conf")
+# The last file that is read wins, and a 99-inotify.conf is common.
+SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/zz-jupyterhub-ansible.conf")
 _INT, _LONG = 2**31 - 1, 2**63 - 1
 # The kernel counts these per user id, or for the whole machine, and users' servers all run as one user id: a server
 # that took all would stop the others. What each one costs is memory of the server that took it, measured (6.18), so
@@ -102,6 +104,8 @@ PLUGIN_FOLDERS = (
 SEARCH_PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
+# How iptables and nft say that a chain or table is gone.  Any other error, such as a lock that is held, tells nothing.
+NOT_THERE = ("No chain/target/match", "No such file or directory")
 # The other drivers rotate by themselves or keep the log elsewhere.
 UNBOUNDED_LOG_DRIVER = "json-file"
 
@@ -152,16 +156,37 @@ def describe(version: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def shown(*command: str) -> str | None:
-    """Return what a command that lists rules shows: "" where it finds none, None where it is not there."""
+def shown(*command: str) -> tuple[str | None, str]:
+    """Run a command that lists rules.
+
+    Returns:
+        What it lists, "" where it says that it is not there, None where that cannot be told; and the error.
+    """
     program = shutil.which(command[0], path=SEARCH_PATH)
     if not program:
-        return None
+        return None, ""
+    english = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            [program, *command[1:]], capture_output=True, text=True, timeout=30, check=False, env=english
+        )
     except subprocess.TimeoutExpired:
-        return None
-    return done.stdout if done.returncode == 0 else ""
+        return None, ""
+    if done.returncode == 0:
+        return done.stdout, ""
+    return ("" if any(word in done.stderr for word in NOT_THERE) else None), done.stderr
+
+
+def chain(table: str, name: str) -> str | None:
+    """Return what a chain holds, "" where it is gone, None where that cannot be told.
+
+    A table is not asked for as a whole: one foreign rule of nft's in it, and iptables does not list it.  Of a single
+    chain it may say the same when the chain is gone (1.8.9); nft lists each.
+    """
+    listed, error = shown("iptables", "--wait", "10", "--table", table, "--list-rules", name)
+    if "incompatible" in error:
+        listed, _ = shown("nft", "list", "chain", "ip", table, name)
+    return listed
 
 
 def has_rules(info: dict[str, Any]) -> bool | None:
@@ -173,14 +198,12 @@ def has_rules(info: dict[str, Any]) -> bool | None:
     if not info or os.geteuid() != 0:
         return None
     if "nftables" in (info.get("FirewallBackend") or {}).get("Driver", ""):
-        found = shown("nft", "list", "table", "ip", "docker-bridges")
+        found, _ = shown("nft", "list", "table", "ip", "docker-bridges")
         return None if found is None else bool(found)
-    tables = {table: shown("iptables", "--wait", "10", "--table", table, "--list-rules") for table in ("nat", "filter")}
-    nat, filters = tables["nat"], tables["filter"]
-    if nat is None or filters is None:
+    nat, filters, forward = chain("nat", "DOCKER"), chain("filter", "DOCKER"), chain("filter", "FORWARD")
+    if nat is None or filters is None or forward is None:
         return None
-    chains = all("-N DOCKER" in text.splitlines() for text in (nat, filters))
-    return chains and any(line.startswith("-A FORWARD ") and " -j DOCKER" in line for line in filters.splitlines())
+    return bool(nat and filters) and bool(re.search(r" (-j|jump) DOCKER", forward))
 
 
 def is_told_no_rules(settings: dict[str, Any], pid_file: Path) -> bool:

@@ -27,7 +27,7 @@ options:
   path:
     description: The file.
     type: path
-    default: /etc/sysctl.d/60-jupyterhub-ansible.conf
+    default: /etc/sysctl.d/zz-jupyterhub-ansible.conf
   kernel:
     description: Where the kernel has them.
     type: path
@@ -51,7 +51,7 @@ def main() -> None:
         argument_spec={
             "limits": {"type": "list", "elements": "str", "required": True},
             "low": {"type": "list", "elements": "str", "required": True},
-            "path": {"type": "path", "default": "/etc/sysctl.d/60-jupyterhub-ansible.conf"},
+            "path": {"type": "path", "default": "/etc/sysctl.d/zz-jupyterhub-ansible.conf"},
             "kernel": {"type": "path", "default": "/proc/sys"},
         },
         supports_check_mode=True,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +50,9 @@ while True:
 """
 # As jupyterhub_ansible.compose.proof has it: a way and name of its own is that of the lookup of a name.
 NAMES = "names"
-# Who refuses a connection was reached: what the fence closes stays silent.  That a name is unknown is an answer.
+# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
+# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
+# That a name is unknown is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
 QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
@@ -69,20 +72,20 @@ def looked_up():
             except OSError:
                 pass
     return False
-def reached(way):
+def reached(name, way):
     if way == "names":
         return looked_up()
     host, _, port = way.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
     except ConnectionRefusedError:
-        return True
+        return name in open_ways
     except OSError:
         return False
     return True
-ways = json.loads(sys.argv[1])
+ways, open_ways = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
-    print(json.dumps(dict(zip(ways, pool.map(reached, ways.values())))))
+    print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
 """
 TRIES = 3
 # Of the Hub's package (jupyterhub_ansible.safety): why no server may start.
@@ -151,7 +154,15 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
             }
             found: dict[str, bool] = json.loads(
                 docker(
-                    "run", "--rm", "--network", params["network"], *start, params["image"], "-c", TRY, json.dumps(ways)
+                    "run",
+                    "--rm",
+                    "--network",
+                    params["network"],
+                    *start,
+                    params["image"],
+                    "-c",
+                    TRY,
+                    json.dumps([ways, list(params["open"])]),
                 )
             )
             return found
@@ -163,13 +174,17 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
 def machine_looks_names_up() -> bool:
     """Return whether the machine itself gets an answer about a name."""
     asked = subprocess.run(
-        [sys.executable, "-c", TRY, json.dumps({NAMES: NAMES})], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", TRY, json.dumps([{NAMES: NAMES}, []])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return bool(json.loads(asked.stdout)[NAMES])
 
 
-def call(fence: str, verb: str) -> None:
-    """Call the script of the fence.
+def call(fence: str, verb: str) -> str:
+    """Call the script of the fence, and return what it says.
 
     Raises:
         RuntimeError: with what it says.
@@ -177,6 +192,7 @@ def call(fence: str, verb: str) -> None:
     done = subprocess.run([fence, verb], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{fence} {verb}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 def tell_hub(hub: str, reason: str) -> None:
@@ -185,41 +201,53 @@ def tell_hub(hub: str, reason: str) -> None:
     docker("exec", hub, "sh", "-c", tell, CLOSED, reason)
 
 
-def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool]]:
+def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]:
     """Try until nothing is open that must be closed, three times at most.
 
     Returns:
-        What was open each time, and what was reached the last time.
+        What was open each time, what was reached the last time, and of which rules (as the script says it).
     """
     # What was closed for good reason is open no longer than it takes to see whether that is gone.
     was_shut = Path(params["fence"] + ".shut").exists()
-    call(params["fence"], "open")
+    # Nor when this is cut off, be it by Ctrl-C or by a line that breaks.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     wrong: list[str] = []
     reached: dict[str, bool] = {}
+    rules = ""
     try:
+        call(params["fence"], "open")
         for _ in range(1 if was_shut else TRIES):
+            rules = call(params["fence"], "rules")
             reached = prove(params)
             wrong = [name for name, way_open in reached.items() if way_open and name not in (*params["open"], NAMES)]
             if not wrong:
                 break
-    except Exception:
+    except BaseException:
         if was_shut:
             call(params["fence"], "shut")
         raise
-    return wrong, reached
+    return wrong, reached, rules
 
 
 def close(params: dict[str, Any], wrong: list[str]) -> str:
-    """Close all of the users' network but Hub and proxy, have no server started, and return why."""
-    call(params["fence"], "shut")
+    """Close all of the users' network but Hub and proxy, have no server started, and return why.
+
+    What of it fails is added: the reason must not be lost with it.
+    """
     reason = (
         f"The fence around the users' network did not hold: from a user's server {', '.join(wrong)} could be reached. "
         "So servers now reach Hub and proxy only, and none is started. Are Docker's own rules gone (a firewall that "
         'was restarted; systemctl restart docker brings them back), or does Docker run with "iptables": false '
         "(/etc/docker/daemon.json)? When that is mended, deploy again; docs/troubleshooting.md has more."
     )
-    tell_hub(params["hub"], reason)
-    return reason
+    failed = ""
+    for step, *arguments in ((call, params["fence"], "shut"), (tell_hub, params["hub"], reason)):
+        try:
+            step(*arguments)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            failed += f" This failed, too: {error}"
+    return reason + failed
 
 
 def main() -> None:
@@ -244,7 +272,7 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == subject:
         module.exit_json(changed=False, reached={})
     try:
-        wrong, reached = found_open(params)
+        wrong, reached, rules = found_open(params)
         if wrong:
             module.fail_json(msg=close(params, wrong), reached=reached)
         shut_out = [name for name in params["open"] if not reached[name]]
@@ -260,9 +288,11 @@ def main() -> None:
                 "fail there. docs/troubleshooting.md says what to look at."
             )
         tell_hub(params["hub"], "")
+        # Others were loaded meanwhile: the next run tries those.
+        if call(params["fence"], "rules") == rules:
+            stamp.write_text(subject)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         module.fail_json(msg=f"The fence could not be tried: {error}")
-    stamp.write_text(subject)
     module.exit_json(changed=False, reached=reached)
 
 

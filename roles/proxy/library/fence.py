@@ -84,9 +84,10 @@ def main() -> None:
     script, unit = module.params["script"], module.params["unit"]
     digest = hashlib.sha256(script["content"].encode()).hexdigest()
     result: dict[str, Any] = {"written": [], "diff": [], "digest": digest}
-    keep(module, script, 0o755, result)
+    # The script last: a run that is cut off in between leaves none that nobody looks after.
     if unit:
         keep(module, unit, 0o644, result)
+    keep(module, script, 0o755, result)
     result["changed"] = bool(result["written"])
     # A dry run does not run what it would have written first.
     if not (module.check_mode and result["changed"]):

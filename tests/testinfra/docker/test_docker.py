@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 SETTINGS = "/etc/docker/daemon.json"
-LIMITS = "/etc/sysctl.d/60-jupyterhub-ansible.conf"
+LIMITS = "/etc/sysctl.d/zz-jupyterhub-ansible.conf"
 
 
 def engine_pid(host: Any) -> str:

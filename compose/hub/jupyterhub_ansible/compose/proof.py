@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,9 @@ while True:
 """
 NAMES = "names"
 """Way and name of the lookup: as every server is, the container is told by Docker where to ask."""
-# Who refuses a connection was reached: what the fence closes stays silent.  That a name is unknown is an answer.
+# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
+# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
+# That a name is unknown is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
 QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
@@ -42,20 +44,20 @@ def looked_up():
             except OSError:
                 pass
     return False
-def reached(way):
+def reached(name, way):
     if way == "names":
         return looked_up()
     host, _, port = way.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
     except ConnectionRefusedError:
-        return True
+        return name in open_ways
     except OSError:
         return False
     return True
-ways = json.loads(sys.argv[1])
+ways, open_ways = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
-    print(json.dumps(dict(zip(ways, pool.map(reached, ways.values())))))
+    print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
 """
 
 
@@ -93,7 +95,9 @@ class Prober:
             time.sleep(0.1)
         raise ComposeError("The fence could not be tried: a container that tries it said nothing")
 
-    def reached(self, network: str, gateway: str, ways: Mapping[str, str], other_network: str) -> dict[str, bool]:
+    def reached(
+        self, network: str, gateway: str, open_ways: Mapping[str, str], closed: Mapping[str, str], other_network: str
+    ) -> dict[str, bool]:
         """Try every way (name to `host:port`) from a container on the network.
 
         Returns:
@@ -110,14 +114,14 @@ class Prober:
                 "a container of another network": self._address(apart, other_network),
                 "this machine": f"{gateway}:{self._said(machine)}",
             }
-            return self._tried(network, {**listeners, **ways, NAMES: NAMES})
+            return self._tried(network, {**listeners, **open_ways, **closed, NAMES: NAMES}, open_ways)
 
     def _address(self, container: str, network: str) -> str:
         networks = self.client.inspect_container(container)["NetworkSettings"]["Networks"]
         return f"{networks[network]['IPAddress']}:{self._said(container)}"
 
-    def _tried(self, network: str, ways: Mapping[str, str]) -> dict[str, bool]:
-        with self._container(network, TRY, json.dumps(ways)) as probe:
+    def _tried(self, network: str, ways: Mapping[str, str], open_ways: Iterable[str] = ()) -> dict[str, bool]:
+        with self._container(network, TRY, json.dumps([ways, [*open_ways]])) as probe:
             self.client.wait(probe, timeout=_TIMEOUT_S)
             try:
                 found: dict[str, bool] = json.loads(self._said(probe))

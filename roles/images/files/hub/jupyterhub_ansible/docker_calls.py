@@ -11,9 +11,11 @@ _QUICK = ThreadPoolExecutor(16, thread_name_prefix="docker")
 _STOPS = ThreadPoolExecutor(32, thread_name_prefix="docker-stop")
 # One that stands still holds its thread until Docker gives up; nobody can end it.
 _PULLS = ThreadPoolExecutor(32, thread_name_prefix="docker-pull")
+# As long as a program of an image that anybody may name likes to run (run_as).
+_WAITS = ThreadPoolExecutor(2, thread_name_prefix="docker-wait")
 ARCHIVES = ThreadPoolExecutor(2, thread_name_prefix="docker-archive")
 
-_POOLS = {"stop": _STOPS, "remove_container": _STOPS, "remove_volume": _STOPS, "pull": _PULLS}
+_POOLS = {"stop": _STOPS, "remove_container": _STOPS, "remove_volume": _STOPS, "pull": _PULLS, "wait": _WAITS}
 
 CONNECTIONS = 64
 """To Docker at once; with fewer, each call of a further thread would make and drop one (docker.APIClient)."""

@@ -10,6 +10,8 @@ const IDLE_IN_FRONT_MS = 150_000;
 // A body of which nothing comes for so many looks, 10 s apart, has no rest; a line may well be down for a minute.
 const LOOK_MS = 10_000;
 const STANDING_LOOKS = 9;
+// One who is turned away sees a broken connection and no more; the log says why, so often.
+const SAY_MS = 60_000;
 
 export class Connections {
   #clients;
@@ -19,6 +21,7 @@ export class Connections {
   #idle = new Set();
   #running = new WeakMap();
   #uploads = new Map();
+  #said = new Map();
 
   constructor(clients) {
     this.#clients = clients;
@@ -29,10 +32,12 @@ export class Connections {
   add(socket) {
     const one = this.#clients.isUntrusted(socket) ? socket.remoteAddress : undefined;
     const sameOne = this.#ofOne.get(one) ?? 0;
-    if (one !== undefined && sameOne >= MOST_OF_ONE) return socket.destroy();
+    if (one !== undefined && sameOne >= MOST_OF_ONE) {
+      return this.#turnAway(socket, `${MOST_OF_ONE} of one user's server are open`);
+    }
     if (this.#open.size >= MOST) {
       const [oldest] = this.#idle;
-      if (!oldest) return socket.destroy();
+      if (!oldest) return this.#turnAway(socket, `${MOST} are open, and all in use`);
       this.#idle.delete(oldest);
       oldest.destroy();
     }
@@ -47,6 +52,15 @@ export class Connections {
       else this.#ofOne.set(one, this.#ofOne.get(one) - 1);
     });
     return undefined;
+  }
+
+  #turnAway(socket, why) {
+    const now = Date.now();
+    if (now - (this.#said.get(why) ?? 0) >= SAY_MS) {
+      this.#said.set(why, now);
+      console.error(`A connection from ${socket.remoteAddress} was turned away: ${why}; said once a minute`);
+    }
+    return socket.destroy();
   }
 
   /** A request has come, whose answer takes as long as it does. */

@@ -136,6 +136,15 @@ class Fence:
         said = self.do("rules")
         return said if said.startswith("in force") else ""
 
+    def turn(self, verb: str) -> None:
+        """Shut the network, or open it.
+
+        Raises:
+            ComposeError: the helper did not.
+        """
+        if self.do(verb).splitlines()[-1:] not in (["loaded"], ["in force"]):
+            raise ComposeError(f"The fence does not {verb}; why: docker logs {self.container}")
+
     def do(self, verb: str) -> str:
         """Have the helper call the script; return what that says, "" where the helper does not answer or it fails."""
         try:

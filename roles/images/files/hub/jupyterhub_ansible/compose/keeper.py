@@ -32,6 +32,10 @@ PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
 TRIES = 3
 """So many proofs in a row find open what must be closed, before all of it is closed."""
+PAUSE_S = 5
+"""Between them: another program that makes its rules again, as a firewall that is reloaded, is done by then."""
+RETRY_S = 600
+"""What was closed is opened for another proof, which takes some seconds, after so long."""
 _TRUSTED_S = 5
 """A fence that was in force is asked about again after so long."""
 T = TypeVar("T")
@@ -71,14 +75,18 @@ class Keeper:
         self.proxy_addresses: frozenset[str] = frozenset()
         """Of the proxy, on all networks: which of them it takes to the Hub is Docker's choice."""
         self._complaint = ""
+        self._retry_at = 0.0
 
     # --- at the start
 
     def prepare(self) -> None:
         """Make everything, and prove the fence.
 
+        Where a proof finds it open, the Hub starts all the same, and no server does: one that ended would be started
+        again by Docker, and open it for another proof, over and over.
+
         Raises:
-            ComposeError: something is not as it must be, and stays so.
+            ComposeError: something else is not as it must be, and stays so.
         """
         ABLE.unlink(missing_ok=True)
         if missing := self.images.tag(self._images):
@@ -87,7 +95,7 @@ class Keeper:
         if low := kernel_limits.low():
             self.log.warning(
                 "One user's server can take all that this machine's kernel grants to all of them together. To change"
-                " that, put these lines into /etc/sysctl.d/60-jupyterhub.conf and run sysctl --system: %s",
+                " that, put these lines into /etc/sysctl.d/zz-jupyterhub.conf and run sysctl --system: %s",
                 ", ".join(low),
             )
         self.networks.make()
@@ -96,8 +104,17 @@ class Keeper:
         self._patiently(lambda: self._insist(self.fence.in_force()))
         self._hand_over_the_token()
         proxy = self._patiently(self._join_proxy)
-        self._prove(proxy)
-        ABLE.touch()
+        # Docker counts its own starts of a Hub that failed: nobody has mended anything meanwhile.
+        failed = self.client.inspect_container(self.id).get("RestartCount")
+        self._retry_at = time.monotonic() + RETRY_S if failed else 0.0
+        try:
+            self._prove_unless_closed(proxy)
+        except (ComposeError, *DOCKER_ERRORS) as error:
+            if not safety.CLOSED.exists():
+                raise
+            self._complain(error)
+        else:
+            ABLE.touch()
 
     @property
     def _images(self) -> set[str]:
@@ -149,6 +166,13 @@ class Keeper:
         network = self.client.inspect_network(self.networks.users)["Id"]
         return "\n".join([boot, network, self.fence.digest, in_force, self.id, proxy["Id"]]) + "\n"
 
+    def _prove_unless_closed(self, proxy: Mapping[str, Any]) -> None:
+        if safety.CLOSED.exists() and time.monotonic() < self._retry_at:
+            # A helper that was made again knows nothing of it.
+            self.fence.turn("shut")
+            raise ComposeError(safety.CLOSED.read_text().strip())
+        self._prove(proxy)
+
     def _prove(self, proxy: Mapping[str, Any]) -> None:
         """Prove the fence, unless that was done since it was loaded."""
         if STAMP.exists() and STAMP.read_text() == self._subject(proxy):
@@ -163,43 +187,52 @@ class Keeper:
             "the proxy's API": f"{self.plan.proxy}:{API_PORT}",
             "the proxy's API on the control network": f"{control}:{API_PORT}",
         }
-        reached = self._try({**open_ways, **closed}, open_ways)
+        tried, reached = self._try(proxy, open_ways, closed)
         if found := proof.open_ones(reached, open_ways):
             self._close(found)
         proof.insist(reached, open_ways)
         if not reached[proof.NAMES] and self.prober.machine_looks_names_up():
             self.log.warning("From users' servers no name is looked up, though the machine can; docs/troubleshooting.md")
-        STAMP.write_text(self._subject(proxy))
+        if self._subject(proxy) != tried:
+            # Loaded again meanwhile: the next look tries that.
+            return
+        STAMP.write_text(tried)
         safety.CLOSED.unlink(missing_ok=True)
         self.log.info("The fence around the users' network is in force, as a container on it has proved")
 
-    def _try(self, ways: Mapping[str, str], open_ways: Mapping[str, str]) -> dict[str, bool]:
+    def _try(
+        self, proxy: Mapping[str, Any], open_ways: Mapping[str, str], closed: Mapping[str, str]
+    ) -> tuple[str, dict[str, bool]]:
+        """Return what the last try was about, and what it reached."""
         # What was closed for good reason is open no longer than it takes to see whether that is gone.
         was_closed = safety.CLOSED.exists()
-        reached: dict[str, bool] = {}
-        self.fence.do("open")
+        self._retry_at = time.monotonic() + RETRY_S
+        tried, reached = "", dict[str, bool]()
         try:
-            for _ in range(1 if was_closed else TRIES):
+            self.fence.turn("open")
+            for number in range(1 if was_closed else TRIES):
+                time.sleep(PAUSE_S if number else 0)
+                tried = self._subject(proxy)
                 users, other = self.networks.users, self.networks.control
-                reached = self.prober.reached(users, self.plan.gateway, ways, other)
+                reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
                 if not proof.open_ones(reached, open_ways):
                     break
-        except (ComposeError, *DOCKER_ERRORS):
+        except Exception:
             if was_closed:
-                self.fence.do("shut")
+                self.fence.turn("shut")
             raise
-        return reached
+        return tried, reached
 
     def _close(self, found: list[str]) -> None:
         """Close all of the bridge but Hub and proxy, and let no server start."""
-        self.fence.do("shut")
         message = (
             f"The fence around the users' network did not hold: from a user's server {', '.join(found)} could be"
             " reached.  So servers now reach Hub and proxy only, and none is started.  Are Docker's own rules gone"
             ' (systemctl restart docker brings them back), or does it run with "iptables": false?  When that is mended:'
-            " docker compose restart hub"
+            f" docker compose restart hub, or wait {RETRY_S // 60} minutes"
         )
         safety.CLOSED.write_text(message + "\n")
+        self.fence.turn("shut")
         raise ComposeError(message)
 
     # --- while the Hub runs
@@ -216,19 +249,19 @@ class Keeper:
             self._join()
             proxy = self._join_proxy()
             self._insist(self.fence.in_force())
-            if safety.CLOSED.exists():
-                # Until the Hub is started again: each proof opens it for some seconds.
-                raise ComposeError(safety.CLOSED.read_text().strip())
-            self._prove(proxy)
+            self._prove_unless_closed(proxy)
         except (ComposeError, *DOCKER_ERRORS) as error:
-            if str(error) != self._complaint:
-                self.log.warning("Not as it must be around the Hub: %s", error)
-            self._complaint = str(error)
-            ABLE.unlink(missing_ok=True)
+            self._complain(error)
         else:
             self._complaint = ""
             ABLE.touch()
         return self._new_proxy
+
+    def _complain(self, error: Exception) -> None:
+        if str(error) != self._complaint:
+            self.log.warning("Not as it must be around the Hub: %s", error)
+        self._complaint = str(error)
+        ABLE.unlink(missing_ok=True)
 
     def remove_old_images(self) -> None:
         """Remove images of environments that later builds replaced."""
