@@ -176,7 +176,30 @@ def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path
         assert dpkg.stdout
         dpkg.stdout.readline()
         assert not engine_info.is_dpkg_interrupted(tmp_path)
+        # What it is at is not torn.
+        (tmp_path / "status").write_text(stanza("now", "install reinstreq half-installed"))
+        assert engine_info.torn_packages(tmp_path) == []
         dpkg.kill()
+    assert engine_info.torn_packages(tmp_path) == ["now:amd64"]
+
+
+def stanza(name: str, status: str, architecture: str = "amd64") -> str:
+    return f"Package: {name}\nStatus: {status}\nArchitecture: {architecture}\nDescription: x\n reinstreq y\n\n"
+
+
+def test_packages_that_dpkg_left_torn_are_those_of_its_last_word(tmp_path: Path) -> None:
+    assert engine_info.torn_packages(tmp_path) == []
+    whole, torn = "install ok installed", "install reinstreq half-installed"
+    (tmp_path / "status").write_text(
+        stanza("whole", whole) + stanza("libc", torn) + stanza("later", whole) + stanza("mended", torn)
+    )
+    assert engine_info.torn_packages(tmp_path) == ["libc:amd64", "mended:amd64"]
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates/0000").write_text(stanza("later", torn) + stanza("doc", torn, "all"))
+    (tmp_path / "updates/0001").write_text(stanza("mended", "install ok unpacked"))
+    (tmp_path / "updates/0002").write_text(stanza("later", "install reinstreq unpacked"))
+    (tmp_path / "updates/tmp.i").write_text(stanza("whole", torn))
+    assert engine_info.torn_packages(tmp_path) == ["doc", "later:amd64", "libc:amd64"]
 
 
 NAT, FILTER = "-N DOCKER\n", "-N DOCKER\n-A DOCKER ! -i docker0 -o docker0 -j DROP\n"

@@ -61,6 +61,7 @@ buildx: {description: The command can build with BuildKit., type: bool, returned
 nft: {description: The nft command is there., type: bool, returned: always}
 socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
 dpkg_interrupted: {description: dpkg was ended in the middle of its work., type: bool, returned: always}
+dpkg_torn: {description: Packages that it left torn and that must be installed anew., type: list, returned: always}
 repository: {description: Files of docker_apt_repository that are there., type: list, returned: always}
 kernel_limits: {description: Lines for sysctl that raise what all servers share., type: list, returned: always}
 kernel_limits_low: {description: Those of them that are not in force., type: list, returned: always}
@@ -246,16 +247,41 @@ def is_podman_command(path: str | None) -> bool:
     return start.startswith(b"#!") and b"podman" in start
 
 
-def is_dpkg_interrupted(folder: Path) -> bool:
-    """Return whether a journal was left behind by a dpkg that is not at work any more."""
-    if not (folder / "updates/0000").exists():
-        return False
+def is_dpkg_at_work(folder: Path) -> bool:
+    """Return whether a dpkg holds its lock."""
     try:
         with (folder / "lock").open("a") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False
-    return True
+        return True
+    return False
+
+
+def is_dpkg_interrupted(folder: Path) -> bool:
+    """Return whether a journal was left behind by a dpkg that is not at work any more."""
+    return (folder / "updates/0000").exists() and not is_dpkg_at_work(folder)
+
+
+def torn_packages(folder: Path) -> list[str]:
+    """Return the packages in which dpkg was interrupted so that it does not configure them any more.
+
+    The journal, which has the later word, is read as well.
+    """
+    if not folder.exists() or is_dpkg_at_work(folder):
+        return []
+    torn = {}
+    for path in (folder / "status", *sorted((folder / "updates").glob("[0-9]*"))):
+        try:
+            stanzas = path.read_text(errors="replace").split("\n\n")
+        except OSError:
+            continue
+        for stanza in stanzas:
+            fields = dict(re.findall(r"^(Package|Architecture|Status): (.*)$", stanza, re.MULTILINE))
+            name = fields.get("Package", "")
+            architecture = fields.get("Architecture", "all")
+            key = name if architecture == "all" else f"{name}:{architecture}"
+            torn[key] = " reinstreq " in fields.get("Status", "")
+    return sorted(name for name, is_torn in torn.items() if is_torn)
 
 
 def kernel_limits(folder: Path = SYSCTL, kept: Path = SYSCTL_FILE) -> dict[str, Any]:
@@ -296,6 +322,7 @@ def find_files() -> dict[str, Any]:
         "buildx": any(Path(folder, "docker-buildx").exists() for folder in PLUGIN_FOLDERS),
         "nft": bool(shutil.which("nft", path=SEARCH_PATH)),
         "dpkg_interrupted": is_dpkg_interrupted(DPKG),
+        "dpkg_torn": torn_packages(DPKG),
         "repository": [str(path) for path in REPOSITORY if path.exists()],
         "python_requests": importlib.util.find_spec("requests") is not None,
     }

@@ -10,6 +10,14 @@ from sites import PROJECT, Site
 
 APT = "TASK [docker : packages | Install "
 DPKG_WORKS = "[ -e /var/lib/dpkg/updates/0005 ] && pgrep -x dpkg"
+# What dpkg notes between the last file of a package and its end: a moment too short to be met but by chance.
+TEAR = """
+cd /var/lib/dpkg/updates
+record=$(grep --files-with-matches '^Status: install ok unpacked' [0-9]* | head -1)
+last=$(ls | grep '^[0-9]' | tail -1)
+sed 's/^Status: install ok/Status: install reinstreq/' "$record" >"$(printf %04d $((10#$last + 1)))"
+sed -n 's/^Package: //p' "$record"
+"""
 HUB_JSON = "/srv/jupyterhub/hub/hub.json"
 SECRETS = ("hub/secrets/cookie_secret", "hub/secrets/crypt_key", "proxy/secrets/token")
 WAITS = "waiting for what another run began to build on this machine"
@@ -42,6 +50,8 @@ def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> N
     assert "UNREACHABLE" in said
     assert "Traceback" not in said
     assert "you must manually run 'dpkg --configure -a'" in host.run("apt-get check").stderr
+    torn = host.check_output("bash -ec %s", TEAR)
+    assert "reinstreq" in host.check_output("dpkg-query --show --showformat '${db:Status-Eflag}' %s", torn)
 
 
 def test_docker_killed_while_apt_installs(site: Site, host: Any) -> None:
