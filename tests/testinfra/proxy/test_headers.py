@@ -1,4 +1,4 @@
-"""Whom the proxy believes about the client, which headers its answers have, and how long it waits.
+"""Whom the proxy believes about the client, which headers its answers have, and how long it and others wait.
 
 Proxies of the image that was built, each with other settings, stand between one peer (peer.py) that asks and the same
 peer as the server behind: on the networks `front`, where a proxy in front of ours would be, and `users`.
@@ -478,6 +478,73 @@ def test_connections_that_nobody_uses_end_and_others_last(host: Host, ask: Ask) 
     }
     assert (lasted(kept), lasted(gone), lasted(cut)) == (True, False, False)
     assert [answer["seen"]["received"] for answer in answers[:2]] == [80, 8_000_000]
+
+
+# Asks a proxy, in the peer, for what servers owe; while it waits, their routes go.
+LEFT = """
+import http.client, json, socket, sys, threading, time
+proxy, me, other = sys.argv[1:]
+
+def api(method, path, target=None):
+    connection = http.client.HTTPConnection(proxy, 8001, timeout=10)
+    connection.request(method, f"/api/routes{path}", json.dumps({"target": target}) if target else None)
+    return connection.getresponse().status
+
+def ask(name, method, path, **headers):
+    connection = http.client.HTTPConnection(proxy, 8000, timeout=60)
+    connection.request(method, path, headers=headers)
+    status = connection.getresponse().status
+    if status == 101:
+        while connection.sock.recv(4096):
+            pass
+    answers[name] = [status, time.monotonic() - began]
+
+# One that takes no connections any more, as little as an address where nobody is.
+full = socket.create_server((me, 9001), backlog=0)
+filling = [socket.socket() for _ in range(4)]
+for one in filling:
+    one.setblocking(False)
+    one.connect_ex((me, 9001))
+time.sleep(0.2)
+made = [api("POST", "/slow", f"http://{me}:9000"), api("POST", "/socket", f"http://{me}:9000")]
+made += [api("POST", "/late", f"http://{other}:9000"), api("POST", "/full", f"http://{me}:9001")]
+answers, began = {}, time.monotonic()
+upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+upgrade |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "MTIzNDU2Nzg5MGFiY2RlZg=="}
+asked = [threading.Thread(target=ask, args=args, kwargs=headers) for *args, headers in (
+    ("slow", "GET", "/slow?seconds=60", {}), ("websocket", "GET", "/socket", upgrade), ("full", "GET", "/full", {}),
+    ("other", "POST", "/late?seconds=12", {"Content-Length": "0"}))]
+for each in asked:
+    each.start()
+time.sleep(1)
+gone = [api("DELETE", "/slow"), api("DELETE", "/full")]
+time.sleep(7)
+kept = "slow" not in answers
+# Another address for the same path, as after a start.
+moved = api("POST", "/socket", f"http://{other}:9000")
+for each in asked:
+    each.join()
+print(json.dumps({"api": [*made, *gone, moved], "kept": kept, "answers": answers}))
+"""
+
+
+def test_what_waits_for_a_server_that_has_no_route_any_more_ends(host: Host, ask: Ask) -> None:
+    proxy = Proxy(50)
+    wait(host, run_proxy(host, proxy))
+    command = f"docker exec {NAME}-peer python -c %s {proxy.front} {ME} {ME_AS_USER}"
+    found = json.loads(host.check_output(command, LEFT))
+    assert found["api"] == [201, 201, 201, 201, 204, 204, 201]
+    assert found["kept"], "another route leads there"
+    answers = found["answers"]
+    assert {name: status for name, (status, _) in answers.items()} == {
+        "slow": 503,
+        "websocket": 101,
+        "full": 503,
+        "other": 200,
+    }
+    # Nobody had to wait for the kernel's 130 s, nor for the server's 60.
+    assert answers["full"][1] < 6
+    assert all(8 < answers[name][1] < 30 for name in ("slow", "websocket"))
 
 
 def test_idle_connections_keep_nobody_out(ask: Ask) -> None:

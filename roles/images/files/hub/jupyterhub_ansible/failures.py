@@ -214,7 +214,7 @@ def why_ended(state: Mapping[str, Any], memory: int) -> str:
     if code == _KILLED and state.get("OOMKilled"):
         return f"It ran out of memory{limit}."
     if code == _KILLED:
-        return "It was killed: by somebody, or since there was no memory left on the machine."
+        return "It was killed: by somebody, or because there was no memory left on the machine."
     return f"It ended with an error (exit code {code})."
 
 

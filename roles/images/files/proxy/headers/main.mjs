@@ -1,12 +1,13 @@
 // Loaded before configurable-http-proxy (node --import, by the entrypoint): puts right what its public server is told
-// about the client, which headers every answer has, and which connections stay open.  Its command line, routes and API
-// stay as they are.
+// about the client, which headers every answer has, and which connections stay open, to clients and to servers.  Its
+// command line, routes and API stay as they are.
 
 import http from "node:http";
 
 import { dress, dressHead } from "./answers.mjs";
 import { Clients } from "./clients.mjs";
 import { Connections } from "./connections.mjs";
+import { endWithRoutes } from "./servers.mjs";
 
 let clients;
 try {
@@ -46,6 +47,7 @@ http.createServer = (options, listener) => {
   const connections = new Connections(clients);
   // That of configurable-http-proxy, which makes it before this server.
   http.globalAgent.options.timeout = UPSTREAM_IDLE_MS;
+  endWithRoutes(http.globalAgent);
   server.prependListener("connection", (socket) => connections.add(socket));
   server.prependListener("request", (request, response) => {
     connections.use(request, response);
