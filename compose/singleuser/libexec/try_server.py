@@ -2,28 +2,79 @@
 """Start the server, run a cell, open marimo: a build tries its image with this."""
 
 import asyncio
-import hashlib
 import hmac
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import jupyterhub
+import jupyterhub_lean
 import requests
+from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
-HOST = "127.0.0.1:8888"
+HOST, BASE = "127.0.0.1:8888", "/user/trial/"
 TOKEN = uuid.uuid4().hex
+AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 NONCE = "0123456789abcdef" * 4
-SERVER = ["entrypoint", "jupyter-lab", "--no-browser", "--ip=127.0.0.1", "--port=8888", f"--ServerApp.token={TOKEN}"]
+ACCESS = ["access:servers!server=trial/"]
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What a server asks the Hub while it starts and is used."""
+
+    def do_GET(self) -> None:
+        """Answer with the Hub's release, or with whose the token is."""
+        user = {"kind": "user", "name": "trial", "admin": False, "groups": [], "scopes": ACCESS, "session_id": None}
+        self._answer(user if self.path.endswith("/user") else {"version": jupyterhub.__version__})
+
+    def do_POST(self) -> None:
+        """Take what the server does."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({})
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-JupyterHub-Version", jupyterhub.__version__)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def environment(hub: str) -> dict[str, str]:
+    """Return a server's environment, as JupyterHub's spawner makes it."""
+    return {
+        **os.environ,
+        "JUPYTERHUB_API_TOKEN": TOKEN,
+        "JUPYTERHUB_API_URL": f"{hub}/hub/api",
+        "JUPYTERHUB_ACTIVITY_URL": f"{hub}/hub/api/users/trial/activity",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-trial",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{BASE}oauth_callback",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps(ACCESS),
+        "JUPYTERHUB_OAUTH_SCOPES": json.dumps(ACCESS),
+        "JUPYTERHUB_SERVICE_PREFIX": BASE,
+        "JUPYTERHUB_SERVICE_URL": f"http://{HOST}{BASE}",
+        "JUPYTERHUB_USER": "trial",
+    }
 
 
 def ask(method: str, path: str) -> requests.Response:
     """Send a request to the server and return its answer, which must be a success."""
-    answer = requests.request(method, f"http://{HOST}{path}", headers={"Authorization": f"token {TOKEN}"}, timeout=60)
+    answer = requests.request(method, f"http://{HOST}{BASE}{path}", headers=AUTHORIZATION, timeout=60)
     answer.raise_for_status()
     return answer
 
@@ -37,7 +88,7 @@ def wait_for_server(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            ask("GET", "/api")
+            ask("GET", "api")
         except requests.ConnectionError:
             if time.monotonic() > deadline:
                 raise
@@ -48,8 +99,10 @@ def wait_for_server(seconds: float) -> None:
 
 async def output_of(code: str) -> str:
     """Return what a notebook cell prints."""
-    kernel = ask("POST", "/api/kernels").json()["id"]
-    channels = await websocket_connect(f"ws://{HOST}/api/kernels/{kernel}/channels?token={TOKEN}")
+    kernel = ask("POST", "api/kernels").json()["id"]
+    channels = await websocket_connect(
+        HTTPRequest(f"ws://{HOST}{BASE}api/kernels/{kernel}/channels", headers=AUTHORIZATION)
+    )
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3"}
     request: dict[str, Any] = {
         "channel": "shell",
@@ -72,24 +125,57 @@ async def output_of(code: str) -> str:
     sys.exit("The kernel's websocket was closed.")
 
 
+def check_lean(server: int, log: str) -> None:
+    """See that the server got along without the Hub's database layer, and that no part of it came by another way.
+
+    What others build on this image may need it: a server's extension may have a database of its own.
+    """
+    if not os.environ["VIRTUAL_ENV"].endswith("/envs/base-py3.13"):
+        return
+    for words in (jupyterhub_lean.SAYS_FULL, jupyterhub_lean.SAYS_LATE):
+        if words in log:
+            sys.exit(f"jupyterhub_lean is to be mended, or to go: the server {words}.")
+    if "/sqlalchemy/" in Path(f"/proc/{server}/maps").read_text():
+        sys.exit("jupyterhub_lean is to be mended, or to go: the server has loaded SQLAlchemy.")
+
+
+def use() -> None:
+    """Use the server as the Hub and a user do."""
+    wait_for_server(60)
+    printed = asyncio.run(asyncio.wait_for(output_of("import sys; print(sys.prefix)"), 60))
+    if printed.strip() != os.environ["VIRTUAL_ENV"]:
+        sys.exit(f"A cell was to run in the user's environment, and printed {printed!r}.")
+    ask("GET", "marimo/")
+    # Without it nobody would know when the server was in use.
+    ask("GET", "jupyterhub-idle")
+    # Else the Hub would wait for every server in vain.
+    challenge = f"http://{HOST}{BASE}api/jupyterhub-challenge?nonce={NONCE}"
+    if (
+        requests.get(challenge, timeout=60).json()["hmac"]
+        != hmac.digest(TOKEN.encode(), NONCE.encode(), "sha256").hex()
+    ):
+        sys.exit("The server does not prove that it has the Hub's token.")
+
+
 def main() -> None:
     """Try it all; an exception is the answer no."""
-    # As the Hub gives it to a server, which is to prove by it who it is.
-    server = subprocess.Popen(SERVER, env={**os.environ, "JUPYTERHUB_API_TOKEN": TOKEN})
-    try:
-        wait_for_server(60)
-        printed = asyncio.run(asyncio.wait_for(output_of("import sys; print(sys.prefix)"), 60))
-        if printed.strip() != os.environ["VIRTUAL_ENV"]:
-            sys.exit(f"A cell was to run in the user's environment, and printed {printed!r}.")
-        ask("GET", "/marimo/")
-        # Without it nobody would know when the server was in use.
-        ask("GET", "/jupyterhub-idle")
-        # Else the Hub would wait for every server in vain.
-        proof = requests.get(f"http://{HOST}/api/jupyterhub-challenge?nonce={NONCE}", timeout=60).json()["hmac"]
-        if proof != hmac.new(TOKEN.encode(), NONCE.encode(), hashlib.sha256).hexdigest():
-            sys.exit("The server does not prove that it has the Hub's token.")
-    finally:
-        server.terminate()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub, tempfile.TemporaryFile("w+") as log:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        server = subprocess.Popen(
+            ["entrypoint", "jupyterhub-singleuser"],
+            env=environment(f"http://127.0.0.1:{hub.server_port}"),
+            stderr=log,
+        )
+        try:
+            use()
+            log.seek(0)
+            check_lean(server.pid, log.read())
+        finally:
+            server.terminate()
+            server.wait(60)
+            log.seek(0)
+            print(log.read(), file=sys.stderr)
+            hub.shutdown()
 
 
 if __name__ == "__main__":

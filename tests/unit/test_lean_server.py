@@ -1,0 +1,79 @@
+"""A user's server without the Hub's database layer; each try in a Python of its own, which has imported nothing yet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from rolefile import ROLES
+
+LIB = ROLES / "images/files/singleuser/lib"
+START = f"import sys; sys.path.insert(0, {str(LIB)!r}); import jupyterhub_lean\n"
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", START + script], capture_output=True, text=True, timeout=60)
+
+
+def said(script: str) -> str:
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+IMPORT = "with jupyterhub_lean.placeholders(): import jupyterhub.services.auth, jupyterhub.log, jupyterhub.metrics\n"
+
+
+def test_what_a_server_imports_brings_no_database_layer() -> None:
+    left = "print(sorted({name.split('.')[0] for name in sys.modules} & {'sqlalchemy', 'alembic', 'jupyterhub'}))"
+    hubs = "print([name for name in sys.modules if name.startswith(('jupyterhub.orm', 'jupyterhub.handlers'))])"
+    assert said(IMPORT + left + "\n" + hubs) == "['jupyterhub']\n[]\n"
+    # It is what upstream imports that is left out.
+    assert "sqlalchemy" in said("import jupyterhub.services.auth\n" + left)
+
+
+def test_who_imports_it_later_gets_the_real_one() -> None:
+    script = """
+import sqlalchemy, sqlalchemy.orm
+from sqlalchemy.exc import SQLAlchemyError
+from jupyterhub import orm
+from jupyterhub.handlers.pages import HealthCheckHandler
+print(sqlalchemy.Column.__module__, orm.User.__tablename__, hasattr(HealthCheckHandler, "get"), sqlalchemy.__version__)
+"""
+    assert said(IMPORT + script).startswith("sqlalchemy.sql.schema users True 2.")
+
+
+def test_what_turns_out_to_be_needed_is_loaded_and_said() -> None:
+    script = """
+import jupyterhub.scopes
+assert jupyterhub.scopes.orm.User.__tablename__ == "users"
+import jupyterhub.orm
+assert jupyterhub.scopes.orm.User is jupyterhub.orm.User
+"""
+    words = "jupyterhub.orm.User is used: the server loads the Hub's database layer after all\n"
+    assert said(IMPORT + script) == words
+
+
+def test_what_was_there_before_stays() -> None:
+    script = "import sqlalchemy as before\n" + IMPORT + "import sqlalchemy; print(sqlalchemy is before)"
+    assert said(script) == "True\n"
+
+
+def test_where_the_import_fails_the_server_is_upstreams() -> None:
+    # A name more than was known: a JupyterHub of later.
+    script = """
+import os, types
+jupyterhub_lean._PLACEHOLDERS["jupyterhub.singleuser.later"] = {}
+class Later:
+    def find_spec(self, name, path, target=None):
+        if name == "jupyterhub.singleuser":
+            from jupyterhub.singleuser.later import thing
+sys.meta_path.insert(0, Later())
+os.execv = lambda path, words: print(path, words) or sys.exit()
+sys.argv[1:] = ["--port=1"]
+jupyterhub_lean.main()
+"""
+    done = run(script)
+    upstream = "/opt/jupyter/bin/jupyterhub-singleuser-upstream"
+    assert done.stdout == f"{upstream} ['{upstream}', '--port=1']\n"
+    assert "This server starts with the Hub's database layer: its import without it failed" in done.stderr
