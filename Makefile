@@ -36,7 +36,8 @@ init: $(VENV)/run.stamp ## Begin a Hub on another machine: HOST=hub.example.org 
 rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
 	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
 
-test: lint unit settings molecule e2e ## Everything below, the quick layers first
+test: $(VENV)/dev.stamp ## Everything below, the quick layers first, and what took how long
+	+MAKE=$(MAKE) tests/layers.py lint unit settings molecule e2e
 
 lint: $(VENV)/dev.stamp ## ansible-lint, yamllint, ruff, mypy (seconds)
 	ansible-lint --offline --strict

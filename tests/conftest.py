@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import signal
 import time
@@ -29,6 +30,10 @@ class Process(NamedTuple):
     pid: int
     since: int
 
+
+# Seconds of each test of this run, for the table of tests/layers.py.
+TIMES = TESTS.parent / "artefacts/times"
+_took: dict[str, float] = {}
 
 _LIMITED = pytest.StashKey[bool]()
 _STDERR = pytest.StashKey[int]()
@@ -89,6 +94,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         layer = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if layer in LIMITS_S and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LIMITS_S[layer]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up what a test and its fixtures took."""
+    name = report.nodeid.rpartition("tests/")[2].partition("[docker:")[0].partition("[ansible:")[0]
+    _took[name] = _took.get(name, 0) + report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep it under the name of the layer, or of Molecule's scenario."""
+    layers = {item.path.relative_to(TESTS).parts[0] for item in session.items if item.path.is_relative_to(TESTS)}
+    if TIMES.exists() and layers:
+        name = os.environ.get("MOLECULE_SCENARIO_NAME", "-".join(sorted(layers)))
+        (TIMES / f"{name}.json").write_text(json.dumps(_took, indent=1))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,0 +1,71 @@
+"""What `make test` says of the time that it took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import layers
+import pytest
+
+
+def test_table() -> None:
+    tests = {("unit", f"unit/test_x.py::test_{n}"): n / 10 for n in range(30)}
+    tests["ingress", "testinfra/ingress/test_1.py::test_slow"] = 119.6
+    shown = layers.table({"lint": 36.2, "molecule": 2000, "e2e": 0.4}, {"hub": 208, "ingress": 864}, tests)
+    lines = shown.splitlines()
+    assert lines[2:8] == [
+        "   0:36  lint",
+        "  33:20  molecule",
+        "         14:24  ingress",
+        "          3:28  hub",
+        "   0:00  e2e",
+        "  33:57  in all",
+    ]
+    assert lines[11] == "   2:00  ingress  testinfra/ingress/test_1.py::test_slow"
+    assert len(lines) == 11 + layers.SLOWEST
+
+
+def test_first_layer_that_fails_ends_it_and_the_table_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "made $1"\n[ "$1" != unit ]\n')
+    make.chmod(0o755)
+    monkeypatch.setenv("MAKE", str(make))
+    monkeypatch.setattr(layers, "TIMES", tmp_path / "times")
+    monkeypatch.setattr(layers, "SCENARIOS", tmp_path)
+    # Of an earlier run.
+    (tmp_path / "times").mkdir()
+    (tmp_path / "times/e2e.json").write_text("{}")
+    assert layers.main(["lint", "unit", "e2e"]) == 1
+    said = capfd.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith("made")] == ["made lint", "made unit"]
+    assert "0:00  unit" in said
+    assert "e2e" not in said
+    assert (tmp_path / "times.txt").read_text() in said
+    assert list((tmp_path / "times").iterdir()) == []
+
+
+def test_times_of_tests_are_kept(tmp_path: Path) -> None:
+    project = Path(layers.__file__).resolve().parents[1]
+    times = project / "artefacts/times"
+    made = not times.exists()
+    times.mkdir(parents=True, exist_ok=True)
+    name = f"try-{tmp_path.name}"
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "tests/unit/test_layers.py::test_table"],
+            cwd=project,
+            env={"PATH": "/usr/bin:/bin", "MOLECULE_SCENARIO_NAME": name},
+            check=True,
+            timeout=50,
+            stdout=subprocess.DEVNULL,
+        )
+        assert list(json.loads((times / f"{name}.json").read_text())) == ["unit/test_layers.py::test_table"]
+    finally:
+        (times / f"{name}.json").unlink(missing_ok=True)
+        if made:
+            times.rmdir()
