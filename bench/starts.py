@@ -18,7 +18,7 @@ from e2e.client import User
 from e2e.deployment import docker, inspect
 
 from .hubs import Hub, environment_file
-from .project import NAME
+from .project import ARTEFACTS, NAME
 
 POLL_S = 0.02
 TIMEOUT_S = 120.0
@@ -58,6 +58,15 @@ class ByHub:
         self.user.server().stop()
 
 
+def _by_file(option: str) -> str:
+    """Return a security option as the command takes it: a profile of seccomp by its file, which the API has as a text."""
+    if not option.startswith("seccomp={"):
+        return option
+    profile = ARTEFACTS / "seccomp.json"
+    profile.write_text(option.partition("=")[2])
+    return f"seccomp={profile}"
+
+
 class Bare:
     """A container like that of a server which a Hub started, but started by `docker run`.
 
@@ -85,7 +94,7 @@ class Bare:
             "--pids-limit", str(limits["PidsLimit"] or -1),
             *(["--init"] if limits.get("Init") else []),
             *(f"--cap-drop={name}" for name in limits["CapDrop"] or []),
-            *(f"--security-opt={name}" for name in limits["SecurityOpt"] or []),
+            *(f"--security-opt={_by_file(option)}" for option in limits["SecurityOpt"] or []),
             "--volume", f"{self.name}:/home/jovyan",
             *(["--entrypoint", "/usr/bin/python3"] if floor else []),
             config["Image"], *(FLOOR if floor else config["Cmd"]),
