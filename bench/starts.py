@@ -59,7 +59,7 @@ class ByHub:
 
 
 def _by_file(option: str) -> str:
-    """Return a security option as the command takes it: a profile of seccomp by its file, which the API has as a text."""
+    """Return a security option as the command takes it: a seccomp profile by its file, which the API has as a text."""
     if not option.startswith("seccomp={"):
         return option
     profile = ARTEFACTS / "seccomp.json"
