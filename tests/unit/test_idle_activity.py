@@ -142,7 +142,7 @@ def test_what_computes_unseen(server: Server, monkeypatch: pytest.MonkeyPatch) -
     server.kernels.kernels = {"1": kernel("idle")}
     now = time.monotonic()
     monkeypatch.setattr("jupyterhub_idle.activity.time", SimpleNamespace(monotonic=lambda: now))
-    for share, in_use in ((COMPUTING * 0.9, False), (COMPUTING, True)):
+    for share, in_use in ((COMPUTING * 0.9, False), (COMPUTING * 1.1, True)):
         now += 100
         before = server.processes[0].ticks if server.processes else 0
         ticks = before + round(100 * share * TICKS_PER_S)
