@@ -9,6 +9,12 @@ from typing import Any
 from testinfra.host import Host
 from vps import Admin, assert_fence, inspect, started
 
+# As dpkg leaves a package when it is ended between its last file and its end.
+TEAR = """
+cd /var/lib/dpkg
+sed -n '/^Package: nftables$/,/^$/p' status | sed 's/^Status: .*/Status: install reinstreq unpacked/' >updates/0000
+"""
+STATE = "dpkg-query --show --showformat '${Status}' nftables"
 MARKER = "/etc/docker/managed-by-jupyterhub-ansible"
 
 
@@ -36,6 +42,20 @@ def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
     assert run.changed == 0
     assert 'set "live-restore": true' in run.said
     assert 'set "log-opts"' in run.said
+
+
+def test_what_dpkg_was_interrupted_in_beside_it_is_finished(host: Any, converge: Callable[..., Any]) -> None:
+    engine = host.check_output("systemctl show --property ActiveEnterTimestamp docker")
+    host.check_output("sh -ec %s", TEAR)
+    assert host.check_output(STATE) == "install reinstreq unpacked"
+
+    run = converge()
+
+    assert run.ok, run.output
+    assert host.check_output(STATE) == "install ok installed"
+    assert "dpkg was interrupted" not in host.run("apt-get check").stderr
+    assert host.check_output("systemctl show --property ActiveEnterTimestamp docker") == engine
+    assert converge().changed == 0
 
 
 def test_engine_whose_rules_were_flushed_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
