@@ -18,8 +18,13 @@ LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy sin
 said = $(if $(findstring command,$(origin $1)),$(value $1))
 option = $(if $(call said,$1),--$2='$(subst ','\'',$(call said,$1))')
 
+# The quick layers side by side; what each says comes when it ends.
+ifneq ($(and $(MAKECMDGOALS),$(if $(filter-out lint unit settings,$(MAKECMDGOALS)),,quick)),)
+MAKEFLAGS += --jobs=3 --output-sync=target
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check rotate test lint unit settings molecule e2e bench engine lock docs compose traits clean
+.PHONY: inventory help init deploy check rotate test lint lint-ansible lint-rest unit settings molecule e2e bench engine lock docs compose traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,18 +44,22 @@ rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy:
 test: $(VENV)/dev.stamp ## Everything below, the quick layers first, and what took how long
 	+MAKE=$(MAKE) tests/layers.py lint unit settings molecule e2e
 
-lint: $(VENV)/dev.stamp ## ansible-lint, yamllint, ruff, mypy (seconds)
+lint: lint-ansible lint-rest ## ansible-lint, yamllint, ruff, mypy (seconds)
+
+lint-ansible: $(VENV)/dev.stamp
 	ansible-lint --offline --strict
+
+lint-rest: $(VENV)/dev.stamp
 	yamllint --strict .
 	ruff check .
 	ruff format --check .
 	mypy
 
 unit: $(VENV)/dev.stamp ## Unit tests (seconds, no Docker)
-	pytest tests/unit
+	pytest --numprocesses 2 tests/unit
 
 settings: $(VENV)/dev.stamp ## Bad settings and what each is told (seconds, no Docker)
-	pytest tests/settings
+	pytest --numprocesses 2 tests/settings
 
 engine: $(VENV)/run.stamp ## A Docker engine on this machine, by the role docker
 	ansible-playbook -i $(INVENTORY) playbooks/engine.yml $(ARGS)
@@ -97,4 +106,6 @@ $(VENV)/run.stamp: requirements/run.txt $(VENV)/bin/uv
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	$(UV_INSTALL) -r requirements/dev.txt
+	@# Of a schema check that nobody asks for; it costs most of the time that importing JupyterHub takes.
+	$(VENV)/bin/uv pip uninstall --quiet --python $(VENV)/bin/python rfc3987-syntax lark
 	@touch $@

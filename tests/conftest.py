@@ -25,7 +25,7 @@ IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal
 
 
 class Process(NamedTuple):
-    """A process: its number alone may be another's later."""
+    """A process: its number alone may be another's later; since when it runs, in clock ticks from the boot on."""
 
     pid: int
     since: int
@@ -104,8 +104,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep it under the name of the layer, or of Molecule's scenario."""
-    layers = {item.path.relative_to(TESTS).parts[0] for item in session.items if item.path.is_relative_to(TESTS)}
-    if TIMES.exists() and layers:
+    layers = {name.partition("/")[0] for name in _took}
+    # pytest-xdist's workers tell it to the process that started them.
+    if TIMES.exists() and layers and not hasattr(session.config, "workerinput"):
         name = os.environ.get("MOLECULE_SCENARIO_NAME", "-".join(sorted(layers)))
         (TIMES / f"{name}.json").write_text(json.dumps(_took, indent=1))
 
@@ -113,14 +114,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     """Where the limit is reached, end the test's processes, which it may wait for, and then have it fail there."""
-    others = descendants()
+    begun = float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK") // 1
     item.stash[_LIMITED] = True
 
     def cut_off(number: int, frame: object) -> None:
         __tracebackhide__ = True
         # What comes after may hang, too.
         signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
-        end(descendants() - others)
+        end({process for process in descendants() if process.since >= begun})
         pytest_timeout.timeout_sigalrm(item, settings)
 
     signal.signal(signal.SIGALRM, cut_off)

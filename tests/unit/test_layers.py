@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,23 +50,25 @@ def test_first_layer_that_fails_ends_it_and_the_table_is_there(
     assert list((tmp_path / "times").iterdir()) == []
 
 
-def test_times_of_tests_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["-n2"]], ids=["alone", "side by side"])
+def test_times_of_tests_are_kept(tmp_path: Path, arguments: list[str]) -> None:
     project = Path(layers.__file__).resolve().parents[1]
-    times = project / "artefacts/times"
-    made = not times.exists()
-    times.mkdir(parents=True, exist_ok=True)
-    name = f"try-{tmp_path.name}"
-    try:
+    folder = tmp_path / "tests/unit"
+    folder.mkdir(parents=True)
+    shutil.copy(project / "pyproject.toml", tmp_path)
+    shutil.copy(project / "tests/conftest.py", folder.parent)
+    (folder / "test_x.py").write_text("def test_1(): pass\ndef test_2(): pass\n")
+    times = tmp_path / "artefacts/times"
+    times.mkdir(parents=True)
+    for scenario in ("", "hub"):
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "tests/unit/test_layers.py::test_table"],
-            cwd=project,
-            env={"PATH": "/usr/bin:/bin", "MOLECULE_SCENARIO_NAME": name},
+            [sys.executable, "-m", "pytest", "-q", *arguments, "tests"],
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin"} | ({"MOLECULE_SCENARIO_NAME": scenario} if scenario else {}),
             check=True,
             timeout=50,
             stdout=subprocess.DEVNULL,
         )
-        assert list(json.loads((times / f"{name}.json").read_text())) == ["unit/test_layers.py::test_table"]
-    finally:
-        (times / f"{name}.json").unlink(missing_ok=True)
-        if made:
-            times.rmdir()
+    kept = {path.stem: sorted(json.loads(path.read_text())) for path in times.iterdir()}
+    both = ["unit/test_x.py::test_1", "unit/test_x.py::test_2"]
+    assert kept == {"unit": both, "hub": both}
