@@ -24,7 +24,7 @@ MAKEFLAGS += --jobs=3 --output-sync=target
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check rotate test lint lint-ansible lint-rest unit settings molecule e2e bench engine lock docs compose traits clean
+.PHONY: inventory help init deploy check rotate test lint lint-ansible lint-rest unit settings molecule e2e everything bench engine lock docs compose traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,7 +42,7 @@ rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy:
 	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
 
 test: $(VENV)/dev.stamp ## Everything below, the quick layers first, and what took how long
-	+MAKE=$(MAKE) tests/layers.py lint unit settings molecule e2e
+	+MAKE=$(MAKE) tests/layers.py "lint unit settings" everything
 
 lint: lint-ansible lint-rest ## ansible-lint, yamllint, ruff, mypy (seconds)
 
@@ -69,6 +69,10 @@ molecule: $(VENV)/dev.stamp engine ## Every role on throwaway containers (SCENAR
 
 e2e: $(VENV)/dev.stamp engine ## Two users in a really deployed Hub, over HTTP and in Chromium
 	tests/e2e/run
+
+# Scenarios and the end-to-end tests, two at a time.
+everything: $(VENV)/dev.stamp engine
+	molecule/run everything
 
 bench: $(VENV)/dev.stamp engine ## Our figures against stock parts, in one run
 	bench/run

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The layers of the proof, one after the other, and what took how long; each is a target of the Makefile.
+"""The layers of the proof, one after the other, and what took how long; each is a target of the Makefile, or several.
 
-    tests/layers.py lint unit settings molecule e2e
+    tests/layers.py "lint unit settings" everything
 
 The first that fails ends it.  The table is printed in any case, and kept in artefacts/times.txt.
 """
@@ -35,13 +35,13 @@ def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Ma
 
     Args:
         layers: seconds of each.
-        scenarios: seconds of each of Molecule's, two of which run at a time.
+        scenarios: seconds of each of Molecule's and of the end-to-end tests, two of which run at a time.
         tests: seconds of each with its fixtures, by layer or scenario and its name.
     """
     lines = ["What took how long (minutes:seconds)", ""]
     for layer, seconds in layers.items():
         lines.append(f"{clock(seconds):>7}  {layer}")
-        if layer == "molecule":
+        if layer == "everything":
             in_order = sorted(scenarios.items(), key=lambda pair: -pair[1])
             lines += [f"{clock(of_one):>14}  {scenario}" for scenario, of_one in in_order]
     lines += [f"{clock(sum(layers.values())):>7}  in all", "", f"The {SLOWEST} slowest tests, with their fixtures", ""]
@@ -71,7 +71,7 @@ def main(layers: list[str]) -> int:
     try:
         for layer in layers:
             start = time.monotonic()
-            code = subprocess.run([os.environ.get("MAKE", "make"), layer], cwd=PROJECT).returncode
+            code = subprocess.run([os.environ.get("MAKE", "make"), *layer.split()], cwd=PROJECT).returncode
             took[layer] = time.monotonic() - start
             if code:
                 break

@@ -15,25 +15,24 @@ import pytest
 def test_table() -> None:
     tests = {("unit", f"unit/test_x.py::test_{n}"): n / 10 for n in range(30)}
     tests["ingress", "testinfra/ingress/test_1.py::test_slow"] = 119.6
-    shown = layers.table({"lint": 36.2, "molecule": 2000, "e2e": 0.4}, {"hub": 208, "ingress": 864}, tests)
+    shown = layers.table({"lint unit": 36.2, "everything": 2000}, {"hub": 208, "ingress": 864}, tests)
     lines = shown.splitlines()
-    assert lines[2:8] == [
-        "   0:36  lint",
-        "  33:20  molecule",
+    assert lines[2:7] == [
+        "   0:36  lint unit",
+        "  33:20  everything",
         "         14:24  ingress",
         "          3:28  hub",
-        "   0:00  e2e",
-        "  33:57  in all",
+        "  33:56  in all",
     ]
-    assert lines[11] == "   2:00  ingress  testinfra/ingress/test_1.py::test_slow"
-    assert len(lines) == 11 + layers.SLOWEST
+    assert lines[10] == "   2:00  ingress  testinfra/ingress/test_1.py::test_slow"
+    assert len(lines) == 10 + layers.SLOWEST
 
 
 def test_first_layer_that_fails_ends_it_and_the_table_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make = tmp_path / "make"
-    make.write_text('#!/bin/sh\necho "made $1"\n[ "$1" != unit ]\n')
+    make.write_text('#!/bin/sh\necho "made $*"\n[ "$2" != unit ]\n')
     make.chmod(0o755)
     monkeypatch.setenv("MAKE", str(make))
     monkeypatch.setattr(layers, "TIMES", tmp_path / "times")
@@ -41,10 +40,10 @@ def test_first_layer_that_fails_ends_it_and_the_table_is_there(
     # Of an earlier run.
     (tmp_path / "times").mkdir()
     (tmp_path / "times/e2e.json").write_text("{}")
-    assert layers.main(["lint", "unit", "e2e"]) == 1
+    assert layers.main(["settings", "lint unit", "e2e"]) == 1
     said = capfd.readouterr().out
-    assert [line for line in said.splitlines() if line.startswith("made")] == ["made lint", "made unit"]
-    assert "0:00  unit" in said
+    assert [line for line in said.splitlines() if line.startswith("made")] == ["made settings", "made lint unit"]
+    assert "0:00  lint unit" in said
     assert "e2e" not in said
     assert (tmp_path / "times.txt").read_text() in said
     assert list((tmp_path / "times").iterdir()) == []
