@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,17 +61,31 @@ def descendants() -> set[Process]:
     return found
 
 
-def end(processes: set[Process]) -> None:
-    """Ask processes to end, and kill those that do not."""
+def send(number: int, processes: set[Process]) -> None:
+    """Send a signal to processes; some may have ended meanwhile."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def end(begun: float) -> None:
+    """Ask the processes that were started since then to end, and kill those that do not."""
+
+    def found() -> set[Process]:
+        return {process for process in descendants() if process.since >= begun}
+
+    send(signal.SIGTERM, found())
     deadline = time.monotonic() + END_S
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in processes & descendants():
-            try:
-                os.kill(process.pid, number)
-            except ProcessLookupError:
-                continue
-        while processes & descendants() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    while found() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # All of them stand still first, or one starts the next while it is its child's turn.
+    stopped: set[Process] = set()
+    while more := found() - stopped:
+        send(signal.SIGSTOP, more)
+        stopped |= more
+    send(signal.SIGKILL, stopped)
+    while found() and time.monotonic() < deadline + END_S:
+        time.sleep(0.05)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -121,7 +136,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
         __tracebackhide__ = True
         # What comes after may hang, too.
         signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
-        end({process for process in descendants() if process.since >= begun})
+        end(begun)
         pytest_timeout.timeout_sigalrm(item, settings)
 
     signal.signal(signal.SIGALRM, cut_off)
