@@ -196,8 +196,9 @@ class Deployment:
             and not subprocess.run(["nft", "list", *fence[2:]], capture_output=True, check=False).returncode
         ):
             subprocess.run(fence, check=True)
-        for stamp in Path("/run").glob(f"{self.name}-fence*"):
-            stamp.unlink()
+        for pattern in (f"{self.name}-fence*", f"{self.name}-*.settled"):
+            for stamp in Path("/run").glob(pattern):
+                stamp.unlink()
         shutil.rmtree(self.root, ignore_errors=True)
 
     # --- looking

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import socketserver
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -181,27 +184,40 @@ def test_the_program_behind_a_socket() -> None:
     assert host_report.program_of("0") == ""
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> str:
-    """A socket that answers like an engine with one container and one network, whatever is asked."""
-    path = str(tmp_path / "docker.sock")
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(path)
-    server.listen()
+HUB = {"Id": "abc", "Config": {"Image": "team/hub:1"}}
+ANSWERS = {
     # The second name is a link to it from another container.
-    names = ["/web/hub", "/team-hub"]
-    body = json.dumps([{"Names": names, "Name": "team-users", "Labels": OURS, "Ports": []}]).encode()
+    "/containers/json?all=1": [{"Names": ["/web/hub", "/team-hub"], "Labels": OURS, "Ports": []}],
+    "/containers/team-hub/json": HUB,
+    "/images/team/hub:1/json": {"Id": "sha256:1"},
+    "/networks": [{"Name": "team-users", "Labels": OURS}, {"Name": "bridge", "Labels": {}}],
+}
 
-    def answer() -> None:
-        for _ in range(2):
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        server.close()
 
-    threading.Thread(target=answer, daemon=True).start()
-    return path
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[str]:
+    """A socket that answers like an engine."""
+
+    class Engine(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = ANSWERS.get(self.path)
+            self.send_response(404 if answer is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(socketserver.UnixStreamServer):
+        def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+            # The handler wants to know who asks.
+            return super().get_request()[0], ("engine", 0)
+
+    path = str(tmp_path / "docker.sock")
+    with Server(path, Engine) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield path
+        server.shutdown()
 
 
 NOTHING = {
@@ -210,14 +226,25 @@ NOTHING = {
     "guests": [],
     "bridge_holder": "",
     "subnets": [],
+    "own_networks": {},
+    "own_containers": {},
     "has_ingress": False,
     "has_coolify": False,
     "deployed": False,
 }
 
 
-def test_the_engine_is_asked(engine: str) -> None:
-    assert host_report.ask_engine(engine, "team", ["8000/tcp"]) == {**NOTHING, "deployed": True}
+def test_the_engine_is_asked(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_report, "RUN", tmp_path)
+    (tmp_path / "team-hub.settled").write_text("a b\n")
+    assert host_report.ask_engine(engine, "team", ["8000/tcp"]) == {
+        **NOTHING,
+        "own_networks": {"team-users": {"Name": "team-users", "Labels": OURS}},
+        "own_containers": {"team-hub": {"container": HUB, "image": "sha256:1", "stamp": "a b"}},
+        "deployed": True,
+    }
+    others = host_report.ask_engine(engine, "other", [])
+    assert (others["own_networks"], others["own_containers"]) == ({}, {})
 
 
 def test_without_an_engine_nothing_is_ours(tmp_path: Path) -> None:

@@ -17,20 +17,29 @@ from rolefile import role_file, run_module
 
 image_listing = role_file("images/library/image_listing.py")
 
-# Has the images of the file `ids`; a container says what is in the file `says`, and is counted.
+# Has the images of the file `images`; a container says what is in the file `says`, and is counted.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
-case "$*" in
-  *"--filter label=jupyterhub-ansible.content-hash"*) cat labelled; exit ;;
-  "image inspect --format {{index .Config.Labels"*) cat labels; exit 1 ;;
-  run*"=id"*) echo 1000; exit ;;
-esac
+case "$*" in run*"=id"*) echo 1000; exit ;; esac
 case "$1 $2" in
-  "image ls") echo "x/base:1 x/base@<none>" ;;
-  "image inspect") for ref; do :; done; grep "^$ref " ids | cut -d" " -f2 | grep . ;;
+  "image ls") grep -o '"Id": *"[^"]*"' images | cut -d'"' -f4 ;;
+  "image inspect")
+    [ "$3" = --format ] || exec cat images
+    echo "$5" >> asked
+    [ "$5" = docker.io/x/base:1 ] && echo sha256:a ;;
   run*) cat > /dev/null; echo run >> runs; cat says; exit "$(cat code)" ;;
 esac
 """
+IMAGES: list[dict[str, Any]] = [
+    {"Id": "sha256:a", "Created": "2026-01-01T10:00:00Z", "RepoTags": ["x/base:1", "x/twin:1"], "RepoDigests": []},
+    {"Id": "sha256:b", "Created": "2026-01-02T10:00:00Z", "RepoTags": ["x/other:1"], "RepoDigests": ["y/d@sha256:e"]},
+]
+LISTING = [
+    "x/other:1 x/other@<none>",
+    "y/d:<none> y/d@sha256:e",
+    "x/base:1 x/base@<none>",
+    "x/twin:1 x/twin@<none>",
+]
 FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}, "uid": 1000}
 
 
@@ -38,8 +47,7 @@ FOUND = {"programs": {"Python": "3.13.5"}, "packages": {}, "debian": {}, "uid": 
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "docker").write_text(DOCKER)
     (tmp_path / "docker").chmod(0o755)
-    (tmp_path / "labelled").write_text("")
-    (tmp_path / "ids").write_text("x/base:1 sha256:a\nx/twin:1 sha256:a\nx/other:1 sha256:b\n")
+    (tmp_path / "images").write_text(json.dumps(IMAGES))
     says(tmp_path, json.dumps(FOUND))
     return tmp_path
 
@@ -54,7 +62,7 @@ def run(folder: Path, *refs: str, check: bool = False, path: str | None = None) 
     search = f"{folder}:{os.environ['PATH']}" if path is None else path
     result = run_module("images/library/image_listing.py", arguments, PATH=search)
     assert not result["changed"]
-    assert result["listing"] == (["x/base:1 x/base@<none>"] if path is None else [])
+    assert result["listing"] == (LISTING if path is None else [])
     return result["contents"]
 
 
@@ -73,12 +81,45 @@ def test_an_image_is_looked_at_once(folder: Path) -> None:
 
 
 def test_own_images_bear_their_tag_in_a_label(folder: Path) -> None:
-    """What an operator built on top has the label of what it was built on; another one went meanwhile."""
-    (folder / "labelled").write_text("sha256:a\nsha256:b\nsha256:b\nsha256:gone\n")
-    (folder / "labels").write_text("11aa x/base:11aa y/base:11aa x/base:mine\n11aa x/mine:22bb\n11aa \n")
+    """What an operator built on top has the label of what it was built on."""
+    made = {"Config": {"Labels": {image_listing.LABEL: "11aa"}}, "RepoDigests": None, "Created": None}
+    images = [
+        {**made, "Id": "sha256:a", "RepoTags": ["x/base:11aa", "y/base:11aa", "x/base:mine"]},
+        {**made, "Id": "sha256:b", "RepoTags": ["x/mine:22bb"]},
+        {**made, "Id": "sha256:c", "RepoTags": None},
+        {"Id": "sha256:d", "Config": None, "RepoTags": ["x/none:None"], "RepoDigests": []},
+    ]
+    (folder / "images").write_text(json.dumps(images))
     arguments = {"refs": [], "path": str(folder / "contents.json")}
     result = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
     assert result["own"] == ["x/base:11aa", "y/base:11aa"]
+
+
+def test_digests_are_those_of_the_repository(folder: Path) -> None:
+    tags, digests = ["a:5000/x:1", "y:1"], ["a:5000/x@sha256:1", "a:5000/x@sha256:2", "z@sha256:1"]
+    image = {"RepoTags": tags, "RepoDigests": digests}
+    assert list(image_listing.lines(image)) == [
+        "a:5000/x:1 a:5000/x@sha256:1",
+        "a:5000/x:1 a:5000/x@sha256:2",
+        "y:1 y@<none>",
+        "z:<none> z@sha256:1",
+    ]
+
+
+def test_the_engine_knows_longer_names(folder: Path) -> None:
+    assert run(folder, "docker.io/x/base:1", "x/other:1", "y/d@sha256:e").keys() == {
+        "docker.io/x/base:1",
+        "x/other:1",
+        "y/d@sha256:e",
+    }
+    assert (folder / "asked").read_text().split() == ["docker.io/x/base:1"]
+
+
+def test_an_engine_without_images(folder: Path) -> None:
+    (folder / "images").write_text("[]")
+    arguments = {"refs": ["x/base:1"], "path": str(folder / "contents.json")}
+    result = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+    assert (result["listing"], result["own"], result["contents"]) == ([], [], {})
 
 
 def test_what_is_gone_is_forgotten(folder: Path) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,16 +42,9 @@ contents:
   returned: always
 """
 
-LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"]
 LABEL = "jupyterhub-ansible.content-hash"
-LIST_LABELLED = ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"]
-SHOW_LABEL = [
-    "docker",
-    "image",
-    "inspect",
-    "--format",
-    f'{{{{index .Config.Labels "{LABEL}"}}}} {{{{join .RepoTags " "}}}}',
-]
+LIST = ["docker", "image", "ls", "--quiet", "--no-trunc"]
+INSPECT = ["docker", "image", "inspect"]
 TIMEOUT_S = 60
 # As the Hub starts users' servers (jupyterhub_ansible.limits).
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
@@ -81,24 +76,54 @@ print(json.dumps({"programs": programs, "packages": packages, "debian": debian, 
 """
 
 
-def ids_of(refs: list[str]) -> dict[str, str]:
+Image = dict[str, Any]
+
+
+def all_images() -> list[Image]:
+    """Return what the engine knows of all images, newest first."""
+    ids = sorted(set(subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.split()))
+    # One that goes meanwhile is an error beside the answer about all others.
+    shown = subprocess.run([*INSPECT, *ids], capture_output=True, text=True, check=False).stdout if ids else ""
+    return sorted(json.loads(shown or "[]"), key=lambda image: image.get("Created") or "", reverse=True)
+
+
+def lines(image: Image) -> Iterator[str]:
+    """Yield an image's names, each with its digests, as ``docker image ls --digests`` lists them."""
+    digests = defaultdict(list)
+    for name in image.get("RepoDigests") or []:
+        repository, _, digest = name.partition("@")
+        digests[repository].append(digest)
+    tags = [name.rpartition(":")[::2] for name in image.get("RepoTags") or []]
+    tags += [(repository, "<none>") for repository in digests.keys() - {repository for repository, _ in tags}]
+    for repository, tag in tags:
+        for digest in digests.get(repository, ["<none>"]):
+            yield f"{repository}:{tag} {repository}@{digest}"
+
+
+def own_refs(images: list[Image]) -> list[str]:
+    """Return the names of images whose tag is the hash in their label."""
+    found = set()
+    for image in images:
+        content = ((image.get("Config") or {}).get("Labels") or {}).get(LABEL)
+        found |= {ref for ref in image.get("RepoTags") or [] if content and ref.endswith(f":{content}")}
+    return sorted(found)
+
+
+def ids_of(refs: list[str], images: list[Image]) -> dict[str, str]:
     """Return the ids of the images that are there."""
+    names = {
+        name: image["Id"] for image in images for key in ("RepoTags", "RepoDigests") for name in image.get(key) or []
+    }
     ids = {}
     for ref in refs:
-        command = ["docker", "image", "inspect", "--format", "{{.Id}}", ref]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            ids[ref] = done.stdout.strip()
+        # Some names have longer forms, of which the engine knows.
+        if ref in names:
+            ids[ref] = names[ref]
+        else:
+            done = subprocess.run([*INSPECT, "--format", "{{.Id}}", ref], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                ids[ref] = done.stdout.strip()
     return ids
-
-
-def own_refs() -> list[str]:
-    """Return the names of images whose tag is the hash in their label."""
-    ids = sorted(set(subprocess.run(LIST_LABELLED, capture_output=True, text=True, check=True).stdout.split()))
-    # One that goes meanwhile is an error beside the answer about all others.
-    shown = subprocess.run([*SHOW_LABEL, *ids], capture_output=True, text=True, check=False).stdout if ids else ""
-    lines = [line.split() for line in shown.splitlines() if line.strip()]
-    return sorted(ref for content, *refs in lines for ref in refs if ref.endswith(f":{content}"))
 
 
 def look(image: str) -> dict[str, Any]:
@@ -158,14 +183,13 @@ def main() -> None:
     )
     path = Path(module.params["path"])
     try:
-        listing = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.splitlines()
-        own = own_refs()
+        images = all_images()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         # A dry run on a new machine: then all would be built.
         if module.check_mode:
             module.exit_json(changed=False, listing=[], own=[], contents={})
         module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
-    ids = ids_of(module.params["refs"])
+    ids = ids_of(module.params["refs"], images)
     before = known(path)
     # An older version of this module did not ask as whom it runs.
     new = sorted({image for image in ids.values() if "uid" not in before.get(image, {})})
@@ -187,7 +211,8 @@ def main() -> None:
             " Dockerfile with USER 1000, or the number of another ordinary user; or take another image. Users go on"
             " with the environments that there were."
         )
-    module.exit_json(changed=False, listing=listing, own=own, contents=contents)
+    listing = [line for image in images for line in lines(image)]
+    module.exit_json(changed=False, listing=listing, own=own_refs(images), contents=contents)
 
 
 if __name__ == "__main__":

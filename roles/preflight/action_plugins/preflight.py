@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 # Ansible has no place for code that a role's action shares with tests.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 
-from preflight_checks import lease, report, specs
+from preflight_checks import lease, report, settled, specs
 from preflight_checks.host import Host, warnings
 from preflight_checks.problems import Finding, message
 from preflight_checks.rules import addresses, ingress
@@ -59,7 +59,11 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=message(problems))
         else:
             result.update(
-                engine=dict(host.engine), settings_files=sources.files(), has_ingress=host.report["has_ingress"]
+                engine=dict(host.engine),
+                settings_files=sources.files(),
+                has_ingress=host.report["has_ingress"],
+                networks=host.report["own_networks"],
+                containers={name: settled.seen(each) for name, each in host.report["own_containers"].items()},
             )
         return result
 

@@ -62,6 +62,12 @@ publishers: {description: "Containers that publish them: port, name, addresses, 
 guests: {description: "Others' containers on our networks: container and network.", type: list, returned: always}
 bridge_holder: {description: "Who has the bridge of our users' network, if not that.", type: str, returned: always}
 foreign_root: {description: What is in the root folder if that is not ours., type: str, returned: always}
+own_networks: {description: Our networks by name, as the engine describes them., type: dict, returned: always}
+own_containers:
+  description: "Hub, proxy and ingress by name: container (as the engine describes it), image (the id of what the name
+    of its image stands for now), stamp (what was written into /run about it)."
+  type: dict
+  returned: always
 has_ingress: {description: A Caddy of ours is there., type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 strangers: {description: Things of the engine that bear our names without our label., type: list, returned: always}
@@ -75,6 +81,7 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
 COOLIFY = "coolify"
 TIMEOUT_S = 5
+RUN = Path("/run")
 # States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
 LISTENING = {"tcp": "0A", "udp": "07"}
 
@@ -128,7 +135,7 @@ def parse_memory(table: str) -> int:
 
 
 def read(path: str) -> str:
-    """Return a file of /proc, empty where the kernel lacks it (a machine without IPv6)."""
+    """Return a file, empty where it is not there (of /proc, where the kernel lacks it: a machine without IPv6)."""
     try:
         return Path(path).read_text()
     except OSError:
@@ -274,6 +281,19 @@ def subnets(networks: list[dict[str, Any]], name: str) -> Iterator[dict[str, str
                 }
 
 
+def own_containers(socket_path: str, things: dict[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """Return what the engine knows of the Hub, the proxy and the ingress, as far as they are there and ours."""
+    found = {}
+    for each in (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"):
+        ours = things.get(each, {}).get(PROJECT_LABEL) == name
+        container = engine_answer(socket_path, f"/containers/{each}/json") if ours else None
+        if container:
+            image = engine_answer(socket_path, f"/images/{container['Config']['Image']}/json") or {}
+            stamp = read(f"{RUN}/{each}.settled").strip()
+            found[each] = {"container": container, "image": image.get("Id", ""), "stamp": stamp}
+    return found
+
+
 def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Take the lease, and return None; or return who has it."""
     path = Path(wanted["path"])
@@ -313,6 +333,8 @@ def ask_engine(socket_path: str, name: str, ports: list[str]) -> dict[str, Any]:
         # Without an answer nobody can tell whose it is.
         "bridge_holder": bridge_holder(networks, name) if networks is not None else "",
         "subnets": list(subnets(networks or [], name)),
+        "own_networks": {each["Name"]: each for each in networks or [] if is_ours(each, name)},
+        "own_containers": own_containers(socket_path, things["container"], name),
         "has_ingress": any(
             things[kind].get(f"{name}-ingress", {}).get(PROJECT_LABEL) == name for kind in ("container", "network")
         ),

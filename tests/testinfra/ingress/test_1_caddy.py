@@ -9,8 +9,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import pytest
 from e2e.browser import appears, browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo
 from playwright.sync_api import expect
 from vps import inspect
@@ -78,15 +80,14 @@ def test_the_clients_address_is_in_the_log_and_is_not_what_a_client_says(place: 
     assert f"ann@{gateway}" in line
 
 
-def test_a_large_and_slow_upload(place: Place) -> None:
-    """Bounded: 300 MB in one request, and one that stands still for longer than proxies like to wait."""
-    person = place.working("ann")
+@pytest.fixture(scope="module")
+def standing_still(place: Place) -> Iterator[Future[list[bytes]]]:
+    """An upload, and two connections without a request, that stand still for longer than proxies like to wait.
+
+    Other tests run meanwhile.  What comes is what was read of the connections that nobody uses.
+    """
+    person = place.working("bea")
     server = person.server()
-    size = 300 * 10**6
-    body = {"type": "file", "format": "base64", "content": "AAAA" * (size // 4)}
-    answer = person.request("PUT", f"{server.path}api/contents/large.bin", data=json.dumps(body), timeout=300)
-    assert answer.status_code == 201, answer.text
-    assert server.run("import os; os.path.getsize('large.bin')").result == str(size // 4 * 3)
 
     def slowly() -> Iterator[bytes]:
         text = json.dumps({"type": "file", "format": "text", "content": "x" * 1000}).encode()
@@ -94,14 +95,33 @@ def test_a_large_and_slow_upload(place: Place) -> None:
         time.sleep(70)
         yield text[500:]
 
-    # Meanwhile, connections that nobody uses end.
-    with socket.create_connection((place.address, 80)) as silent, socket.create_connection((place.address, 80)) as head:
-        head.sendall(b"GET / HTTP/1.1\r\nHost: hub\r\n")
-        answer = person.request("PUT", f"{server.path}api/contents/slow.txt", data=slowly(), timeout=120)
-        assert answer.status_code == 201, answer.text
-        for each in (silent, head):
-            each.settimeout(1)
-            assert each.recv(1) == b""
+    def stand_still() -> list[bytes]:
+        with (
+            socket.create_connection((place.address, 80)) as silent,
+            socket.create_connection((place.address, 80)) as head,
+        ):
+            head.sendall(b"GET / HTTP/1.1\r\nHost: hub\r\n")
+            answer = person.request("PUT", f"{server.path}api/contents/slow.txt", data=slowly(), timeout=120)
+            assert answer.status_code == 201, answer.text
+            for each in (silent, head):
+                each.settimeout(1)
+            return [silent.recv(1), head.recv(1)]
+
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(stand_still)
+    server.stop()
+
+
+@pytest.mark.usefixtures("standing_still")
+def test_a_large_upload(place: Place) -> None:
+    """Bounded: 300 MB in one request."""
+    person = place.working("ann")
+    server = person.server()
+    size = 300 * 10**6
+    body = {"type": "file", "format": "base64", "content": "AAAA" * (size // 4)}
+    answer = person.request("PUT", f"{server.path}api/contents/large.bin", data=json.dumps(body), timeout=300)
+    assert answer.status_code == 201, answer.text
+    assert server.run("import os; os.path.getsize('large.bin')").result == str(size // 4 * 3)
     server.stop()
 
 
@@ -156,6 +176,11 @@ def test_headers_have_a_good_grade(place: Place) -> None:
         assert "Referrer-Policy" in headers, path
         assert {"Server", "X-Powered-By", "X-JupyterHub-Version", "Via"} & set(headers) == set(), path
     server.stop()
+
+
+def test_an_upload_that_stood_still(standing_still: Future[list[bytes]]) -> None:
+    """It arrived; connections that nobody uses have ended meanwhile."""
+    assert standing_still.result(timeout=180) == [b"", b""]
 
 
 # What Docker copies into an image loses capabilities; what was done in a container keeps them.

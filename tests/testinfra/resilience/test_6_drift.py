@@ -99,6 +99,24 @@ def test_what_was_changed(host: Host, site: Site, admin: Admin) -> None:
     assert set(inspect(host, HUB)["NetworkSettings"]["Networks"]) == {CONTROL, USERS}
 
 
+def test_containers_alone_that_were_changed(host: Host, site: Site, admin: Admin) -> None:
+    """A run that finds all else as it left it looks at them all the same."""
+    containers = ["proxy : container | Run the proxy", "hub : container | Run the Hub"]
+    with undisturbed(host, admin):
+        assert site.run().succeeded().changes == []
+        by_hand(
+            host,
+            f"docker network disconnect {CONTROL} {PROXY}",
+            f"docker update --memory 700m --memory-swap 700m {HUB}",
+        )
+        assert site.run().succeeded().changes == containers
+        by_hand(host, f"docker update --restart no {PROXY}", f"docker pause {HUB}")
+        assert site.check().changes == site.run().succeeded().changes == containers
+    assert set(inspect(host, PROXY)["NetworkSettings"]["Networks"]) == {CONTROL, USERS}
+    assert inspect(host, PROXY)["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert inspect(host, HUB)["HostConfig"]["Memory"] == 768 * 1024**2
+
+
 def test_networks_that_were_made_anew(host: Host, site: Site, admin: Admin) -> None:
     """Nobody is on them any more: even the user's server comes back, and its address is found."""
     before = {name: inspect(host, name, "network") for name in (CONTROL, USERS)}

@@ -1,0 +1,157 @@
+"""A container is left alone when it is as docker_container left it, and whatever was changed by hand is seen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from preflight_checks import settled
+from rolefile import role_file
+
+settled_container = role_file("preflight/action_plugins/settled_container.py")
+
+WANTED = {"name": "team-hub", "image": "team/hub:1", "memory": "768M", "labels": {"kind": "hub"}}
+CONTAINER: dict[str, Any] = {
+    "Id": "abc",
+    "Image": "sha256:1",
+    "Path": "tini",
+    "Args": ["jupyterhub"],
+    "Config": {"Image": "team/hub:1", "Env": ["A=1"], "Labels": {"kind": "hub"}},
+    "HostConfig": {"Memory": 805306368, "RestartPolicy": {"Name": "unless-stopped"}},
+    "State": {"Status": "running", "Paused": False, "Pid": 7, "StartedAt": "1", "Health": {"Status": "healthy"}},
+    "Mounts": [{"Destination": "/a", "Source": "x"}, {"Destination": "/b", "Source": "y"}],
+    "NetworkSettings": {
+        "SandboxID": "s",
+        "Networks": {"control": {"NetworkID": "n1", "Aliases": ["hub"], "IPAMConfig": None, "EndpointID": "e"}},
+    },
+    "RestartCount": 0,
+    "ExecIDs": None,
+}
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    container = copy.deepcopy(CONTAINER)
+    change(container)
+    return container
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["HostConfig"].update(Memory=1),
+        lambda c: c["HostConfig"]["RestartPolicy"].update(Name="no"),
+        lambda c: c["State"].update(Paused=True),
+        lambda c: c["State"].update(Status="exited"),
+        lambda c: c["NetworkSettings"]["Networks"].clear(),
+        lambda c: c["NetworkSettings"]["Networks"].update(other={"NetworkID": "n2"}),
+        lambda c: c["NetworkSettings"]["Networks"]["control"].update(NetworkID="n2"),
+        lambda c: c["NetworkSettings"]["Networks"]["control"].update(Aliases=[]),
+        lambda c: c["Config"]["Env"].append("B=2"),
+        lambda c: c["Mounts"].pop(),
+        lambda c: c.update(Id="other"),
+    ],
+)
+def test_what_was_changed_by_hand_is_seen(change: Callable[[dict[str, Any]], object]) -> None:
+    assert settled.found(changed(change), "sha256:1") != settled.found(CONTAINER, "sha256:1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["State"].update(Pid=8, StartedAt="2", Health={"Status": "starting"}),
+        lambda c: c["NetworkSettings"].update(SandboxID="t"),
+        lambda c: c["NetworkSettings"]["Networks"]["control"].update(EndpointID="f", IPAddress="10.0.0.7"),
+        lambda c: c.update(RestartCount=1, ExecIDs=["1"]),
+        lambda c: c["Mounts"].reverse(),
+    ],
+)
+def test_what_changes_by_itself_does_not_count(change: Callable[[dict[str, Any]], object]) -> None:
+    assert settled.found(changed(change), "sha256:1") == settled.found(CONTAINER, "sha256:1")
+
+
+def test_a_name_that_is_another_image_since() -> None:
+    assert settled.found(CONTAINER, "sha256:2") != settled.found(CONTAINER, "sha256:1")
+
+
+def test_a_dry_run_wants_the_same() -> None:
+    assert settled.wanted({**WANTED, "pull": "missing"}) == settled.wanted({**WANTED, "pull": "never"})
+    assert settled.wanted({**WANTED, "memory": "1G"}) != settled.wanted(WANTED)
+
+
+class Machine:
+    """A machine with the container, on which the action runs as tasks do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.container = copy.deepcopy(CONTAINER)
+        self.image = "sha256:1"
+        self.stamp = ""
+        self.answer: dict[str, Any] = {"changed": True}
+        self.calls: list[dict[str, Any]] = []
+        self.monkeypatch = monkeypatch
+
+    def task(self, check: bool = False, seen: bool = True, **wanted: Any) -> dict[str, Any]:
+        """Run preflight's look and the task."""
+        report = {"container": self.container, "image": self.image, "stamp": self.stamp}
+        action = settled_container.ActionModule.__new__(settled_container.ActionModule)
+        arguments = {"seen": settled.seen(report) if seen else {}, "stamp": "/run/team hub", **WANTED, **wanted}
+        action._task = SimpleNamespace(args=arguments, check_mode=check)
+        for name, stand_in in {
+            "_execute_module": self.module,
+            "_low_level_execute_command": self.shell,
+        }.items():
+            self.monkeypatch.setattr(action, name, stand_in)
+        self.monkeypatch.setattr(settled_container.ActionBase, "run", lambda *_: {})
+        self.calls.clear()
+        result: dict[str, Any] = action.run(None, {})
+        return result
+
+    def module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        assert name == "community.docker.docker_container"
+        self.calls.append(arguments)
+        return {**self.answer, "container": self.container}
+
+    def shell(self, command: str) -> None:
+        text, path = command.removeprefix("echo ").split(" >")
+        assert path == "'/run/team hub'"
+        self.stamp = text
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine) -> None:
+    assert machine.task(seen=False)["changed"] is True
+    assert machine.calls == [WANTED]
+    result = machine.task()
+    assert machine.calls == []
+    assert result == {
+        "changed": False,
+        "container": {key: CONTAINER[key] for key in ("Id", "State", "NetworkSettings")},
+    }
+    # What is wanted differs; and it was changed by hand.
+    machine.task(memory="1G")
+    assert machine.calls == [{**WANTED, "memory": "1G"}]
+    machine.task(memory="1G")
+    assert machine.calls == []
+    machine.container["HostConfig"]["Memory"] = 1
+    machine.task(memory="1G")
+    assert len(machine.calls) == 1
+
+
+def test_a_failure_and_a_dry_run_leave_nothing_behind(machine: Machine) -> None:
+    machine.task(check=True)
+    assert machine.stamp == ""
+    machine.answer = {"failed": True, "msg": "no"}
+    assert machine.task()["failed"]
+    assert machine.stamp == ""
+
+
+def test_a_dry_run_predicts_with_it(machine: Machine) -> None:
+    machine.task()
+    assert machine.task(check=True, pull="missing")["changed"] is False
+    assert machine.calls == []
