@@ -47,7 +47,8 @@ FILES = (
 )  # fmt: skip
 # For each Hub.
 FILES_OF_A_HUB = (
-    "etc/systemd/system/{}-fence*", "etc/systemd/system/*.wants/{}-fence*", "run/{}-fence*", "run/{}.lease", "run/{}-*.settled",
+    "etc/systemd/system/{}-fence*", "etc/systemd/system/*.wants/{}-fence*", "run/{}-fence*", "run/{}.lease",
+    "run/{}-*.settled",
 )  # fmt: skip
 # And for one of the tests: control groups may be a whole machine's, of which this one is a container.
 FILES_OF_A_TEST = ("srv/{}", "sys/fs/cgroup/{}-users", "sys/fs/cgroup/*/{}-users")

@@ -165,7 +165,6 @@ def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
         assert status == 200
         assert logged(place, f"/hub/login?{mark}") == ("198.51.100.7" if believed else source)
         assert (("strict-transport-security", "max-age=31536000") in headers) is believed
-    place.deploy().succeeded()
 
 
 # --- beside Coolify
@@ -217,13 +216,17 @@ def test_beside_coolify(place: Place) -> None:
 # --- behind a proxy on the machine; these are the last, since it has the ports until their end
 
 
-@pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
-def behind(place: Place, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield the name of the proxy that the Hub is behind."""
+@pytest.fixture(scope="module")
+def proxied(place: Place) -> None:
+    """Deploy for a proxy on the machine; nothing comes after these tests."""
     place.deploy(**PROXY).succeeded()
+
+
+@pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
+def behind(place: Place, proxied: None, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the name of the proxy that the Hub is behind."""
     with request.param(place):
         yield request.param.__name__
-    place.deploy().succeeded()
 
 
 def test_the_public_address_behind_a_proxy(place: Place, behind: str) -> None:
