@@ -117,11 +117,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _took[name] = _took.get(name, 0) + report.duration
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keep it under the name of the layer, or of Molecule's scenario."""
+def pytest_sessionfinish() -> None:
+    """Keep it under the name of the layer, or of Molecule's scenario; workers have the first word, not the last."""
     layers = {name.partition("/")[0] for name in _took}
-    # pytest-xdist's workers tell it to the process that started them.
-    if TIMES.exists() and layers and not hasattr(session.config, "workerinput"):
+    if TIMES.exists() and layers:
         name = os.environ.get("MOLECULE_SCENARIO_NAME", "-".join(sorted(layers)))
         (TIMES / f"{name}.json").write_text(json.dumps(_took, indent=1))
 

@@ -11,7 +11,7 @@ import pytest
 from preflight_checks import settled
 from rolefile import role_file
 
-settled_container = role_file("preflight/action_plugins/settled_container.py")
+settled_container = role_file("jupyterhub/action_plugins/settled_container.py")
 
 WANTED = {"name": "team-hub", "image": "team/hub:1", "memory": "768M", "labels": {"kind": "hub"}}
 CONTAINER: dict[str, Any] = {

@@ -17,7 +17,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 # Ansible has no place for code that a role's action shares with tests.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "preflight/plugin_utils"))
 
 from preflight_checks import settled
 
