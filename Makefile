@@ -18,9 +18,9 @@ LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy sin
 said = $(if $(findstring command,$(origin $1)),$(value $1))
 option = $(if $(call said,$1),--$2='$(subst ','\'',$(call said,$1))')
 
-# The quick layers side by side; what each says comes when it ends.
-ifneq ($(and $(MAKECMDGOALS),$(if $(filter-out lint unit settings,$(MAKECMDGOALS)),,quick)),)
-MAKEFLAGS += --jobs=3 --output-sync=target
+# The quick layers side by side: what each says comes in one piece when it ends, and as it goes where there is only one.
+ifeq ($(filter-out lint unit settings,$(or $(MAKECMDGOALS),help)),)
+MAKEFLAGS += --jobs=3 $(if $(word 2,$(MAKECMDGOALS)),--output-sync=target)
 endif
 
 .DEFAULT_GOAL := help
