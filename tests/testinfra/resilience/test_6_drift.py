@@ -111,7 +111,7 @@ def test_containers_alone_that_were_changed(host: Host, site: Site, admin: Admin
         by_hand(
             host,
             f"docker network disconnect {CONTROL} {PROXY}",
-            f"docker update --memory 700m --memory-swap 700m {HUB}",
+            f"docker update --memory 700m {HUB}",
         )
         assert site.run().succeeded().changes == containers
         by_hand(host, f"docker update --restart no {PROXY}", f"docker pause {HUB}")
