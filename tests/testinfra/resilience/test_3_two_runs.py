@@ -36,8 +36,8 @@ def test_after_a_run_that_ended_the_next_begins_at_once(site: Site, host: Any) -
     site.kill("TASK [docker : Write the engine")
     after_a_killed_one = site.run().succeeded()
     assert "Waiting for the run" not in after_a_killed_one.output
-    # One whose network is lost cannot give anything back: its lease expires, 30 s after it was renewed; on a busy machine
-    # the next run may take most of that to come to it.
+    # One whose network is lost cannot give anything back: its lease expires 30 s after it was renewed.  On a busy
+    # machine the next run needs most of that to come so far.
     host.check_output("echo %s > %s && touch -d '5 seconds ago' %s", CUT_OFF, LEASE, LEASE)
     after_one_cut_off = site.run().succeeded()
     assert "Waiting for the run of ann@laptop, since 2026-01-01 10:00:00 UTC" in after_one_cut_off.output
