@@ -1,6 +1,10 @@
 """The emergency link: good once, and for minutes; nothing of it is kept but a digest."""
 
+import io
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jupyterhub_ansible import break_glass
@@ -44,3 +48,24 @@ def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert break_glass.lasts({"until": 1001})
     assert not break_glass.lasts({"until": 999})
     assert not break_glass.lasts(None)
+
+
+def test_a_line_of_the_command_is_never_torn(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its two streams meet in a terminal, as they come: what is written in pieces could be told apart there.
+    settings = SimpleNamespace(github=object(), public=SimpleNamespace(url="https://hub.example"))
+    monkeypatch.setattr(break_glass, "load", lambda: SimpleNamespace(settings=settings))
+    monkeypatch.setattr(break_glass, "TICKET", ticket)
+    monkeypatch.setattr(break_glass, "LOG", ticket.with_name("log"))
+    monkeypatch.setattr("sys.argv", ["break_glass"])
+    # A pipe of packets shows each write by itself.
+    ours, theirs = os.pipe2(os.O_DIRECT)
+    with os.fdopen(theirs, "wb", buffering=0) as raw, io.TextIOWrapper(raw, write_through=True) as both:
+        monkeypatch.setattr(sys, "stdout", both)
+        monkeypatch.setattr(sys, "stderr", both)
+        break_glass.main()
+        monkeypatch.undo()
+        written = [os.read(ours, 4096).decode() for _ in range(2)]
+    os.close(ours)
+    assert written[0].startswith("https://hub.example/hub/break-glass?key=")
+    assert [line.count("\n") for line in written] == [1, 1]
+    assert all(line.endswith("\n") for line in written)

@@ -31,6 +31,8 @@ LINK_S = 600
 SESSION_S = 3600
 TICKET = Path("/srv/jupyterhub/break-glass.json")
 PATH = "/break-glass"
+LOG = Path("/proc/1/fd/2")
+"""What the container itself says: `docker logs` shows that a link was made, and not the link."""
 
 
 def _digest(key: str) -> str:
@@ -116,10 +118,11 @@ def main() -> None:
     if settings.github is None:
         sys.exit(f"The link is for a Hub with GitHub's login; this one has {settings.authenticator}.")
     key = make(TICKET, time.time())
-    print(f"{settings.public.url}/hub{PATH}?key={key}")
-    print(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.", file=sys.stderr)
-    # Beside what the container itself says: `docker logs` shows that a link was made, and not the link.
-    with Path("/proc/1/fd/2").open("a") as log:
+    # Each line in one write: the image's Python keeps nothing back, so that print would send the end of the line apart,
+    # and `docker exec`, which shows two streams as they come, could put the other's words behind the link.
+    sys.stdout.write(f"{settings.public.url}/hub{PATH}?key={key}\n")
+    sys.stderr.write(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
+    with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)
 
 
