@@ -64,6 +64,12 @@ class ActionModule(ActionBase):
                 has_ingress=host.report["has_ingress"],
                 networks=host.report["own_networks"],
                 containers={name: settled.seen(each) for name, each in host.report["own_containers"].items()},
+                seen={
+                    name: {"now": "", "was": "", **look, **host.report["looks"].get(name, {})}
+                    for name, look in settled.looks(good["jupyterhub_name"], good["jupyterhub_root"]).items()
+                },
+                # Of a run before this one, where facts are kept (roles/jupyterhub/action_plugins/settled.py).
+                ansible_facts={"jupyterhub_changed": False},
             )
         return result
 
@@ -95,6 +101,7 @@ class ActionModule(ActionBase):
         mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
         arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
         arguments |= ingress.asked_of_the_machine(good)
+        arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
         if wanted:
             arguments["lease"] = wanted.request()
         host = self._ask(arguments, variables)

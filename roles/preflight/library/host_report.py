@@ -7,6 +7,7 @@ Changes nothing else, needs nothing but Python, and works where there is no engi
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import http.client
 import ipaddress
 import json
@@ -18,6 +19,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,10 @@ options:
   docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
   folders: {description: Folders that users' servers are to see., type: list, elements: str, default: []}
   socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
+  looks:
+    description: "Looks at the machine by name: command (of the shell), stamp (file that remembers an earlier look)."
+    type: dict
+    default: {}
   lease: {description: "The lease to take: path, by, token, seconds. None is taken without it.", type: dict}
 author: The jupyterhub-ansible authors
 """
@@ -68,6 +74,11 @@ own_containers:
     of its image stands for now), stamp (what was written into /run about it)."
   type: dict
   returned: always
+looks:
+  description: "By name of the look: now (a hash of what its command says, empty where it fails), was (what is in the
+    stamp). Only of those that have a stamp."
+  type: dict
+  returned: always
 has_ingress: {description: A Caddy of ours is there., type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 strangers: {description: Things of the engine that bear our names without our label., type: list, returned: always}
@@ -81,6 +92,7 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
 COOLIFY = "coolify"
 TIMEOUT_S = 5
+LOOKS_AT_ONCE = 4
 RUN = Path("/run")
 # States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
 LISTENING = {"tcp": "0A", "udp": "07"}
@@ -294,6 +306,21 @@ def own_containers(socket_path: str, things: dict[str, dict[str, Any]], name: st
     return found
 
 
+def look(command: str) -> str:
+    """Return a hash of what a command says, as the shell's sha256sum has it; "" where it fails."""
+    done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return hashlib.sha256(done.stdout.rstrip(b"\n")).hexdigest() if done.returncode == 0 else ""
+
+
+def look_around(looks: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return what each look at the machine shows, and what an earlier one did."""
+    stamps = {name: read(each["stamp"]) for name, each in looks.items()}
+    known = [name for name, stamp in stamps.items() if stamp]
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+        now = pool.map(look, [looks[name]["command"] for name in known])
+        return {name: {"now": each, "was": stamps[name]} for name, each in zip(known, now, strict=True)}
+
+
 def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Take the lease, and return None; or return who has it."""
     path = Path(wanted["path"])
@@ -392,6 +419,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         ],
         "networks": routes + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
+        "looks": look_around(options["looks"]),
         **engine,
         # An engine that is stopped is no reason to ask for the room of a first deployment.
         "deployed": engine["deployed"] or (root / "hub/hub.json").exists(),
@@ -411,6 +439,7 @@ def main() -> None:
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "folders": {"type": "list", "elements": "str", "default": []},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "looks": {"type": "dict", "default": {}},
             "lease": {"type": "dict", "no_log": False},
         },
         supports_check_mode=True,

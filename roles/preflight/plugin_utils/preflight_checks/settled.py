@@ -1,13 +1,15 @@
-"""Whether a container is as community.docker.docker_container left it, which that module takes long to find out.
+"""Whether a part of the machine is as a module left it, which the module itself takes long to find out.
 
-When the module has brought a container to what is wanted, a hash of that and of what the container then is goes into
-a file in /run.  As long as both are the same, the module would change nothing.
+When a module has brought its part to what is wanted, a hash of that and of what the part then is goes into a file in
+/run.  As long as both are the same, the module would change nothing.  Of containers the engine tells what they are
+(action `settled_container`), of all else a look at the machine does: a command of the shell (action `settled`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,10 @@ ASKED = ("Id", "State", "NetworkSettings")
 """What tasks ask of a container."""
 # A dry run asks for the same in another way.
 NOT_WANTED = ("pull",)
+# Rounds that take a hundredth of a second: there may be passwords in a module's arguments.
+ROUNDS = 20_000
+# Of a folder nothing that changes with what is in it; of a file whatever does, as ctime tells of each change.
+FIND = r"find %s \( -type d -printf '%%p %%m %%U:%%G\n' -o -printf '%%p %%y %%i %%s %%m %%U:%%G %%C@ %%l\n' \) | sort"
 
 
 def _hash(content: Any) -> str:
@@ -25,8 +31,67 @@ def _hash(content: Any) -> str:
 
 
 def wanted(arguments: Mapping[str, Any]) -> str:
-    """Return a hash of docker_container's arguments."""
-    return _hash({key: value for key, value in arguments.items() if key not in NOT_WANTED})
+    """Return a hash of a module's arguments, by which nobody can guess at what is in them."""
+    text = json.dumps({key: value for key, value in arguments.items() if key not in NOT_WANTED}, sort_keys=True)
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), b"settled", ROUNDS).hex()
+
+
+def _files(*paths: str) -> str:
+    quoted = " ".join(map(shlex.quote, paths))
+    return f"ls -d {quoted} >/dev/null && {FIND % quoted}"
+
+
+def looks(name: str, root: str) -> dict[str, dict[str, str]]:
+    """Return each look at a machine, by its name: its command, and the file in which it is remembered.
+
+    A command that fails has seen something that is not settled.
+
+    Args:
+        name: of the deployment.
+        root: its folder.
+    """
+    folders = FIND % f"{shlex.quote(root)} -maxdepth 1 -type d"
+    images = "docker image ls --no-trunc --digests --format '{{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}'"
+    fence = f"{root}/proxy/fence"
+    unit = FIND % f"/etc/systemd/system -mindepth 1 -maxdepth 1 -name {shlex.quote(name)}-fence.service"
+    commands = {
+        "engine-settings": _files("/etc/docker/daemon.json", "/etc/docker/managed-by-jupyterhub-ansible"),
+        "images": f"{images} && {_files(f'{root}/builds/contents.json')}",
+        "proxy-secrets": f"{folders} && {_files(f'{root}/proxy/secrets')}",
+        "fence": f"{_files(fence)} && {unit} && {shlex.quote(fence)} check | grep -x 'in force'",
+        "hub-secrets": f"{folders} && {_files(f'{root}/proxy/secrets', f'{root}/hub/secrets')}",
+        "hub-settings": _files(f"{root}/hub/hub.json"),
+        # Not of the fence: rules that are loaded anew take that file away.
+        "fence-proof": _files(f"/run/{name}-fence-proof"),
+    }
+    return {
+        look: {"command": f"export LC_ALL=C; {command}", "stamp": f"/run/{name}-{look}.settled"}
+        for look, command in commands.items()
+    }
+
+
+def remember(look: Mapping[str, str]) -> str:
+    """Return the command that looks once more, and remembers that and what it reads from its standard input."""
+    stamp = shlex.quote(look["stamp"])
+    seen = f"seen=$({{ {look['command']}; }} </dev/null) && umask 077"
+    return f'{seen} && {{ printf %s "$seen" | sha256sum; cat; }} >{stamp} || rm -f {stamp}'
+
+
+def compare(seen: Mapping[str, str], wanted: str) -> tuple[bool, dict[str, Any]]:
+    """Return whether a part of the machine is as a module with these arguments left it, and what the module returned.
+
+    Args:
+        seen: of host_report's `looks`: `now`, a hash of what there is, and `was`, what was remembered.
+        wanted: hash of the arguments.
+    """
+    was, _, text = seen["was"].partition("\n")
+    if not seen["now"] or was.split() != [seen["now"], "-"]:
+        return False, {}
+    try:
+        remembered = json.loads(text)
+    except ValueError:
+        return False, {}
+    return remembered["wanted"] == wanted, remembered["kept"]
 
 
 def found(container: Mapping[str, Any], image: str) -> str:

@@ -1,0 +1,201 @@
+"""A module is not asked where all that it would look at is as it left it; what was changed since is seen."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from preflight_checks import settled as rules
+from rolefile import role_file
+
+settled = role_file("jupyterhub/action_plugins/settled.py")
+host_report = role_file("preflight/library/host_report.py")
+
+FENCE = """#!/bin/sh
+cat {}
+"""
+
+
+class Machine:
+    """A machine's files in a folder, on which the action runs as a task does, after preflight's look."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = folder / "srv"
+        for name in ("proxy/secrets", "hub/secrets"):
+            (self.root / name).mkdir(parents=True)
+        self.secret = self.root / "hub/secrets/key"
+        self.secret.write_text("one")
+        self.token = self.root / "proxy/secrets/token"
+        self.token.write_text("one")
+        self.settings = self.root / "hub/hub.json"
+        self.settings.write_text("{}")
+        self.proof = folder / "fence-proof"
+        self.force = folder / "force"
+        self.force.write_text("in force\n")
+        fence = self.root / "proxy/fence"
+        fence.write_text(FENCE.format(self.force))
+        fence.chmod(0o755)
+        (folder / "run").mkdir()
+        self.looks = rules.looks("team", str(self.root))
+        for name, look in self.looks.items():
+            look["stamp"] = str(folder / "run" / name)
+        self.looks["fence-proof"]["command"] = f"export LC_ALL=C; {rules._files(str(self.proof))}"
+        self.monkeypatch = monkeypatch
+        self.facts: dict[str, Any] = {}
+        self.answer: dict[str, Any] = {"changed": True, "digest": "d"}
+        self.asked: list[dict[str, Any]] = []
+
+    def task(self, look: str, check: bool = False, facts: dict[str, Any] | None = None, **arguments: Any) -> Any:
+        """Run preflight's look and the task."""
+        around = host_report.look_around(self.looks)
+        seen = {name: {"now": "", "was": "", **each, **around.get(name, {})} for name, each in self.looks.items()}
+        action = settled.ActionModule.__new__(settled.ActionModule)
+        given = {"module": "some_module", "look": look, "keep": ["digest"], "arguments": arguments}
+        action._task = SimpleNamespace(args=given, check_mode=check)
+        action._templar = SimpleNamespace(template=copy.deepcopy)
+        self.monkeypatch.setattr(action, "_execute_module", self.module)
+        self.monkeypatch.setattr(action, "_low_level_execute_command", self.shell)
+        self.monkeypatch.setattr(settled.ActionBase, "run", lambda *_: {})
+        self.asked.clear()
+        return action.run(None, {"preflight_seen": seen, "ansible_facts": facts or {}})
+
+    def module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        assert name == "some_module"
+        self.asked.append(arguments)
+        return dict(self.answer)
+
+    @staticmethod
+    def shell(command: str, in_data: bytes) -> None:
+        subprocess.run(["/bin/sh", "-c", command], input=in_data, check=True)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+LOOKS = ["proxy-secrets", "hub-secrets", "hub-settings", "fence"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine, look: str) -> None:
+    assert machine.task(look, a=1)["changed"] is True
+    assert machine.asked == [{"a": 1}]
+    assert machine.task(look, a=1) == {"changed": False, "digest": "d"}
+    assert machine.task(look, check=True, a=1) == {"changed": False, "digest": "d"}
+    assert machine.asked == []
+    machine.task(look, a=2)
+    assert machine.asked == [{"a": 2}]
+
+
+def write(path: Path) -> None:
+    """Another content of the same length, and put back the time, as who hides something would."""
+    before = path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES: list[tuple[str, Callable[[Machine], object]]] = [
+    ("proxy-secrets", lambda machine: write(machine.token)),
+    ("proxy-secrets", lambda machine: machine.token.unlink()),
+    ("proxy-secrets", lambda machine: machine.token.chmod(0o666)),
+    ("proxy-secrets", lambda machine: (machine.root / "proxy/secrets").chmod(0o777)),
+    ("proxy-secrets", lambda machine: (machine.root / "proxy").chmod(0o777)),
+    ("proxy-secrets", lambda machine: machine.root.chmod(0o777)),
+    ("hub-secrets", lambda machine: write(machine.secret)),
+    ("hub-secrets", lambda machine: (machine.root / "hub").chmod(0o777)),
+    # The Hub has a copy of it.
+    ("hub-secrets", lambda machine: write(machine.token)),
+    ("hub-settings", lambda machine: write(machine.settings)),
+    ("hub-settings", lambda machine: machine.settings.chmod(0o666)),
+    ("hub-settings", lambda machine: machine.settings.unlink()),
+    ("fence", lambda machine: write(machine.root / "proxy/fence")),
+    ("fence", lambda machine: (machine.root / "proxy/fence").chmod(0o777)),
+    ("fence", lambda machine: machine.force.write_text("not in force\n")),
+]
+
+
+@pytest.mark.parametrize(("look", "change"), CHANGES)
+def test_what_was_changed_by_hand_is_seen(machine: Machine, look: str, change: Callable[[Machine], object]) -> None:
+    machine.task(look)
+    machine.task(look)
+    assert machine.asked == []
+    change(machine)
+    machine.task(look)
+    assert machine.asked == [{}]
+
+
+def test_what_comes_and_goes_beside_it_does_not_count(machine: Machine) -> None:
+    machine.task("proxy-secrets")
+    (machine.root / "hub/other").write_text("x")
+    (machine.root / "file").write_text("x")
+    write(machine.settings)
+    machine.task("proxy-secrets")
+    assert machine.asked == []
+
+
+def test_what_is_not_there_is_not_settled(machine: Machine) -> None:
+    """A proof that was not kept is given again."""
+    machine.task("fence-proof")
+    machine.task("fence-proof")
+    assert machine.asked == [{}]
+    machine.proof.write_text("x")
+    machine.task("fence-proof")
+    machine.task("fence-proof")
+    assert machine.asked == []
+
+
+def test_a_failure_a_warning_and_a_dry_run_are_not_remembered(machine: Machine) -> None:
+    machine.task("hub-settings", check=True)
+    for answer in ({"failed": True, "msg": "no"}, {"changed": False, "digest": "d", "warnings": ["beware"]}):
+        machine.answer = answer
+        machine.task("hub-settings")
+        assert machine.asked == [{}]
+        machine.task("hub-settings")
+        assert machine.asked == [{}]
+
+
+def test_after_a_change_nothing_counts_that_was_seen_before(machine: Machine) -> None:
+    machine.answer = {"changed": False, "digest": "d"}
+    assert "ansible_facts" not in machine.task("hub-settings")
+    machine.answer = {"changed": True, "digest": "d"}
+    facts = machine.task("proxy-secrets")["ansible_facts"]
+    machine.task("hub-settings", facts=facts)
+    assert machine.asked == [{}]
+    machine.task("hub-settings")
+    assert machine.asked == []
+
+
+def test_who_rotates_is_never_told_that_it_was_done(machine: Machine) -> None:
+    for _ in range(2):
+        machine.task("nowhere", rotate=["key"])
+        assert machine.asked == [{"rotate": ["key"]}]
+
+
+def test_a_damaged_stamp_counts_for_nothing(machine: Machine) -> None:
+    machine.task("hub-settings")
+    stamp = Path(machine.looks["hub-settings"]["stamp"])
+    assert stamp.stat().st_mode & 0o777 == 0o600
+    for text in ("", "x", stamp.read_text()[:-5], stamp.read_text().replace("-\n", "-\nx")):
+        stamp.write_text(text)
+        machine.task("hub-settings")
+        assert machine.asked == [{}]
+
+
+def test_a_password_cannot_be_guessed_from_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+
+    def derive(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+        rounds.append(iterations)
+        return password
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", derive)
+    assert rules.wanted({"value": "weak"})
+    assert rounds == [rules.ROUNDS]
