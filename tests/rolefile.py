@@ -11,7 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ansible import module_utils
+
 ROLES = Path(__file__).parents[1] / "roles"
+# As Ansible does for modules (ansible.cfg).
+module_utils.__path__.append(str(ROLES / "docker/module_utils"))
 
 
 def role_file(path: str) -> ModuleType:

@@ -33,8 +33,7 @@ OPEN = {
 PREFLIGHT = """
 - hosts: all
   become: true
-  gather_facts: true
-  gather_subset: ["!all", "!min", "distribution", "service_mgr", "architecture"]
+  gather_facts: false
   roles: [preflight]
 """
 MACHINE = """

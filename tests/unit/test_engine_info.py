@@ -1,4 +1,4 @@
-"""What engine_info makes of an engine's answers and a machine's files."""
+"""What docker_engine makes of an engine's answers and a machine's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from roles.docker.library import engine_info
+from roles.docker.module_utils import docker_engine
 
 VERSION = {"Version": "26.1.5", "ApiVersion": "1.45", "Components": [{"Name": "Engine"}]}
 INFO = {
@@ -27,7 +27,7 @@ INFO = {
 
 
 def test_plain_engine() -> None:
-    assert engine_info.describe(VERSION, INFO) == {
+    assert docker_engine.describe(VERSION, INFO) == {
         "version": "26.1.5",
         "api_version": "1.45",
         "rootless": False,
@@ -54,12 +54,12 @@ def test_plain_engine() -> None:
     ],
 )
 def test_unusual_engine_is_recognised(kind: str, version: dict[str, Any], info: dict[str, Any]) -> None:
-    assert engine_info.describe(VERSION, INFO)[kind] is False
-    assert engine_info.describe(VERSION | version, INFO | info)[kind] is True
+    assert docker_engine.describe(VERSION, INFO)[kind] is False
+    assert docker_engine.describe(VERSION | version, INFO | info)[kind] is True
 
 
 def test_absent_engine_is_described_without_error() -> None:
-    assert not any(engine_info.describe({}, {}).values())
+    assert not any(docker_engine.describe({}, {}).values())
 
 
 @pytest.mark.parametrize(
@@ -74,28 +74,28 @@ def test_absent_engine_is_described_without_error() -> None:
     ],
 )
 def test_log_rotation(driver: str, settings: dict[str, Any], rotated: bool) -> None:
-    assert engine_info.is_log_rotated(driver, settings) is rotated
+    assert docker_engine.is_log_rotated(driver, settings) is rotated
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"'])
 def test_settings_that_are_no_object_are_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "daemon.json"
     path.write_text(text)
-    assert engine_info.read_settings(path) == {}
-    assert engine_info.read_settings(tmp_path / "absent") == {}
+    assert docker_engine.read_settings(path) == {}
+    assert docker_engine.read_settings(tmp_path / "absent") == {}
 
 
 def test_age_tells_whether_the_engine_has_read_its_settings(tmp_path: Path) -> None:
     pid, settings = tmp_path / "pid", tmp_path / "daemon.json"
-    assert engine_info.is_older(pid, settings) is False
+    assert docker_engine.is_older(pid, settings) is False
     pid.touch()
-    assert engine_info.is_older(pid, settings) is False
+    assert docker_engine.is_older(pid, settings) is False
     settings.touch()
     os.utime(pid, ns=(0, 1_000_000_000))
     os.utime(settings, ns=(0, 1_000_000_001))
-    assert engine_info.is_older(pid, settings) is True
+    assert docker_engine.is_older(pid, settings) is True
     os.utime(settings, ns=(0, 999_999_999))
-    assert engine_info.is_older(pid, settings) is False
+    assert docker_engine.is_older(pid, settings) is False
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_age_tells_whether_the_engine_has_read_its_settings(tmp_path: Path) -> N
 def test_podman_wrapper(tmp_path: Path, content: bytes, podman: bool) -> None:
     command = tmp_path / "docker"
     command.write_bytes(content)
-    assert engine_info.is_podman_command(str(command)) is podman
-    assert engine_info.is_podman_command(None) is False
+    assert docker_engine.is_podman_command(str(command)) is podman
+    assert docker_engine.is_podman_command(None) is False
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def answer(body: Any, status: str = "200 OK") -> bytes:
 def test_engine_is_asked_on_its_socket(engine: tuple[str, list[bytes]]) -> None:
     path, answers = engine
     answers += [answer(VERSION), answer(INFO)]
-    found = engine_info.gather(path, 2)
+    found = docker_engine.gather(path, 2)
     assert found["running"] is True
     assert found["installed"] is True
     assert found["version"] == "26.1.5"
@@ -156,18 +156,18 @@ def test_engine_is_asked_on_its_socket(engine: tuple[str, list[bytes]]) -> None:
 def test_engine_that_talks_nonsense_does_not_run(engine: tuple[str, list[bytes]], reply: bytes) -> None:
     path, answers = engine
     answers.append(reply)
-    assert engine_info.gather(path, 2)["running"] is False
+    assert docker_engine.gather(path, 2)["running"] is False
 
 
 def test_no_engine(tmp_path: Path) -> None:
-    assert engine_info.gather(str(tmp_path / "absent.sock"), 2)["running"] is False
+    assert docker_engine.gather(str(tmp_path / "absent.sock"), 2)["running"] is False
 
 
 def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path: Path) -> None:
     (tmp_path / "updates").mkdir()
-    assert not engine_info.is_dpkg_interrupted(tmp_path)
+    assert not docker_engine.is_dpkg_interrupted(tmp_path)
     (tmp_path / "updates/0000").touch()
-    assert engine_info.is_dpkg_interrupted(tmp_path)
+    assert docker_engine.is_dpkg_interrupted(tmp_path)
     # dpkg's own kind of lock, which a process never sees of itself.
     lock = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
     with subprocess.Popen(
@@ -175,12 +175,12 @@ def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path
     ) as dpkg:
         assert dpkg.stdout
         dpkg.stdout.readline()
-        assert not engine_info.is_dpkg_interrupted(tmp_path)
+        assert not docker_engine.is_dpkg_interrupted(tmp_path)
         # What it is at is not torn.
         (tmp_path / "status").write_text(stanza("now", "install reinstreq half-installed"))
-        assert engine_info.torn_packages(tmp_path) == []
+        assert docker_engine.torn_packages(tmp_path) == []
         dpkg.kill()
-    assert engine_info.torn_packages(tmp_path) == ["now:amd64"]
+    assert docker_engine.torn_packages(tmp_path) == ["now:amd64"]
 
 
 def stanza(name: str, status: str, architecture: str = "amd64") -> str:
@@ -188,18 +188,18 @@ def stanza(name: str, status: str, architecture: str = "amd64") -> str:
 
 
 def test_packages_that_dpkg_left_torn_are_those_of_its_last_word(tmp_path: Path) -> None:
-    assert engine_info.torn_packages(tmp_path) == []
+    assert docker_engine.torn_packages(tmp_path) == []
     whole, torn = "install ok installed", "install reinstreq half-installed"
     (tmp_path / "status").write_text(
         stanza("whole", whole) + stanza("libc", torn) + stanza("later", whole) + stanza("mended", torn)
     )
-    assert engine_info.torn_packages(tmp_path) == ["libc:amd64", "mended:amd64"]
+    assert docker_engine.torn_packages(tmp_path) == ["libc:amd64", "mended:amd64"]
     (tmp_path / "updates").mkdir()
     (tmp_path / "updates/0000").write_text(stanza("later", torn) + stanza("doc", torn, "all"))
     (tmp_path / "updates/0001").write_text(stanza("mended", "install ok unpacked"))
     (tmp_path / "updates/0002").write_text(stanza("later", "install reinstreq unpacked"))
     (tmp_path / "updates/tmp.i").write_text(stanza("whole", torn))
-    assert engine_info.torn_packages(tmp_path) == ["doc", "later:amd64", "libc:amd64"]
+    assert docker_engine.torn_packages(tmp_path) == ["doc", "later:amd64", "libc:amd64"]
 
 
 NAT, FILTER = "-N DOCKER\n", "-N DOCKER\n-A DOCKER ! -i docker0 -o docker0 -j DROP\n"
@@ -273,12 +273,12 @@ def test_rules_of_the_engine(
     )
     (tmp_path / "cat").symlink_to("/bin/cat")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engine_info, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(docker_engine, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert engine_info.has_rules(INFO) is expected
-    assert engine_info.has_rules({}) is None
+    assert docker_engine.has_rules(INFO) is expected
+    assert docker_engine.has_rules({}) is None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert engine_info.has_rules(INFO) is None
+    assert docker_engine.has_rules(INFO) is None
 
 
 @pytest.mark.parametrize(
@@ -296,21 +296,21 @@ def test_rules_of_an_engine_that_uses_nftables(
     commands(tmp_path, {("nft", "", "docker-bridges"): listed})
     (tmp_path / "cat").symlink_to("/bin/cat")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engine_info, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(docker_engine, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert engine_info.has_rules(INFO | {"FirewallBackend": {"Driver": "nftables+firewalld"}}) is expected
+    assert docker_engine.has_rules(INFO | {"FirewallBackend": {"Driver": "nftables+firewalld"}}) is expected
 
 
 def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text(str(os.getpid()))
-    assert not engine_info.is_told_no_rules({}, tmp_path / "pid")
-    assert engine_info.is_told_no_rules({"iptables": False}, tmp_path / "absent")
+    assert not docker_engine.is_told_no_rules({}, tmp_path / "pid")
+    assert docker_engine.is_told_no_rules({"iptables": False}, tmp_path / "absent")
     command = ["sh", "-c", "echo; read end", "--iptables=false"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         try:
-            assert engine_info.is_told_no_rules({}, tmp_path / "pid")
+            assert docker_engine.is_told_no_rules({}, tmp_path / "pid")
         finally:
             process.terminate()

@@ -10,7 +10,7 @@ import yaml
 from jupyterhub_ansible import kernel_limits as of_the_hub
 from rolefile import role_file, run_module
 
-engine_info = role_file("docker/library/engine_info.py")
+docker_engine = role_file("docker/module_utils/docker_engine.py")
 LOW = {
     "fs.aio-max-nr": 65536,
     "fs.epoll.max_user_watches": 400000,
@@ -33,7 +33,7 @@ def machine(tmp_path: Path) -> Path:
 
 
 def found(machine: Path) -> dict[str, Any]:
-    return dict(engine_info.kernel_limits(machine / "kernel", machine / "kept/ours.conf"))
+    return dict(docker_engine.kernel_limits(machine / "kernel", machine / "kept/ours.conf"))
 
 
 def run(machine: Path, check: bool = False) -> Any:
@@ -99,7 +99,7 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
 
 
 def test_the_hub_looks_at_the_same(machine: Path) -> None:
-    assert of_the_hub.LIMITS == engine_info.KERNEL_LIMITS
+    assert of_the_hub.LIMITS == docker_engine.KERNEL_LIMITS
     assert of_the_hub.low(machine / "kernel") == found(machine)["kernel_limits_low"]
     run(machine)
     assert of_the_hub.low(machine / "kernel") == []
@@ -108,5 +108,5 @@ def test_the_hub_looks_at_the_same(machine: Path) -> None:
 def test_a_file_that_machines_often_have_is_not_read_after_ours() -> None:
     """The last one read wins, in the order of names."""
     default = yaml.safe_load(role_file("docker/library/kernel_limits.py").DOCUMENTATION)["options"]["path"]["default"]
-    assert str(engine_info.SYSCTL_FILE) == default
-    assert engine_info.SYSCTL_FILE.name > "99-sysctl.conf"
+    assert str(docker_engine.SYSCTL_FILE) == default
+    assert docker_engine.SYSCTL_FILE.name > "99-sysctl.conf"

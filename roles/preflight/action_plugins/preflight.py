@@ -33,7 +33,7 @@ STAND_INS = {
 
 
 class ActionModule(ActionBase):
-    """See the module's docstring; it has no options, and runs its two modules itself."""
+    """See the module's docstring; it has no options, and runs its module `host_report` itself."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -68,8 +68,8 @@ class ActionModule(ActionBase):
                     name: {"now": "", "was": "", **look, **host.report["looks"].get(name, {})}
                     for name, look in settled.looks(good["jupyterhub_name"], good["jupyterhub_root"]).items()
                 },
-                # Of a run before this one, where facts are kept (roles/jupyterhub/action_plugins/settled.py).
-                ansible_facts={"jupyterhub_changed": False},
+                # The latter may be of an earlier run, where facts are kept (jupyterhub/action_plugins/settled.py).
+                ansible_facts={**host.facts, "jupyterhub_changed": False},
             )
         return result
 
@@ -116,13 +116,10 @@ class ActionModule(ActionBase):
         return host
 
     def _ask(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Host:
-        """Ask the machine; the engine too, where the role that knows engines is in the play."""
-        engine: dict[str, Any] = {}
-        if module_loader.find_plugin("engine_info"):
-            engine = self._module("engine_info", {}, variables)
-        where = {"docker_root": engine["root_dir"]} if engine.get("root_dir") else {}
-        report = self._module("host_report", {**arguments, **where}, variables)
-        return Host(variables["ansible_facts"], report, engine)
+        """Ask the machine; about the engine too, where the role that knows engines is in the play."""
+        engine = bool(module_loader.find_plugin("engine_info"))
+        report = self._module("host_report", {**arguments, "engine": engine}, variables)
+        return Host(report.get("facts", {}), report, report.get("engine", {}))
 
     def _execute(self, command: str) -> bool | None:
         try:

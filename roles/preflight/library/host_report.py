@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.docker_engine import gather as gather_of_engine
 
 DOCUMENTATION = r"""
 module: host_report
@@ -38,9 +39,9 @@ options:
   host: {description: The name that browsers use, type: str, default: ""}
   certificate: {description: "Files of a certificate: certificate_file, key_file, ca_file.", type: dict, default: {}}
   root: {description: Folder of configuration and secrets., type: path, required: true}
-  docker_root: {description: Folder of the engine's images and volumes., type: path, default: /var/lib/docker}
   folders: {description: Folders that users' servers are to see., type: list, elements: str, default: []}
   socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
+  engine: {description: Ask the engine about itself., type: bool, default: false}
   looks:
     description: "Looks at the machine by name: command (of the shell), stamp (file that remembers an earlier look)."
     type: dict
@@ -50,6 +51,8 @@ author: The jupyterhub-ansible authors
 """
 
 RETURN = r"""
+facts: {description: "As Ansible has them: distribution, architecture, service_mgr.", type: dict, returned: always}
+engine: {description: What the module engine_info returns., type: dict, returned: if asked for}
 holder: {description: "The run that has the lease: by, since, renewed.", type: dict, returned: alone when there is one}
 euid: {description: The user id that changes would be made with., type: int, returned: always}
 memory_mb: {description: The machine's memory., type: int, returned: always}
@@ -91,6 +94,8 @@ BRIDGE_OPTION = "com.docker.network.bridge.name"
 # One of these is made before anything else in the folder of configuration and secrets.
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
 COOLIFY = "coolify"
+# Of an engine that is not there yet.
+DOCKER_ROOT = "/var/lib/docker"
 TIMEOUT_S = 5
 LOOKS_AT_ONCE = 4
 RUN = Path("/run")
@@ -321,6 +326,25 @@ def look_around(looks: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         return {name: {"now": each, "was": stamps[name]} for name, each in zip(known, now, strict=True)}
 
 
+def facts(release: str, architecture: str) -> dict[str, str]:
+    """Return what Ansible's own module `setup` would say, in a quarter of its time.
+
+    Args:
+        release: text of os-release(5).
+        architecture: as the kernel names it.
+    """
+    fields = dict(line.partition("=")[::2] for line in release.splitlines())
+    name, number = (fields.get(key, "").strip("\"'") for key in ("ID", "VERSION_ID"))
+    systemd = Path("/run/systemd/system").is_dir()
+    return {
+        "distribution": name.capitalize(),
+        "distribution_version": number,
+        "distribution_major_version": number.partition(".")[0],
+        "architecture": architecture,
+        "service_mgr": "systemd" if systemd else read("/proc/1/comm").strip(),
+    }
+
+
 def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Take the lease, and return None; or return who has it."""
     path = Path(wanted["path"])
@@ -397,16 +421,20 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
     found = addresses_of(options["host"])
     files = {kind: path for kind, path in options["certificate"].items() if kind.endswith("_file")}
     root, name = Path(options["root"]), options["name"]
+    of_engine = {"engine": gather_of_engine(options["socket"], TIMEOUT_S)} if options["engine"] else {}
+    docker_root = of_engine.get("engine", {}).get("root_dir") or DOCKER_ROOT
     engine = ask_engine(options["socket"], name, options["ports"])
     # The engine's own are told by their name instead of their bridge's.
     known = engine.pop("subnets")
     taken = {each["network"] for each in known}
     routes = [each for each in parse_routes(read("/proc/net/route")) if each["network"] not in taken]
     return {
+        "facts": facts(read("/etc/os-release"), os.uname().machine),
+        **of_engine,
         "euid": os.geteuid(),
         "memory_mb": parse_memory(read("/proc/meminfo")),
         "processors": os.cpu_count() or 1,
-        "disks": {path: free_mb(Path(path)) for path in (options["docker_root"], options["root"])},
+        "disks": {path: free_mb(Path(path)) for path in (docker_root, options["root"])},
         "absent_folders": [folder for folder in options["folders"] if not Path(folder).is_dir()],
         "nvidia_hook": shutil.which("nvidia-container-runtime-hook") is not None,
         "address_is_local": is_local(options["address"]),
@@ -436,9 +464,9 @@ def main() -> None:
             "host": {"type": "str", "default": ""},
             "certificate": {"type": "dict", "default": {}},
             "root": {"type": "path", "required": True},
-            "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "folders": {"type": "list", "elements": "str", "default": []},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "engine": {"type": "bool", "default": False},
             "looks": {"type": "dict", "default": {}},
             "lease": {"type": "dict", "no_log": False},
         },

@@ -1,4 +1,4 @@
-"""Rules for the machine, from the facts of the play and the reports of the modules.
+"""Rules for the machine, from what the module `host_report` says of it.
 
 To add one, write a function under `@rule(settings it reads)`.  It gets the
 machine and those settings, and is called only when all of them are well-formed.
@@ -40,7 +40,7 @@ FOREIGN_KINDS = (
 
 @dataclass(frozen=True)
 class Host:
-    """The machine: facts of the play, the answers of `host_report` and (where role docker is there) `engine_info`."""
+    """The machine: the answers of `host_report`, and apart its facts and (where role docker is there) its engine."""
 
     facts: Mapping[str, Any]
     report: Mapping[str, Any]
