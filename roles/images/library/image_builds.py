@@ -201,6 +201,8 @@ class Builder:
             self.run(log, install, environment={"DEBIAN_FRONTEND": "noninteractive"})
         options = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
         options.insert(1, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
+        # As in the images of the registry: what a build wrote is lost with the build, anyway, if the power goes.
+        options.append("--dpkgopt=force-unsafe-io")
         mirror = image["apt_mirror"].rstrip("/")
         sources = [f"deb {mirror} {suite} main" for suite in (match["suite"], f"{match['suite']}-updates")]
         sources.append(f"deb {mirror}-security {match['suite']}-security main")
