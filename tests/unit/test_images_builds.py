@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -113,6 +114,50 @@ def test_a_proxys_password_is_in_no_argument(tmp_path: Path, monkeypatch: pytest
     assert "--build-arg=HTTPS_PROXY" in seen[0]
     assert "c4nary" not in " ".join(seen[0])
     assert maker.environment["https_proxy"] == "http://user:c4nary@proxy.test:3128"
+
+
+TIDY = {"builder": {"gc": {"enabled": True}}}
+
+
+@pytest.mark.parametrize(
+    ("clients", "settings", "command", "buildkit"),
+    [
+        # The client of Debian 13 with the plugin, then without it.
+        ({"bin": "26.1.5"}, TIDY, "docker build --force-rm", False),
+        ({"bin": "26.1.5 buildx"}, {}, "docker buildx build --builder=default --load", True),
+        # Debian 12's, also behind one that came otherwise; and on an engine that would never throw anything away.
+        ({"bin": "20.10.24+dfsg1"}, TIDY, "bin/docker build", True),
+        ({"local": "28.2.2", "bin": "20.10.24+dfsg1"}, TIDY, "bin/docker build", True),
+        ({"bin": "20.10.24+dfsg1"}, {}, "docker build --force-rm", False),
+        ({"bin": "20.10.24+dfsg1"}, {"builder": {"gc": {"enabled": False}}}, "docker build --force-rm", False),
+        ({"bin": "20.10.24+dfsg1"}, {"builder": "x"}, "docker build --force-rm", False),
+        ({"bin": ""}, TIDY, "docker build --force-rm", False),
+    ],
+)
+def test_the_quicker_builder_where_there_is_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clients: dict[str, str],
+    settings: dict[str, Any],
+    command: str,
+    buildkit: bool,
+) -> None:
+    for name, said in clients.items():
+        version, _, plugin = said.partition(" ")
+        client = tmp_path / name / "docker"
+        client.parent.mkdir()
+        client.write_text(
+            f'#!/bin/sh\n[ "$1" != buildx ] || exit {int(not plugin)}\necho "Docker version {version}, build 297e128"\n'
+        )
+        client.chmod(0o755)
+    path = os.pathsep.join(str(tmp_path / name) for name in clients)
+    monkeypatch.setenv("PATH", f"{path}:/bin")
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps(settings))
+    found = builds.builder(path, file)
+    assert (" ".join(found[0]).replace(f"{tmp_path}/", ""), found[1]) == (command, buildkit)
+    file.unlink()
+    assert builds.builder(path, file)[1] is (command.startswith("docker buildx"))
 
 
 def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
