@@ -77,8 +77,8 @@ def test_a_name_that_is_another_image_since() -> None:
 
 
 def test_a_dry_run_wants_the_same() -> None:
-    assert settled.wanted({**WANTED, "pull": "missing"}) == settled.wanted({**WANTED, "pull": "never"})
-    assert settled.wanted({**WANTED, "memory": "1G"}) != settled.wanted(WANTED)
+    assert settled.wanted({**WANTED, "pull": "missing"}, "1") == settled.wanted({**WANTED, "pull": "never"}, "1")
+    assert settled.wanted({**WANTED, "memory": "1G"}, "1") != settled.wanted(WANTED, "1")
 
 
 class Machine:

@@ -51,6 +51,9 @@ class Machine:
         self.facts: dict[str, Any] = {}
         self.answer: dict[str, Any] = {"changed": True, "digest": "d"}
         self.asked: list[dict[str, Any]] = []
+        self.code = folder / "some_module.py"
+        self.code.write_text("version 1")
+        monkeypatch.setattr(settled.module_loader, "find_plugin", lambda name: str(self.code))
 
     def task(self, look: str, check: bool = False, facts: dict[str, Any] | None = None, **arguments: Any) -> Any:
         """Run preflight's look and the task."""
@@ -173,6 +176,15 @@ def test_after_a_change_nothing_counts_that_was_seen_before(machine: Machine) ->
     assert machine.asked == []
 
 
+def test_a_newer_version_of_the_module_is_asked(machine: Machine) -> None:
+    machine.task("hub-settings")
+    machine.code.write_text("version 2")
+    machine.task("hub-settings")
+    assert machine.asked == [{}]
+    machine.task("hub-settings")
+    assert machine.asked == []
+
+
 def test_who_rotates_is_never_told_that_it_was_done(machine: Machine) -> None:
     for _ in range(2):
         machine.task("nowhere", rotate=["key"])
@@ -197,5 +209,5 @@ def test_a_password_cannot_be_guessed_from_what_is_wanted(monkeypatch: pytest.Mo
         return password
 
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", derive)
-    assert rules.wanted({"value": "weak"})
+    assert rules.wanted({"value": "weak"}, "")
     assert rounds == [rules.ROUNDS]

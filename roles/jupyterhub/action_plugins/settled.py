@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
 
 # Ansible has no place for code that a role's action shares with tests.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "preflight/plugin_utils"))
@@ -40,13 +41,14 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         arguments, keep = self._task.args["arguments"], self._task.args.get("keep", [])
-        wanted = settled.wanted(arguments)
+        name = self._task.args["module"]
+        wanted = settled.wanted(arguments, Path(module_loader.find_plugin(name)).read_text())
         seen = self._templar.template(variables.get("preflight_seen", {})).get(self._task.args["look"])
         if seen and not variables["ansible_facts"].get(CHANGED):
             is_settled, kept = settled.compare(seen, wanted)
             if is_settled:
                 return {**result, "changed": False, **kept}
-        done = self._execute_module(self._task.args["module"], arguments, task_vars=variables)
+        done = self._execute_module(name, arguments, task_vars=variables)
         if seen and not done.get("failed") and not self._task.check_mode:
             kept = {key: done[key] for key in keep}
             # A warning is to be given again.  What is not remembered is looked at again.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
 
 # Ansible has no place for code that a role's action shares with tests.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "preflight/plugin_utils"))
@@ -34,7 +35,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         seen, stamp = arguments.pop("seen"), arguments.pop("stamp")
-        wanted = settled.wanted(arguments)
+        # The module comes with Ansible.
+        wanted = settled.wanted(arguments, ansible_version)
         if seen and seen["stamp"] == f"{wanted} {seen['found']}":
             return {**result, "changed": False, "container": seen["container"]}
         done = self._execute_module("community.docker.docker_container", arguments, task_vars=task_vars)

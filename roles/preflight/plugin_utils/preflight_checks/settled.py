@@ -30,9 +30,15 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def wanted(arguments: Mapping[str, Any]) -> str:
-    """Return a hash of a module's arguments, by which nobody can guess at what is in them."""
-    text = json.dumps({key: value for key, value in arguments.items() if key not in NOT_WANTED}, sort_keys=True)
+def wanted(arguments: Mapping[str, Any], code: str) -> str:
+    """Return a hash of what a module is to do, by which nobody can guess at what is in its arguments.
+
+    Args:
+        arguments: of the module.
+        code: what tells one version of it from the next, which may do more with the same arguments.
+    """
+    given = {key: value for key, value in arguments.items() if key not in NOT_WANTED}
+    text = json.dumps([given, code], sort_keys=True)
     return hashlib.pbkdf2_hmac("sha256", text.encode(), b"settled", ROUNDS).hex()
 
 
