@@ -83,7 +83,7 @@ def test_dockerfile_that_fails(deployment: Deployment, new_user: NewUser, tmp_pa
     dockerfile.write_text("ARG BASE\nFROM ${BASE}\nRUN echo 'the reason it gave' && exit 7\n")
     with nothing_changes(deployment):
         run = deployment.run(settings=one_more(slug="broken", dockerfile=str(tmp_path)))
-    assert_told(run, "env-broken", "the reason it gave", "returned a non-zero code: 7")
+    assert_told(run, "env-broken", "the reason it gave", "code: 7")
     assert_offers_the_old_list(new_user("offered"))
 
 

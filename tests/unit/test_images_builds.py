@@ -264,3 +264,10 @@ def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
         fcntl.flock(theirs, fcntl.LOCK_UN)
         thread.join(5)
         assert not notice.exists()
+
+
+@pytest.mark.parametrize("silence", [" ---> Running in 0a1b2c3d4e5f", "#9 sha256:0a1b2c3d4e5f"])
+def test_what_builders_say_to_themselves_is_no_progress(tmp_path: Path, silence: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"#8 fetching\n{silence}\n\n")
+    assert builds.Progress._line("hub", 0, log).endswith("  #8 fetching\n")

@@ -66,6 +66,8 @@ WITHOUT_BUILDX = 23
 # Side by side, but not all at once: a build is mostly one busy core.
 WORKERS = 3
 SUITE = re.compile(r"^(?:.*/)?debian:(?P<suite>[a-z]+)(-slim)?$")
+# All that the classic builder says for a while; how an older BuildKit names its steps.
+SAYS_NOTHING = re.compile(r" --->|#\d+ sha256:\w+$")
 # The classic builder paints what a step writes to its standard error.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TRIALS = {
@@ -299,7 +301,7 @@ class Builder:
 
 
 def builder(path: str, settings: Path) -> tuple[list[str], bool]:
-    """Return the command that builds, and whether it is BuildKit, which takes two thirds of the time.
+    """Return the command that builds, and whether it is BuildKit, the quicker one.
 
     Args:
         path: the folders in which a client may be.
@@ -375,8 +377,7 @@ class Progress:
     @staticmethod
     def _line(name: str, since: float, log: Path) -> str:
         minutes, seconds = divmod(int(time.monotonic() - since), 60)
-        # "---> Running in ..." is all that the classic builder says for a while.
-        said = [line for line in tail(log, 5) if not line.startswith(" --->")]
+        said = [line for line in tail(log, 5) if not SAYS_NOTHING.match(line)]
         return f"building {name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
 
 
