@@ -1,7 +1,7 @@
 """What all users' servers share of the kernel, which counts it per user id or for the whole machine.
 
 Out of the way, these limits leave the servers' memory limits to end what takes too much: what each one costs is memory
-of the server that took it.  The playbook raises them where the engine is its own (roles/docker/library/engine_info.py,
+of the server that took it.  The playbook raises them where the engine is its own (docker_engine.py of the role docker,
 with what each costs); a Hub in a container can but look.
 """
 
