@@ -261,7 +261,7 @@ class Machine:
         found = {path for pattern in patterns for path in self.root.glob(pattern)} | {self.data}
         found |= {PROJECT / name for name in FILES_OF_THE_TESTS} if self.root == Path("/") else set()
         present = {path for path in found if path.exists() or path.is_symlink()}
-        return sorted(path for path in present if not path.is_mount() or inside(path))
+        return sorted(path for path in present if not is_mounted_on(path) or inside(path))
 
     def mounts(self) -> list[str]:
         """Return what is mounted in the engine's folders, the innermost first."""
@@ -369,12 +369,17 @@ class Machine:
                     path.rmdir()
                 except OSError as error:
                     print(error, file=sys.stderr)
-            elif path.is_mount():
+            elif is_mounted_on(path):
                 self._delete(inside(path))
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def is_mounted_on(path: Path) -> bool:
+    """Return whether something is mounted there, be it of the same file system, which Path.is_mount misses."""
+    return path.is_mount() or str(path) in mounted()
 
 
 def mounted() -> list[str]:

@@ -368,6 +368,16 @@ def test_nothing_is_deleted_through_a_mount(
     assert place.files() == before
 
 
+def test_a_folder_that_is_bound_stays_and_is_emptied(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THROWAWAY", "yes")
+    data = place.root / "var/lib/docker"
+    monkeypatch.setattr(fresh_machine, "mounted", lambda: [str(data)])
+    assert made_fresh(place) == 0, capsys.readouterr().err
+    assert list(data.iterdir()) == []
+
+
 def test_without_rules_of_others_forwarding_is_open_again() -> None:
     saved = "*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\nCOMMIT\n"
     assert fresh_machine.without_docker(saved, []) == "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
