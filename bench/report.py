@@ -217,8 +217,8 @@ def _budgets(what: str, budgets: list[Budget]) -> str:
 def _unchanged_budgets(unchanged: dict[str, list[dict[str, Any]]]) -> list[Budget]:
     return [
         ("tasks", 25, max(run["tasks"] for run in unchanged["here"])),
-        ("seconds, on this machine", 8, _p50(unchanged["here"])),
-        ("seconds, over SSH", 12, _p50(unchanged["over SSH"])),
+        ("seconds, on this machine", 5, _p50(unchanged["here"])),
+        ("seconds, over SSH", 7, _p50(unchanged["over SSH"])),
         (
             f"with {MANY} users' volumes and networks : without",
             1.1,
