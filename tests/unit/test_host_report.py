@@ -292,3 +292,21 @@ def test_the_addresses_of_a_name() -> None:
     assert host_report.addresses_of("127.0.0.1") == ["127.0.0.1"]
     assert host_report.addresses_of("nothing.invalid") == []
     assert host_report.addresses_of("") == []
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nID=debian\n', ("Debian", "12", "12")),
+        ('NAME="Ubuntu"\nVERSION_ID="24.04"\nID=ubuntu\nID_LIKE=debian\n', ("Ubuntu", "24", "24.04")),
+        # Debian's unstable has no number.
+        ("ID=debian\n", ("Debian", "", "")),
+        ("", ("", "", "")),
+    ],
+)
+def test_facts_by_the_names_that_ansible_has(release: str, expected: tuple[str, str, str]) -> None:
+    facts = host_report.facts(release, "x86_64")
+    names = ("distribution", "distribution_major_version", "distribution_version")
+    assert tuple(facts[name] for name in names) == expected
+    assert facts["architecture"] == "x86_64"
+    assert facts["service_mgr"]

@@ -48,7 +48,6 @@ class Machine:
             look["stamp"] = str(folder / "run" / name)
         self.looks["fence-proof"]["command"] = f"export LC_ALL=C; {rules._files(str(self.proof))}"
         self.monkeypatch = monkeypatch
-        self.facts: dict[str, Any] = {}
         self.answer: dict[str, Any] = {"changed": True, "digest": "d"}
         self.asked: list[dict[str, Any]] = []
         self.code = folder / "some_module.py"
@@ -155,6 +154,14 @@ def test_what_is_not_there_is_not_settled(machine: Machine) -> None:
     assert machine.asked == []
 
 
+def test_a_fence_that_is_down_is_never_settled(machine: Machine) -> None:
+    """Another program may have flushed it just after the module had raised it."""
+    machine.force.write_text("not in force\n")
+    machine.task("fence")
+    machine.task("fence")
+    assert machine.asked == [{}]
+
+
 def test_a_failure_a_warning_and_a_dry_run_are_not_remembered(machine: Machine) -> None:
     machine.task("hub-settings", check=True)
     for answer in ({"failed": True, "msg": "no"}, {"changed": False, "digest": "d", "warnings": ["beware"]}):
@@ -195,7 +202,8 @@ def test_a_damaged_stamp_counts_for_nothing(machine: Machine) -> None:
     machine.task("hub-settings")
     stamp = Path(machine.looks["hub-settings"]["stamp"])
     assert stamp.stat().st_mode & 0o777 == 0o600
-    for text in ("", "x", stamp.read_text()[:-5], stamp.read_text().replace("-\n", "-\nx")):
+    seen = stamp.read_text().partition("\n")[0]
+    for text in ("", "x", stamp.read_text()[:-5], f"{seen}\nx", f"{seen}\n[]", f'{seen}\n{{"wanted": "x"}}'):
         stamp.write_text(text)
         machine.task("hub-settings")
         assert machine.asked == [{}]

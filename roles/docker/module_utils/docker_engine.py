@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 MARKER = Path("/etc/docker/managed-by-jupyterhub-ansible")
 SETTINGS = Path("/etc/docker/daemon.json")
@@ -74,14 +74,14 @@ class SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def ask(socket_path: str, url: str, timeout_s: int) -> dict[str, Any] | None:
+def ask(socket_path: str, url: str, timeout_s: int) -> Any:
     """Return the engine's answer, or None where nothing useful answers."""
     connection = SocketConnection(socket_path, timeout_s)
     try:
         connection.request("GET", url)
         response = connection.getresponse()
         body = response.read()
-        return cast("dict[str, Any]", json.loads(body)) if response.status == http.client.OK else None
+        return json.loads(body) if response.status == http.client.OK else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import http.client
 import ipaddress
 import json
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.docker_engine import ask
 from ansible.module_utils.docker_engine import gather as gather_of_engine
 
 DOCUMENTATION = r"""
@@ -101,23 +101,6 @@ LOOKS_AT_ONCE = 4
 RUN = Path("/run")
 # States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
 LISTENING = {"tcp": "0A", "udp": "07"}
-
-
-def engine_answer(socket_path: str, url: str) -> Any:
-    """Return the engine's answer, or None where nothing useful answers."""
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.sock.settimeout(TIMEOUT_S)
-    try:
-        connection.sock.connect(socket_path)
-        connection.request("GET", url)
-        response = connection.getresponse()
-        body = response.read()
-        return json.loads(body) if response.status == http.client.OK else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def parse_address(text: str) -> str:
@@ -303,9 +286,9 @@ def own_containers(socket_path: str, things: dict[str, dict[str, Any]], name: st
     found = {}
     for each in (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"):
         ours = things.get(each, {}).get(PROJECT_LABEL) == name
-        container = engine_answer(socket_path, f"/containers/{each}/json") if ours else None
+        container = ask(socket_path, f"/containers/{each}/json", TIMEOUT_S) if ours else None
         if container:
-            image = engine_answer(socket_path, f"/images/{container['Config']['Image']}/json") or {}
+            image = ask(socket_path, f"/images/{container['Config']['Image']}/json", TIMEOUT_S) or {}
             stamp = read(f"{RUN}/{each}.settled").strip()
             found[each] = {"container": container, "image": image.get("Id", ""), "stamp": stamp}
     return found
@@ -327,7 +310,7 @@ def look_around(looks: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def facts(release: str, architecture: str) -> dict[str, str]:
-    """Return what Ansible's own module `setup` would say, in a quarter of its time.
+    """Return what Ansible's own module `setup` would say of these.
 
     Args:
         release: text of os-release(5).
@@ -369,9 +352,9 @@ def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
 
 def ask_engine(socket_path: str, name: str, ports: list[str]) -> dict[str, Any]:
     """Return what the engine knows of our ports and names; nothing where none answers."""
-    containers = engine_answer(socket_path, "/containers/json?all=1") or []
-    networks = engine_answer(socket_path, "/networks")
-    volume = engine_answer(socket_path, f"/volumes/{name}-hub")
+    containers = ask(socket_path, "/containers/json?all=1", TIMEOUT_S) or []
+    networks = ask(socket_path, "/networks", TIMEOUT_S)
+    volume = ask(socket_path, f"/volumes/{name}-hub", TIMEOUT_S)
     things = {
         "container": {name_of(each): each.get("Labels") or {} for each in containers},
         "network": {each["Name"]: each.get("Labels") or {} for each in networks or []},

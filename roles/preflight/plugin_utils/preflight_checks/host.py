@@ -49,9 +49,9 @@ class Host:
 
 def system_name(host: Host) -> tuple[str, str]:
     """Return distribution and release as the tables above name them."""
-    distribution = str(host.facts.get("distribution", "unknown"))
+    distribution = str(host.facts.get("distribution") or "unknown")
     kind = "distribution_major_version" if distribution in TESTED else "distribution_version"
-    return distribution, str(host.facts.get(kind, "unknown"))
+    return distribution, str(host.facts.get(kind) or "unknown")
 
 
 def warnings(host: Host, good: Mapping[str, Any]) -> list[str]:

@@ -95,9 +95,9 @@ def compare(seen: Mapping[str, str], wanted: str) -> tuple[bool, dict[str, Any]]
         return False, {}
     try:
         remembered = json.loads(text)
-    except ValueError:
-        return False, {}
-    return remembered["wanted"] == wanted, remembered["kept"]
+        return remembered["wanted"] == wanted, remembered["kept"]
+    except (ValueError, KeyError, TypeError):
+        return False, {}  # damaged, or nothing was to be remembered
 
 
 def found(container: Mapping[str, Any], image: str) -> str:
