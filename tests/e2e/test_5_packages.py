@@ -18,6 +18,7 @@ for folder in folders:
         (folder / package / "__init__.py").write_text("raise RuntimeError('broken by the user')")
 print(len(folders))
 """
+EXTENSIONS = '{"ServerApp": {"jpserver_extensions": {"notebook_shim": true}}}'
 
 
 def assert_seen(server: Server, notebook: str) -> None:
@@ -35,6 +36,8 @@ def test_own_packages(new_user: NewUser, profile: str) -> None:
     with server.terminal() as terminal:
         terminal.run(f"pip install --no-cache-dir {BY_PIP}")
         terminal.run(f"uv pip install --no-cache {BY_UV}")
+        # A list of their own, which adds to the image's: without that one's the Hub would wait for the server in vain.
+        terminal.run(f"mkdir -p ~/.jupyter && echo '{EXTENSIONS}' > ~/.jupyter/jupyter_server_config.json")
     assert_seen(server, "before.py")
     server.stop()
     server.start()

@@ -928,6 +928,52 @@ def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, mon
     asyncio.run(scenario())
 
 
+def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(2))
+    monkeypatch.setattr("jupyterhub_ansible.spawner._TURN_S", 0.5)
+    ready: dict[str, asyncio.Event] = {}
+
+    async def wait_until_ready(self: Any, url: str) -> None:
+        await ready[self.user.name].wait()
+
+    monkeypatch.setattr(Spawner, "_wait_until_ready", wait_until_ready)
+
+    async def scenario() -> None:
+        users = ["slow", "a", "b", "c"]
+        ready.update({user: asyncio.Event() for user in users})
+        everybody = {user: spawner(user) for user in users}
+        loop = asyncio.get_running_loop()
+        starts = []
+        for each in everybody.values():
+            starts.append(loop.create_task(each.start()))
+            await asyncio.sleep(0.05)
+        begun = lambda: [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]  # noqa: E731
+        assert begun() == ["slow", "a"]
+        assert told(everybody["b"]) == [(60, "Other servers are starting, and yours is next")]
+        ready["a"].set()
+        await asyncio.sleep(0.1)
+        assert begun() == ["slow", "a", "b"]
+        # Two are as slow as that: their time is up, and one is given back once.
+        await asyncio.sleep(0.8)
+        assert begun() == users
+        for each in ready.values():
+            each.set()
+        await asyncio.gather(*starts)
+        assert not everybody["slow"]._turns.locked()
+        assert everybody["slow"]._turns._value == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_fails_gives_its_turn_back(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(1))
+    monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=failures.vanished("x")))
+    for _ in range(2):
+        with pytest.raises(ServerError):
+            run(spawner().start)
+    assert UserServerSpawner._turns._value == 1
+
+
 def told(mine: Any) -> list[tuple[int, str]]:
     return [(event["progress"], event["message"]) for event in mine._progress._events]
 

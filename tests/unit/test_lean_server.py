@@ -77,3 +77,15 @@ jupyterhub_lean.main()
     upstream = "/opt/jupyter/bin/jupyterhub-singleuser-upstream"
     assert done.stdout == f"{upstream} ['{upstream}', '--port=1']\n"
     assert "This server starts with the Hub's database layer: its import without it failed" in done.stderr
+
+
+def test_what_may_be_used_is_loaded_then() -> None:
+    script = """
+with jupyterhub_lean.placeholders():
+    import requests as early
+assert "requests" not in sys.modules
+print(early.get.__module__)
+import requests
+print(early.get is requests.get)
+"""
+    assert said(script) == "requests.api\nTrue\n"

@@ -125,8 +125,12 @@ async def output_of(code: str) -> str:
     sys.exit("The kernel's websocket was closed.")
 
 
+UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
+"""Packages that a server starts without, by one with a library of its own, which shows in the process; and whose it is."""
+
+
 def check_lean(server: int, log: str) -> None:
-    """See that the server got along without the Hub's database layer, and that no part of it came by another way.
+    """See that the server got along without what it does not use, and that no part of that came by another way.
 
     What others build on this image may need it: a server's extension may have a database of its own.
     """
@@ -135,8 +139,10 @@ def check_lean(server: int, log: str) -> None:
     for words in (jupyterhub_lean.SAYS_FULL, jupyterhub_lean.SAYS_LATE):
         if words in log:
             sys.exit(f"jupyterhub_lean is to be mended, or to go: the server {words}.")
-    if "/sqlalchemy/" in Path(f"/proc/{server}/maps").read_text():
-        sys.exit("jupyterhub_lean is to be mended, or to go: the server has loaded SQLAlchemy.")
+    loaded = Path(f"/proc/{server}/maps").read_text()
+    for package, of_what in UNUSED.items():
+        if f"/{package}/" in loaded:
+            sys.exit(f"A server is to start without {of_what} (jupyterhub_lean), and has loaded {package}.")
 
 
 def use() -> None:
