@@ -28,7 +28,7 @@ class Machine:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = folder / "srv"
-        for name in ("proxy/secrets", "hub/secrets"):
+        for name in ("proxy/secrets", "hub/secrets", "ingress/caddy/secrets", "ingress/data"):
             (self.root / name).mkdir(parents=True)
         self.secret = self.root / "hub/secrets/key"
         self.secret.write_text("one")
@@ -36,6 +36,8 @@ class Machine:
         self.token.write_text("one")
         self.settings = self.root / "hub/hub.json"
         self.settings.write_text("{}")
+        self.caddyfile = self.root / "ingress/caddy/Caddyfile"
+        self.caddyfile.write_text("one")
         self.proof = folder / "fence-proof"
         self.force = folder / "force"
         self.force.write_text("in force\n")
@@ -50,6 +52,7 @@ class Machine:
         self.monkeypatch = monkeypatch
         self.answer: dict[str, Any] = {"changed": True, "digest": "d"}
         self.asked: list[dict[str, Any]] = []
+        self.actions: dict[str, Any] = {}
         self.code = folder / "some_module.py"
         self.code.write_text("version 1")
         monkeypatch.setattr(settled.module_loader, "find_plugin", lambda name: str(self.code))
@@ -60,8 +63,10 @@ class Machine:
         seen = {name: {"now": "", "was": "", **each, **around.get(name, {})} for name, each in self.looks.items()}
         action = settled.ActionModule.__new__(settled.ActionModule)
         given = {"module": "some_module", "look": look, "keep": ["digest"], "arguments": arguments}
-        action._task = SimpleNamespace(args=given, check_mode=check)
+        action._task = SimpleNamespace(args=given, check_mode=check, copy=lambda: SimpleNamespace())
         action._templar = SimpleNamespace(template=copy.deepcopy)
+        action._shared_loader_obj = SimpleNamespace(action_loader=self.actions)
+        action._connection = action._play_context = action._loader = None
         self.monkeypatch.setattr(action, "_execute_module", self.module)
         self.monkeypatch.setattr(action, "_low_level_execute_command", self.shell)
         self.monkeypatch.setattr(settled.ActionBase, "run", lambda *_: {})
@@ -83,7 +88,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-LOOKS = ["proxy-secrets", "hub-secrets", "hub-settings", "fence"]
+LOOKS = [
+    "proxy-secrets", "ingress-secrets", "ingress-data", "ingress-settings", "hub-secrets", "hub-settings", "fence",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -118,6 +125,13 @@ CHANGES: list[tuple[str, Callable[[Machine], object]]] = [
     ("hub-settings", lambda machine: write(machine.settings)),
     ("hub-settings", lambda machine: machine.settings.chmod(0o666)),
     ("hub-settings", lambda machine: machine.settings.unlink()),
+    ("ingress-settings", lambda machine: write(machine.caddyfile)),
+    ("ingress-settings", lambda machine: machine.caddyfile.chmod(0o666)),
+    ("ingress-settings", lambda machine: machine.caddyfile.unlink()),
+    ("ingress-secrets", lambda machine: (machine.root / "ingress/caddy/secrets/key.pem").touch()),
+    ("ingress-secrets", lambda machine: (machine.root / "ingress/caddy/secrets").chmod(0o777)),
+    ("ingress-data", lambda machine: (machine.root / "ingress/data").chmod(0o777)),
+    ("ingress-data", lambda machine: (machine.root / "ingress/data").rmdir()),
     ("fence", lambda machine: write(machine.root / "proxy/fence")),
     ("fence", lambda machine: (machine.root / "proxy/fence").chmod(0o777)),
     ("fence", lambda machine: machine.force.write_text("not in force\n")),
@@ -140,6 +154,52 @@ def test_what_comes_and_goes_beside_it_does_not_count(machine: Machine) -> None:
     (machine.root / "file").write_text("x")
     write(machine.settings)
     machine.task("proxy-secrets")
+    assert machine.asked == []
+
+
+def test_certificates_come_and_go_in_their_folder(machine: Machine) -> None:
+    machine.task("ingress-data")
+    (machine.root / "ingress/data/caddy").mkdir()
+    machine.task("ingress-data")
+    assert machine.asked == []
+
+
+def test_the_order_of_images_does_not_count(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The engine lists those of the same age in any order (seen: 26.1); where it does not answer, nothing is settled."""
+    (machine.root / "builds").mkdir()
+    (machine.root / "builds/contents.json").touch()
+    engine = tmp_path / "docker"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def lists(*images: str, code: int = 0) -> list[dict[str, Any]]:
+        engine.write_text(f"#!/bin/sh\nprintf '%s\n' {' '.join(images)}\nexit {code}\n")
+        engine.chmod(0o755)
+        machine.task("images")
+        return machine.asked
+
+    assert lists("a", "b") == [{}]
+    assert lists("b", "a") == []
+    assert lists("a", "b", "c") == [{}]
+    assert lists("a", "b", "c", code=1) == [{}]
+    assert lists("a", "b", "c", code=1) == [{}]
+
+
+def test_an_action_in_front_of_a_module_is_run(machine: Machine) -> None:
+    """What Ansible writes files with is one; it gets the module's arguments, and the play's variables."""
+    asked: list[Any] = []
+
+    def made(name: str, task: Any, **_: Any) -> Any:
+        def run(task_vars: dict[str, Any]) -> dict[str, Any]:
+            asked.append((name, task.args, task_vars["ansible_facts"]))
+            return {"changed": True, "digest": "d"}
+
+        return SimpleNamespace(run=run)
+
+    actions = type("Actions", (dict,), {"get": staticmethod(made)})({"some_module": True})
+    machine.actions = actions
+    for _ in range(2):
+        assert machine.task("ingress-settings", content="x")["digest"] == "d"
+    assert asked == [("some_module", {"content": "x"}, {})]
     assert machine.asked == []
 
 

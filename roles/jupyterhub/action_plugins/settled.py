@@ -1,7 +1,7 @@
 """Action `settled`: a module, unless it would find nothing to do.
 
 Its arguments:
-  module: name of the module.
+  module: name of the module, or of the action with a module of that name.
   arguments: what the module is given.
   look: name of the look at the machine that shows all that the module would look at (`settled.looks` of preflight).
   keep: names of what the module returns that is remembered, and returned where the module is not asked.
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             is_settled, kept = settled.compare(seen, wanted)
             if is_settled:
                 return {**result, "changed": False, **kept}
-        done = self._execute_module(name, arguments, task_vars=variables)
+        done = self._do(name, arguments, variables)
         if seen and not done.get("failed") and not self._task.check_mode:
             kept = {key: done[key] for key in keep}
             # A warning is to be given again.  What is not remembered is looked at again.
@@ -57,3 +57,20 @@ class ActionModule(ActionBase):
         if done.get("changed"):
             done["ansible_facts"] = {CHANGED: True}
         return {**result, **done}
+
+    def _do(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        actions = self._shared_loader_obj.action_loader
+        if name not in actions:
+            return self._execute_module(name, arguments, task_vars=variables)
+        task = self._task.copy()
+        task.args = arguments
+        action = actions.get(
+            name,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return action.run(task_vars=variables)

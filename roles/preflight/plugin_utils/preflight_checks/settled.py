@@ -57,7 +57,9 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
         root: its folder.
     """
     folders = FIND % f"{shlex.quote(root)} -maxdepth 1 -type d"
+    # The engine lists those of the same age in any order.
     images = "docker image ls --no-trunc --digests --format '{{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}'"
+    images = f'images=$({images}) && echo "$images" | sort'
     fence = f"{root}/proxy/fence"
     unit = FIND % f"/etc/systemd/system -mindepth 1 -maxdepth 1 -name {shlex.quote(name)}-fence.service"
     commands = {
@@ -65,6 +67,9 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
         "images": f"{images} && {_files(f'{root}/builds/contents.json')}",
         "proxy-secrets": f"{folders} && {_files(f'{root}/proxy/secrets')}",
         "fence": f"{_files(fence)} && {unit} && {shlex.quote(fence)} check | grep -x 'in force'",
+        "ingress-secrets": f"{folders} && {_files(f'{root}/ingress/caddy/secrets')}",
+        "ingress-data": FIND % f"{shlex.quote(root)}/ingress/data -maxdepth 0",
+        "ingress-settings": _files(f"{root}/ingress/caddy/Caddyfile"),
         "hub-secrets": f"{folders} && {_files(f'{root}/proxy/secrets', f'{root}/hub/secrets')}",
         "hub-settings": _files(f"{root}/hub/hub.json"),
         # Not of the fence: rules that are loaded anew take that file away.

@@ -22,8 +22,8 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 # The Hub gives no answer while it is being replaced.
 patient_hub_auth.install()
 
-# Which extensions a server has is in jupyter_server_config.d/zz-jupyterhub.json: the last file there, since packages say
-# the opposite of some in theirs, and a list to which users' own adds, where a setting of this file would give way to it.
+# Which extensions a server has is said in jupyter_server_config.d/zz-jupyterhub.json: it is the last file there, since
+# packages' own say the opposite of some, and users' own lists add to it, where a setting of this file would give way.
 
 # What is idle in a server that is not goes as the server would (jupyterhub_idle.plan.Plan, set by the Hub): kernels
 # that no page shows, and terminals.  jupyterhub_idle keeps terminals whose jobs run.

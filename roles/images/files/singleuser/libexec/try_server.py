@@ -26,6 +26,8 @@ TOKEN = uuid.uuid4().hex
 AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 NONCE = "0123456789abcdef" * 4
 ACCESS = ["access:servers!server=trial/"]
+# What a server starts without; by packages of it that have a library of their own, which shows in the process.
+UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -123,10 +125,6 @@ async def output_of(code: str) -> str:
         if said["msg_type"] == "status" and said["content"]["execution_state"] == "idle":
             return printed
     sys.exit("The kernel's websocket was closed.")
-
-
-UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
-"""Packages that a server starts without, by one with a library of its own, which shows in the process; and whose it is."""
 
 
 def check_lean(server: int, log: str) -> None:
