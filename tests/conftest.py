@@ -36,6 +36,10 @@ class Process(NamedTuple):
 TIMES = TESTS.parent / "artefacts/times"
 _took: dict[str, float] = {}
 
+# Runs of Ansible share the modules that they pack.
+os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(TESTS / "callback_plugins")
+os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "packed"
+
 _LIMITED = pytest.StashKey[bool]()
 _STDERR = pytest.StashKey[int]()
 

@@ -84,13 +84,17 @@ class Site:
     def _started(
         self, arguments: tuple[str, ...], settings: dict[str, Any], before: str = ""
     ) -> Iterator[subprocess.Popen[str]]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
+        # Of Ansible's only what tests/conftest.py has set.
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("ANSIBLE_", "MOLECULE_")) or "CALLBACK" in key
+        }
         # The machine that runs Ansible needs neither an engine nor images.
         environment |= {"DOCKER_HOST": "unix:///nowhere", "ANSIBLE_NOCOLOR": "true"}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         if before:
-            environment |= {"ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "tests/callback_plugins")}
-            environment |= {"ANSIBLE_CALLBACKS_ENABLED": "hold", "HOLD_BEFORE": before}
+            environment |= {"ANSIBLE_CALLBACKS_ENABLED": "hold,packed", "HOLD_BEFORE": before}
         with subprocess.Popen(
             self._command(arguments, settings),
             cwd=PROJECT,

@@ -149,7 +149,8 @@ class Deployment:
         extra = ["-e", json.dumps(settings)] if settings else []
         command = ["ansible-playbook", "-i", str(INVENTORY), playbook, *arguments, *extra]
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+            # Of Ansible's only what tests/conftest.py has set.
+            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_") or "CALLBACK" in key},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_NOCOLOR": "1",
         }

@@ -112,7 +112,11 @@ class Copy:
         return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status), *said)
 
     def environment(self, **more: str) -> dict[str, str]:
-        known = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "GITHUB_", "MAKE"))}
+        known = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("ANSIBLE_", "GITHUB_", "MAKE")) or "CALLBACK" in key
+        }
         return {**known, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", **more}
 
     def make(self, *settings: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -947,7 +947,10 @@ def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, m
         for each in everybody.values():
             starts.append(loop.create_task(each.start()))
             await asyncio.sleep(0.05)
-        begun = lambda: [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]  # noqa: E731
+
+        def begun() -> list[str]:
+            return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
+
         assert begun() == ["slow", "a"]
         assert told(everybody["b"]) == [(60, "Other servers are starting, and yours is next")]
         ready["a"].set()

@@ -165,7 +165,7 @@ def test_certificates_come_and_go_in_their_folder(machine: Machine) -> None:
 
 
 def test_the_order_of_images_does_not_count(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The engine lists those of the same age in any order (seen: 26.1); where it does not answer, nothing is settled."""
+    """The engine lists those of the same age in any order (seen: 26.1); one that does not answer settled nothing."""
     (machine.root / "builds").mkdir()
     (machine.root / "builds/contents.json").touch()
     engine = tmp_path / "docker"

@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -31,6 +32,10 @@ _ASK_AGAIN_S = 5
 # are asked less often each, or the asking would hold them up (20 starts on 2 processors).
 _POLL_S, _INSIST_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
+# A start is mostly computing.  Where many start at once, each would take as long as all of them: so they start in turn,
+# and most can work much sooner.  One that is slow keeps nobody waiting for longer than this, in seconds.
+_TURNS = 2 * (os.cpu_count() or 1)
+_TURN_S = 5
 # Bytes of an answer that are read: the right one is shorter, and a user's server can send without end.
 _ANSWER_AT_MOST = 1024
 # Between the end and the start of a container that an administrator restarts (`docker restart`).
@@ -81,11 +86,14 @@ class UserServerSpawner(AddressedSpawner):
     _disposing: ClassVar[set[str]] = set()
     # Those that start, and are asked whether they answer.
     _polled: ClassVar[set[str]] = set()
+    _turns: ClassVar = asyncio.Semaphore(_TURNS)
 
     # What this server counts with, once it has its room.
     _claim: capacity.Claim | None = None
     # Counted among its user's servers that run (`running_limit`): starting, or running.
     _admitted = False
+    # Ends its turn to start, if it has it.
+    _turn: asyncio.TimerHandle | None = None
     # Its server proves that it is the one that was started (challenge).
     _answers_challenge = False
     ended = ""
@@ -199,6 +207,7 @@ class UserServerSpawner(AddressedSpawner):
         """Create the container, with its labels and limits; what the administrator sets comes on top."""
         engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
+        await self._wait_for_turn()
         self._progress.say(CREATING, "Creating the container of your server")
         image = await self.docker("inspect_image", self.image)
         user = await self._unprivileged(image)
@@ -368,6 +377,20 @@ class UserServerSpawner(AddressedSpawner):
         self._claim = None
         self._admitted = False
 
+    # --- turns
+
+    async def _wait_for_turn(self) -> None:
+        if self._turns.locked():
+            self._progress.say(CREATING, "Other servers are starting, and yours is next")
+        await self._turns.acquire()
+        self._turn = asyncio.get_running_loop().call_later(_TURN_S, self._end_turn)
+
+    def _end_turn(self) -> None:
+        if self._turn:
+            self._turn.cancel()
+            self._turn = None
+            self._turns.release()
+
     # --- start and stop
 
     async def start(self) -> tuple[str, int]:
@@ -396,6 +419,8 @@ class UserServerSpawner(AddressedSpawner):
         except Exception as error:
             self.log.exception("%s could not be started", self._log_name)
             raise failures.of_anything(error, self._log_name) from None
+        finally:
+            self._end_turn()
         return ip, port
 
     async def progress(self) -> AsyncIterator[Event]:

@@ -22,8 +22,8 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 # The Hub gives no answer while it is being replaced.
 patient_hub_auth.install()
 
-# jupyter_lsp looks for language servers at every start; the image has none.
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": False, "jupyterhub_idle": True, "jupyterhub_challenge": True}
+# Which extensions a server has is said in jupyter_server_config.d/zz-jupyterhub.json: it is the last file there, since
+# packages' own say the opposite of some, and users' own lists add to it, where a setting of this file would give way.
 
 # What is idle in a server that is not goes as the server would (jupyterhub_idle.plan.Plan, set by the Hub): kernels
 # that no page shows, and terminals.  jupyterhub_idle keeps terminals whose jobs run.
@@ -41,9 +41,6 @@ c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 
 # The front ends of widgets that users install for themselves.
 c.LabApp.extra_labextensions_path = [str(Path(os.environ["VIRTUAL_ENV"]) / "share/jupyter/labextensions")]
-
-# Only one person works in a personal server; upstream has reports of lost edits.
-c.YDocExtension.disable_rtc = True
 
 # marimo runs in the user's environment, as notebooks do, not in one that uv makes.
 c.MarimoProxyConfig.marimo_path = "/opt/jupyter/libexec/marimo"

@@ -1,9 +1,11 @@
-"""Starts a user's server without the Hub's database layer, which it has no use for: 40 % of its start, 30 MB.
+"""Starts a user's server without what it has no use for: the Hub's database layer alone is 40 % of its start, 30 MB.
 
 jupyterhub.singleuser imports it for names that only the Hub uses: jupyterhub.log all pages of the Hub for one class,
 jupyterhub.scopes and jupyterhub.metrics jupyterhub.orm, which brings SQLAlchemy and Alembic.  While it is imported,
 placeholders stand for these modules.  Then they go: whoever imports one of them later gets the real one, and so does
 whoever uses what a placeholder was imported as.  Where the import fails, the server starts as upstream's does.
+
+The same goes for requests, which jupyterlab_server imports for lists of extensions that nobody has.
 """
 
 import importlib
@@ -26,17 +28,20 @@ SAYS_LATE = "loads the Hub's database layer after all"
 """Words of the log by which an image's trial knows that this is of no use any more."""
 
 _log = logging.getLogger("jupyterhub_lean")
-# What is asked of each by name while jupyterhub.singleuser is imported.
+# What is asked of each by name while all this is imported.
 _PLACEHOLDERS: dict[str, dict[str, type]] = {
     "jupyterhub.handlers": {},
     # jupyterhub.log asks whether a handler is one, to log it less.
     "jupyterhub.handlers.pages": {"HealthCheckHandler": type("HealthCheckHandler", (), {})},
     "jupyterhub.orm": {},
     "jupyterhub.roles": {},
+    "requests": {},
     "sqlalchemy": {},
     # jupyterhub.utils passes it over.
     "sqlalchemy.exc": {"SQLAlchemyError": type("SQLAlchemyError", (Exception,), {})},
 }
+# Not by the Hub's database layer.
+_MAY_BE_USED = {"requests"}
 
 
 class _Placeholder(ModuleType):
@@ -50,7 +55,7 @@ class _Placeholder(ModuleType):
             # The import system asks for some of a module's own names, which it may lack.
             error = AttributeError if name.startswith("__") else ImportError
             raise error(f"{self.__name__}.{name} is needed")
-        if self.__name__ not in sys.modules:
+        if self.__name__ not in sys.modules and self.__name__ not in _MAY_BE_USED:
             _log.warning("%s.%s is used: the server %s", self.__name__, name, SAYS_LATE)
         return getattr(importlib.import_module(self.__name__), name)
 
@@ -97,6 +102,7 @@ def main() -> Any:
     """Become the server."""
     try:
         with placeholders():
+            import jupyterlab_server.listings_handler  # noqa: F401
             from jupyterhub.singleuser import main as serve
     except Exception:
         traceback.print_exc()

@@ -26,6 +26,8 @@ TOKEN = uuid.uuid4().hex
 AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 NONCE = "0123456789abcdef" * 4
 ACCESS = ["access:servers!server=trial/"]
+# What a server starts without; by packages of it that have a library of their own, which shows in the process.
+UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -126,7 +128,7 @@ async def output_of(code: str) -> str:
 
 
 def check_lean(server: int, log: str) -> None:
-    """See that the server got along without the Hub's database layer, and that no part of it came by another way.
+    """See that the server got along without what it does not use, and that no part of that came by another way.
 
     What others build on this image may need it: a server's extension may have a database of its own.
     """
@@ -135,8 +137,10 @@ def check_lean(server: int, log: str) -> None:
     for words in (jupyterhub_lean.SAYS_FULL, jupyterhub_lean.SAYS_LATE):
         if words in log:
             sys.exit(f"jupyterhub_lean is to be mended, or to go: the server {words}.")
-    if "/sqlalchemy/" in Path(f"/proc/{server}/maps").read_text():
-        sys.exit("jupyterhub_lean is to be mended, or to go: the server has loaded SQLAlchemy.")
+    loaded = Path(f"/proc/{server}/maps").read_text()
+    for package, of_what in UNUSED.items():
+        if f"/{package}/" in loaded:
+            sys.exit(f"A server is to start without {of_what} (jupyterhub_lean), and has loaded {package}.")
 
 
 def use() -> None:

@@ -60,8 +60,10 @@ class ActionModule(ActionBase):
 
     def _do(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         actions = self._shared_loader_obj.action_loader
+        done: dict[str, Any]
         if name not in actions:
-            return self._execute_module(name, arguments, task_vars=variables)
+            done = self._execute_module(name, arguments, task_vars=variables)
+            return done
         task = self._task.copy()
         task.args = arguments
         action = actions.get(
@@ -73,4 +75,5 @@ class ActionModule(ActionBase):
             templar=self._templar,
             shared_loader_obj=self._shared_loader_obj,
         )
-        return action.run(task_vars=variables)
+        done = action.run(task_vars=variables)
+        return done
