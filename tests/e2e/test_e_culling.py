@@ -22,6 +22,7 @@ INTERVAL_S = 16
 DECISION_SLACK_S = 5
 SLACK_S = 15
 COMPUTE = "import time; time.sleep(900)"
+COMPUTE_A_LITTLE = "import time\nwhile True:\n    sum(range(10**6))\n    time.sleep(0.05)"
 ENVIRONMENTS = [
     {"slug": "base", "title": "Base", "idle_timeout_s": TIMEOUT_S},
     # The setting for all: never.
@@ -70,9 +71,10 @@ def idle_terminal(server: Server, pages: ExitStack) -> None:
 
 
 def computation_behind_an_idle_kernel(server: Server, pages: ExitStack) -> None:
-    # What a finished cell left behind, as a training in a process of its own.
+    # What a finished cell left behind, as a training in a process of its own: more than jupyterhub_idle takes for
+    # nothing, and less than would keep the machine from its other tests.
     kernel = server.kernel()
-    kernel.execute("import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'while True: pass'])")
+    kernel.execute(f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {COMPUTE_A_LITTLE!r}])")
     kernel.socket.close()
 
 
