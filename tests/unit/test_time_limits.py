@@ -178,29 +178,49 @@ def test_each_layer_has_its_limit(pytestconfig: pytest.Config, request: pytest.F
     assert "timeout: 1200.0s" in said
 
 
-def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None:
-    """Outside its tests, which have limits: in Ansible."""
-    ipv6 = tmp_path / "ipv6"
+def molecule_run(folder: Path, *scenarios: str, **programs: str) -> subprocess.CompletedProcess[str]:
+    """Run a copy of molecule/run with stand-ins for the programs that it starts."""
+    ipv6 = folder / "ipv6"
     ipv6.write_text("0\n")
     script = (PROJECT / "molecule/run").read_text().replace("/proc/sys/net/ipv6/conf/default/disable_ipv6", str(ipv6))
-    programs = {
+    texts = {
         "molecule/run": script,
-        "molecule/vps/build": "#!/bin/sh\n",
-        "bin/ansible-playbook": "#!/bin/sh\n",
-        "bin/id": "#!/bin/sh\necho 0\n",
-        "bin/docker": f'#!/bin/sh\necho "$@" >>{tmp_path}/docker.log\n',
-        "bin/molecule": f"#!/bin/sh\necho 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait\n",
+        "molecule/vps/build": "",
+        "molecule/vps/install-mmdebstrap": "",
+        "bin/ansible-playbook": "",
+        "bin/id": "echo 0",
+        "bin/docker": f'echo "$@" >>{folder}/docker.log',
+        **{f"bin/{name}": text for name, text in programs.items()},
+        "tests/e2e/run": "exec molecule test e2e",
     }
-    for name, text in programs.items():
-        path = tmp_path / name
+    for name, text in texts.items():
+        path = folder / name
         path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_text(text)
+        path.write_text(text if text is script else f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SCENARIO_LIMIT_S": "1"}
+    environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "SCENARIO_LIMIT_S": "1", "LANES": "1"}
     # What the timeout of subprocess ends is bash alone.
-    done = subprocess.run(
-        [tmp_path / "molecule/run", "one"], env=environment, capture_output=True, text=True, check=False, timeout=30
-    )
+    command = [str(folder / "molecule/run"), *scenarios]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_what_takes_longest_begins_first(tmp_path: Path) -> None:
+    """But for two that need no images of this host, which are being built; known times count."""
+    seconds = tmp_path / "artefacts/molecule/hub.seconds"
+    seconds.parent.mkdir(parents=True)
+    seconds.write_text("2000")
+    names = ["ingress", "proxy", "e2e", "docker", "hub", "compose", "resilience_trixie"]
+    done = molecule_run(tmp_path, *names, molecule=f'echo "$@" >>{tmp_path}/order')
+    assert done.returncode == 0, done.stdout + done.stderr
+    begun = [line.split() for line in (tmp_path / "order").read_text().splitlines()]
+    order = [name for words in begun for name in names if name in words]
+    assert {*order[:2]} == {"docker", "compose"}
+    assert order[2:] == ["hub", "e2e", "ingress", "resilience_trixie", "proxy"]
+
+
+def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None:
+    """Outside its tests, which have limits: in Ansible."""
+    done = molecule_run(tmp_path, "one", molecule=f"echo 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait")
     assert done.returncode == 1, done.stderr
     assert "TASK [hub : Wait]" in done.stdout
     assert "cut off after 1 s; above is where it stood" in done.stdout
