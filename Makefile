@@ -56,7 +56,7 @@ lint-rest: $(VENV)/dev.stamp
 	mypy
 
 unit: $(VENV)/dev.stamp ## Unit tests (seconds, no Docker)
-	pytest --numprocesses 2 tests/unit
+	pytest --numprocesses 3 tests/unit
 
 settings: $(VENV)/dev.stamp ## Bad settings and what each is told (seconds, no Docker)
 	pytest --numprocesses 2 tests/settings
