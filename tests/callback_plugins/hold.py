@@ -21,6 +21,7 @@ class CallbackModule(CallbackBase):
 
     CALLBACK_VERSION = 2.0
     CALLBACK_NAME = "hold"
+    CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Wait to be killed; the task's name was shown, and it has not begun."""
