@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 SNAPSHOT = Path(__file__).resolve().parents[3] / "molecule/shared/snapshot"
 # Left by whoever logs in and uses sudo, whatever he does then.
-TRACES = ("/var/log/", "/.sudo_as_admin_successful", "/.ansible")
+TRACES = ("/var/log/", "/.sudo_as_admin_successful")
 ALL = [
     "docker : Write the engine's settings",
     "docker : Raise the kernel's limits that all servers share",
