@@ -38,6 +38,7 @@ def test_login_environment_jupyterlab_and_marimo(
     user = new_user(f"browser-{token_hex(2)}")
     asked_outside: set[str] = set()
     broken: list[str] = []
+    missing: list[str] = []
 
     def note(url: str) -> None:
         parts = urlsplit(url)
@@ -48,6 +49,11 @@ def test_login_environment_jupyterlab_and_marimo(
         broken.append(str(error))
 
     context.on("request", lambda request: note(request.url))
+    def refused(response: Response) -> None:
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            missing.append(f"{response.status} {response.request.method} {urlsplit(response.url).path}")
+
+    context.on("response", refused)
     context.on("weberror", lambda event: uncaught(event.error))
     page = context.new_page()
     try:
@@ -70,3 +76,4 @@ def test_login_environment_jupyterlab_and_marimo(
     # A network without the outside shows the same pages.
     assert asked_outside == set()
     assert broken == []
+    assert missing == []
