@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from secrets import token_hex
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import pytest
 from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser
 from e2e.deployment import Deployment
-from playwright.sync_api import BrowserContext, Error, Page, expect
+from playwright.sync_api import BrowserContext, Error, Page, Response, expect
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_login_environment_jupyterlab_and_marimo(
         broken.append(str(error))
 
     context.on("request", lambda request: note(request.url))
+
     def refused(response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
             missing.append(f"{response.status} {response.request.method} {urlsplit(response.url).path}")
@@ -76,4 +78,5 @@ def test_login_environment_jupyterlab_and_marimo(
     # A network without the outside shows the same pages.
     assert asked_outside == set()
     assert broken == []
-    assert missing == []
+    # JupyterLab looks for language servers, and gets along without (jupyter_server_config.d).
+    assert [line for line in missing if not line.endswith("/lsp/status")] == []
