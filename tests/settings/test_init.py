@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-import ansible.parsing.vault  # noqa: F401
 import pytest
 import yaml
 from rolefile import ROLES
@@ -78,7 +77,7 @@ class Copy:
         )
 
     def init(self, *more: str, host: str = HOST, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run bin/init.py in a fork of this process, which has imported Ansible once for all."""
+        """Run bin/init.py in a fork of this process, which has imported Ansible once for all (settings.test_runs)."""
         command = [str(self.folder / "bin/init.py"), "--host", host, "--admin", "octocat", *more]
         variables = self.environment(**environment)
         with TemporaryFile("w+") as out, TemporaryFile("w+") as errors, Path(os.devnull).open() as nothing:

@@ -952,7 +952,7 @@ def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, m
             return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
 
         assert begun() == ["slow", "a"]
-        assert told(everybody["b"]) == [(60, "Other servers are starting, and yours is next")]
+        assert told(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
         ready["a"].set()
         await asyncio.sleep(0.1)
         assert begun() == ["slow", "a", "b"]

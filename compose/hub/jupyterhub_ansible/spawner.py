@@ -381,7 +381,7 @@ class UserServerSpawner(AddressedSpawner):
 
     async def _wait_for_turn(self) -> None:
         if self._turns.locked():
-            self._progress.say(CREATING, "Other servers are starting, and yours is next")
+            self._progress.say(CREATING, "Other servers are starting first; yours is waiting its turn")
         await self._turns.acquire()
         self._turn = asyncio.get_running_loop().call_later(_TURN_S, self._end_turn)
 

@@ -102,8 +102,10 @@ def main() -> Any:
     """Become the server."""
     try:
         with placeholders():
-            import jupyterlab_server.listings_handler  # noqa: F401
             from jupyterhub.singleuser import main as serve
+
+            # Now, while there is a placeholder for it: JupyterLab would import it later, and requests with it.
+            importlib.import_module("jupyterlab_server.listings_handler")
     except Exception:
         traceback.print_exc()
         print(f"This server {SAYS_FULL}: its import without it failed", file=sys.stderr, flush=True)

@@ -26,7 +26,7 @@ TOKEN = uuid.uuid4().hex
 AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 NONCE = "0123456789abcdef" * 4
 ACCESS = ["access:servers!server=trial/"]
-# What a server starts without; by packages of it that have a library of their own, which shows in the process.
+# What a server starts without, by a package of it whose compiled library shows in the memory map of the process.
 UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
 
 
