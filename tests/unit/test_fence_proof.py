@@ -86,19 +86,22 @@ class Machine:
 
 def test_what_must_be_closed_has_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a connection that is refused was refused by a firewall."""
-    said = iter(["other", "127.0.0.2", "apart", "127.0.0.3", "{}", ""])
+    said = {"users": "other", "control": "apart", "other": "127.0.0.2", "apart": "127.0.0.3"}
     commands: list[tuple[str, ...]] = []
     waited: list[str] = []
 
     def docker(*arguments: str) -> str:
         commands.append(arguments)
-        return next(said)
+        if arguments[:2] == ("run", "--detach"):
+            return said[arguments[arguments.index("--network") + 1]]
+        return said[arguments[-1]] if arguments[0] == "inspect" else "{}"
 
     monkeypatch.setattr(fence_proof, "docker", docker)
     monkeypatch.setattr(fence_proof, "wait_for", waited.append)
     params = {"network": "users", "other_network": "control", "image": "hub", "labels": {}, "gateway": "127.0.0.1"}
     fence_proof.prove({**params, "open": {"the Hub": "hub:8081"}, "closed": {"the proxy's API": "127.0.0.4:8001"}})
-    assert waited == ["127.0.0.2", "127.0.0.3"]
+    assert sorted(waited) == ["127.0.0.2", "127.0.0.3"]
+    assert sorted(commands[-1]) == ["--force", "apart", "other", "rm"]
     ways, open_ways = json.loads(commands[-2][-1])
     assert set(ways) > {"the Hub", "the proxy's API", "this machine", "another server"}
     assert open_ways == ["the Hub"]
