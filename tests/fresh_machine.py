@@ -53,7 +53,7 @@ FILES_OF_A_HUB = (
 # And for one of the tests: control groups may be a whole machine's, of which this one is a container.
 FILES_OF_A_TEST = ("srv/{}", "sys/fs/cgroup/{}-users", "sys/fs/cgroup/*/{}-users")
 # In this clone: keys, and what builds found.
-FILES_OF_THE_TESTS = ("artefacts/ssh", "artefacts/builds", "tests/e2e/node_modules")
+FILES_OF_THE_TESTS = ("artefacts/ssh", "artefacts/builds", "artefacts/images", "tests/e2e/node_modules")
 # Others that keep containers in containerd: it would go with their packages and folders.
 OTHER_ENGINES = (
     "etc/kubernetes", "var/lib/kubelet", "etc/rancher", "var/lib/rancher", "var/lib/k0s", "var/snap/microk8s",
