@@ -53,7 +53,7 @@ def logged(place: Place, mark: str) -> str:
 
 
 def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
-    """None, caddy, proxy, and back: containers of users stay, their kernels, too; nothing old listens."""
+    """None, caddy, proxy, and caddy: containers of users stay, their kernels, too; nothing old listens."""
     person = place.working("walker")
     kernel = person.server().kernel()
     kernel.execute("steps = ['caddy']")
@@ -86,8 +86,6 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
     place.deploy(**PROXY).succeeded()
     with nginx(place):
         step("proxy", URL, {"80", "443", "8000"}, **PROXY)
-    with place.site.tunnel(TUNNEL_PORT):
-        step("back", PLAIN, {"8000"}, **NONE)
     step("caddy again", URL, {"80", "443"})
     person = place.working("walker")
     assert person.server().kernel(kernel.id).execute("steps[-1]").result == "'caddy again'"
