@@ -34,7 +34,7 @@ LABEL = "jupyterhub-ansible"
 PACKAGES = (
     "docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-ce", "docker-ce-cli", "docker-buildx-plugin",
     "docker-ce-rootless-extras", "docker-compose-plugin", "containerd", "containerd.io", "runc", "tini", "mmdebstrap",
-    "chromium",
+    "chromium", "chromium-headless-shell",
 )  # fmt: skip
 FILES = (
     "var/lib/docker", "var/lib/containerd", "opt/containerd", "etc/docker", "etc/containerd", "etc/default/docker",

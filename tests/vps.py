@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from testinfra.backend.base import CommandResult
+from testinfra.backend.docker import DockerBackend
 from testinfra.host import Host
 
 LISTEN = """
@@ -44,6 +48,47 @@ except urllib.error.HTTPError as error:
 except OSError as error:
     print(json.dumps([0, str(error)]))
 """
+
+
+# As the engine's `exec` does, and nothing of this host's.
+ENTER = (
+    "nsenter --target %s --all env --ignore-environment HOME=/root"
+    " PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -c %s"
+)
+
+
+class MachineBackend(DockerBackend):
+    """Runs commands in a throwaway machine's namespaces: 2 ms of processor time, 50 by the engine's `exec`."""
+
+    _number = 0
+    """Of the machine's first process."""
+    _held: int | None = None
+    """The process itself, whose number is no other's for as long as it runs."""
+
+    def run(self, command: str, *args: str, **options: Any) -> CommandResult:
+        """See testinfra."""
+        if not self._runs():
+            # It was never looked for, or the machine was rebooted.
+            self._look()
+        if not self._runs():
+            # Which the engine puts into words.
+            return super().run(command, *args, **options)
+        command = self.get_command(command, *args)
+        result = self.run_local(ENTER, str(self._number), command)
+        result.command = self.encode(command)
+        return result
+
+    def _runs(self) -> bool:
+        return self._held is not None and not select.select([self._held], [], [], 0)[0]
+
+    def _look(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+        self._number = int(self.run_local("docker inspect --format {{.State.Pid}} %s", self.name).stdout.strip() or 0)
+        try:
+            self._held = os.pidfd_open(self._number) if self._number else None
+        except ProcessLookupError:
+            self._held = None
 
 
 def inspect(host: Host, name: str, kind: str = "container") -> dict[str, Any]:

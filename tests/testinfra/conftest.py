@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from sites import Site
+from testinfra.backend import BACKENDS
 from vps import Admin
 
+BACKENDS["docker"] = "vps.MachineBackend"
 PROJECT = Path(__file__).resolve().parents[2]
 MOLECULE = PROJECT / "molecule"
 
