@@ -127,7 +127,7 @@ def is_running(user: User) -> bool:
 
 
 class Watch(threading.Thread):
-    """Looks, every half second, which of the people's servers are gone, and how long after their last use."""
+    """Looks, every two seconds, which of the people's servers are gone, and how long after their last use."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -144,7 +144,7 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._end.wait(0.5):
+        while not self._end.wait(2):
             for name, (user, used) in list(self.used.items()):
                 if name not in self.gone and not is_running(user):
                     self.gone[name] = time.monotonic() - used
