@@ -70,7 +70,7 @@ molecule: $(VENV)/dev.stamp engine ## Every role on throwaway containers (SCENAR
 e2e: $(VENV)/dev.stamp engine ## Two users in a really deployed Hub, over HTTP and in Chromium
 	tests/e2e/run
 
-# Scenarios and the end-to-end tests, three at a time.
+# Scenarios and the end-to-end tests, four at a time.
 everything: $(VENV)/dev.stamp engine
 	molecule/run everything
 
