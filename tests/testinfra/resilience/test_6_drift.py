@@ -16,6 +16,7 @@ CONTROL, USERS = "jupyterhub-control", "jupyterhub-users"
 ROOT = "/srv/jupyterhub"
 UNIT = "/etc/systemd/system/jupyterhub-fence.service"
 DAEMON = "/etc/docker/daemon.json"
+PROOF = "/run/jupyterhub-fence-proof"
 LABELS = "--label jupyterhub-ansible.project=jupyterhub --label jupyterhub-ansible.kind=network"
 
 
@@ -124,6 +125,7 @@ def test_containers_alone_that_were_changed(host: Host, site: Site, admin: Admin
 def test_networks_that_were_made_anew(host: Host, site: Site, admin: Admin) -> None:
     """Nobody is on them any more: even the user's server comes back, and its address is found."""
     before = {name: inspect(host, name, "network") for name in (CONTROL, USERS)}
+    proof = content(host, PROOF)
     with undisturbed(host, admin):
         by_hand(
             host,
@@ -139,6 +141,7 @@ def test_networks_that_were_made_anew(host: Host, site: Site, admin: Admin) -> N
     for part in ("Labels", "Options"):
         assert [now[name][part] for name in now] == [before[name][part] for name in before]
     assert now[USERS]["IPAM"] == before[USERS]["IPAM"]
+    assert content(host, PROOF) != proof, "it is another network that is fenced"
 
 
 def test_state_that_was_lost(host: Host, site: Site, admin: Admin) -> None:
