@@ -173,18 +173,17 @@ def _unchanged(unchanged: dict[str, list[dict[str, Any]]]) -> str:
     return table([f"nothing to change, {len(columns[0])} runs each", "here", "over SSH"], rows)
 
 
-def _many_users(unchanged: dict[str, list[dict[str, Any]]]) -> str:
-    titles = {"here": "none", "many users": f"{MANY} volumes and {MANY} networks"}
+def _beside_none(unchanged: dict[str, list[dict[str, Any]]], heading: str, other: str, title: str) -> str:
     rows = [
         [
-            title,
+            name,
             f"{_p50(unchanged[key]):.1f} s",
             f"{_p50(unchanged[key], 'cpu_s'):.1f} s",
             f"{_p50(unchanged[key]) / _p50(unchanged['here']):.2f}",
         ]
-        for key, title in titles.items()
+        for key, name in {"here": "none", other: title}.items()
     ]
-    return table(["users' things on the engine", "p50", "processor time", "x none"], rows)
+    return table([heading, "p50", "processor time", "x none"], rows)
 
 
 TABLES: dict[str, Callable[[Any], str]] = {
@@ -263,7 +262,11 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     if "unchanged" in results:
         found["unchanged_machine"] = _unchanged_machine(results["machine"])
         found["unchanged_budgets"] = _budgets("of a run that changes nothing", _unchanged_budgets(results["unchanged"]))
-        found["many_users"] = _many_users(results["unchanged"])
+        many = f"{MANY} volumes and {MANY} networks"
+        found["many_users"] = _beside_none(results["unchanged"], "users' things on the engine", "many users", many)
+        found["one_setting"] = _beside_none(
+            results["unchanged"], "settings of the Hub that changed", "one setting", "one"
+        )
     if "starts" in results:
         found["machine"] = _machine(results["machine"])
         found["budgets"] = _budgets("what", _other_budgets(results))

@@ -1,8 +1,9 @@
-"""Runs of the playbook that have nothing to change: on this machine, over SSH, and beside what many users have."""
+"""Runs of the playbook that change nothing, or one setting: here, over SSH, and beside what many users have."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,15 @@ def _unchanged(*arguments: str, **where: Any) -> TimedRun:
     run = playbook(*arguments, **where)
     if run.changed:
         raise RuntimeError(f"a run that had nothing to change reports changed={run.changed}:\n{run.output}")
+    return run
+
+
+def _changed(*arguments: str) -> TimedRun:
+    run = playbook(*arguments)
+    if run.changed != 2:
+        raise RuntimeError(
+            f"a run that had settings to write and a Hub to replace reports {run.changed}:\n{run.output}"
+        )
     return run
 
 
@@ -63,13 +73,16 @@ def measure(rounds: int, arguments: list[str], say: Callable[[str], Any]) -> dic
     """Run it in turn here, over SSH, and here beside many users' things, so that a busy moment meets all alike."""
     say("unchanged: deploying to a machine that is reached by SSH")
     vps = _vps(arguments)
-    runs: dict[str, list[TimedRun]] = {"here": [], "over SSH": [], "many users": []}
+    runs: dict[str, list[TimedRun]] = {"here": [], "over SSH": [], "many users": [], "one setting": []}
+    setting = ["--extra-vars", json.dumps({"hub_server_pids": 1000})]
     for number in range(rounds):
         say(f"unchanged: round {number + 1} of {rounds}")
         runs["here"].append(_unchanged(*arguments))
         runs["over SSH"].append(_unchanged(*arguments, **vps))
         with _many_users():
             runs["many users"].append(_unchanged(*arguments))
+        # There and back.
+        runs["one setting"] += [_changed(*arguments, *setting), _changed(*arguments)]
     return {
         title: [{"seconds": run.seconds, "cpu_s": run.cpu_s, "tasks": run.tasks, "roles": run.roles} for run in found]
         for title, found in runs.items()

@@ -35,7 +35,7 @@ def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Ma
 
     Args:
         layers: seconds of each.
-        scenarios: seconds of each of Molecule's and of the end-to-end tests, three of which run at a time.
+        scenarios: seconds of each of Molecule's and of the end-to-end tests, some of which run at a time.
         tests: seconds of each with its fixtures, by layer or scenario and its name.
     """
     lines = ["What took how long (minutes:seconds)", ""]
