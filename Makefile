@@ -12,7 +12,7 @@ UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --r
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
 # What the images hold; each one's *.in may lean on an earlier lock.
-LOCKS := $(addsuffix /requirements,$(addprefix roles/images/files/,hub proxy singleuser datascience))
+LOCKS := $(addsuffix /requirements,$(addprefix images/,hub proxy singleuser datascience))
 
 # What was written after "make", as opposed to USER, HOST or NAME of the shell's environment.
 said = $(if $(findstring command,$(origin $1)),$(value $1))

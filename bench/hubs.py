@@ -70,7 +70,7 @@ def environment_file(**variables: str) -> Iterator[str]:
 def build_stock_image() -> None:
     """Build the stock user's image on our base, from our lock."""
     folder = Path(__file__).parent / "stock"
-    context = PROJECT / "roles/images/files/singleuser"
+    context = PROJECT / "images/singleuser"
     base, label = f"BASE={base_image()}", "jupyterhub-ansible.kind=stock"
     docker(
         "build", "--tag", STOCK_IMAGE, "--file", str(folder / "Dockerfile"),

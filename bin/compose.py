@@ -21,14 +21,14 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/images/files/hub"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "images/hub"))
 
 from jupyterhub_ansible import environment
 from jupyterhub_ansible.compose import images
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROLES = PROJECT / "roles"
-FILES = ROLES / "images/files"
+FILES = PROJECT / "images"
 OWN = Path(__file__).with_name("compose-files")
 TARGET = PROJECT / "compose"
 

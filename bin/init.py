@@ -24,7 +24,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.path import unfrackpath
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/preflight/plugin_utils"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/images/files/hub"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "images/hub"))
 
 from jupyterhub_ansible.rules import addresses, github, placeholders
 from preflight_checks.rules import addresses as rules_of_addresses

@@ -21,7 +21,7 @@ from jupyterhub.app import JupyterHub
 from preflight_checks.traits import TABLE, expand
 from traitlets.config import Configurable
 
-sys.path.append(str(PROJECT / "roles/images/files/hub"))
+sys.path.append(str(PROJECT / "images/hub"))
 
 import jupyterhub_ansible
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible import module_utils
 
-ROLES = Path(__file__).parents[1] / "roles"
+PROJECT = Path(__file__).parents[1]
+ROLES, IMAGES = PROJECT / "roles", PROJECT / "images"
 # As Ansible does for modules (ansible.cfg).
 module_utils.__path__.append(str(ROLES / "docker/module_utils"))
 

@@ -16,7 +16,7 @@ import pytest
 from ansible.errors import AnsibleError
 from jupyterhub_ansible import check
 from jupyterhub_ansible.settings import SettingsError, load
-from rolefile import ROLES as FOLDER
+from rolefile import IMAGES
 from settings import test_cases as preflight
 
 from bin import compose
@@ -100,7 +100,7 @@ ACCEPTED = {
     "ingress_trusted_proxies: is empty": WAYS,
 }
 """What preflight refuses and the Hub takes, and why: what the rule is about is not in hub.json."""
-CONFIG = FOLDER / "images/files/hub/jupyterhub_config.py"
+CONFIG = IMAGES / "hub/jupyterhub_config.py"
 
 
 def _is_of_the_hub(name: str) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from rolefile import ROLES
+from rolefile import IMAGES
 
-HEALTHCHECK = ROLES / "images/files/base/healthcheck"
+HEALTHCHECK = IMAGES / "base/healthcheck"
 
 
 @contextmanager

@@ -13,10 +13,10 @@ import pytest
 from example_secrets import secret
 from jupyterhub.auth import Authenticator
 from jupyterhub_ansible import check, tokens
-from rolefile import ROLES
+from rolefile import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 
-CONFIG_FILE = ROLES / "images/files/hub/jupyterhub_config.py"
+CONFIG_FILE = IMAGES / "hub/jupyterhub_config.py"
 
 
 def change(hub_files: Path, **settings: Any) -> None:

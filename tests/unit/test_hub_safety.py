@@ -77,7 +77,7 @@ def test_what_a_proof_found_open_keeps_servers_from_starting(folder: Path) -> No
 
 
 def test_the_image_s_health_check_asks_for_the_file() -> None:
-    dockerfile = Path(__file__).parents[2] / "roles/images/files/hub/Dockerfile"
+    dockerfile = Path(__file__).parents[2] / "images/hub/Dockerfile"
     # As a list, which a run calls by `docker exec` (container_healthy).
     assert (
         'CMD ["sh", "-c", "healthcheck 8081 /hub/health && test ! -e /srv/jupyterhub/unsafe"]' in dockerfile.read_text()

@@ -17,7 +17,7 @@ from jupyterhub_ansible.http_server import HubServer
 from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
 from jupyterhub_ansible.settings import Settings, SettingsError
 from jupyterhub_ansible.spawner import UserServerSpawner
-from rolefile import ROLES
+from rolefile import IMAGES
 from tornado.httpserver import HTTPServer
 
 
@@ -287,7 +287,7 @@ def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None
 def test_a_compose_application_tries_its_settings_as_the_playbook_does(
     hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "CONFIG_FILE", ROLES / "images/files/hub/jupyterhub_config.py")
+    monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
     unknown = {**check.EXAMPLE, "traits": {"DockerSpawner": {"mem_limt": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
     # There, it was tried before it was written.

@@ -23,7 +23,7 @@ def test_the_table_is_fresh() -> None:
 
 @pytest.mark.parametrize("package", ["jupyterhub", "dockerspawner", "oauthenticator", "traitlets"])
 def test_it_is_made_of_what_the_hub_s_image_holds(package: str) -> None:
-    lock = (PROJECT / "roles/images/files/hub/requirements.txt").read_text()
+    lock = (PROJECT / "images/hub/requirements.txt").read_text()
     assert re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) == [version(package)]
 
 

@@ -14,10 +14,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from jupyterhub_ansible.seccomp import PROFILE
 from jupyterhub_ansible.settings import Environment
-from rolefile import ROLES, role_file
+from rolefile import IMAGES, ROLES, role_file
 
 plan_filters = role_file("images/filter_plugins/image_plan.py")
-FILES = ROLES / "images/files"
+FILES = IMAGES
 BASE = {"slug": "base", "title": "Base"}
 SCIENCE = {"slug": "datascience", "title": "Science"}
 

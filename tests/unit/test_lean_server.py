@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rolefile import ROLES
+from rolefile import IMAGES
 
-LIB = ROLES / "images/files/singleuser/lib"
+LIB = IMAGES / "singleuser/lib"
 START = f"import sys; sys.path.insert(0, {str(LIB)!r}); import jupyterhub_lean\n"
 
 

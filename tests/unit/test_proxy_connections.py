@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import playwright
-from rolefile import ROLES
+from rolefile import IMAGES
 
 NODE = Path(playwright.__file__).parent / "driver/node"
 TRY = """
@@ -31,7 +31,7 @@ rush(false, 10);
 
 
 def test_who_is_turned_away_is_logged_once_a_minute() -> None:
-    module = ROLES / "images/files/proxy/headers/connections.mjs"
+    module = IMAGES / "proxy/headers/connections.mjs"
     done = subprocess.run(
         [NODE, "--input-type=module", "--eval", TRY % module.as_uri()],
         capture_output=True,

@@ -26,7 +26,7 @@ Plan = dict[str, dict[str, Any]]
 # The operator's requirements go on top of `base` by this folder's Dockerfile, and so
 # does our own `datascience`.
 ON_TOP = "environment"
-FILES = Path(__file__).resolve().parents[1] / "files"
+FILES = Path(__file__).resolve().parents[3] / "images"
 BUILT_IN = ("base", "datascience")
 # What a card says first of what is inside; the packages by the names that image_listing has for them.
 PROGRAMS = ("Python", "R", "Julia")
@@ -173,7 +173,7 @@ def images_plan(
         apt_mirror: the setting images_apt_mirror, which the images keep.
         playbook_dir: what a relative path of a Dockerfile folder is relative to.
         ingress: "built" where Caddy's image is ours, the reference of another one, or "" where none is needed.
-        files: the role's folder files/.
+        files: the project's folder images/.
 
     Raises:
         AnsibleFilterError: an entry cannot be built; the message says which and why.
@@ -333,7 +333,7 @@ def images_catalogue(
         catalogue: the setting images_environments.
         plan: what images_plan returned.
         contents: what the module image_listing found in the images, by their references.
-        files: the role's folder files/.
+        files: the project's folder images/.
     """
     environments = []
     for entry in catalogue:

@@ -9,4 +9,4 @@ import sys
 from pathlib import Path
 
 # Both are files of roles in one project; neither is installed anywhere.
-sys.path.append(str(Path(__file__).resolve().parents[3] / "images/files/hub"))
+sys.path.append(str(Path(__file__).resolve().parents[4] / "images/hub"))

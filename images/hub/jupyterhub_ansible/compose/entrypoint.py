@@ -18,7 +18,7 @@ NEW_TOKEN = "new-proxy-token"
 """A file in the Hub's state: the proxy has yet to be told."""
 HUB_UID = 64101
 PROXY_UID = 64102
-"""The accounts in the images (roles/images/files/hub/Dockerfile, roles/images/files/proxy/Dockerfile)."""
+"""The accounts in the images (images/hub/Dockerfile, images/proxy/Dockerfile)."""
 
 
 class Places(NamedTuple):
