@@ -36,7 +36,7 @@ check: inventory $(VENV)/run.stamp ## Show what a deploy would change, and chang
 	ansible-playbook -i $(INVENTORY) site.yml --check --diff $(ARGS)
 
 init: $(VENV)/run.stamp ## Begin a Hub on another machine: HOST=hub.example.org ADMIN=your-github-login [USER=root NAME=... URL=...]
-	bin/init.py $(call option,HOST,host) $(call option,ADMIN,admin) $(call option,USER,user) $(call option,NAME,name) $(call option,URL,url)
+	python -m bin.init $(call option,HOST,host) $(call option,ADMIN,admin) $(call option,USER,user) $(call option,NAME,name) $(call option,URL,url)
 
 rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
 	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
@@ -82,13 +82,13 @@ lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
 	  $(UV_COMPILE) $(UPGRADE) $$file.in --output-file $$file.txt || exit; done
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
-	python docs/generate.py
+	python -m bin.reference
 
 compose: $(VENV)/dev.stamp ## Write compose/, the Hub for Coolify and Docker Compose, from the roles' sources
-	bin/compose.py
+	PYTHONPATH=images/hub python -m bin.compose
 
 traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_traits is checked against
-	python docs/hub_traits.py
+	PYTHONPATH=images/hub python -m bin.traits
 
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache

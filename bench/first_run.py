@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 from e2e.deployment import docker
-from rolefile import role_file
+
+from plugins.filter import image_plan
+from plugins.modules import image_builds
 
 from .project import ARTEFACTS, NAME, PROJECT, playbook, remove
 
@@ -36,7 +38,7 @@ def _defaults() -> dict[str, Any]:
 
 def _parts() -> dict[str, float]:
     """Make each image alone, with the role's own code; seconds of each, its trial included."""
-    plan_filters = role_file("images/filter_plugins/image_plan.py")
+    plan_filters = image_plan
     settings = _as_new("2000-01-02")
     plan = plan_filters.images_plan(_defaults()["images_environments"], NAME, SYSTEM, settings["images_refresh_date"])
     # All others have hashes of their own by their date; this one would be found, and is put aside.
@@ -45,7 +47,7 @@ def _parts() -> dict[str, float]:
     docker("image", "rm", system)
     logs = ARTEFACTS / "builds"
     logs.mkdir(exist_ok=True)
-    builder = role_file("images/library/image_builds.py").Builder({}, Path(settings["images_ca_bundle"]), logs)
+    builder = image_builds.Builder({}, Path(settings["images_ca_bundle"]), logs)
     seconds = {}
     try:
         for image in plan_filters.images_packed(list(plan.values())):

@@ -81,7 +81,7 @@ class Bare:
         [model] = inspect(like)
         config, limits = model["Config"], model["HostConfig"]
         [(network, endpoint)] = model["NetworkSettings"]["Networks"].items()
-        # Of the network's other half: no server draws it (roles/proxy/filter_plugins/users_network.py).
+        # Of the network's other half: no server draws it (images/hub/jupyterhub_ansible/rules/users_network.py).
         address = ipaddress.ip_interface(f"{endpoint['IPAddress']}/{endpoint['IPPrefixLen']}").network[100]
         environment = dict(entry.split("=", 1) for entry in config["Env"])
         self._address = str(address)

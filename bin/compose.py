@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write compose/, the Hub as a Compose application, from what the roles are made of: `make compose`.
 
 Coolify builds from that folder alone, so that it holds copies of the images' files; one Dockerfile has all stages,
@@ -8,10 +7,8 @@ stale.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +17,10 @@ import jinja2
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "images/hub"))
-
 from jupyterhub_ansible import environment
 from jupyterhub_ansible.compose import images
+
+from plugins.filter import image_plan
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROLES = PROJECT / "roles"
@@ -33,17 +29,6 @@ OWN = Path(__file__).with_name("compose-files")
 TARGET = PROJECT / "compose"
 
 
-def _filters() -> Any:
-    """Import the role's filters, which are not on Python's path."""
-    spec = importlib.util.spec_from_file_location("image_plan", ROLES / "images/filter_plugins/image_plan.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-image_plan = _filters()
 WRITTEN = "# Written by bin/compose.py: change what that reads, then run `make compose`."
 NAME = "jupyterhub"
 SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "subnet", "hub", "proxy")

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write what is an operator's own, from examples/production: an inventory, settings, and a vault: `make init`.
 
 What it is not told and cannot make stays a placeholder, which a deployment refuses with its fix.
@@ -23,11 +22,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.path import unfrackpath
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "roles/preflight/plugin_utils"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "images/hub"))
-
-from jupyterhub_ansible.rules import addresses, github, placeholders
-from preflight_checks.rules import addresses as rules_of_addresses
+from plugins.plugin_utils.preflight.rules import addresses as rules_of_addresses
+from plugins.plugin_utils.rules import addresses, github, placeholders
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLES = PROJECT / "examples/production"

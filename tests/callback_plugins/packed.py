@@ -15,7 +15,7 @@ short_description: Keep packed modules for the next run
 description: [Under .ansible/packed, by what they are made of.]
 """
 PROJECT = Path(__file__).parents[2]
-MADE_OF = ("roles/*/library/*.py", "roles/*/module_utils/*.py", "requirements/run.txt")
+MADE_OF = ("plugins/mod*/*.py", "requirements/run.txt")
 # Where Ansible looks for them, in a folder that each run has for itself (ansible.executor.module_common).
 THEIRS = "ansiballz_cache"
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from preflight_checks import host, report, specs
-from preflight_checks.problems import message
-from preflight_checks.rules import addresses
-from preflight_checks.sources import DEFAULT, SECRET_NAME
-from rolefile import ROLES
+from project import ROLES
+
+from plugins.plugin_utils.preflight import host, report, specs
+from plugins.plugin_utils.preflight.problems import message
+from plugins.plugin_utils.preflight.rules import addresses
+from plugins.plugin_utils.preflight.sources import DEFAULT, SECRET_NAME
 
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 SPECS = specs.load(ROLES, lambda path: yaml.safe_load(path.read_text()))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rolefile import ROLES
+from project import ROLES
 from settings.test_cases import DEFAULTS, GITHUB, SPECS, problems
 
 PROJECT = ROLES.parent

@@ -16,10 +16,11 @@ import pytest
 from ansible.errors import AnsibleError
 from jupyterhub_ansible import check
 from jupyterhub_ansible.settings import SettingsError, load
-from rolefile import IMAGES
+from project import IMAGES
 from settings import test_cases as preflight
 
 from bin import compose
+from plugins.filter import image_plan
 
 ROLES = compose.Roles()
 SECRETS = {
@@ -113,7 +114,7 @@ def _is_of_the_hub(name: str) -> bool:
 def _catalogue(entries: Any) -> Any:
     """Return the environments as the role images hands them to the Hub, each image under its maker's name."""
     plan: dict[str, Any] = defaultdict(lambda: {"ref": "jupyterhub/env-x:0"})
-    return compose.image_plan.images_catalogue(entries, plan, files=str(compose.FILES))
+    return image_plan.images_catalogue(entries, plan, files=str(compose.FILES))
 
 
 def written(values: Mapping[str, Any], folder: Path) -> None:

@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 import yaml
-from rolefile import ROLES
+from project import PROJECT
 from settings.test_cases import CADDY, GITHUB, problems
 from settings.test_runs import PREFLIGHT
 
-PROJECT = ROLES.parent
 BIN = Path(sys.executable).parent
 COPIED = (
     "Makefile",
     "ansible.cfg",
     "bin",
+    "collections",
     "examples",
     "group_vars/local.yml",
     "inventory/local.yml",
@@ -59,10 +59,11 @@ class Copy:
             target = folder / name
             target.parent.mkdir(exist_ok=True)
             if (PROJECT / name).is_dir() and not (PROJECT / name).is_symlink():
-                shutil.copytree(PROJECT / name, target)
+                shutil.copytree(PROJECT / name, target, symlinks=True)
             else:
                 shutil.copy(PROJECT / name, target, follow_symlinks=False)
-        (folder / "roles").symlink_to(ROLES)
+        for name in ("roles", "plugins"):
+            (folder / name).symlink_to(PROJECT / name)
         (folder / "preflight.yml").write_text(PREFLIGHT)
 
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -77,8 +78,8 @@ class Copy:
         )
 
     def init(self, *more: str, host: str = HOST, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run bin/init.py in a fork of this process, which has imported Ansible once for all (settings.test_runs)."""
-        command = [str(self.folder / "bin/init.py"), "--host", host, "--admin", "octocat", *more]
+        """Run bin.init in a fork of this process, which has imported Ansible once for all (settings.test_runs)."""
+        command = ["bin.init", "--host", host, "--admin", "octocat", *more]
         variables = self.environment(**environment)
         with TemporaryFile("w+") as out, TemporaryFile("w+") as errors, Path(os.devnull).open() as nothing:
             child = os.fork()
@@ -92,7 +93,10 @@ class Copy:
                     os.environ.clear()
                     os.environ.update(variables)
                     sys.argv = command
-                    runpy.run_path(command[0], run_name="__main__")
+                    # That of the copy, not of the project.
+                    sys.path.insert(0, str(self.folder))
+                    sys.modules.pop("bin", None)
+                    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
                     code = 0
                 except SystemExit as end:
                     code = end.code if isinstance(end.code, int) else bool(end.code)
@@ -134,7 +138,9 @@ class Copy:
 
     def files(self) -> dict[str, bytes]:
         return {
-            str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
         }
 
 
@@ -313,7 +319,9 @@ def test_make_init(copy: Copy) -> None:
     ],
 )
 def test_all_is_written_or_nothing(copy: Copy, before: str, says: str) -> None:
-    script = f"{before}; find . -name __pycache__ -prune -o -print >was; bin/init.py --host {HOST} --admin octocat"
+    script = (
+        f"{before}; find . -name __pycache__ -prune -o -print >was; python -m bin.init --host {HOST} --admin octocat"
+    )
     done = copy.run("bash", "-c", script)
     assert done.returncode == 1
     assert f"Nothing was written. {says}" in done.stderr
@@ -414,7 +422,7 @@ def typed(copy: Copy, *answers: str) -> tuple[int, str]:
     """Run init at a terminal, and give these answers; return its code and what it said."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "bin/init.py", "--host", HOST, "--admin", "octocat"],
+        [sys.executable, "-m", "bin.init", "--host", HOST, "--admin", "octocat"],
         cwd=copy.folder,
         stdin=theirs,
         stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.constants import DEFAULT_VAULT_IDENTITY
 from ansible.parsing.vault import VaultLib, VaultSecret
-from rolefile import ROLES
+from project import ROLES
 
 ANSIBLE = shutil.which("ansible-playbook") or "ansible-playbook"
 PROJECT = ROLES.parent

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rolefile import role_file
 
-caddy_serves = role_file("ingress/library/caddy_serves.py")
+from plugins.modules import caddy_serves
+
 HOST = "hub.example.net"
 UNFINISHED = "no solvers available for remaining challenges (configured=[http-01 tls-alpn-01])"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from rolefile import ROLES
+from project import ROLES
 
 MB = 1024**2
 # What systemd does with a property, as far as it is used.

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from jupyterhub_ansible import environment
 from jupyterhub_ansible.compose import fence
+from jupyterhub_ansible.rules.users_network import plan
 from jupyterhub_ansible.settings import Settings
-from jupyterhub_ansible.users_network import plan
 
 from bin import compose
 

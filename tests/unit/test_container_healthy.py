@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rolefile import run_module
+from project import run_module
 
 # Answers as Docker's client does; the container's state comes from files beside it.
 DOCKER = """#!/bin/sh
@@ -37,7 +37,7 @@ def run(folder: Path, enough: int, timeout_s: int = 5, **state: Any) -> dict[str
     }
     (folder / "state").write_text(json.dumps([described]))
     return run_module(
-        "jupyterhub/library/container_healthy.py",
+        "container_healthy",
         {"name": "hub", "timeout_s": timeout_s},
         PATH=f"{folder}:{os.environ['PATH']}",
     )

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from rolefile import role_file, run_module
+from project import run_module
 
-from roles.docker.library.daemon_settings import conceal, merge, prune
+from plugins.filter import engine_settings
+from plugins.modules.daemon_settings import conceal, merge, prune
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ class Machine:
 
     def run(self, check: bool = False, **settings: Any) -> dict[str, Any]:
         arguments = {"settings": settings, "path": str(self.file), "record": str(self.marker)}
-        return run_module("docker/library/daemon_settings.py", {**arguments, "_ansible_check_mode": check})
+        return run_module("daemon_settings", {**arguments, "_ansible_check_mode": check})
 
     def after(self, **settings: Any) -> Any:
         result = self.run(**settings)
@@ -154,7 +155,7 @@ def test_what_the_engine_refuses_is_told_by_a_dry_run_too(
 
 
 def test_what_gives_the_machine_away_is_refused_without_preflight_too() -> None:
-    harmless = role_file("docker/filter_plugins/engine_settings.py").harmless_engine_settings
+    harmless = engine_settings.harmless_engine_settings
     settings = {"log-driver": "json-file", "hosts": ["fd://"], "live-restore": True}
     assert harmless(settings) == settings
     with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives everybody .* Fix: remove"):

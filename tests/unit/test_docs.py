@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import generate
 import pytest
-from preflight_checks.host import BEST_EFFORT, OLDEST_ENGINE, TESTED
 
-PROJECT = generate.PROJECT
+from bin import reference
+from plugins.plugin_utils.preflight.host import BEST_EFFORT, OLDEST_ENGINE, TESTED
+
+PROJECT = reference.PROJECT
 PAGES = sorted({*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")})
 
 
@@ -57,16 +58,16 @@ def test_supported_versions_are_those_that_are_installed() -> None:
 
 
 def test_the_settings_reference_is_fresh() -> None:
-    assert generate.PAGE.read_text() == generate.page(), "run: make docs"
+    assert reference.PAGE.read_text() == reference.page(), "run: make docs"
 
 
 def test_markup_of_ansible_becomes_markdown() -> None:
-    assert generate.text(["Of C(jupyterhub_name).", "As C({A: {b: c}}), last|least."]) == (
+    assert reference.text(["Of C(jupyterhub_name).", "As C({A: {b: c}}), last|least."]) == (
         "Of `jupyterhub_name`. As `{A: {b: c}}`, last\\|least."
     )
 
 
 def test_a_long_default_is_pointed_at() -> None:
-    assert generate.default(["x" * 80], "hub") == "see `roles/hub/defaults/main.yml`"
-    assert generate.default(False, "hub") == "`false`"
-    assert generate.default(None, "hub") == "unset"
+    assert reference.default(["x" * 80], "hub") == "see `roles/hub/defaults/main.yml`"
+    assert reference.default(False, "hub") == "`false`"
+    assert reference.default(None, "hub") == "unset"

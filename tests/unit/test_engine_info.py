@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from roles.docker.module_utils import docker_engine
+from plugins.module_utils import docker_engine
 
 VERSION = {"Version": "26.1.5", "ApiVersion": "1.45", "Components": [{"Name": "Engine"}]}
 INFO = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rolefile import run_module
+from project import run_module
 
 # In force is what lies beside the script, as the real one's rules lie in the kernel.
 SCRIPT = """#!/bin/sh
@@ -31,7 +31,7 @@ class Fence:
         arguments: dict[str, Any] = {"script": {"path": str(self.script), "content": self.content}}
         if unit:
             arguments["unit"] = {"path": str(self.unit), "content": unit}
-        return run_module("proxy/library/fence.py", {**arguments, "_ansible_check_mode": dry, "_ansible_diff": True})
+        return run_module("fence", {**arguments, "_ansible_check_mode": dry, "_ansible_diff": True})
 
     def predicted(self, **options: Any) -> dict[str, Any]:
         """Run it, after a dry run that is to say the same and to change nothing."""

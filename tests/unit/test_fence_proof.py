@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from rolefile import role_file
 
-fence_proof = role_file("hub/library/fence_proof.py")
+from plugins.modules import fence_proof
+
 FENCE = """#!/bin/sh
 cd {folder}
 if [ "$1" = rules ]; then cat loaded 2>/dev/null; exit 0; fi

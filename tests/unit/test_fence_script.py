@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from rolefile import ROLES
+from project import ROLES
 
 # The kernel's tables are files. One that cannot count refuses all of what is given to it, as nft does.
 NFT = """#!/bin/sh

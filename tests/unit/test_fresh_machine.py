@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from e2e import deployment
-from rolefile import ROLES
+from project import ROLES
 
 PROJECT = ROLES.parent
 MAKE_KEY = PROJECT / "molecule/shared/make-key"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from rolefile import IMAGES
+from project import IMAGES
 
 HEALTHCHECK = IMAGES / "base/healthcheck"
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,9 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from rolefile import role_file
 
-host_report = role_file("preflight/library/host_report.py")
+from plugins.modules import host_report
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -66,7 +66,7 @@ def test_memory() -> None:
 
 
 def test_publishers_of_a_port() -> None:
-    containers = [
+    containers: list[dict[str, Any]] = [
         {
             "Names": ["/team-proxy"],
             "Labels": OURS,

@@ -13,7 +13,7 @@ import pytest
 from example_secrets import secret
 from jupyterhub.auth import Authenticator
 from jupyterhub_ansible import check, tokens
-from rolefile import IMAGES
+from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 
 CONFIG_FILE = IMAGES / "hub/jupyterhub_config.py"

@@ -10,7 +10,7 @@ from docker.api.container import ContainerApiMixin
 from docker.types.containers import HostConfig
 from jupyterhub_ansible.rules import Place, containers, mounts, traits
 from jupyterhub_ansible.rules.placeholders import is_placeholder
-from rolefile import ROLES
+from project import ROLES
 
 OURS = mounts.ours("hub", "homes-{username}", ())
 NFS = {"type": "nfs", "o": "addr=nas.team.dev,rw,nfsvers=4", "device": ":/export/team"}

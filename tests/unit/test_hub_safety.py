@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jupyterhub_ansible import safety, users_network
+from jupyterhub_ansible import safety
 from jupyterhub_ansible.failures import ServerError
+from jupyterhub_ansible.rules import users_network
 
 
 @pytest.fixture(autouse=True)

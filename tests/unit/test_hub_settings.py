@@ -10,8 +10,9 @@ from example_secrets import secret
 from jupyterhub_ansible.check import EXAMPLE, GITHUB
 from jupyterhub_ansible.secret_files import SecretsError, load_secrets
 from jupyterhub_ansible.settings import SettingsError, load, load_settings
-from preflight_checks.rules import missing
-from preflight_checks.rules import secrets as preflight_secrets
+
+from plugins.plugin_utils.preflight.rules import missing
+from plugins.plugin_utils.preflight.rules import secrets as preflight_secrets
 
 
 def complaint(hub_files: Path, where: str, value: Any) -> str:

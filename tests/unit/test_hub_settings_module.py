@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import run_module
+from project import run_module
 
 # Says what the Hub's own code would say, and keeps what it was given.
 DOCKER = """#!/bin/sh
@@ -40,7 +40,7 @@ def run(folder: Path, settings: object = NEW, code: int = 0, check: bool = False
         "secrets_ready": ready,
         "_ansible_check_mode": check,
     }
-    return run_module("hub/library/hub_settings.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+    return run_module("hub_settings", arguments, PATH=f"{folder}:{os.environ['PATH']}")
 
 
 def written(folder: Path) -> Any:

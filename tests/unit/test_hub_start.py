@@ -17,7 +17,7 @@ from jupyterhub_ansible.http_server import HubServer
 from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
 from jupyterhub_ansible.settings import Settings, SettingsError
 from jupyterhub_ansible.spawner import UserServerSpawner
-from rolefile import IMAGES
+from project import IMAGES
 from tornado.httpserver import HTTPServer
 
 

@@ -6,19 +6,20 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-import hub_traits
 import pytest
 import traitlets
-from generate import PROJECT
 from jupyterhub.app import JupyterHub
 from jupyterhub.traitlets import ByteSpecification, Callable, Command
 from jupyterhub_ansible.spawner import UserServerSpawner
-from preflight_checks.traits import TABLE, expand, known_classes
+from project import PROJECT
 from traitlets.config import Configurable
+
+from bin import traits as writer
+from plugins.plugin_utils.preflight.traits import TABLE, expand, known_classes
 
 
 def test_the_table_is_fresh() -> None:
-    assert TABLE.read_text() == hub_traits.page(), "run: make traits"
+    assert TABLE.read_text() == writer.page(), "run: make traits"
 
 
 @pytest.mark.parametrize("package", ["jupyterhub", "dockerspawner", "oauthenticator", "traitlets"])
@@ -77,7 +78,7 @@ def test_classes_that_settings_are_about() -> None:
     ],
 )
 def test_kinds(trait: Any, kind: str) -> None:
-    assert hub_traits.kind(trait) == kind
+    assert writer.kind(trait) == kind
 
 
 def test_a_table_holds_what_a_class_changes() -> None:
@@ -93,7 +94,7 @@ def test_a_table_holds_what_a_class_changes() -> None:
         a = 1
         c = traitlets.Bool().tag(config=True)
 
-    table = hub_traits.table([New])
+    table = writer.table([New])
     assert table == {
         "Mixin": {"parents": [], "traits": {"b": "str"}},
         "New": {"parents": ["Mixin", "Old"], "traits": {"a": None, "c": "bool"}},
@@ -105,4 +106,4 @@ def test_a_table_holds_what_a_class_changes() -> None:
 def test_two_classes_of_one_name_cannot_be_told_apart() -> None:
     one, other = type("Same", (Configurable,), {}), type("Same", (Configurable,), {})
     with pytest.raises(ValueError, match=r"^Same is both "):
-        hub_traits.table([one, other])
+        writer.table([one, other])

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import role_file, run_module
+from project import run_module
 
-image_listing = role_file("images/library/image_listing.py")
+from plugins.modules import image_listing
 
 # Has the images of the file `images`; a container says what is in the file `says`, and is counted.
 DOCKER = """#!/bin/sh
@@ -60,7 +60,7 @@ def says(folder: Path, text: str, code: int = 0) -> None:
 def run(folder: Path, *refs: str, check: bool = False, path: str | None = None) -> Any:
     arguments = {"refs": list(refs), "path": str(folder / "builds/contents.json"), "_ansible_check_mode": check}
     search = f"{folder}:{os.environ['PATH']}" if path is None else path
-    result = run_module("images/library/image_listing.py", arguments, PATH=search)
+    result = run_module("image_listing", arguments, PATH=search)
     assert not result["changed"]
     assert result["listing"] == (LISTING if path is None else [])
     return result["contents"]
@@ -91,7 +91,7 @@ def test_own_images_bear_their_tag_in_a_label(folder: Path) -> None:
     ]
     (folder / "images").write_text(json.dumps(images))
     arguments = {"refs": [], "path": str(folder / "contents.json")}
-    result = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+    result = run_module("image_listing", arguments, PATH=f"{folder}:{os.environ['PATH']}")
     assert result["own"] == ["x/base:11aa", "y/base:11aa"]
 
 
@@ -118,7 +118,7 @@ def test_the_engine_knows_longer_names(folder: Path) -> None:
 def test_an_engine_without_images(folder: Path) -> None:
     (folder / "images").write_text("[]")
     arguments = {"refs": ["x/base:1"], "path": str(folder / "contents.json")}
-    result = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+    result = run_module("image_listing", arguments, PATH=f"{folder}:{os.environ['PATH']}")
     assert (result["listing"], result["own"], result["contents"]) == ([], [], {})
 
 
@@ -145,10 +145,10 @@ def test_engine_that_does_not_answer(folder: Path) -> None:
     (folder / "docker").write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
     arguments = {"refs": [], "path": str(folder / "contents.json")}
     search = f"{folder}:{os.environ['PATH']}"
-    told = run_module("images/library/image_listing.py", arguments, PATH=search)
+    told = run_module("image_listing", arguments, PATH=search)
     assert told["failed"]
     assert told["msg"].startswith("The engine's images cannot be listed: Cannot connect to the Docker daemon")
-    told = run_module("images/library/image_listing.py", {**arguments, "_ansible_check_mode": True}, PATH=search)
+    told = run_module("image_listing", {**arguments, "_ansible_check_mode": True}, PATH=search)
     assert (told["listing"], told["own"], told["contents"]) == ([], [], {})
 
 
@@ -168,7 +168,7 @@ def test_nobody_is_offered_root(folder: Path) -> None:
     for _ in range(2):
         says(folder, json.dumps({**FOUND, "uid": 0}))
         arguments = {"refs": ["x/base:1", "x/new:1"], "path": str(folder / "builds/contents.json")}
-        told = run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")
+        told = run_module("image_listing", arguments, PATH=f"{folder}:{os.environ['PATH']}")
         assert told["failed"]
         assert told["msg"].startswith("images_environments: x/base:1: runs as root")
         assert "USER 1000" in told["msg"]
@@ -178,7 +178,7 @@ def test_root_without_python(folder: Path) -> None:
     says(folder, "", 127)
     (folder / "docker").write_text(DOCKER.replace("echo 1000", "echo 0"))
     arguments = {"refs": ["x/base:1"], "path": str(folder / "builds/contents.json")}
-    assert run_module("images/library/image_listing.py", arguments, PATH=f"{folder}:{os.environ['PATH']}")["failed"]
+    assert run_module("image_listing", arguments, PATH=f"{folder}:{os.environ['PATH']}")["failed"]
 
 
 def test_damaged_file(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import run_module
+from project import run_module
 
 DOCKER = """#!/bin/sh
 echo "$*" >> $CALLS
@@ -25,7 +25,7 @@ def prune(folder: Path, says: str) -> dict[str, Any]:
     refs = ["jupyterhub/hub:1", "jupyterhub/hub:2"]
     calls = str(folder / "calls")
     return run_module(
-        "images/library/image_prune.py",
+        "image_prune",
         {"refs": refs, "logs": str(folder)},
         PATH=f"{folder}:/usr/bin:/bin", CALLS=calls, SAYS=says,
     )  # fmt: skip

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import role_file
 
-builds = role_file("images/library/image_builds.py")
-action = role_file("images/action_plugins/image_builds.py")
+from plugins.action import image_builds as action
+from plugins.modules import image_builds as builds
+
 CANARY = "https://user:c4n%41ry@index.test/simple"
 
 

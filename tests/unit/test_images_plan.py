@@ -14,9 +14,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from jupyterhub_ansible.seccomp import PROFILE
 from jupyterhub_ansible.settings import Environment
-from rolefile import IMAGES, ROLES, role_file
+from project import IMAGES, ROLES
 
-plan_filters = role_file("images/filter_plugins/image_plan.py")
+from plugins.filter import image_plan as plan_filters
+
 FILES = IMAGES
 BASE = {"slug": "base", "title": "Base"}
 SCIENCE = {"slug": "datascience", "title": "Science"}

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from jupyterhub_ansible import kernel_limits as of_the_hub
-from rolefile import role_file, run_module
+from project import run_module
 
-docker_engine = role_file("docker/module_utils/docker_engine.py")
+from plugins.module_utils import docker_engine
+from plugins.modules import kernel_limits
+
 LOW = {
     "fs.aio-max-nr": 65536,
     "fs.epoll.max_user_watches": 400000,
@@ -40,7 +42,7 @@ def run(machine: Path, check: bool = False) -> Any:
     now = found(machine)
     arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"]}
     paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    return run_module("docker/library/kernel_limits.py", {**arguments, **paths, "_ansible_check_mode": check})
+    return run_module("kernel_limits", {**arguments, **paths, "_ansible_check_mode": check})
 
 
 def test_all_are_raised_and_kept(machine: Path) -> None:
@@ -92,8 +94,8 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     arguments = {"limits": found(machine)["kernel_limits"], "low": ["kernel.pty.max = 1048576"]}
     (machine / "kept/ours.conf").write_text("")
     paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    assert run_module("docker/library/kernel_limits.py", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
-    told = run_module("docker/library/kernel_limits.py", {**arguments, **paths})
+    assert run_module("kernel_limits", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
+    told = run_module("kernel_limits", {**arguments, **paths})
     assert not told["changed"]
     assert "kernel.pty.max: one server can take all of it" in str(told["warnings"])
 
@@ -107,6 +109,6 @@ def test_the_hub_looks_at_the_same(machine: Path) -> None:
 
 def test_a_file_that_machines_often_have_is_not_read_after_ours() -> None:
     """The last one read wins, in the order of names."""
-    default = yaml.safe_load(role_file("docker/library/kernel_limits.py").DOCUMENTATION)["options"]["path"]["default"]
+    default = yaml.safe_load(kernel_limits.DOCUMENTATION)["options"]["path"]["default"]
     assert str(docker_engine.SYSCTL_FILE) == default
     assert docker_engine.SYSCTL_FILE.name > "99-sysctl.conf"

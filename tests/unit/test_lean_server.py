@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rolefile import IMAGES
+from project import IMAGES
 
 LIB = IMAGES / "singleuser/lib"
 START = f"import sys; sys.path.insert(0, {str(LIB)!r}); import jupyterhub_lean\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preflight_checks import lease
-from rolefile import ROLES, role_file
+from project import ROLES
 
-host_report = role_file("preflight/library/host_report.py")
+from plugins.modules import host_report
+from plugins.plugin_utils.preflight import lease
 
 
 @pytest.fixture
@@ -79,14 +80,14 @@ def test_one_that_is_given_back_at_that_moment_is_no_lease(
     wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host_report.take_lease(wanted)
-    lock = host_report.fcntl.flock
+    lock = fcntl.flock
 
     def flock(*arguments: Any) -> None:
         lock(*arguments)
         if "t1" in Path(wanted["path"]).read_text():
             Path(wanted["path"]).unlink()
 
-    monkeypatch.setattr(host_report.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     assert take(wanted, "t2") is None
     assert take(wanted, "t3"), "what t2 has is what others see"
 
@@ -168,7 +169,7 @@ def test_a_machine_that_is_rebooted_or_cut_off_is_no_error(machine: Machine, pla
 def test_work_in_the_background_outlives_its_parent_and_has_a_session_of_its_own(tmp_path: Path) -> None:
     script = f"""
 import os, pathlib, time
-from preflight_checks import lease
+from plugins.plugin_utils.preflight import lease
 def work():
     time.sleep(0.3)
     pathlib.Path({str(tmp_path / "new")!r}).write_text(str(os.getsid(0) == os.getpid()))

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rolefile import role_file
 
-networks_due = role_file("proxy/filter_plugins/networks_due.py").networks_due
+from plugins.filter.networks_due import networks_due
 
 BRIDGE = {"com.docker.network.bridge.name": "br-team"}
 USERS = {

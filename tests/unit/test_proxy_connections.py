@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import playwright
-from rolefile import IMAGES
+from project import IMAGES
 
 NODE = Path(playwright.__file__).parent / "driver/node"
 TRY = """

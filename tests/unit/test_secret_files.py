@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rolefile import run_module
+from project import run_module
 
 OWNER = os.getuid()
 
@@ -25,7 +25,7 @@ def run(
         "exact": exact,
         "_ansible_check_mode": check,
     }
-    return run_module("jupyterhub/library/secret_files.py", arguments)
+    return run_module("secret_files", arguments)
 
 
 def test_generates_once_and_keeps(tmp_path: Path) -> None:

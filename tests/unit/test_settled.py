@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from preflight_checks import settled
-from rolefile import role_file
+from ansible.plugins.action import ActionBase
 
-settled_container = role_file("jupyterhub/action_plugins/settled_container.py")
+from plugins.action import settled_container
+from plugins.plugin_utils import settled
 
 WANTED = {"name": "team-hub", "image": "team/hub:1", "memory": "768M", "labels": {"kind": "hub"}}
 CONTAINER: dict[str, Any] = {
@@ -103,7 +103,7 @@ class Machine:
             "_low_level_execute_command": self.shell,
         }.items():
             self.monkeypatch.setattr(action, name, stand_in)
-        self.monkeypatch.setattr(settled_container.ActionBase, "run", lambda *_: {})
+        self.monkeypatch.setattr(ActionBase, "run", lambda *_: {})
         self.calls.clear()
         result: dict[str, Any] = action.run(None, {})
         return result

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from preflight_checks import settled as rules
-from rolefile import role_file
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
 
-settled = role_file("jupyterhub/action_plugins/settled.py")
-host_report = role_file("preflight/library/host_report.py")
+from plugins.action import settled
+from plugins.modules import host_report
+from plugins.plugin_utils import settled as rules
 
 FENCE = """#!/bin/sh
 cat {}
@@ -55,7 +56,7 @@ class Machine:
         self.actions: dict[str, Any] = {}
         self.code = folder / "some_module.py"
         self.code.write_text("version 1")
-        monkeypatch.setattr(settled.module_loader, "find_plugin", lambda name: str(self.code))
+        monkeypatch.setattr(module_loader, "find_plugin", lambda name: str(self.code))
 
     def task(self, look: str, check: bool = False, facts: dict[str, Any] | None = None, **arguments: Any) -> Any:
         """Run preflight's look and the task."""
@@ -69,7 +70,7 @@ class Machine:
         action._connection = action._play_context = action._loader = None
         self.monkeypatch.setattr(action, "_execute_module", self.module)
         self.monkeypatch.setattr(action, "_low_level_execute_command", self.shell)
-        self.monkeypatch.setattr(settled.ActionBase, "run", lambda *_: {})
+        self.monkeypatch.setattr(ActionBase, "run", lambda *_: {})
         self.asked.clear()
         return action.run(None, {"preflight_seen": seen, "ansible_facts": facts or {}})
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from preflight_checks.names import OURS
-from preflight_checks.strict import TYPES
-from rolefile import ROLES
+from project import ROLES
+
+from plugins.plugin_utils.preflight.names import OURS
+from plugins.plugin_utils.preflight.strict import TYPES
 
 ROLE_NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir())
 PUBLIC_LIMIT = 64

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rolefile import ROLES
+from project import ROLES
 
 PROJECT = ROLES.parent
 CONFTEST = PROJECT / "tests/conftest.py"

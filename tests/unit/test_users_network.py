@@ -3,9 +3,8 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from rolefile import role_file
 
-users_network = role_file("proxy/filter_plugins/users_network.py").users_network
+from plugins.filter.users_network import users_network
 
 
 @pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.77.0/24", "172.20.0.0/16"])

@@ -30,7 +30,7 @@ def main() -> bool:
     if has_slept(planned, float(os.environ[LAST_LOOK]), time.time()):
         log.warning("The machine was suspended, or its clock was put forward: looking again in %d s", UNTOLD_S)
         return False
-    # Not in the development environment, which imports all modules of this package (docs/hub_traits.py).
+    # Not in the development environment, which imports all modules of this package (bin/traits.py).
     from jupyterhub_idle_culler import cull_idle
 
     try:

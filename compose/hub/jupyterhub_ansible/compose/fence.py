@@ -15,7 +15,7 @@ from docker.errors import APIError, NotFound
 
 from ..labels import KIND, PROJECT, not_inherited
 from ..limits import engine
-from ..users_network import Plan
+from ..rules.users_network import Plan
 from .errors import ComposeError
 
 SCRIPT = Path("/usr/local/share/jupyterhub/fence")

@@ -11,7 +11,7 @@ import docker
 from docker.errors import APIError
 
 from ..labels import KIND, PROJECT
-from ..users_network import Plan
+from ..rules.users_network import Plan
 from .errors import ComposeError
 
 PROXY_KIND = "compose-proxy"

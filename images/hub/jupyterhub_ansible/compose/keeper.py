@@ -15,7 +15,7 @@ from .. import failures, kernel_limits, safety
 from ..docker_calls import CONNECTIONS
 from ..failures import DOCKER_ERRORS
 from ..settings import Settings
-from ..users_network import plan
+from ..rules.users_network import plan
 from . import entrypoint, proof
 from .errors import ComposeError
 from .fence import Fence

@@ -1,0 +1,141 @@
+"""Action `preflight`: report every problem of the settings and the machine in one message."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleUndefinedVariable
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..plugin_utils import settled
+from ..plugin_utils.preflight import lease, report, specs
+from ..plugin_utils.preflight.host import Host, warnings
+from ..plugin_utils.preflight.problems import Finding, message
+from ..plugin_utils.preflight.rules import addresses, ingress
+from ..plugin_utils.preflight.sources import Sources
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+# What the machine is asked about while the setting itself is broken.
+STAND_INS = {
+    "jupyterhub_name": "jupyterhub",
+    "jupyterhub_address": "127.0.0.1",
+    "jupyterhub_root": "/srv",
+}
+
+
+class ActionModule(ActionBase):
+    """See the module's docstring; it has no options, and runs its module `host_report` itself."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Check, and fail with one message that lists all problems."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        declared = specs.load(ROLES, self._read)
+        sources, settings = self._settings(declared, variables)
+        problems, good = report.check_settings(declared, settings)
+        # With wrong settings nothing will be changed; and the name may be wrong.
+        wanted = None if problems or self._task.check_mode else lease.Lease(good["jupyterhub_name"], os.getppid())
+        host = self._host(good, variables, wanted)
+        if holder := host.report.get("holder"):
+            result.update(failed=True, msg=lease.taken(holder))
+            return result
+        problems += report.check_host(host, settings, good)
+        result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
+        result["warnings"] = [*warnings(host, good), *addresses.warnings(good)]
+        if problems:
+            result.update(failed=True, msg=message(problems))
+        else:
+            result.update(
+                engine=dict(host.engine),
+                settings_files=sources.files(),
+                has_ingress=host.report["has_ingress"],
+                networks=host.report["own_networks"],
+                containers={name: settled.seen(each) for name, each in host.report["own_containers"].items()},
+                seen={
+                    name: {"now": "", "was": "", **look, **host.report["looks"].get(name, {})}
+                    for name, look in settled.looks(good["jupyterhub_name"], good["jupyterhub_root"]).items()
+                },
+                # The latter may be of an earlier run, where facts are kept (plugins/action/settled.py).
+                ansible_facts={**host.facts, "jupyterhub_changed": False},
+            )
+        return result
+
+    def _read(self, path: Path) -> Any:
+        return self._loader.load_from_file(str(path), trusted_as_template=True)
+
+    def _settings(self, declared: specs.Specs, variables: Mapping[str, Any]) -> tuple[Sources, report.Settings]:
+        """Evaluate all settings; roles outside this play count with their defaults."""
+        raw = {**declared.defaults, **variables}
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        values: dict[str, Any] = {}
+        broken: dict[str, Finding] = {}
+        for name in declared.options:
+            if name in raw:
+                try:
+                    values[name] = templar.template(raw[name])
+                except AnsibleError as error:
+                    broken[name] = _explained(error)
+        sources = Sources(raw, values, declared)
+        context = {"playbook_dir": variables["playbook_dir"]}
+        return sources, report.Settings(
+            values, set(variables), broken, sources.where, sources.is_secret, sources.exposed(), context
+        )
+
+    def _host(self, good: Mapping[str, Any], variables: dict[str, Any], wanted: lease.Lease | None) -> Host:
+        """Ask the machine, and take the lease on it; while it is unclear whether its holder lives, wait."""
+        known = {name: good.get(name, value) for name, value in STAND_INS.items()}
+        arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
+        mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
+        arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
+        arguments |= ingress.asked_of_the_machine(good)
+        arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
+        if wanted:
+            arguments["lease"] = wanted.request()
+        host = self._ask(arguments, variables)
+        if first := host.report.get("holder"):
+            Display().display(lease.sought(first))
+            # It lives if it is renewed; otherwise it expires, and the module takes it.
+            while host.report.get("holder", {}).get("renewed") == first["renewed"]:
+                time.sleep(1)
+                host = self._ask(arguments, variables)
+        if wanted and "holder" not in host.report:
+            lease.in_background(lambda: wanted.keep(self._execute))
+        return host
+
+    def _ask(self, arguments: dict[str, Any], variables: dict[str, Any]) -> Host:
+        report = self._module("local.jupyterhub.host_report", arguments, variables)
+        return Host(report.get("facts", {}), report, report.get("engine", {}))
+
+    def _execute(self, command: str) -> bool | None:
+        try:
+            done: bool = self._low_level_execute_command(command)["rc"] == 0
+        except AnsibleConnectionFailure:
+            return None
+        return done
+
+    def _module(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(name, arguments, task_vars=variables)
+        if answer.get("failed"):
+            raise AnsibleError(f"The module {name} failed: {answer.get('msg', 'without a message')}")
+        return answer
+
+
+def _explained(error: AnsibleError) -> Finding:
+    """Return why a value cannot be evaluated; only a missing variable's name is sure to hold no secret."""
+    if isinstance(error, AnsibleUndefinedVariable):
+        vaulted = "'vault_" in str(error.message)
+        fix = "add it by .venv/bin/ansible-vault edit group_vars/<group>/vault.yml" if vaulted else "set that variable"
+        return Finding(f"needs a variable that is not set: {error.message}", f"{fix}, or remove this line")
+    return Finding(
+        f"cannot be evaluated ({type(error).__name__})",
+        "correct its {{ expression }}, or give the vault password that decrypts it (in .vault-password)",
+    )

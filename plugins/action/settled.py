@@ -1,0 +1,75 @@
+"""Action `settled`: a module, unless it would find nothing to do.
+
+Its arguments:
+  module: name of the module, or of the action with a module of that name.
+  arguments: what the module is given.
+  look: name of the look at the machine that shows all that the module would look at (`settled.looks` of preflight).
+  keep: names of what the module returns that is remembered, and returned where the module is not asked.
+Returns what the module does; where all is settled, `changed: false` and what was kept.
+
+In a play without the role preflight, nobody has looked, and the module is always asked.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
+
+from ..plugin_utils import settled
+
+# Of the facts of the play: something was changed since preflight looked, so that nothing counts any more that it saw.
+CHANGED = "jupyterhub_changed"
+
+
+class ActionModule(ActionBase):
+    """See the file's docstring."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module, and remember how it left its part of the machine; or say that it is as it was left."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        arguments, keep = self._task.args["arguments"], self._task.args.get("keep", [])
+        name = self._task.args["module"]
+        wanted = settled.wanted(arguments, Path(module_loader.find_plugin(name)).read_text())
+        seen = self._templar.template(variables.get("preflight_seen", {})).get(self._task.args["look"])
+        if seen and not variables["ansible_facts"].get(CHANGED):
+            is_settled, kept = settled.compare(seen, wanted)
+            if is_settled:
+                return {**result, "changed": False, **kept}
+        done = self._do(name, arguments, variables)
+        if seen and not done.get("failed") and not self._task.check_mode:
+            kept = {key: done[key] for key in keep}
+            # A warning is to be given again.  What is not remembered is looked at again.
+            text = "" if done.get("warnings") else json.dumps({"wanted": wanted, "kept": kept})
+            self._low_level_execute_command(settled.remember(seen), in_data=text.encode())
+        if done.get("changed"):
+            done["ansible_facts"] = {CHANGED: True}
+        return {**result, **done}
+
+    def _do(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        actions = self._shared_loader_obj.action_loader
+        done: dict[str, Any]
+        if name not in actions:
+            done = self._execute_module(name, arguments, task_vars=variables)
+            return done
+        task = self._task.copy()
+        task.args = arguments
+        action = actions.get(
+            name,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        done = action.run(task_vars=variables)
+        return done

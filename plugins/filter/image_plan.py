@@ -1,0 +1,379 @@
+"""Filters of the role images: which images there are to be, and which are missing.
+
+An image's tag is the hash of all it is made of: the files of its build context, its
+build arguments and its parent's hash.  So the names of all images are known before
+anything is built, a run that was cut short is completed by the next one, and what
+has not changed is never built again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import runpy
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Plan = dict[str, dict[str, Any]]
+
+# The operator's requirements go on top of `base` by this folder's Dockerfile, and so
+# does our own `datascience`.
+ON_TOP = "environment"
+FILES = Path(__file__).resolve().parents[2] / "images"
+BUILT_IN = ("base", "datascience")
+# What a card says first of what is inside; the packages by the names that image_listing has for them.
+PROGRAMS = ("Python", "R", "Julia")
+SERVERS = {"jupyterlab": "JupyterLab", "marimo": "marimo"}
+# What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
+# fmt: off
+WELL_KNOWN = [
+    "altair", "bokeh", "dask", "duckdb", "geopandas", "ipywidgets", "jax", "keras", "lightgbm", "matplotlib",
+    "networkx", "numba", "numpy", "openai", "opencv-python", "pandas", "plotly", "polars", "pyarrow", "pymc",
+    "pyspark", "rasterio", "scikit-image", "scikit-learn", "scipy", "seaborn", "spacy", "sqlalchemy", "statsmodels",
+    "streamlit", "sympy", "tensorflow", "torch", "transformers", "xarray", "xgboost",
+]
+# fmt: on
+# What a folder holds beside what it is made of.
+LEFT_OUT = {".git", "__pycache__"}
+HUB_RELEASE = re.compile(r"^jupyterhub==(?P<release>\S+)", re.MULTILINE)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not LEFT_OUT.intersection(inside.parts) and (path.is_symlink() or path.is_file()):
+            yield inside.as_posix(), path
+
+
+def _pack(folder: Path, files: Mapping[str, str]) -> bytes:
+    """Return a folder and some more files as a tar archive, the same for the same content."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, path in _walk(folder):
+            if name in files:
+                continue
+            member = tarfile.TarInfo(name)
+            if path.is_symlink():
+                member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
+                archive.addfile(member)
+                continue
+            content = path.read_bytes()
+            # A clone's umask is not content; whether it may be run is.
+            member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, text in sorted(files.items()):
+            content = text.encode()
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o644, len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _image(
+    project: str,
+    name: str,
+    kind: str,
+    parent: Mapping[str, Any],
+    folder: Path,
+    *,
+    files: Mapping[str, str] | None = None,
+    args: Mapping[str, str] | None = None,
+    made_of: Sequence[str] = (),
+) -> dict[str, Any]:
+    files, args = files or {}, args or {}
+    content = hashlib.sha256(_pack(folder, files)).hexdigest()
+    parts = [content, dict(args), parent["hash"], list(made_of)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return {
+        "name": name,
+        "kind": kind,
+        "ref": f"{project}/{name}:{digest}",
+        "hash": digest,
+        "parent": parent["name"],
+        "parent_ref": parent["ref"],
+        "folder": str(folder),
+        "files": dict(files),
+        "args": dict(args),
+    }
+
+
+def _ready(name: str, ref: str, kind: str = "ready") -> dict[str, Any]:
+    """Return an image that is made elsewhere; unless it is only `pulled`, JupyterHub is in it."""
+    return {"name": name, "kind": kind, "ref": ref, "hash": "", "parent": None}
+
+
+def _environment(
+    project: str, entry: Mapping[str, Any], base: Mapping[str, Any], files: Path, playbook_dir: str
+) -> dict[str, Any]:
+    """Return the image of one entry of the catalogue."""
+    slug = entry["slug"]
+    args = {"SLUG": slug}
+    if entry.get("dockerfile"):
+        folder = Path(playbook_dir, entry["dockerfile"])
+        if not (folder / "Dockerfile").is_file():
+            raise AnsibleFilterError(f"images_environments, {slug}: {folder} has no Dockerfile on this machine.")
+        return _image(project, f"env-{slug}", "environment", base, folder, args=args)
+    if entry.get("pip") or entry.get("apt"):
+        requirements, packages = entry.get("pip") or [], entry.get("apt") or []
+        texts = {
+            "requirements.txt": "".join(f"{line}\n" for line in requirements),
+            "packages.txt": "".join(f"{line}\n" for line in packages),
+        }
+    elif slug in BUILT_IN:
+        args["TESTS"] = "drop"
+        texts = {"requirements.txt": (files / slug / "requirements.txt").read_text(), "packages.txt": ""}
+    else:
+        raise AnsibleFilterError(
+            f"images_environments, {slug}: nothing says how it is made. Give pip, apt, dockerfile or image;"
+            f" only {' and '.join(BUILT_IN)} are built in."
+        )
+    return _image(project, f"env-{slug}", "environment", base, files / ON_TOP, files=texts, args=args)
+
+
+def _maker(entry: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the entry that makes an entry's image: itself, or the one that it names by image_of."""
+    slug = entry.get("image_of")
+    if not slug:
+        return entry
+    made = {other["slug"]: other for other in catalogue if not other.get("image_of")}
+    if slug not in made and slug not in BUILT_IN:
+        raise AnsibleFilterError(
+            f"images_environments, {entry['slug']}: image_of names {slug}, which makes no image."
+            f" It can be one of: {', '.join({**made, **dict.fromkeys(BUILT_IN)})}."
+        )
+    # One that is built in is made for it, though users are not offered it.
+    return made.get(slug, {"slug": slug})
+
+
+def images_plan(
+    catalogue: Sequence[Mapping[str, Any]],
+    project: str,
+    system: str,
+    refresh_date: str,
+    apt_mirror: str = "",
+    playbook_dir: str = "",
+    ingress: str = "",
+    files: str = str(FILES),
+) -> Plan:
+    """Return all images by name, parents before children.
+
+    Args:
+        catalogue: the setting images_environments.
+        project: the setting jupyterhub_name, the prefix of all names.
+        system: the setting images_base.
+        refresh_date: the setting images_refresh_date: a new one builds all anew.
+        apt_mirror: the setting images_apt_mirror, which the images keep.
+        playbook_dir: what a relative path of a Dockerfile folder is relative to.
+        ingress: "built" where Caddy's image is ours, the reference of another one, or "" where none is needed.
+        files: the project's folder images/.
+
+    Raises:
+        AnsibleFilterError: an entry cannot be built; the message says which and why.
+    """
+    root = Path(files)
+    if "@" in apt_mirror:
+        raise AnsibleFilterError(
+            "images_apt_mirror: all images would keep its password. Give a mirror without one, or images_http_proxy."
+        )
+    digest = hashlib.sha256(system.encode()).hexdigest()[:16]
+    os: dict[str, Any] = {
+        "name": "os",
+        "kind": "os",
+        "ref": f"{project}/os:{digest}",
+        "hash": digest,
+        "parent": None,
+        "source": system,
+        "apt_mirror": apt_mirror,
+    }
+    mirror = {"APT_MIRROR": apt_mirror} if apt_mirror else {}
+    base = _image(project, "base", "base", os, root / "base", args=mirror, made_of=[refresh_date])
+    user = _image(project, "env-base", "environment", base, root / "singleuser")
+    images = [
+        os,
+        base,
+        _image(project, "hub", "hub", base, root / "hub"),
+        _image(project, "proxy", "proxy", base, root / "proxy"),
+    ]
+    if ingress == "built":
+        images.append(_image(project, "ingress", "ingress", base, root / "ingress"))
+    elif ingress:
+        images.append(_ready("ingress", ingress, kind="pulled"))
+    makers = {maker["slug"]: maker for maker in (_maker(entry, catalogue) for entry in catalogue)}
+    built = [entry for entry in makers.values() if not entry.get("image")]
+    if built:
+        images.append(user)
+    images += [_environment(project, entry, user, root, playbook_dir) for entry in built if entry["slug"] != "base"]
+    release = HUB_RELEASE.search((root / "hub/requirements.txt").read_text())
+    images += [_ready(f"env-{entry['slug']}", entry["image"]) for entry in makers.values() if entry.get("image")]
+    for image in images:
+        image["hub_release"] = release["release"] if release else ""
+    return {image["name"]: image for image in images}
+
+
+def _full_name(ref: str) -> str:
+    """Return a reference as `docker image ls` prints it."""
+    for prefix in ("docker.io/", "library/"):
+        ref = ref.removeprefix(prefix)
+    last = ref.rpartition("/")[2]
+    return ref if ":" in last or "@" in last else f"{ref}:latest"
+
+
+def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what is to be built, and the parents that a build needs and that are missing.
+
+    Args:
+        plan: what images_plan returned.
+        listing: lines "<repository>:<tag> <repository>@<digest>" of the engine's images.
+    """
+    present = {word for line in listing for word in line.split()}
+    missing = {name for name, image in plan.items() if _full_name(image["ref"]) not in present}
+    # The OS base serves only to build `base`.
+    if "base" not in missing:
+        missing.discard("os")
+    return [image for name, image in plan.items() if name in missing]
+
+
+def _seccomp_profile() -> str:
+    """Return the profile of users' servers, from the Hub's own package."""
+    return str(runpy.run_path(str(FILES / "hub/jupyterhub_ansible/seccomp.py"))["PROFILE"])
+
+
+def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the images with their build contexts, as base64 of a tar archive, and what they are tried with."""
+    return [
+        {
+            **{key: value for key, value in image.items() if key not in ("folder", "files")},
+            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode(),
+            **({"seccomp": _seccomp_profile()} if image["kind"] == "environment" else {}),
+        }
+        if "folder" in image
+        else dict(image)
+        for image in images
+    ]
+
+
+def images_surplus(plan: Plan, listing: Sequence[str], own: Sequence[str], project: str, keep: int) -> list[str]:
+    """Return the project's own tags beyond those wanted and `keep` older ones of each image that is still wanted.
+
+    Args:
+        plan: what images_plan returned.
+        listing: the engine's images, newest first, as for images_missing.
+        own: those of them that the role made, as image_listing tells.
+        project: the setting jupyterhub_name.
+        keep: how many older tags of each image stay.
+    """
+    wanted = {image["ref"] for image in plan.values()}
+    # Caddy's stays for a change of the way in and back.
+    repositories = {ref.rpartition(":")[0] for ref in wanted} | {f"{project}/ingress"}
+    older: dict[str, list[str]] = {}
+    for line in listing:
+        ref = line.split()[0]
+        repository, _, tag = ref.rpartition(":")
+        # The base as a registry gave it has no label: its name tells.
+        ours = ref in own or (repository == f"{project}/os" and re.fullmatch(r"[0-9a-f]{16}", tag))
+        if repository.startswith(f"{project}/") and ref not in wanted and ours:
+            older.setdefault(repository, []).append(ref)
+    # Of an environment that is no longer in the catalogue nothing is kept.
+    kept = {repository: keep if repository in repositories else 0 for repository in older}
+    return sorted(ref for repository, refs in older.items() for ref in refs[kept[repository] :])
+
+
+def images_refs(plan: Plan) -> list[str]:
+    """Return the images that users' servers run."""
+    return sorted({image["ref"] for name, image in plan.items() if name.startswith("env-")})
+
+
+def _normal(name: str) -> str:
+    """Return a package's name as image_listing writes it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _asked_for(entry: Mapping[str, Any], files: Path) -> list[str]:
+    """Return the packages that an image was made for, as far as that is known."""
+    if entry.get("pip") or entry.get("apt"):
+        lines = entry.get("pip") or []
+    elif entry["slug"] in BUILT_IN and not entry.get("dockerfile") and not entry.get("image"):
+        # Everything in `base` is the server.
+        wanted = files / entry["slug"] / "requirements.in"
+        lines = wanted.read_text().splitlines() if entry["slug"] != "base" else []
+    else:
+        return WELL_KNOWN
+    names = (re.match(r"[A-Za-z0-9][\w.-]*", line) for line in lines)
+    return [_normal(name[0]) for name in names if name]
+
+
+def _contents(entry: Mapping[str, Any], found: Mapping[str, Mapping[str, str]], files: Path) -> list[dict[str, str]]:
+    """Return what is said of an image's contents, with the versions that were found in it."""
+    programs, packages, debian = (found.get(kind, {}) for kind in ("programs", "packages", "debian"))
+    asked_for = sorted(set(_asked_for(entry, files)) - SERVERS.keys())
+    said = {name: programs[name] for name in PROGRAMS if name in programs}
+    said |= {shown: packages[name] for name, shown in SERVERS.items() if name in packages}
+    said |= {name: packages[name] for name in asked_for if name in packages}
+    said |= {name: debian[name] for name in sorted(entry.get("apt") or []) if name in debian and name not in said}
+    return [{"name": name, "version": version} for name, version in said.items()]
+
+
+def images_catalogue(
+    catalogue: Sequence[Mapping[str, Any]],
+    plan: Plan,
+    contents: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
+    files: str = str(FILES),
+) -> list[dict[str, Any]]:
+    """Return the environments as the Hub reads them (jupyterhub_ansible.settings.Environment), each with its image.
+
+    Args:
+        catalogue: the setting images_environments.
+        plan: what images_plan returned.
+        contents: what the module image_listing found in the images, by their references.
+        files: the project's folder images/.
+    """
+    environments = []
+    for entry in catalogue:
+        maker = _maker(entry, catalogue)
+        image = plan[f"env-{maker['slug']}"]["ref"]
+        environments.append(
+            {
+                "slug": entry["slug"],
+                "title": entry["title"],
+                "description": entry.get("description") or "",
+                "image": image,
+                "contents": _contents(maker, (contents or {}).get(image, {}), Path(files)),
+                "default_url": entry.get("default_url") or "/lab",
+                "home": entry.get("home") or "/home/jovyan",
+                "sizes": [
+                    {"title": size["slug"].replace("-", " ").capitalize(), **size} for size in entry.get("sizes") or []
+                ],
+                "groups": entry.get("groups") or [],
+                "users": entry.get("users") or [],
+                "environment": entry.get("environment") or {},
+                "mounts": [{"read_only": True, **mount} for mount in entry.get("mounts") or []],
+                "gpus": entry.get("gpus") or 0,
+                "idle_timeout_s": entry.get("idle_timeout_s"),
+                # What is built stands on our image; of one that is brought nothing is known.
+                "tells_activity": not maker.get("image"),
+            }
+        )
+    return environments
+
+
+class FilterModule:
+    """The filters, by the names that the role's files use."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return them."""
+        return {
+            "images_plan": images_plan,
+            "images_catalogue": images_catalogue,
+            "images_missing": images_missing,
+            "images_packed": images_packed,
+            "images_refs": images_refs,
+            "images_surplus": images_surplus,
+        }

@@ -1,0 +1,40 @@
+"""A problem, and the one message that lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..rules.words import did_you_mean as did_you_mean
+from ..rules.words import shown as shown
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: what is wrong, and the fix; `about` when it is not the setting that was checked."""
+
+    what: str
+    fix: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding, the setting or thing it is about, and where that was set."""
+
+    about: str
+    where: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.about}{place}: {self.what}\n   Fix: {self.fix}"
+
+
+def message(problems: Iterable[Problem]) -> str:
+    """Return all problems as one numbered text, each of them once."""
+    listed = list(dict.fromkeys(problems))
+    count = "1 problem was" if len(listed) == 1 else f"{len(listed)} problems were"
+    lines = [f"{number}. {problem}" for number, problem in enumerate(listed, 1)]
+    return "\n".join([f"{count} found, nothing was changed:", *lines])

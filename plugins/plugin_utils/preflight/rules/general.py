@@ -1,0 +1,117 @@
+"""Names, folders, networks, the engine, the images; and ranges of all numbers."""
+
+from __future__ import annotations
+
+import re
+
+from ...rules import ranges
+from ..problems import Finding, shown
+from ..registry import Check, Findings, Rules
+
+rule = Rules()
+
+# setting: smallest and largest value (None: no limit)
+RANGES: dict[str, tuple[float, float | None]] = {
+    "jupyterhub_port": (1, 65535),
+    "preflight_disk_min_gb": (0, None),
+    "preflight_memory_min_mb": (0, None),
+    "docker_log_max_size_mb": (1, None),
+    "docker_log_max_files": (1, None),
+    "images_keep": (0, None),
+    "hub_server_memory_mb": (ranges.MEMORY_MIN_MB, None),
+    "hub_server_cpus": (ranges.CPUS_MIN, None),
+    "hub_server_pids": (ranges.PIDS_MIN, None),
+    "hub_server_tmp_mb": (ranges.TMP_MIN_MB, None),
+    "hub_reserve_memory_mb": (0, None),
+    "hub_running_servers_limit": (0, None),
+    "hub_start_timeout_s": ranges.START_TIMEOUT_S,
+    "hub_named_servers_limit": (0, None),
+    "hub_token_max_age_days": (0, 3650),
+    "hub_membership_interval_s": ranges.MEMBERSHIP_INTERVAL_S,
+}
+ADDRESSES = (
+    "images_pip_index_url",
+    "images_npm_registry",
+    "images_apt_mirror",
+    "images_http_proxy",
+    "images_https_proxy",
+)
+
+
+@rule("jupyterhub_name")
+def name(value: str) -> Findings:
+    """Docker's names, a bridge's 15 characters (`br-<name>`) and DNS set the limits."""
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", value):
+        yield Finding(
+            f"cannot begin names of containers and networks: {shown(value)}",
+            "use 1 to 12 lower-case letters, digits and hyphens, a letter first and no hyphen last",
+        )
+
+
+@rule("jupyterhub_name")
+def name_of_no_user(value: str) -> Findings:
+    """Server `b-user-c` of a Hub `a` would be server `c` of a Hub `a-user-b`."""
+    if "user" in value.split("-")[1:]:
+        yield Finding('contains the word "-user": names of two Hubs could meet', "choose another name")
+
+
+@rule("jupyterhub_root")
+def root(value: str) -> Findings:
+    """Ownership and modes of this folder are changed: it must not be one that others use."""
+    parts = value.split("/")
+    if ".." in parts or len([part for part in parts if part not in ("", ".")]) < 2:
+        yield Finding(f"is not a folder of its own: {shown(value)}", "name one such as /srv/jupyterhub")
+
+
+@rule("proxy_users_subnet")
+def users_subnet(value: str) -> Findings:
+    """Private, and large enough for two containers and many servers."""
+    if wrong := ranges.wrong_users_subnet(value):
+        yield Finding(*wrong)
+
+
+@rule("images_refresh_date")
+def refresh_date(value: str) -> Findings:
+    """A part of the images' hashes."""
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", value):
+        yield Finding(f"is not a date: {shown(value)}", 'write it in quotes as "YYYY-MM-DD"')
+
+
+@rule("images_apt_mirror")
+def apt_mirror(value: str) -> Findings:
+    """The images keep it, for packages that are added to them later."""
+    if "@" in value:
+        yield Finding(
+            "has a password, which would be kept in all images", "give a mirror without one, or images_http_proxy"
+        )
+
+
+@rule("images_base")
+def base_image(value: str) -> Findings:
+    """What Docker takes for a reference."""
+    if not re.fullmatch(r"[\w./:@-]+", value):
+        yield Finding(f"is not an image reference: {shown(value)}", "write one such as debian:trixie-slim")
+
+
+def _register_tables() -> None:
+    """Rules of one form for many settings."""
+
+    def in_range(low: float, high: float | None) -> Check:
+        def check(value: float) -> Findings:
+            if value < low or (high is not None and value > high):
+                wanted = f"at least {low}" if high is None else f"{low} to {high}"
+                yield Finding(f"is out of range: {shown(value)}", f"use {wanted}")
+
+        return check
+
+    def web_address(value: str) -> Findings:
+        if not re.match(r"https?://[^/\s]", value):
+            yield Finding("is not an http:// or https:// address", "write the whole address, beginning with https://")
+
+    for setting, limits in RANGES.items():
+        rule(setting)(in_range(*limits))
+    for setting in ADDRESSES:
+        rule(setting)(web_address)
+
+
+_register_tables()

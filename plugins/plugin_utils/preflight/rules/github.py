@@ -1,0 +1,79 @@
+"""Login with GitHub: the OAuth app, the server, and the forms of names there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...rules.addresses import callback_url
+from ...rules.github import (
+    wrong_client_id,
+    wrong_login,
+    wrong_organization,
+    wrong_server,
+    wrong_team,
+)
+from ...rules.secrets import wrong_client_secret
+from ..problems import Finding, shown
+from ..registry import Check, Findings, Rules
+from .addresses import public_url
+
+rule = Rules()
+
+LOGINS = ("hub_admin_users", "hub_allowed_users", "hub_blocked_users")
+TEAMS = ("hub_github_allowed_teams", "hub_github_admin_teams")
+
+
+@rule("hub_github_client_id", "hub_authenticator")
+def client_id(value: str, authenticator: str) -> Findings:
+    """It stands in the address that browsers are sent to."""
+    if authenticator == "github" and (wrong := wrong_client_id(value)):
+        yield Finding(*wrong)
+
+
+@rule("hub_github_client_secret", "hub_authenticator", "hub_github_client_id??")
+def client_secret(value: str, authenticator: str, app: str | None) -> Findings:
+    """What was copied wrong is refused by GitHub, at somebody's first login."""
+    if authenticator == "github" and (wrong := wrong_client_secret(value, app)):
+        yield Finding(*wrong)
+
+
+@rule("hub_github_url")
+def server(value: str) -> Findings:
+    """API and login pages are found below it; the client secret is sent there."""
+    if wrong := wrong_server(value):
+        yield Finding(*wrong)
+
+
+@rule("hub_github_callback_url", "jupyterhub_url?", "jupyterhub_address", "jupyterhub_port")
+def callback(value: str, url: str | None, address: str, port: int) -> Findings:
+    """GitHub refuses to send browsers to any other address than the one that was entered there."""
+    wanted = callback_url(public_url(url, address, port))
+    if value != wanted and not wanted.startswith("<"):
+        yield Finding(
+            f"disagrees with {'jupyterhub_url' if url else 'jupyterhub_address'}: {shown(value)}",
+            f"it must be {wanted}, here and at GitHub; or correct jupyterhub_url",
+        )
+
+
+def _register_tables() -> None:
+    """Rules of one form for many settings."""
+
+    def names(setting: str, kind: str, advice: Callable[[str], str | None]) -> Check:
+        def check(values: list[str], authenticator: str) -> Findings:
+            for index, value in enumerate(values):
+                if authenticator == "github" and (fix := advice(value)):
+                    yield Finding(f"is no {kind} of GitHub: {shown(value)}", fix, f"{setting}[{index}]")
+
+        return check
+
+    for setting in LOGINS:
+        rule(setting, "hub_authenticator")(names(setting, "login name", wrong_login))
+    for setting in TEAMS:
+        rule(setting, "hub_authenticator")(names(setting, "team", wrong_team))
+    setting = "hub_github_allowed_organizations"
+    rule(setting, "hub_authenticator")(
+        names(setting, "organisation", lambda value: wrong_organization(value, TEAMS[0]))
+    )
+
+
+_register_tables()

@@ -1,0 +1,95 @@
+"""Secrets: long enough, hard to guess, and none for two purposes.  No message holds a value."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+
+from ...rules.secrets import weakness
+from ..problems import Finding
+from ..registry import Check, Findings, Rules
+
+rule = Rules()
+
+GENERATED = "take another: openssl rand -hex 32 (or leave it out: one is generated)"
+KEYS_OF_32_BYTES = ("hub_cookie_secret", "hub_crypt_key", "proxy_token")
+PASSWORDS = ("hub_user_password", "hub_admin_password")
+SECRETS = ("hub_github_client_secret", *KEYS_OF_32_BYTES, *PASSWORDS)
+
+
+@rule("hub_user_password")
+def user_password(value: str) -> Findings:
+    """JupyterHub refuses to start with a shorter one."""
+    if len(value) < 8:
+        yield Finding(
+            "is shorter than the 8 characters JupyterHub asks for",
+            "take a longer one, or leave it out: one is generated",
+        )
+
+
+@rule("hub_admin_password")
+def admin_password(value: str) -> Findings:
+    """JupyterHub refuses to start with a shorter one."""
+    if len(value) < 32:
+        yield Finding(
+            "is shorter than the 32 characters JupyterHub asks for",
+            "take a longer one, or leave it out: one is generated",
+        )
+
+
+@rule("hub_admin_password", "hub_user_password")
+def passwords_differ(admin: str, user: str) -> Findings:
+    """JupyterHub refuses to start with twice the same."""
+    if admin == user:
+        yield Finding("is the same as hub_user_password: every user would be an admin", "take two different ones")
+
+
+@rule("hub_crypt_key")
+def crypt_keys(value: str) -> Findings:
+    """The newest encrypts; older ones below it still decrypt."""
+    keys = value.split()
+    for number, key in enumerate(keys, 1):
+        which = f" (key {number} of {len(keys)})" if len(keys) > 1 else ""
+        yield from _hex_key(key, which)
+        if why := weakness(key):
+            yield Finding(f"is easy to guess{which}: {why}", GENERATED)
+    if len(set(keys)) < len(keys):
+        yield Finding("holds the same key twice", "keep each key once, the newest first")
+
+
+def _hex_key(value: str, which: str = "") -> Findings:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        yield Finding(
+            f"is not 64 hexadecimal digits{which} (it has {len(value)} characters)",
+            "make one with: openssl rand -hex 32 (or leave it out: one is generated)",
+        )
+
+
+def _register_tables() -> None:
+    """Rules of one form for many settings."""
+
+    def hard_to_guess(fix: str) -> Check:
+        def check(value: str) -> Findings:
+            if why := weakness(value):
+                yield Finding(f"is easy to guess: {why}", fix)
+
+        return check
+
+    def of_its_own(other: str) -> Check:
+        def check(value: str, other_value: str) -> Findings:
+            if value.strip() == other_value.strip():
+                yield Finding(f"is the same as {other}", "give each a secret of its own: who learns one has both")
+
+        return check
+
+    for setting in ("hub_cookie_secret", "proxy_token"):
+        rule(setting)(_hex_key)
+    for setting in (*PASSWORDS, "hub_cookie_secret", "proxy_token"):
+        rule(setting)(hard_to_guess(GENERATED))
+    rule("hub_github_client_secret")(hard_to_guess("generate one on the page of the OAuth app (docs/how-to/github.md)"))
+    for one, other in combinations(SECRETS, 2):
+        if {one, other} != set(PASSWORDS):
+            rule(other, one)(of_its_own(one))
+
+
+_register_tables()
