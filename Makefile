@@ -11,8 +11,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
-# What the images hold; each one's *.in may lean on an earlier lock.
-LOCKS := $(addsuffix /requirements,$(addprefix images/,hub proxy singleuser datascience))
+# Each one's *.in may lean on an earlier lock.
+LOCKS := images/base/uv requirements/run $(addsuffix /requirements,$(addprefix images/,hub proxy singleuser datascience)) requirements/dev
 
 # What was written after "make", as opposed to USER, HOST or NAME of the shell's environment.
 said = $(if $(findstring command,$(origin $1)),$(value $1))
@@ -78,7 +78,7 @@ bench: $(VENV)/dev.stamp engine ## Our figures against stock parts, in one run
 	bench/run
 
 lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
-	for file in requirements/uv requirements/run $(LOCKS) requirements/dev; do \
+	for file in $(LOCKS); do \
 	  $(UV_COMPILE) $(UPGRADE) $$file.in --output-file $$file.txt || exit; done
 
 docs: $(VENV)/dev.stamp ## Write docs/reference/ from the roles' specs
@@ -97,11 +97,11 @@ clean: ## Remove the virtual environment and caches (the Hub stays)
 inventory:
 	@test -e "$(INVENTORY)" || { echo "There is no inventory $(INVENTORY): correct INVENTORY=..." >&2; exit 2; }
 
-$(VENV)/bin/uv: requirements/uv.txt
+$(VENV)/bin/uv: images/base/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/base/uv.txt
 	@touch $@
 
 $(VENV)/run.stamp: requirements/run.txt $(VENV)/bin/uv

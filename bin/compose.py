@@ -1,20 +1,18 @@
-"""Write compose/, the Hub as a Compose application, from what the roles are made of: `make compose`.
+"""Write what the roles say into compose/, the Hub as a Compose application: `make compose`.
 
-Coolify builds from that folder alone, so that it holds copies of the images' files; one Dockerfile has all stages,
-since each service is built by itself and finds no image of another one.  tests/unit/test_compose.py says when it is
-stale.
+That is hub.json, and in its other files the parts between a line with "written by `make compose`" and the next one with
+"end of".  Of the Dockerfile it is the stages of images/: Compose builds each service by itself, which finds no image of
+another one.  tests/unit/test_compose.py says when something is stale.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from jupyterhub_ansible import environment
@@ -25,13 +23,10 @@ from plugins.filter import image_plan
 PROJECT = Path(__file__).resolve().parents[1]
 ROLES = PROJECT / "roles"
 FILES = PROJECT / "images"
-OWN = Path(__file__).with_name("compose-files")
 TARGET = PROJECT / "compose"
 
 
-WRITTEN = "# Written by bin/compose.py: change what that reads, then run `make compose`."
 NAME = "jupyterhub"
-SCRIPT_WORDS = ("name", "bridge", "table", "reserve_mb", "group", "subnet", "hub", "proxy")
 MAGIC = {name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment.SECRETS}
 """Coolify makes a variable of this form once, and keeps it."""
 WHO = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
@@ -57,9 +52,6 @@ PUBLISHED = {
 LOCKED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 PYTHON = "3.13"
 
-File = tuple[str, bool]
-"""Text, and whether it may be run."""
-
 
 class Roles:
     """The roles' settings as they are where nobody sets any, but for those of a Compose application."""
@@ -67,11 +59,11 @@ class Roles:
     def __init__(self) -> None:
         self.loader = DataLoader()
         self.variables: dict[str, Any] = {"playbook_dir": str(PROJECT / "playbooks")}
-        for role in ("jupyterhub", "images", "proxy", "hub"):
+        for role in ("jupyterhub", "preflight", "images", "network", "proxy", "hub"):
             for kind in ("defaults", "vars"):
                 path = ROLES / role / kind / "main.yml"
                 if path.exists():
-                    self.variables |= self.loader.load_from_file(str(path), trusted_as_template=True)
+                    self.variables |= self.loader.load_from_file(str(path), trusted_as_template=True) or {}
         self.plan = image_plan.images_plan(
             self.variables["images_environments"],
             NAME,
@@ -83,11 +75,10 @@ class Roles:
             "jupyterhub_address": "::",
             "jupyterhub_url": "http://localhost:8000",
             # Its address is known only where it runs.
-            "proxy_hub_url": "http://hub:8081",
-            "proxy_users_plan": {"proxy": None},
+            "network_hub_url": "http://hub:8081",
+            "network_users_plan": {"proxy": None},
             "hub_github_client_id": "",
             "images_catalogue": self.catalogue(),
-            "ansible_managed": "Part of the image of a Compose application.",
         }
 
     @property
@@ -124,66 +115,60 @@ def hub_json(roles: Roles) -> str:
     """Return the Hub's settings, over which the variables are laid."""
     settings = roles.value("__hub_settings")
     hashes = {slug: roles.plan[f"env-{slug}"]["hash"] for slug in roles.built}
-    settings["compose"] = {"users_subnet": roles.value("proxy_users_subnet"), "hashes": hashes}
+    settings["compose"] = {"users_subnet": roles.value("network_users_subnet"), "hashes": hashes}
     return json.dumps(settings, indent=2, sort_keys=True) + "\n"
-
-
-def fence(roles: Roles) -> str:
-    """Return the script of the fence, with a word in @ for what the Hub fills in (jupyterhub_ansible.compose.fence)."""
-    words = {word: f"@{word}@" for word in SCRIPT_WORDS}
-    template = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=jinja2.select_autoescape([])
-    )
-    return template.from_string((ROLES / "proxy/templates/fence.j2").read_text()).render(
-        ansible_managed=roles.variables["ansible_managed"],
-        jupyterhub_name=words["name"],
-        proxy_users_bridge=words["bridge"],
-        proxy_users_plan={word: words[word] for word in ("subnet", "hub", "proxy")},
-        __proxy_fence_table=words["table"],
-        __proxy_fence_group=words["group"],
-        __proxy_reserve_mb=words["reserve_mb"],
-    )
 
 
 # --- the Dockerfile
 
 
 class Stage(NamedTuple):
-    """A Dockerfile of the role: its folder in compose/, what it is built on, and what its last stage is called."""
+    """A Dockerfile of images/: its folder, what it is built on, and what its last stage is called."""
 
     source: str
-    folder: str
     parent: str
     name: str
     args: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
+    files: str = ""
+    """The folder of files that its own lacks."""
 
 
-def copy_from(folder: str, line: str) -> str:
-    """Return a line that copies files of a build context, which is a folder of the new one."""
+def copy_from(folders: Sequence[str], line: str) -> str:
+    """Return a line that copies files of a build context, which is here the whole project."""
     *words, target = line.removeprefix("COPY ").split()
-    return " ".join(["COPY", *(word if word.startswith("--") else f"{folder}/{word}" for word in words), target])
+    return " ".join(["COPY", *(word if word.startswith("--") else found(folders, word) for word in words), target])
+
+
+def found(folders: Sequence[str], name: str) -> str:
+    """Return a file of the first of these folders of images/ that has it."""
+    for folder in folders:
+        path = FILES / folder / name
+        if path.exists():
+            return path.relative_to(PROJECT).as_posix() + ("/" if name.endswith("/") else "")
+    raise SystemExit(f"{folders[0]}/Dockerfile copies {name}, which is in none of {', '.join(folders)}")
 
 
 def stages(stage: Stage) -> Iterator[str]:
     """Yield the lines of a Dockerfile as stages of a larger one."""
     names: dict[str, str] = {}
     lines = (FILES / stage.source / "Dockerfile").read_text().splitlines()
+    folders = [name for name in (stage.source, stage.files, ".") if name]
     last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
     for number, line in enumerate(lines):
         # The label lets the classic builder's left-over stages be removed; BuildKit leaves none.
         if line == "ARG BASE" or line.startswith("LABEL jupyterhub-ansible.stage="):
             continue
-        if found := re.fullmatch(r"FROM \$\{BASE\}(?: AS (\w+))?", line):
-            new = stage.name if number == last else f"{stage.name}-{found[1]}"
-            names[found[1] or ""] = new
+        if begins := re.fullmatch(r"FROM \$\{BASE\}(?: AS (\w+))?", line):
+            new = stage.name if number == last else f"{stage.name}-{begins[1]}"
+            names[begins[1] or ""] = new
             yield f"FROM {stage.parent} AS {new}"
         elif line.startswith("COPY --from="):
-            yield re.sub(r"--from=(\w+)", lambda found: f"--from={names[found[1]]}", line)
+            yield re.sub(r"--from=(\w+)", lambda stage: f"--from={names[stage[1]]}", line)
         elif line.startswith("COPY "):
-            yield copy_from(stage.folder, line)
-        elif found := re.fullmatch(r"ARG (\w+)=.*", line):
-            yield f"ARG {found[1]}={stage.args[found[1]]}" if found[1] in stage.args else line
+            yield copy_from(folders, line)
+        elif given := re.fullmatch(r"ARG (\w+)=.*", line):
+            yield f"ARG {given[1]}={stage.args[given[1]]}" if given[1] in stage.args else line
         elif line.startswith("FROM "):
             raise SystemExit(f"{stage.source}/Dockerfile: bin/compose.py does not understand: {line}")
         else:
@@ -202,7 +187,7 @@ def base_stage(roles: Roles) -> Iterator[str]:
             yield "# A later date has the distribution's security updates fetched."
             yield f"ARG REFRESHED={roles.variables['images_refresh_date']}"
         elif line.startswith("COPY "):
-            yield copy_from("base", line)
+            yield copy_from(["base"], line)
         else:
             yield line
 
@@ -219,24 +204,20 @@ def labels(roles: Roles, slug: str) -> dict[str, str]:
 
 
 def dockerfile(roles: Roles) -> str:
-    """Return the one Dockerfile."""
+    """Return the stages of all images."""
     made = [
-        Stage("proxy", "proxy", "base", "proxy-image"),
-        Stage("hub", "hub", "base", "hub-image"),
-        Stage("singleuser", "singleuser", "base", "env-base", labels=labels(roles, "base")),
+        Stage("proxy", "base", "proxy-image"),
+        Stage("hub", "base", "hub-image"),
+        Stage("singleuser", "base", "env-base", labels=labels(roles, "base")),
     ]
-    made += [
-        Stage(
-            image_plan.ON_TOP, slug, "env-base", f"env-{slug}", roles.plan[f"env-{slug}"]["args"], labels(roles, slug)
-        )
-        for slug in roles.built
-        if slug != "base"
-    ]
-    lines = [WRITTEN, *base_stage(roles)]
+    for slug in roles.built:
+        if slug != "base":
+            args = roles.plan[f"env-{slug}"]["args"]
+            made.append(Stage(image_plan.ON_TOP, "env-base", f"env-{slug}", args, labels(roles, slug), files=slug))
+    lines = list(base_stage(roles))
     for stage in made:
         lines += ["", *stages(stage)]
-    hub_command = next(line for line in lines if line.startswith('CMD ["python", "-m", "jupyterhub_ansible.hub"'))
-    return "\n".join(lines) + "\n" + (OWN / "Dockerfile").read_text() + hub_command + "\n"
+    return "\n".join(lines) + "\n"
 
 
 # --- the other files
@@ -275,94 +256,82 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _copies(source: str, folder: str) -> Iterator[tuple[str, File]]:
-    for path in sorted((FILES / source).rglob("*")):
-        inside = path.relative_to(FILES / source)
-        if (
-            path.is_file()
-            and "__pycache__" not in inside.parts
-            and inside.name not in ("Dockerfile", "requirements.in")
-        ):
-            yield f"{folder}/{inside.as_posix()}", (path.read_text(), bool(path.stat().st_mode & 0o100))
+def example() -> str:
+    """Return the variables as .env.example has them."""
+    groups: dict[str, Mapping[str, Any]] = {
+        "required": {name: each for name, each in _all().items() if each.required},
+        "who may log in: at least one of these": {name: environment.VARIABLES[name] for name in WHO},
+        "optional": {
+            **{name: each for name, each in environment.VARIABLES.items() if not each.required and name not in WHO},
+            environment.ANYTHING: Shown(environment.ANYTHING_MEANING),
+            **{name: Shown(*each) for name, each in OF_THE_FILE.items()},
+        },
+        "secrets that are made once and kept where they are not given: openssl rand -hex 32": {
+            name: each for name, each in environment.SECRETS.items() if not each.required
+        },
+        "docker compose alone": {name: Shown(*each) for name, each in PUBLISHED.items()},
+    }
+    lines = []
+    for title, variables in groups.items():
+        lines += ["", f"# --- {title}"]
+        for name, variable in variables.items():
+            off = "" if variable.required or name in WHO else "# "
+            lines += [f"# {variable.meaning}", f"{off}{name}={getattr(variable, 'default', '')}"]
+    return "\n".join(lines[1:]) + "\n"
 
 
-def files() -> dict[str, File]:
-    """Return everything in compose/, by its path there."""
+class Shown(NamedTuple):
+    """What is said of a variable that the Hub does not read itself."""
+
+    meaning: str
+    default: str = ""
+    required: bool = False
+
+
+def _all() -> dict[str, environment.Variable | environment.SecretVariable]:
+    return {**environment.VARIABLES, **environment.SECRETS}
+
+
+def files() -> dict[str, str]:
+    """Return what is written: the text by its file in compose/, and by the part of it, if it is not the whole."""
     roles = Roles()
-    made: dict[str, File] = {}
-    for folder in ("base", "hub", "proxy", "singleuser"):
-        made |= _copies(folder, folder)
-    for slug in roles.built:
-        if slug != "base":
-            made |= _copies(image_plan.ON_TOP, slug)
-            made |= {f"{slug}/{name}": (text, False) for name, text in roles.plan[f"env-{slug}"]["files"].items()}
-    values = {
-        "written": WRITTEN,
-        "os": _reference("DOCKER_BASE_IMAGE", str(roles.variables["images_base"])),
-        "of_the_file": OF_THE_FILE,
-        "published": PUBLISHED,
-        "name": _reference("JUPYTERHUB_NAME", NAME),
-        "proxy_command": roles.value("__proxy_command"),
-        "limits": {name: roles.value(f"__{name}_limits") for name in ("hub", "proxy")},
-        "users_subnet": _reference("JUPYTERHUB_USERS_SUBNET", roles.value("proxy_users_subnet")),
-        "switch": environment.SWITCH,
-        "hub_environment": hub_environment(),
-        "built": roles.built,
-        "variables": environment.VARIABLES,
-        "who": WHO,
-        "secrets": environment.SECRETS,
-        "anything": (environment.ANYTHING, environment.ANYTHING_MEANING),
-        "table": table(),
+    given = "".join(f"      {name}: {value}\n" for name, value in hub_environment().items())
+    return {
+        "hub.json": hub_json(roles),
+        "Dockerfile: stages": dockerfile(roles),
+        "docker-compose.yml: variables": given,
+        ".env.example: variables": example(),
+        "README.md: variables": table(),
     }
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(OWN),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=jinja2.select_autoescape([]),
-    )
-    for path in sorted(OWN.glob("*.j2")):
-        name = path.stem
-        made[{"env.example": ".env.example"}.get(name, name)] = (template.get_template(path.name).render(values), False)
-    made |= {
-        "Dockerfile": (dockerfile(roles), False),
-        ".dockerignore": ((OWN / "dockerignore").read_text(), False),
-        "hub-entrypoint": ((OWN / "hub-entrypoint").read_text(), True),
-        "proxy-entrypoint": ((OWN / "proxy-entrypoint").read_text(), True),
-        "hub.json": (hub_json(roles), False),
-        "fence": (fence(roles), True),
-    }
-    yaml.safe_load(made["docker-compose.yml"][0])
-    return made
+
+
+def rewritten(name: str, text: str) -> tuple[Path, str]:
+    """Return a file, and what would be in it."""
+    file, _, part = name.partition(": ")
+    path = TARGET / file
+    if not part:
+        return path, text
+    before = path.read_text()
+    marks = re.compile(rf"(\n[^\n]*{part}, written by `make compose`[^\n]*\n)(.*?)([^\n]*end of {part}\b)", re.DOTALL)
+    if len(marks.findall(before)) != 1:
+        raise SystemExit(f"compose/{file} lacks the lines between which `make compose` writes its {part}")
+    return path, marks.sub(lambda match: match[1] + text + match[3], before)
 
 
 def stale() -> list[str]:
-    """Return what in compose/ is not as it would be written, by its path there."""
-    wanted = files()
-    found = {path.relative_to(TARGET).as_posix() for path in TARGET.rglob("*") if path.is_file()}
-    differing = {
-        name
-        for name, (text, runs) in wanted.items()
-        if name in found
-        and ((TARGET / name).read_text() != text or bool((TARGET / name).stat().st_mode & 0o100) != runs)
-    }
-    # Beside these folders, operators keep files of their own.
-    unwanted = {name for name in found - wanted.keys() if "/" in name and "__pycache__" not in name}
-    return sorted({*differing, *(wanted.keys() - found), *unwanted})
+    """Return what in compose/ is not as it would be written."""
+    return [name for name, text in files().items() if not _is_there(*rewritten(name, text))]
+
+
+def _is_there(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 def main() -> None:
-    """Write compose/."""
-    wanted = files()
-    for name in stale():
-        path = TARGET / name
-        if name not in wanted:
-            path.unlink()
-            continue
-        text, runs = wanted[name]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755 if runs else 0o644)
+    """Write it."""
+    for name, text in files().items():
+        path, new = rewritten(name, text)
+        path.write_text(new)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from e2e.people import CLIENT_ID, CLIENT_SECRET, INTERVAL_S, NO_CA, Person
 from github import GitHub
 from testinfra.host import Host
 
-FOLDER = "/srv/app"
+CLONE = "/srv/clone"
+FOLDER = f"{CLONE}/compose"
 URL = "http://127.0.0.1:18240"
 """On this host, which leads to port 8000 of the machine (molecule/inventory/hosts.yml)."""
 

@@ -48,7 +48,7 @@ FILES = (
 # For each Hub.
 FILES_OF_A_HUB = (
     "etc/systemd/system/{}-fence*", "etc/systemd/system/*.wants/{}-fence*", "run/{}-fence*", "run/{}.lease",
-    "run/{}-*.settled",
+    "etc/systemd/system/{}-ceiling*", "etc/systemd/system/*.wants/{}-ceiling*", "run/{}-*.settled",
 )  # fmt: skip
 # And for one of the tests: control groups may be a whole machine's, of which this one is a container.
 FILES_OF_A_TEST = ("srv/{}", "sys/fs/cgroup/{}-users", "sys/fs/cgroup/*/{}-users")
@@ -69,7 +69,7 @@ OF_AN_ENGINE = (
 BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
 # Of what Docker writes, these name neither a chain nor a bridge of its own: a container that asks itself by the host.
 HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
-UNIT = re.compile(r"^ExecStart=(\S+)/proxy/fence load$", re.MULTILINE)
+UNIT = re.compile(r"^ExecStart=(\S+)/proxy/fence watch$", re.MULTILINE)
 NAME = re.compile(r"jupyterhub_name: *([a-z0-9-]+)")
 
 
@@ -320,7 +320,7 @@ class Machine:
             self.docker("rm", "--force", "--volumes", *self.held.containers, timeout=300)
         if self.systemd:
             for name in sorted(self.units):
-                run("systemctl", "disable", "--now", f"{name}-fence.service", timeout=60)
+                run("systemctl", "disable", "--now", f"{name}-fence.service", f"{name}-ceiling.service", timeout=60)
             for unit in ("docker.socket", "docker.service", "containerd.service"):
                 run("systemctl", "stop", unit, timeout=120)
         self._end()

@@ -26,6 +26,8 @@ Plan = dict[str, dict[str, Any]]
 # The operator's requirements go on top of `base` by this folder's Dockerfile, and so
 # does our own `datascience`.
 ON_TOP = "environment"
+# Where the network's settings get into a build: one file for all of ours, which builds have in their contexts.
+NETWORK = "network.env"
 FILES = Path(__file__).resolve().parents[2] / "images"
 BUILT_IN = ("base", "datascience")
 # What a card says first of what is inside; the packages by the names that image_listing has for them.
@@ -129,13 +131,18 @@ def _environment(
         }
     elif slug in BUILT_IN:
         args["TESTS"] = "drop"
-        texts = {"requirements.txt": (files / slug / "requirements.txt").read_text(), "packages.txt": ""}
+        texts = {name: (files / slug / name).read_text() for name in ("requirements.txt", "packages.txt")}
     else:
         raise AnsibleFilterError(
             f"images_environments, {slug}: nothing says how it is made. Give pip, apt, dockerfile or image;"
             f" only {' and '.join(BUILT_IN)} are built in."
         )
+    texts |= _network(files)
     return _image(project, f"env-{slug}", "environment", base, files / ON_TOP, files=texts, args=args)
+
+
+def _network(files: Path) -> dict[str, str]:
+    return {NETWORK: (files / NETWORK).read_text()}
 
 
 def _maker(entry: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -195,12 +202,13 @@ def images_plan(
     }
     mirror = {"APT_MIRROR": apt_mirror} if apt_mirror else {}
     base = _image(project, "base", "base", os, root / "base", args=mirror, made_of=[refresh_date])
-    user = _image(project, "env-base", "environment", base, root / "singleuser")
+    network = _network(root)
+    user = _image(project, "env-base", "environment", base, root / "singleuser", files=network)
     images = [
         os,
         base,
-        _image(project, "hub", "hub", base, root / "hub"),
-        _image(project, "proxy", "proxy", base, root / "proxy"),
+        _image(project, "hub", "hub", base, root / "hub", files=network),
+        _image(project, "proxy", "proxy", base, root / "proxy", files=network),
     ]
     if ingress == "built":
         images.append(_image(project, "ingress", "ingress", base, root / "ingress"))

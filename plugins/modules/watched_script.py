@@ -1,44 +1,52 @@
 #!/usr/bin/python
-"""Raise the fence around the users' network: keep its script and its unit, and have the rules in force."""
+"""Keep a script, its settings and the unit that watches over what it does, and have it in force."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: fence
-short_description: Raise the fence around the users' network
+module: watched_script
+short_description: Keep a script and the unit that watches over what it does, and have it in force
 description:
-  - Writes the script that holds the rules, and where there is systemd the unit that runs it at boot.
-  - Then has the script put its rules in force. What is loaded is compared with what is wanted, so that a rule removed
-    by hand is put back.
+  - Writes the script, its settings beside it (C(.conf), as the shell reads them), and where there is systemd the unit
+    that runs it at boot and watches from then on.
+  - Then has the script bring about what it is for. It compares that with what is wanted, so that what was changed by
+    hand is put back.
 options:
-  script:
-    description: The script (mode 0755). C(load) puts its rules in force, and says C(in force) where they were already;
-      C(check) says so, and changes nothing; C(lacks) says what of it the kernel cannot do.
-    type: dict
+  about: {description: "What the script is for, in a message: C(The fence).", type: str, required: true}
+  path: {description: Where the script is (mode 0755)., type: path, required: true}
+  content:
+    description: The script. C(keep) brings it about, and says C(in force) where it was already; C(check) says so, and
+      changes nothing.
+    type: str
     required: true
-    options: &file
+  settings: {description: Names and values., type: dict, required: true}
+  unit:
+    description: The unit (mode 0644) by its C(path) and C(content); none where there is no systemd.
+    type: dict
+    options:
       path: {description: Where it is., type: path, required: true}
       content: {description: What is in it., type: str, required: true}
-  unit:
-    description: The unit that loads the rules at boot (mode 0644).
-    type: dict
-    options: *file
+  lacks:
+    description: The script has a command C(lacks), which says what this machine cannot do. It becomes a warning.
+    type: bool
+    default: false
 author: The jupyterhub-ansible authors
 """
 
 RETURN = r"""
 written: {description: The files that were or would be written or given their mode., type: list, returned: always}
-digest: {description: SHA-256 of the script., type: str, returned: always}
+digest: {description: SHA-256 of the script and its settings., type: str, returned: always}
 """
 
-FILE = {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
+RUNS = "NeedDaemonReload=no SubState=running"
 
 
 def read(path: Path) -> str | None:
@@ -52,57 +60,84 @@ def right(path: Path, mode: int) -> bool:
     return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (os.geteuid(), os.getegid(), mode)
 
 
-def keep(module: AnsibleModule, file: dict[str, str], mode: int, result: dict[str, Any]) -> None:
+def write(module: AnsibleModule, path: Path, content: str, mode: int, result: dict[str, Any]) -> None:
     """Write a file that differs, and give it its owner and mode; add to the result what was or would be done."""
-    path = Path(file["path"])
     before = read(path)
-    if before == file["content"] and right(path, mode):
+    if before == content and right(path, mode):
         return
     result["written"].append(str(path))
     result["diff"].append(
-        {"before": before or "", "after": file["content"], "before_header": str(path), "after_header": str(path)}
+        {"before": before or "", "after": content, "before_header": str(path), "after_header": str(path)}
     )
     if module.check_mode:
         return
-    if before != file["content"]:
+    if before != content:
         new = Path(module.tmpdir, path.name)
-        new.write_text(file["content"])
+        new.write_text(content)
         module.atomic_move(str(new), str(path))
     os.chown(path, os.geteuid(), os.getegid())
     path.chmod(mode)
+
+
+def is_watched(module: AnsibleModule, unit: str) -> bool:
+    """Return whether the unit is enabled, and runs as its file has it."""
+    code, _, _ = module.run_command(["systemctl", "--quiet", "is-enabled", unit])
+    _, said, _ = module.run_command(
+        ["systemctl", "show", "--property", "SubState", "--property", "NeedDaemonReload", unit]
+    )
+    return code == 0 and " ".join(sorted(said.split())) == RUNS
+
+
+def watch(module: AnsibleModule, unit: str) -> None:
+    """Have systemd run the unit, now and at every boot."""
+    for command in (["daemon-reload"], ["--quiet", "enable", unit], ["restart", unit]):
+        module.run_command(["systemctl", *command], check_rc=True)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "script": {"type": "dict", "required": True, "options": FILE},
-            "unit": {"type": "dict", "options": FILE},
+            "about": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "content": {"type": "str", "required": True},
+            "settings": {"type": "dict", "required": True},
+            "unit": {
+                "type": "dict",
+                "options": {"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}},
+            },
+            "lacks": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    script, unit = module.params["script"], module.params["unit"]
-    digest = hashlib.sha256(script["content"].encode()).hexdigest()
+    params, unit = module.params, module.params["unit"]
+    script = Path(params["path"])
+    settings = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(params["settings"].items()))
+    digest = hashlib.sha256(f"{params['content']}{settings}".encode()).hexdigest()
     result: dict[str, Any] = {"written": [], "diff": [], "digest": digest}
-    # The script last: a run that is cut off in between leaves none that nobody looks after.
+    # The script last: a run that is cut off in between leaves none that nobody looks after, or that lacks its settings.
     if unit:
-        keep(module, unit, 0o644, result)
-    keep(module, script, 0o755, result)
+        write(module, Path(unit["path"]), unit["content"], 0o644, result)
+    write(module, Path(f"{script}.conf"), settings, 0o644, result)
+    write(module, script, params["content"], 0o755, result)
     result["changed"] = bool(result["written"])
     # A dry run does not run what it would have written first.
     if not (module.check_mode and result["changed"]):
-        command = [script["path"], "check" if module.check_mode else "load"]
+        command = [str(script), "check" if module.check_mode else "keep"]
         code, said, error = module.run_command(command)
         if code:
             module.fail_json(
-                msg="The fence around the users' network could not be raised; nobody should log in before this is"
-                f" mended. {' '.join(command)} says: {(error or said).strip()}"
+                msg=f"{params['about']} is not in force. {' '.join(command)} says: {(error or said).strip()}"
             )
         result["changed"] |= said.strip() != "in force"
+        if unit and not is_watched(module, name := Path(unit["path"]).name):
+            result["changed"] = True
+            if not module.check_mode:
+                watch(module, name)
         # Only the machine's kernel can tell.
-        _, lacks, _ = module.run_command([script["path"], "lacks"])
+        _, lacks, _ = module.run_command([str(script), "lacks"]) if params["lacks"] else (0, "", "")
         if lacks.strip():
-            module.warn(f"The fence: {lacks.strip()}")
+            module.warn(f"{params['about']}: {lacks.strip()}")
     module.exit_json(**result)
 
 

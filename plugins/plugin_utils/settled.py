@@ -47,6 +47,15 @@ def _files(*paths: str) -> str:
     return f"ls -d {quoted} >/dev/null && {FIND % quoted}"
 
 
+def _watched(name: str, script: str) -> str:
+    unit = shlex.quote(f"{name}-{script.rpartition('/')[2]}.service")
+    file = FIND % f"/etc/systemd/system -mindepth 1 -maxdepth 1 -name {unit}"
+    runs = f"systemctl --quiet is-enabled {unit} && systemctl show -p SubState -p NeedDaemonReload {unit}"
+    check = f"{shlex.quote(script)} check | grep -x 'in force'"
+    watched = f"{{ [ ! -d /run/systemd/system ] || {{ {runs}; }}; }}"
+    return " && ".join([_files(script, f"{script}.conf"), file, watched, check])
+
+
 def looks(name: str, root: str) -> dict[str, dict[str, str]]:
     """Return each look at a machine, by its name: its command, and the file in which it is remembered.
 
@@ -60,13 +69,11 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
     # The engine lists those of the same age in any order.
     images = "docker image ls --no-trunc --digests --format '{{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}'"
     images = f'images=$({images}) && echo "$images" | sort'
-    fence = f"{root}/proxy/fence"
-    unit = FIND % f"/etc/systemd/system -mindepth 1 -maxdepth 1 -name {shlex.quote(name)}-fence.service"
     commands = {
         "engine-settings": _files("/etc/docker/daemon.json", "/etc/docker/managed-by-jupyterhub-ansible"),
         "images": f"{images} && {_files(f'{root}/builds/contents.json')}",
         "proxy-secrets": f"{folders} && {_files(f'{root}/proxy/secrets')}",
-        "fence": f"{_files(fence)} && {unit} && {shlex.quote(fence)} check | grep -x 'in force'",
+        **{each: _watched(name, f"{root}/proxy/{each}") for each in ("fence", "ceiling")},
         "ingress-secrets": f"{folders} && {_files(f'{root}/ingress/caddy/secrets')}",
         "ingress-data": FIND % f"{shlex.quote(root)}/ingress/data -maxdepth 0",
         "ingress-settings": _files(f"{root}/ingress/caddy/Caddyfile"),

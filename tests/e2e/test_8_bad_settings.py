@@ -67,7 +67,7 @@ def test_port_of_another_program(deployment: Deployment) -> None:
                 "jupyterhub_name": other,
                 "jupyterhub_root": f"/srv/{other}",
                 "jupyterhub_port": port,
-                "proxy_users_subnet": "10.214.1.0/24",
+                "network_users_subnet": "10.214.1.0/24",
             }
         )
     # The program is this test itself, whatever it is called.

@@ -201,7 +201,7 @@ def test_settings_that_are_meant_are_no_problem() -> None:
             "userland-proxy": False,
             "iptables": True,
         },
-        "proxy_users_subnet": "192.168.16.0/20",
+        "network_users_subnet": "192.168.16.0/20",
         "vault_hub_admin_password": "x",
         "my_own_variable": "x",
     }

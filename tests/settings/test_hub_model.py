@@ -134,7 +134,7 @@ def written(values: Mapping[str, Any], folder: Path) -> None:
     }
     try:
         settings = ROLES.value("__hub_settings")
-        settings["compose"] = {"users_subnet": ROLES.value("proxy_users_subnet")}
+        settings["compose"] = {"users_subnet": ROLES.value("network_users_subnet")}
     finally:
         ROLES.variables = before
     (folder / "hub.json").write_text(json.dumps(settings))

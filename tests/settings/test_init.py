@@ -42,7 +42,7 @@ HERE: dict[str, Any] = {
     "ansible_python_interpreter": sys.executable,
     "jupyterhub_name": "settings-tst",
     "jupyterhub_port": 18099,
-    "proxy_users_subnet": "10.254.16.0/20",
+    "network_users_subnet": "10.254.16.0/20",
     "preflight_disk_min_gb": 0,
     "preflight_memory_min_mb": 0,
     "hub_server_cpus": 1,

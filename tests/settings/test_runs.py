@@ -64,7 +64,7 @@ class Operator:
     def write(self, text: str) -> None:
         # A name of its own, so that a Hub of this machine is a stranger.
         self.settings.write_text(
-            f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nproxy_users_subnet: 10.254.16.0/20\n"
+            f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nnetwork_users_subnet: 10.254.16.0/20\n"
             f"hub_authenticator: shared-password\n{text}"
         )
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 import yaml
 from jupyterhub_ansible import environment
-from jupyterhub_ansible.compose import fence
-from jupyterhub_ansible.rules.users_network import plan
 from jupyterhub_ansible.settings import Settings
 
 from bin import compose
@@ -20,24 +18,46 @@ from bin import compose
 COMPOSE = compose.TARGET
 FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "docker-compose.yml").read_text())
 DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
+SEEN = re.findall(r"^!(.*)$", (COMPOSE / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
 
 
 def test_it_is_up_to_date() -> None:
     assert compose.stale() == [], "run `make compose`"
 
 
-def test_what_is_stale_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "TARGET", tmp_path)
-    assert set(compose.stale()) == set(compose.files())
+def test_what_is_stale_is_found_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = Path(shutil.copytree(COMPOSE, tmp_path / "compose"))
+    monkeypatch.setattr(compose, "TARGET", copy)
+    (copy / "hub.json").unlink()
+    for name, line in (
+        ("Dockerfile", "USER 64102"),
+        ("README.md", "| `GITHUB_CLIENT_ID`"),
+        (".env.example", "# --- req"),
+    ):
+        text = (copy / name).read_text()
+        (copy / name).write_text(text.replace(line, "# something else"))
+    assert compose.stale() == ["hub.json", "Dockerfile: stages", ".env.example: variables", "README.md: variables"]
     compose.main()
     assert compose.stale() == []
-    (tmp_path / "hub.json").write_text("{}")
-    (tmp_path / "hub-entrypoint").chmod(0o644)
-    (tmp_path / "fence").unlink()
-    (tmp_path / "base/left-over").touch()
-    # An operator's own.
-    (tmp_path / ".env").touch()
-    assert compose.stale() == ["base/left-over", "fence", "hub-entrypoint", "hub.json"]
+    for path in COMPOSE.iterdir():
+        assert (copy / path.name).read_text() == path.read_text()
+
+
+def test_a_file_that_lost_its_marks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "TARGET", tmp_path)
+    (tmp_path / "README.md").write_text("| variable |\n")
+    with pytest.raises(SystemExit, match=r"compose/README\.md lacks the lines .* writes its variables"):
+        compose.rewritten("README.md: variables", "")
+
+
+def test_the_proxy_s_command_is_the_role_s() -> None:
+    assert FILE["services"]["proxy"]["command"] == compose.Roles().value("__proxy_command")
+
+
+def test_services_of_environments_are_those_of_the_catalogue() -> None:
+    assert {name for name in FILE["services"] if name.startswith("env-")} == {
+        f"env-{slug}" for slug in compose.Roles().built
+    }
 
 
 @pytest.mark.parametrize("service", ["hub", "proxy"])
@@ -76,6 +96,7 @@ def test_every_variable_is_passed_on_and_documented() -> None:
     known = {*environment.VARIABLES, *environment.SECRETS, environment.ANYTHING}
     hub = FILE["services"]["hub"]["environment"]
     assert set(hub) == {*known, environment.SWITCH}
+    assert set(FILE["services"]["proxy"]["environment"].values()) >= {"${JUPYTERHUB_USERS_SUBNET:-10.213.0.0/20}"}
     example = (COMPOSE / ".env.example").read_text()
     for name in known:
         assert re.search(rf"^#? ?{name}=", example, re.MULTILINE), name
@@ -116,7 +137,8 @@ def test_services_are_stages_of_the_one_dockerfile() -> None:
 def test_every_file_that_the_dockerfile_copies_is_there() -> None:
     for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE):
         for source in line.split()[:-1]:
-            assert (COMPOSE / source).exists(), line
+            assert (compose.PROJECT / source).exists(), line
+            assert any(source.startswith(seen) for seen in SEEN), "the build's context has it"
     stages = set(re.findall(r" AS (\S+)$", DOCKERFILE, re.MULTILINE))
     assert set(re.findall(r"--from=(\S+)", DOCKERFILE)) <= stages
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) - {"${OS}"} <= stages
@@ -139,27 +161,20 @@ def test_an_unknown_stage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "x/Dockerfile").write_text("FROM ${BASE}\nFROM debian\n")
     monkeypatch.setattr(compose, "FILES", tmp_path)
     with pytest.raises(SystemExit, match="does not understand: FROM debian"):
-        list(compose.stages(compose.Stage("x", "x", "base", "new")))
+        list(compose.stages(compose.Stage("x", "base", "new")))
 
 
-def test_options_of_a_copy_are_no_files() -> None:
-    assert compose.copy_from("hub", "COPY --chmod=0644 a b /c/") == "COPY --chmod=0644 hub/a hub/b /c/"
+def test_a_copy_is_of_the_first_folder_that_has_it() -> None:
+    copied = compose.copy_from(["hub", "."], "COPY --chmod=0644 requirements.txt network.env /c/")
+    assert copied == "COPY --chmod=0644 images/hub/requirements.txt images/network.env /c/"
+    with pytest.raises(SystemExit, match=r"hub/Dockerfile copies nothing\.txt, which is in none of hub"):
+        compose.copy_from(["hub"], "COPY nothing.txt /c/")
 
 
-def test_the_fence_is_the_role_s() -> None:
-    """Filled in by the Hub, it is what Ansible would have written, word for word."""
-    values = {
-        "ansible_managed": "Part of the image of a Compose application.",
-        "jupyterhub_name": "a-hub",
-        "proxy_users_bridge": "br-a-hub",
-        "proxy_users_plan": plan("10.213.0.0/20")._asdict(),
-        "__proxy_fence_table": "a_hub_fence",
-        "__proxy_reserve_mb": 512,
-    }
-    template = (compose.ROLES / "proxy/templates/fence.j2").read_text()
-    theirs = jinja2.Environment(keep_trailing_newline=True, autoescape=jinja2.select_autoescape([]))
-    ours = fence.script((COMPOSE / "fence").read_text(), "a-hub", plan("10.213.0.0/20"), 512, "a-hub-users")
-    assert ours == theirs.from_string(template).render(values)
+def test_the_hub_starts_as_in_its_own_image() -> None:
+    command = re.findall(r"^CMD .*jupyterhub_ansible\.hub.*$", DOCKERFILE, re.MULTILINE)
+    assert len(command) == 2
+    assert command[0] == command[1]
 
 
 def test_accounts_are_those_of_the_images() -> None:

@@ -1,11 +1,10 @@
-"""The script of the fence, with stand-ins for nft, systemd and the machine's files."""
+"""The script of the fence, with stand-ins for nft and the machine's files."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-import jinja2
 import pytest
 from project import ROLES
 
@@ -24,19 +23,13 @@ case "$*" in
   *) echo "unexpected: nft $*" >&2; exit 1 ;;
 esac
 """
-SYSTEMCTL = """#!/bin/sh
-echo "$*" >> systemctl.calls
-case $* in
-  *is-enabled*) [ -e enabled ] ;;
-  *enable*) touch enabled ;;
-  *daemon-reload) rm -f reload ;;
-  "restart "*) touch running ;;
-  "show --property SubState"*)
-    [ -e running ] && echo SubState=running || echo SubState=dead
-    [ -e reload ] && echo NeedDaemonReload=yes || echo NeedDaemonReload=no ;;
-esac
+SETTINGS = """bridge=br-jh
+hub=10.213.0.2
+name=jh
+proxy=10.213.0.3
+subnet=10.213.0.0/20
+table=jh_fence
 """
-PLAN = {"subnet": "10.213.0.0/20", "hub": "10.213.0.2", "proxy": "10.213.0.3"}
 
 
 class Machine:
@@ -47,23 +40,11 @@ class Machine:
         for name in ("bin", "run", "etc/docker", "bridge"):
             (folder / name).mkdir(parents=True)
         self.write("bin/nft", NFT).chmod(0o755)
-        self.write("bin/systemctl", SYSTEMCTL).chmod(0o755)
         self.write("bin/modprobe", "#!/bin/sh\n").chmod(0o755)
         self.write("bin/iptables", "#!/bin/sh\n[ ! -e flushed ]\n").chmod(0o755)
-        self.write("meminfo", "MemTotal:       8388608 kB\n")
         self.write("etc/resolv.conf", "nameserver 192.0.2.53\n")
-        template = jinja2.Template((ROLES / "proxy/templates/fence.j2").read_text(), keep_trailing_newline=True)
-        text = template.render(
-            ansible_managed="",
-            jupyterhub_name="jh",
-            proxy_users_bridge="br-jh",
-            proxy_users_plan=PLAN,
-            __proxy_fence_table="jh_fence",
-            __proxy_reserve_mb=1024,
-        )
+        text = (ROLES / "network/files/fence").read_text()
         for path, name in (
-            ("/sys/fs/cgroup", "no-cgroups"),
-            ("/proc/meminfo", "meminfo"),
             ("/proc/sys/net/bridge", "bridge"),
             ("/run/", "run/"),
             ("/etc/", "etc/"),
@@ -75,6 +56,7 @@ class Machine:
         )
         self.script = self.write("fence", text)
         self.script.chmod(0o755)
+        self.write("fence.conf", SETTINGS)
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -98,10 +80,10 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_load_once_is_enough(machine: Machine) -> None:
+def test_once_is_enough(machine: Machine) -> None:
     assert machine("check") == "not in force"
-    assert machine("load") == "loaded"
-    assert machine("load") == "in force"
+    assert machine("keep") == "loaded"
+    assert machine("keep") == "in force"
     assert machine("check") == "in force"
     for family in ("iptables", "ip6tables"):
         assert (machine.folder / f"bridge/bridge-nf-call-{family}").read_text() == "1\n"
@@ -109,14 +91,14 @@ def test_load_once_is_enough(machine: Machine) -> None:
 
 @pytest.mark.parametrize("gone", ["table.inet", "bridge/bridge-nf-call-iptables"])
 def test_what_was_lost_is_loaded_and_proved_again(machine: Machine, gone: str) -> None:
-    machine("load")
+    machine("keep")
     before = machine("rules").splitlines()
     proof = machine.write("run/jh-fence-proof", "proved\n")
-    assert machine("load") == "in force"
+    assert machine("keep") == "in force"
     assert proof.exists()
     (machine.folder / gone).unlink()
     assert machine("rules") == "not in force"
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     assert not proof.exists()
     after = machine("rules").splitlines()
     assert before[0] == after[0] == "in force"
@@ -124,13 +106,13 @@ def test_what_was_lost_is_loaded_and_proved_again(machine: Machine, gone: str) -
 
 
 def test_published_ports_and_metadata_are_closed(machine: Machine) -> None:
-    machine("load")
+    machine("keep")
     assert "ct status dnat drop" in machine.table
     for address in ("169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"):
         assert address in machine.table
 
 
-@pytest.mark.parametrize("verb", ["load", "shut"])
+@pytest.mark.parametrize("verb", ["keep", "shut"])
 def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machine: Machine, verb: str) -> None:
     """Only what Hub, proxy and the machine are answered."""
     machine(verb)
@@ -169,7 +151,7 @@ def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machin
 def test_the_machine_s_resolvers_are_open(machine: Machine, files: dict[str, str], expected: str) -> None:
     for name, text in files.items():
         machine.write(name, text)
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     rule = f"meta l4proto {{ tcp, udp }} th dport 53 ct original ip daddr {{ {expected} }} accept"
     assert machine.table.count(rule) == (2 if expected else 0)
     assert machine.table.count("dport 53") == (2 if expected else 0)
@@ -177,16 +159,25 @@ def test_the_machine_s_resolvers_are_open(machine: Machine, files: dict[str, str
     assert not expected or machine.table.index(rule) < machine.table.index("169.254.0.0/16")
 
 
+def test_other_settings_are_taken_over(machine: Machine) -> None:
+    machine("keep")
+    machine.write("fence.conf", SETTINGS.replace("10.213.", "10.214."))
+    assert machine("check") == "not in force"
+    assert machine("keep") == "loaded"
+    assert "10.214.0.2" in machine.table
+    assert "10.213." not in machine.table
+
+
 def test_other_resolvers_are_taken_over(machine: Machine) -> None:
-    machine("load")
+    machine("keep")
     machine.write("etc/resolv.conf", "nameserver 169.254.169.254\n")
     assert machine("check") == "not in force"
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     assert "{ 169.254.169.254 }" in machine.table
 
 
 def test_connections_of_a_server_are_counted(machine: Machine) -> None:
-    machine("load")
+    machine("keep")
     assert machine.table.count("ct state new add @connections { ip saddr ct count over 4000 } drop") == 2
     assert machine.table.count("ct state new add @doors { ip saddr ct count over 250 } drop") == 1
     # Hub and proxy come before that.
@@ -197,22 +188,22 @@ def test_connections_of_a_server_are_counted(machine: Machine) -> None:
 
 def test_a_kernel_that_cannot_count_gets_the_rest(machine: Machine) -> None:
     machine.write("no-count", "")
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     assert "ct count" not in machine.table
     assert "ct status dnat drop" in machine.table
-    assert machine("load") == "in force"
+    assert machine("keep") == "in force"
     assert "cannot count a server's connections" in machine("lacks")
     # It was so for a moment only.
     (machine.folder / "no-count").unlink()
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     assert "ct count" in machine.table
     assert machine("lacks") == ""
-    assert machine("load") == "in force"
+    assert machine("keep") == "in force"
 
 
 def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
     machine.write("broken", "")
-    assert machine("load") == "Operation not permitted"
+    assert machine("keep") == "Operation not permitted"
     assert machine("check") == "not in force"
 
 
@@ -231,32 +222,14 @@ def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -
     assert machine("shut") == "loaded"
 
 
-def test_systemd_looks_after_it(machine: Machine) -> None:
-    (machine.folder / "run/systemd/system").mkdir(parents=True)
-    assert machine("load") == "loaded"
-    assert machine("load") == "in force"
-    calls = (machine.folder / "systemctl.calls").read_text()
-    assert "enable jh-fence.service" in calls
-    assert "docker" not in calls, "nothing here restarts an engine"
-    for state in ("enabled", "running"):
-        (machine.folder / state).unlink()
-        assert machine("check") == "not in force"
-        assert machine("load") == "loaded"
-        assert (machine.folder / state).exists()
-    # Another unit was written.
-    machine.write("reload", "")
-    assert machine("load") == "loaded"
-    assert machine("load") == "in force"
-
-
 def test_shut_is_shut_until_it_is_opened(machine: Machine) -> None:
-    machine("load")
+    machine("keep")
     assert machine("shut") == "loaded"
     for table in (machine.table, (machine.folder / "table.bridge").read_text()):
         assert "10.213.0.2, 10.213.0.3" in table
     assert 'policy accept;\n    iifname != "br-jh" accept' not in machine.table.partition("chain input")[0]
     (machine.folder / "table.inet").unlink()
-    assert machine("load") == "loaded"
+    assert machine("keep") == "loaded"
     assert (machine.folder / "table.bridge").exists()
     assert machine("lacks") == ""
     assert machine("open") == "loaded"

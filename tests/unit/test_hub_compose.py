@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import yaml
 from docker.errors import APIError, NotFound
 from jupyterhub_ansible import environment, safety
 from jupyterhub_ansible.check import EXAMPLE
@@ -25,6 +26,7 @@ from jupyterhub_ansible.limits import cgroup_parent
 from jupyterhub_ansible.rules import users_network
 from jupyterhub_ansible.rules.ranges import wrong_users_subnet
 from jupyterhub_ansible.settings import Settings
+from project import ROLES
 
 from plugins.modules import fence_proof
 
@@ -35,9 +37,6 @@ HUB_IMAGE = {
     "com.docker.compose.project": "hub",
     "com.docker.compose.service": "hub",
 }
-FENCE = "".join(
-    f"{word}=@{word}@\n" for word in ("name", "bridge", "table", "reserve_mb", "group", "subnet", "hub", "proxy")
-)
 
 
 def refused(status: int, words: str) -> APIError:
@@ -462,9 +461,7 @@ def test_the_proxy_is_the_one_that_has_the_address_or_else_the_newest_of_this_hu
 
 
 @pytest.fixture
-def raised(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fence.Fence:
-    (tmp_path / "fence").write_text(FENCE)
-    monkeypatch.setattr(fence, "SCRIPT", tmp_path / "fence")
+def raised(engine: Engine) -> fence.Fence:
     return fence.Fence(engine, "a-hub", PLAN, 512, "sha256:hub")
 
 
@@ -481,16 +478,24 @@ def test_the_ceiling_is_where_the_spawner_starts_servers(driver: str, project: s
     assert expected.endswith(cgroup_parent(project, driver).lstrip("/"))
 
 
-def test_the_script_has_every_word_filled_in(raised: fence.Fence) -> None:
-    assert raised.script.splitlines() == [
-        "name=a-hub",
-        "bridge=br-a-hub",
-        "table=a_hub_fence",
-        "reserve_mb=512",
-        "group=a-hub-users",
-        f"subnet={PLAN.subnet}",
-        f"hub={PLAN.hub}",
-        f"proxy={PLAN.proxy}",
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_scripts_have_the_settings_that_the_role_gives_them(raised: fence.Fence, number: int) -> None:
+    tasks = yaml.safe_load((ROLES / "network/tasks/watched.yml").read_text())
+    given = tasks[number]["local.jupyterhub.settled"]["arguments"]["settings"]
+    assert {line.partition("=")[0] for line in raised.settings[number].splitlines()} == given.keys()
+
+
+def test_the_settings_of_the_scripts(raised: fence.Fence) -> None:
+    assert [text.splitlines() for text in raised.settings] == [
+        [
+            "name=a-hub",
+            "bridge=br-a-hub",
+            "table=a_hub_fence",
+            f"subnet={PLAN.subnet}",
+            f"hub={PLAN.hub}",
+            f"proxy={PLAN.proxy}",
+        ],
+        ["name=a-hub", "reserve_mb=512", "group=a-hub-users"],
     ]
 
 
@@ -540,12 +545,17 @@ def test_the_helper_sees_the_resolvers_behind_a_stub_where_there_are_any(engine:
 
 
 def test_the_helper_watches(tmp_path: Path) -> None:
-    """It runs the script that it is given, in place of the shell."""
-    keep = fence.KEEP.replace("/run/fence", str(tmp_path / "fence"))
-    done = subprocess.run(
-        ["sh", "-c", keep, "keep-fence", '#!/bin/sh\necho "$@"\n'], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "watch\n"
+    """It runs the image's two scripts, with the settings that it is given."""
+    there, run = tmp_path / "image", tmp_path / "run"
+    for folder in (there, run):
+        folder.mkdir()
+    for name in ("fence", "ceiling"):
+        (there / name).write_text('#!/bin/sh\n. "$0.conf"; echo "$0 $1 $what"\n')
+        (there / name).chmod(0o755)
+    keep = fence.KEEP.replace("/usr/local/share/jupyterhub", str(there)).replace("/run", str(run))
+    command = ["sh", "-ec", keep.replace("watch &", "watch"), "keep-fence", "what=rules\n", "what=memory\n"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{run}/ceiling watch memory", f"{run}/fence watch rules"]
 
 
 # --- the proof
@@ -961,4 +971,4 @@ def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: keeper.Kee
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
     assert set(engine.made) == {"hub-users", "hub-control", "a-hub-users", "a-hub-control"}
     # Neither table nor bridge is theirs.
-    assert {"table=hub_fence", "bridge=br-hub"} <= set(kept.fence.script.splitlines())
+    assert {"table=hub_fence", "bridge=br-hub"} <= set(kept.fence.settings[0].splitlines())

@@ -85,7 +85,11 @@ def test_a_refresh_builds_all_but_the_system() -> None:
 def test_operators_packages() -> None:
     made = plan(BASE, {"slug": "geo", "title": "Geo", "pip": ["geopandas"], "apt": ["gdal-bin"]})
     image = made["env-geo"]
-    assert image["files"] == {"requirements.txt": "geopandas\n", "packages.txt": "gdal-bin\n"}
+    assert image["files"] == {
+        "requirements.txt": "geopandas\n",
+        "packages.txt": "gdal-bin\n",
+        "network.env": (FILES / "network.env").read_text(),
+    }
     assert image["parent"] == "env-base"
     assert image["args"] == {"SLUG": "geo"}
 
@@ -311,11 +315,6 @@ def test_images_of_users() -> None:
     ready = {"slug": "x", "title": "X", "image": "a/b:1"}
     made = plan(BASE, ready)
     assert plan_filters.images_refs(made) == sorted([made["env-base"]["ref"], "a/b:1"])
-
-
-def test_one_lock_of_uv() -> None:
-    """`make lock` writes requirements/uv.txt; the images install by this copy."""
-    assert (FILES / "base/uv.txt").read_text() == (ROLES.parent / "requirements/uv.txt").read_text()
 
 
 def test_locks_agree() -> None:

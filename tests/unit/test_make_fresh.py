@@ -265,7 +265,9 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
     # A Hub that was stopped and removed, but for its secrets; and one elsewhere, which its unit tells of.
     (place.root / "srv/jupyterhub/hub/secrets").mkdir(parents=True)
     (place.root / "opt/lab/proxy").mkdir(parents=True)
-    (place.root / "etc/systemd/system/lab-fence.service").write_text("[Service]\nExecStart=/opt/lab/proxy/fence load\n")
+    (place.root / "etc/systemd/system/lab-fence.service").write_text(
+        "[Service]\nExecStart=/opt/lab/proxy/fence watch\n"
+    )
     assert made_fresh(place) == 1
     told = capsys.readouterr().err.splitlines()[1:]
     of_whom = ", of the Hub jupyterhub" if engine == "answers" else ""

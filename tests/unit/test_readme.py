@@ -50,9 +50,10 @@ def banner(machine: dict[str, Any], **others: Any) -> str:
         "hub_container": "jupyterhub-hub",
         "ingress_mode": "none",
         "ingress_caddy": {},
+        "ingress_certificate_ends": "",
         "jupyterhub_address": "127.0.0.1",
         "jupyterhub_port": 8000,
-        "summary_changed": ["the engine", "images (6)", "the fence", "the proxy", "the Hub"],
+        "summary_changed": ["the engine", "images (6)", "the fence", "the ceiling", "the proxy", "the Hub"],
         **machine,
         **others,
     }
@@ -91,14 +92,16 @@ def test_address_is_the_one_that_browsers_use() -> None:
     assert "  Who        acme, ann\n" in text
     assert "ssh" not in text
     assert "  Address    https://hub.example.org, by Coolify's proxy\n" in banner(THERE, **said, ingress_mode="coolify")
-    served = {"ends": "2027-02-21 14:04"}
-    text = banner(THERE, **said, ingress_mode="caddy", __ingress_served=served)
+    ends = "2027-02-21 14:04"
+    text = banner(THERE, **said, ingress_mode="caddy", ingress_certificate_ends=ends)
     page = (ROOT / "docs/how-to/https.md").read_text()
     beginning = "".join(shown(text).splitlines(keepends=True)[:4])
     # In a numbered list.
     assert indent(beginning, "   ") in page
     own = {"certificate_file": "/etc/ssl/hub.pem"}
-    assert "04 UTC; yours\n" in banner(THERE, **said, ingress_mode="caddy", __ingress_served=served, ingress_caddy=own)
+    assert "04 UTC; yours\n" in banner(
+        THERE, **said, ingress_mode="caddy", ingress_certificate_ends=ends, ingress_caddy=own
+    )
 
 
 def test_address_of_this_machine_is_one_that_a_browser_takes() -> None:

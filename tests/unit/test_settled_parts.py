@@ -42,9 +42,11 @@ class Machine:
         self.proof = folder / "fence-proof"
         self.force = folder / "force"
         self.force.write_text("in force\n")
-        fence = self.root / "proxy/fence"
-        fence.write_text(FENCE.format(self.force))
-        fence.chmod(0o755)
+        for name in ("fence", "ceiling"):
+            script = self.root / "proxy" / name
+            script.write_text(FENCE.format(self.force))
+            script.chmod(0o755)
+            script.with_suffix(".conf").write_text("name=team\n")
         (folder / "run").mkdir()
         self.looks = rules.looks("team", str(self.root))
         for name, look in self.looks.items():
@@ -135,6 +137,9 @@ CHANGES: list[tuple[str, Callable[[Machine], object]]] = [
     ("ingress-data", lambda machine: (machine.root / "ingress/data").rmdir()),
     ("fence", lambda machine: write(machine.root / "proxy/fence")),
     ("fence", lambda machine: (machine.root / "proxy/fence").chmod(0o777)),
+    ("fence", lambda machine: write(machine.root / "proxy/fence.conf")),
+    ("ceiling", lambda machine: write(machine.root / "proxy/ceiling.conf")),
+    ("ceiling", lambda machine: machine.force.write_text("not in force\n")),
     ("fence", lambda machine: machine.force.write_text("not in force\n")),
 ]
 

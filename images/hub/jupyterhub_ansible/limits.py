@@ -46,7 +46,7 @@ def in_bytes(limit: int | str | None) -> int | None:
 def cgroup_parent(project: str, cgroup_driver: str) -> str:
     """Name of the control group that holds all users' servers of a Hub.
 
-    The deployment gives it a ceiling (roles/proxy/templates/fence.j2).  It also sets users' servers together, not
+    The deployment gives it a ceiling (roles/network/files/ceiling).  It also sets users' servers together, not
     each of them, against Hub and proxy where processors are short.
     """
     return f"{project}-users.slice" if cgroup_driver == "systemd" else f"/{project}-users"

@@ -284,7 +284,7 @@ def coolify(host: Host, mode: str) -> Findings:
         )
 
 
-@rule("proxy_users_subnet", "jupyterhub_name")
+@rule("network_users_subnet", "jupyterhub_name")
 def users_subnet(host: Host, value: str, name: str) -> Findings:
     """Docker would refuse it, or cut the machine off from the other network."""
     subnet = ipaddress.IPv4Network(value)
@@ -293,7 +293,7 @@ def users_subnet(host: Host, value: str, name: str) -> Findings:
             yield Finding(
                 f"{value} overlaps {route['network']}, which the machine reaches by {route['interface']}",
                 "take another private network, such as 10.214.0.0/20",
-                "proxy_users_subnet",
+                "network_users_subnet",
             )
 
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from .problems import Finding, did_you_mean
 
-OURS = re.compile(r"(jupyterhub|preflight|docker|images|proxy|hub|ingress)_")
+OURS = re.compile(r"(jupyterhub|preflight|docker|images|network|proxy|hub|ingress)_")
 # How alike a name outside our prefixes must be to be taken for a slip of the pen.
 ALIKE = 0.9
 
@@ -36,6 +36,7 @@ RENAMED = {
     "jupyterhub_cookie_secret": "hub_cookie_secret",
     "jupyterhub_crypt_key": "hub_crypt_key",
     "configproxy_auth_token": "proxy_token",
+    "proxy_users_subnet": "network_users_subnet",
 }
 # What is said in another way: how.
 MOVED = {

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import yaml
-from compose_app import FOLDER, URL, App, variables, write
+from compose_app import CLONE, FOLDER, URL, App, variables, write
 from coolify import CLEAN_UP, Resource
 from e2e.client import Marimo, eventually
 from testinfra.host import Host
 from vps import assert_fence, image, inspect, started
 
 UUID = "kc8gk4s0o4w0cwgs8k8w4s8g"
-WORKDIR = f"/artifacts/{UUID}/compose"
+ARTIFACTS = f"/artifacts/{UUID}"
+"""Where Coolify clones to, in a helper container of its own."""
+WORKDIR = f"{ARTIFACTS}/compose"
 TRAEFIK = "coolify-proxy"
 FORWARD = """
 import asyncio, sys
@@ -60,7 +62,7 @@ class Coolify:
         """Build, stop what runs, start."""
         self.deployments += 1
         commit, serial = f"{self.deployments:040x}", f"{100000 + self.deployments}"
-        self.host.check_output(f"mkdir -p {WORKDIR} && cp -r {FOLDER}/. {WORKDIR}/ && rm -f {WORKDIR}/.env")
+        self.host.check_output(f"mkdir -p {ARTIFACTS} && cp -r {CLONE}/. {ARTIFACTS}/ && rm -f {WORKDIR}/.env")
         deployed = self.resource.deployment(commit, serial)
         dockerfile = self.resource.dockerfile(self.host.file(f"{FOLDER}/Dockerfile").content_string)
         write(self.host, f"{WORKDIR}/docker-compose.yml", yaml.safe_dump(deployed, sort_keys=False))
@@ -74,7 +76,7 @@ class Coolify:
         self.host.run(f"docker network connect {UUID} {TRAEFIK}")
         self.host.check_output(f"cd {WORKDIR} && {self.command} up --detach 2>&1")
         # The folder is that of a helper container, which is gone by now.
-        self.host.check_output(f"rm -r {WORKDIR}/base {WORKDIR}/hub")
+        self.host.check_output(f"rm -r {ARTIFACTS}/images {ARTIFACTS}/roles")
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_rule_removed_by_hand_is_seen_and_put_back(host: Host) -> None:
     # The unit would put it back in between.
     host.check_output("systemctl stop jupyterhub-fence && nft flush chain inet jupyterhub_fence input")
     assert host.check_output(f"{ROOT}/fence rules") == "not in force"
-    assert host.check_output(f"{ROOT}/fence load") == "loaded"
+    assert host.check_output(f"{ROOT}/fence keep") == "loaded"
     assert host.check_output(f"{ROOT}/fence check") == "in force"
     assert host.service("jupyterhub-fence").is_running
 

@@ -16,10 +16,11 @@ ALL = [
     "docker : Raise the kernel's limits that all servers share",
     "docker : packages | Install",
     "images : build | Make os, base, hub, proxy, env-base",
+    "network : watched | Keep the fence around the users' network in force",
+    "network : watched | Keep the ceiling of users' servers in force",
+    "network : Make the networks => (item=jupyterhub-users)",
+    "network : Make the networks => (item=jupyterhub-control)",
     "proxy : Keep the proxy's token",
-    "proxy : fence | Keep the rules in force",
-    "proxy : Make the networks => (item=jupyterhub-users)",
-    "proxy : Make the networks => (item=jupyterhub-control)",
     "proxy : container | Run the proxy",
     "hub : Keep the Hub's secrets",
     "hub : Write the Hub's settings",
@@ -66,7 +67,7 @@ def test_it_ends_well(run: Run) -> None:
 
 def test_it_says_that_nothing_was_changed(run: Run) -> None:
     assert "This was a dry run: nothing was changed." in run.said
-    assert "Would change the engine, images (5), the fence, the proxy, the Hub" in run.said
+    assert "Would change the engine, images (5), the fence, the ceiling, the proxy, the Hub" in run.said
     assert "No engine answers yet" in run.said
 
 

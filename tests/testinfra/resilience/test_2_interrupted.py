@@ -76,11 +76,11 @@ def test_images_killed_while_they_are_built(site: Site, host: Any) -> None:
     assert not subprocess.run(
         ["pgrep", "-f", f"ansible-playbook .*--limit {site.machine} "], capture_output=True
     ).stdout
-    with site.at(WAITS, before="proxy : Make the networks") as run:
+    with site.at(WAITS, before="network : Make the networks") as run:
         host.check_output("kill -CONT $(pgrep -f '[A]nsiballZ_image_builds')")
         assert run.stdout
         for line in run.stdout:
-            if "TASK [proxy : Make the networks]" in line:
+            if "TASK [network : Make the networks]" in line:
                 break
         else:
             pytest.fail("it ended before")

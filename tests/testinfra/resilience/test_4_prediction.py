@@ -13,12 +13,15 @@ ENGINE = [
     "docker : start | Have the engine read its settings",
     "docker : start | Start the engine, now and at boot",
 ]
-NETWORK = ["proxy : fence | Keep the rules in force", "proxy : Make the networks => (item=jupyterhub-users)"]
+NETWORK = [
+    "network : watched | Keep the fence around the users' network in force",
+    "network : Make the networks => (item=jupyterhub-users)",
+]
 PROXY = ["proxy : container | Run the proxy"]
 HUB = ["hub : container | Run the Hub"]
 SETTINGS = ["hub : Write the Hub's settings"]
 
-ELSEWHERE: dict[str, Any] = {"proxy_users_subnet": "10.214.0.0/20", "docker_log_max_size_mb": 11}
+ELSEWHERE: dict[str, Any] = {"network_users_subnet": "10.214.0.0/20", "docker_log_max_size_mb": 11}
 OTHERWISE: dict[str, Any] = {
     "jupyterhub_port": 8010,
     "hub_server_memory_mb": 1500,

@@ -108,7 +108,7 @@ def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
         f"docker run --detach --name web --publish 8000:80 --network {CONTROL} {sleeper(host)}",
     ]
     with in_the_way(host, made, [f"docker rm --force {HUB} web", f"docker network rm {USERS}"]):
-        run = refused(host, site, jupyterhub_root=FOLDER, proxy_users_subnet="10.77.0.0/20")
+        run = refused(host, site, jupyterhub_root=FOLDER, network_users_subnet="10.77.0.0/20")
 
     for problem in (
         "6 problems were found",

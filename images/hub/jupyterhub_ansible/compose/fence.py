@@ -1,13 +1,13 @@
 """The fence around the users' network, held up by a helper container on the host's network.
 
-It is the script of the role proxy.  The helper runs on while the Hub is away, as users' servers do, and is back after a
+The scripts are those of the role network, which are in the Hub's image.  The helper runs on while the Hub is away, as users' servers do, and is back after a
 reboot.
 """
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -18,14 +18,16 @@ from ..limits import engine
 from ..rules.users_network import Plan
 from .errors import ComposeError
 
-SCRIPT = Path("/usr/local/share/jupyterhub/fence")
-"""In the Hub's image: the role's template, rendered with a word in @ for each that is known here only."""
 CONFIG_HASH = "jupyterhub-ansible.config-hash"
 RESOLVERS = "/run/systemd/resolve"
 """Where the machine has its resolvers behind a stub, if it has; the helper sees the rest in its own resolv.conf."""
-# $1 is the script.  What it says is the helper's log when it changes anything.
+# What these scripts say is the helper's log when they change anything; their settings are $1 and $2.
 KEEP = """
-printf '%s' "$1" > /run/fence && chmod 0755 /run/fence && exec /run/fence watch
+cd /run && cp /usr/local/share/jupyterhub/fence /usr/local/share/jupyterhub/ceiling .
+printf '%s' "$1" >fence.conf
+printf '%s' "$2" >ceiling.conf
+/run/ceiling watch &
+exec /run/fence watch
 """
 
 
@@ -38,21 +40,18 @@ def group(project: str, cgroup_driver: str) -> str:
     return "/".join("-".join(parts[:end]) + ".slice" for end in range(1, len(parts) + 1))
 
 
-def script(template: str, project: str, plan: Plan, reserve_mb: int, cgroup: str) -> str:
-    """Return the script for this Hub."""
-    words = {
+def settings(project: str, plan: Plan, reserve_mb: int, cgroup: str) -> list[str]:
+    """Return the settings of the two scripts, as the shell reads them (module watched_script writes the same)."""
+    fence = {
         "name": project,
         "bridge": f"br-{project}",
         "table": f"{project.replace('-', '_')}_fence",
-        "reserve_mb": str(reserve_mb),
-        "group": cgroup,
         "subnet": plan.subnet,
         "hub": plan.hub,
         "proxy": plan.proxy,
     }
-    for word, value in words.items():
-        template = template.replace(f"@{word}@", value)
-    return template
+    ceiling = {"name": project, "reserve_mb": str(reserve_mb), "group": cgroup}
+    return ["".join(f"{name}={shlex.quote(value)}\n" for name, value in each.items()) for each in (fence, ceiling)]
 
 
 class Fence:
@@ -62,11 +61,11 @@ class Fence:
         cgroup = group(project, engine(client.info()).cgroup_driver)
         self.client, self.project, self.image = client, project, image
         self.container = f"{project}-fence"
-        self.script = script(SCRIPT.read_text(), project, plan, reserve_mb, cgroup)
-        self.digest = hashlib.sha256(json.dumps([self.script, image, KEEP]).encode()).hexdigest()
+        self.settings = settings(project, plan, reserve_mb, cgroup)
+        self.digest = hashlib.sha256(json.dumps([self.settings, image, KEEP]).encode()).hexdigest()
 
     def keep(self) -> None:
-        """See to it that the helper runs, with this script.
+        """See to it that the helper runs, with these settings.
 
         Raises:
             ComposeError: a container of that name is not ours.
@@ -117,7 +116,7 @@ class Fence:
         self.client.create_container(
             self.image,
             name=self.container,
-            entrypoint=["sh", "-c", KEEP, "keep-fence", self.script],
+            entrypoint=["sh", "-ec", KEEP, "keep-fence", *self.settings],
             command=[],
             user="0",
             labels={**inherited, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},

@@ -63,7 +63,7 @@ def root(value: str) -> Findings:
         yield Finding(f"is not a folder of its own: {shown(value)}", "name one such as /srv/jupyterhub")
 
 
-@rule("proxy_users_subnet")
+@rule("network_users_subnet")
 def users_subnet(value: str) -> Findings:
     """Private, and large enough for two containers and many servers."""
     if wrong := ranges.wrong_users_subnet(value):
