@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from jupyterhub_ansible import environment
 from jupyterhub_ansible.compose import images
+from jupyterhub_ansible.settings import environment_variables
 
 from plugins.filter import image_plan
 
@@ -27,7 +27,9 @@ TARGET = PROJECT / "compose"
 
 
 NAME = "jupyterhub"
-MAGIC = {name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment.SECRETS}
+MAGIC = {
+    name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment_variables.SECRETS
+}
 """Coolify makes a variable of this form once, and keeps it."""
 WHO = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
 """Without one of them nobody could log in."""
@@ -227,12 +229,12 @@ def hub_environment() -> dict[str, str]:
     """Return the Hub's variables, as Compose fills them in."""
     given = {
         name: _reference(name, variable.default, required=variable.required)
-        for name, variable in environment.VARIABLES.items()
+        for name, variable in environment_variables.VARIABLES.items()
     }
-    for name, secret in environment.SECRETS.items():
+    for name, secret in environment_variables.SECRETS.items():
         default = "" if secret.required else f"${{{MAGIC[name]}:-}}"
         given[name] = _reference(name, default, required=secret.required)
-    return {**given, environment.ANYTHING: _reference(environment.ANYTHING)}
+    return {**given, environment_variables.ANYTHING: _reference(environment_variables.ANYTHING)}
 
 
 def _reference(name: str, default: str = "", *, required: bool = False) -> str:
@@ -245,12 +247,12 @@ def _reference(name: str, default: str = "", *, required: bool = False) -> str:
 def table() -> str:
     """Return the variables as a table (Markdown)."""
     rows = ["| variable | what it sets | |", "| --- | --- | --- |"]
-    for name, variable in environment.VARIABLES.items():
+    for name, variable in environment_variables.VARIABLES.items():
         need = "required" if variable.required else f"default `{variable.default}`" if variable.default else ""
         rows.append(f"| `{name}` | {variable.meaning} | {need} |")
-    for name, secret in environment.SECRETS.items():
+    for name, secret in environment_variables.SECRETS.items():
         rows.append(f"| `{name}` | {secret.meaning} | {'required' if secret.required else 'made once, and kept'} |")
-    rows.append(f"| `{environment.ANYTHING}` | {environment.ANYTHING_MEANING} | |")
+    rows.append(f"| `{environment_variables.ANYTHING}` | {environment_variables.ANYTHING_MEANING} | |")
     for name, (meaning, default) in (OF_THE_FILE | PUBLISHED).items():
         rows.append(f"| `{name}` | {meaning} | default `{default}` |")
     return "\n".join(rows) + "\n"
@@ -260,14 +262,18 @@ def example() -> str:
     """Return the variables as .env.example has them."""
     groups: dict[str, Mapping[str, Any]] = {
         "required": {name: each for name, each in _all().items() if each.required},
-        "who may log in: at least one of these": {name: environment.VARIABLES[name] for name in WHO},
+        "who may log in: at least one of these": {name: environment_variables.VARIABLES[name] for name in WHO},
         "optional": {
-            **{name: each for name, each in environment.VARIABLES.items() if not each.required and name not in WHO},
-            environment.ANYTHING: Shown(environment.ANYTHING_MEANING),
+            **{
+                name: each
+                for name, each in environment_variables.VARIABLES.items()
+                if not each.required and name not in WHO
+            },
+            environment_variables.ANYTHING: Shown(environment_variables.ANYTHING_MEANING),
             **{name: Shown(*each) for name, each in OF_THE_FILE.items()},
         },
         "secrets that are made once and kept where they are not given: openssl rand -hex 32": {
-            name: each for name, each in environment.SECRETS.items() if not each.required
+            name: each for name, each in environment_variables.SECRETS.items() if not each.required
         },
         "docker compose alone": {name: Shown(*each) for name, each in PUBLISHED.items()},
     }
@@ -288,8 +294,8 @@ class Shown(NamedTuple):
     required: bool = False
 
 
-def _all() -> dict[str, environment.Variable | environment.SecretVariable]:
-    return {**environment.VARIABLES, **environment.SECRETS}
+def _all() -> dict[str, environment_variables.Variable | environment_variables.SecretVariable]:
+    return {**environment_variables.VARIABLES, **environment_variables.SECRETS}
 
 
 def files() -> dict[str, str]:

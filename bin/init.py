@@ -22,8 +22,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.path import unfrackpath
 
+from plugins.module_utils.rules import addresses, github, placeholders
 from plugins.plugin_utils.preflight.rules import addresses as rules_of_addresses
-from plugins.plugin_utils.rules import addresses, github, placeholders
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLES = PROJECT / "examples/production"

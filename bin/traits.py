@@ -56,7 +56,7 @@ def kind(trait: Any) -> str:
 
 def our_classes() -> list[Any]:
     """Return the configurable classes of the Hub's own package."""
-    names = [module.name for module in pkgutil.iter_modules(jupyterhub_ansible.__path__, "jupyterhub_ansible.")]
+    names = [module.name for module in pkgutil.walk_packages(jupyterhub_ansible.__path__, "jupyterhub_ansible.")]
     found = [value for name in names for value in vars(importlib.import_module(name)).values()]
     return [
         value

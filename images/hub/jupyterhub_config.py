@@ -6,12 +6,15 @@ Each trait is set on the class that defines it, so that the settings' `traits`, 
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible import culling, start_page, sync_routes, tokens
-from jupyterhub_ansible.docker_calls import CONNECTIONS
-from jupyterhub_ansible.github import GitHubMemberAuthenticator
-from jupyterhub_ansible.proxy import UserProxy
-from jupyterhub_ansible.settings import DATABASE_URL, SettingsError, load
-from jupyterhub_ansible.spawner import PULL_TIMEOUT_S, UserServerSpawner
+from jupyterhub_ansible.auth import tokens
+from jupyterhub_ansible.auth.github import GitHubMemberAuthenticator
+from jupyterhub_ansible.culling import plan as culling
+from jupyterhub_ansible.engine.calls import CONNECTIONS
+from jupyterhub_ansible.proxy import sync_routes
+from jupyterhub_ansible.proxy.routes import UserProxy
+from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
+from jupyterhub_ansible.spawner import start_page
+from jupyterhub_ansible.spawner.spawner import PULL_TIMEOUT_S, UserServerSpawner
 
 if TYPE_CHECKING:
     from traitlets.config import get_config

@@ -251,7 +251,7 @@ def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
 
 def _seccomp_profile() -> str:
     """Return the profile of users' servers, from the Hub's own package."""
-    return str(runpy.run_path(str(FILES / "hub/jupyterhub_ansible/seccomp.py"))["PROFILE"])
+    return str(runpy.run_path(str(FILES / "hub/jupyterhub_ansible/spawner/seccomp.py"))["PROFILE"])
 
 
 def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -335,7 +335,7 @@ def images_catalogue(
     contents: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
     files: str = str(FILES),
 ) -> list[dict[str, Any]]:
-    """Return the environments as the Hub reads them (jupyterhub_ansible.settings.Environment), each with its image.
+    """Return the environments as the Hub reads them (settings.model.Environment of its package), each with its image.
 
     Args:
         catalogue: the setting images_environments.

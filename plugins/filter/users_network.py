@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..plugin_utils.rules.users_network import plan
+from ..module_utils.rules.users_network import plan
 
 
 def users_network(subnet: str) -> dict[str, str]:

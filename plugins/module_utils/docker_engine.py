@@ -33,7 +33,7 @@ _INT, _LONG = 2**31 - 1, 2**63 - 1
 # The kernel counts these per user id, or for the whole machine, and users' servers all run as one user id: a server
 # that took all would stop the others. What each one costs is memory of the server that took it, measured (6.18), so
 # that the server's memory limit is what ends it where these are out of the way. Each is the highest value that there
-# is, so that nothing is ever lowered. Also in the Hub's package (jupyterhub_ansible.kernel_limits), for Compose.
+# is, so that nothing is ever lowered. Also in the Hub's package (jupyterhub_ansible.engine.kernel_limits), for Compose.
 KERNEL_LIMITS = {
     "fs.aio-max-nr": _LONG,  # 85 bytes
     "fs.epoll.max_user_watches": _LONG,  # 214

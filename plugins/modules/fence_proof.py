@@ -15,6 +15,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.rules.probe import NAMES, TRIES, TRY, closed_ones, open_ones
+
 DOCUMENTATION = r"""
 module: fence_proof
 short_description: Prove from inside a container what the users' network lets through
@@ -49,48 +51,7 @@ server = socket.create_server(("", 9))
 while True:
     server.accept()[0].close()
 """
-# As jupyterhub_ansible.compose.proof has it: a way and name of its own is that of the lookup of a name.
-NAMES = "names"
-# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
-# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
-# That a name is unknown is an answer.
-TRY = """
-import concurrent.futures, json, socket, sys
-QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
-QUERY += bytes([0, 0, 1, 0, 1])
-def looked_up():
-    for line in open("/etc/resolv.conf"):
-        word, server = (line.split() + ["", ""])[:2]
-        if word == "nameserver":
-            try:
-                with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
-                    asked.settimeout(5)
-                    asked.connect((server, 53))
-                    asked.send(QUERY)
-                    answer = asked.recv(512)
-                if answer[:2] == QUERY[:2] and answer[3] & 15 in (0, 3):
-                    return True
-            except OSError:
-                pass
-    return False
-def reached(name, way):
-    if way == "names":
-        return looked_up()
-    host, _, port = way.rpartition(":")
-    try:
-        # Of what must be closed there is nothing to wait for: an open way is the kernel's, and takes no time.
-        socket.create_connection((host, int(port)), timeout=2 if name in open_ways else 1).close()
-    except ConnectionRefusedError:
-        return name in open_ways
-    except OSError:
-        return False
-    return True
-ways, open_ways = json.loads(sys.argv[1])
-with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
-    print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
-"""
-TRIES = 3
-# Of the Hub's package (jupyterhub_ansible.safety): why no server may start.
+# Of the Hub's package (jupyterhub_ansible.spawner.fence_check): why no server may start.
 CLOSED = "/srv/jupyterhub/closed"
 
 
@@ -225,7 +186,7 @@ def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]
         for _ in range(1 if was_shut else TRIES):
             rules = call(params["fence"], "rules")
             reached = prove(params)
-            wrong = [name for name, way_open in reached.items() if way_open and name not in (*params["open"], NAMES)]
+            wrong = open_ones(reached, params["open"])
             if not wrong:
                 break
     except BaseException:
@@ -280,7 +241,7 @@ def main() -> None:
         wrong, reached, rules = found_open(params)
         if wrong:
             module.fail_json(msg=close(params, wrong), reached=reached)
-        shut_out = [name for name in params["open"] if not reached[name]]
+        shut_out = closed_ones(reached, params["open"])
         if shut_out:
             module.fail_json(
                 msg=f"The fence closes too much: a user's server does not reach {', '.join(shut_out)}, so nobody can "

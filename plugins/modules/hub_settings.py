@@ -48,7 +48,7 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
     ]
     try:
         done = subprocess.run(
-            [*command, image, "python", "-m", "jupyterhub_ansible.check"],
+            [*command, image, "python", "-m", "jupyterhub_ansible", "check"],
             input=content,
             capture_output=True,
             text=True,

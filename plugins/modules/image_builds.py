@@ -72,12 +72,12 @@ SAYS_NOTHING = re.compile(r" --->|#\d+ sha256:\w+$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TRIALS = {
     "base": ["python3", "-c", "import ssl; ssl.create_default_context()"],
-    "hub": ["python", "-m", "jupyterhub_ansible.check", "--example"],
+    "hub": ["python", "-m", "jupyterhub_ansible", "check", "--example"],
     "proxy": ["/usr/local/bin/try-proxy"],
     "ingress": ["/usr/local/bin/try-ingress"],
     "environment": ["/opt/jupyter/libexec/try_server.py"],
 }
-# As the Hub starts users' servers (jupyterhub_ansible.limits), but for the profile, which is in a file.
+# As the Hub starts users' servers (jupyterhub_ansible.spawner.limits), but for the profile, which is in a file.
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
 ROOT = "0"
 # Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.

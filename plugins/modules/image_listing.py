@@ -46,7 +46,7 @@ LABEL = "jupyterhub-ansible.content-hash"
 LIST = ["docker", "image", "ls", "--quiet", "--no-trunc"]
 INSPECT = ["docker", "image", "inspect"]
 TIMEOUT_S = 60
-# As the Hub starts users' servers (jupyterhub_ansible.limits).
+# As the Hub starts users' servers (jupyterhub_ansible.spawner.limits).
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
 ROOT = 0
 WORKERS = 2

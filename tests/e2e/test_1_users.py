@@ -63,7 +63,7 @@ def test_tokens_end_and_are_bounded(deployment: Deployment, new_user: NewUser) -
     assert statuses[-1] == 409
     for token in user.api("GET", "users/tokens/tokens").json()["api_tokens"]:
         user.api("DELETE", f"users/tokens/tokens/{token['id']}")
-    listed = docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible.tokens", "list")
+    listed = docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible", "tokens", "list")
     assert "tokens\t" not in listed
 
 

@@ -215,7 +215,7 @@ def test_a_login_that_changed_hands(place: Place) -> None:
     assert "The name nina belongs to another GitHub account here" in page.text
     # The user's name here follows, if that is wanted.
     renamed.server().stop()
-    docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.rename", "nina", "Nina-Smith")
+    docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "rename", "nina", "Nina-Smith")
     docker("restart", place.deployment.hub)
     renamed.name = "nina-smith"
     eventually("the Hub is back", lambda: renamed.is_logged_in())
@@ -250,7 +250,7 @@ def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> 
     assert len(told) == 1
     assert f"number {numbers['Vera']}, mara here, has the login vera" in told[0]
     assert f"number {numbers['Vera-New']} here" in told[0]
-    listed = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.identity", "list")
+    listed = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "identity", "list")
     rows = {row.split("\t")[0]: row.split("\t") for row in listed.splitlines()}
     assert rows["vera"][1:3] == ["Vera-New", numbers["Vera-New"]]
     assert rows["mara"][4] == f"rights of vera are not given: it is or was number {numbers['Vera-New']}"
@@ -329,7 +329,7 @@ def test_a_secret_is_rotated_while_a_user_works(place: Place, secret: str) -> No
 
 def test_emergency_link(place: Place) -> None:
     # The client passes the link and the words beside it on in either order: they are two streams.
-    made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible.break_glass")
+    made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "emergency-link")
     (link,) = (urlsplit(line) for line in made.splitlines() if line.startswith("http"))
     path = f"{link.path}?{link.query}"
     place.github.break_down(503)

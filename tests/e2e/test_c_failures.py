@@ -344,7 +344,7 @@ def volumes(deployment: Deployment) -> set[str]:
 
 
 def archives(deployment: Deployment, *arguments: str) -> str:
-    return docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible.homes", *arguments)
+    return docker("exec", deployment.hub, "python", "-m", "jupyterhub_ansible", "homes", *arguments)
 
 
 @pytest.fixture

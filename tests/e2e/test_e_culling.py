@@ -15,7 +15,7 @@ from e2e.client import Marimo, NewUser, Server, User
 from e2e.deployment import Deployment, docker
 from playwright.sync_api import Page, expect
 
-# The shortest that the setting may be, and what the Hub makes of it (jupyterhub_ansible.culling.interval), in seconds.
+# The shortest that the setting may be, and what the Hub makes of it (culling.plan.interval), in seconds.
 TIMEOUT_S = 60
 INTERVAL_S = 16
 # For a machine that does all this at once: until the decision, which the log tells, and until the container's stop.

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
-from jupyterhub_ansible import check
-from jupyterhub_ansible.settings import SettingsError, load
+from jupyterhub_ansible.settings import check
+from jupyterhub_ansible.settings.model import SettingsError, load
 from project import IMAGES
 from settings import test_cases as preflight
 

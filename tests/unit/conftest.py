@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from example_secrets import secret
-from jupyterhub_ansible.check import EXAMPLE, SECRET_NAMES
+from jupyterhub_ansible.settings.check import EXAMPLE, SECRET_NAMES
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import jupyterhub_challenge
 import pytest
-from jupyterhub_ansible import challenge
+from jupyterhub_ansible.spawner import challenge
 
 
 def test_the_two_halves_fit() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from jupyterhub_ansible import environment
-from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.settings import environment_variables
+from jupyterhub_ansible.settings.model import Settings
 
 from bin import compose
 
@@ -71,12 +71,12 @@ def test_limits_are_the_role_s(service: str) -> None:
 def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     given = {
         name: "https://hub.acme.test/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
-        for name in environment.VARIABLES
+        for name in environment_variables.VARIABLES
     } | {"JUPYTERHUB_USERS_SUBNET": "10.214.0.0/20"}
     below = json.loads((COMPOSE / "hub.json").read_text())
     defaults = yaml.safe_load((compose.ROLES / "hub/defaults/main.yml").read_text())
     assert below["server"]["memory_mb"] == defaults["hub_server_memory_mb"]
-    settings = Settings.model_validate_json(json.dumps(environment.overlaid(below, given)))
+    settings = Settings.model_validate_json(json.dumps(environment_variables.overlaid(below, given)))
     assert settings.compose
     assert settings.compose.users_subnet == "10.214.0.0/20"
     assert settings.users_network == "x-users"
@@ -93,15 +93,15 @@ def test_our_own_images_tell_activity_and_are_never_fetched() -> None:
 
 
 def test_every_variable_is_passed_on_and_documented() -> None:
-    known = {*environment.VARIABLES, *environment.SECRETS, environment.ANYTHING}
+    known = {*environment_variables.VARIABLES, *environment_variables.SECRETS, environment_variables.ANYTHING}
     hub = FILE["services"]["hub"]["environment"]
-    assert set(hub) == {*known, environment.SWITCH}
+    assert set(hub) == {*known, environment_variables.SWITCH}
     assert set(FILE["services"]["proxy"]["environment"].values()) >= {"${JUPYTERHUB_USERS_SUBNET:-10.213.0.0/20}"}
     example = (COMPOSE / ".env.example").read_text()
     for name in known:
         assert re.search(rf"^#? ?{name}=", example, re.MULTILINE), name
         assert f"`{name}`" in (COMPOSE / "README.md").read_text()
-    for name, variable in environment.VARIABLES.items():
+    for name, variable in environment_variables.VARIABLES.items():
         assert hub[name] == f"${{{name}:{'?' if variable.required else '-' + variable.default}}}"
 
 
@@ -124,8 +124,8 @@ def test_the_table_of_variables_is_one(page: str) -> None:
 
 def test_defaults_of_the_table_are_the_roles() -> None:
     below = json.loads((COMPOSE / "hub.json").read_text())
-    assert environment.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["compose"]["users_subnet"]
-    assert environment.VARIABLES["JUPYTERHUB_NAME"].default == below["name"] == compose.NAME
+    assert environment_variables.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["compose"]["users_subnet"]
+    assert environment_variables.VARIABLES["JUPYTERHUB_NAME"].default == below["name"] == compose.NAME
 
 
 def test_services_are_stages_of_the_one_dockerfile() -> None:
@@ -172,7 +172,7 @@ def test_a_copy_is_of_the_first_folder_that_has_it() -> None:
 
 
 def test_the_hub_starts_as_in_its_own_image() -> None:
-    command = re.findall(r"^CMD .*jupyterhub_ansible\.hub.*$", DOCKERFILE, re.MULTILINE)
+    command = re.findall(r"^CMD .*jupyterhub_ansible\.app.*$", DOCKERFILE, re.MULTILINE)
     assert len(command) == 2
     assert command[0] == command[1]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from coolify import CoolifyError, Resource
-from jupyterhub_ansible import environment
+from jupyterhub_ansible.settings import environment_variables
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 UUID = "kc8gk4s0o4w0"
@@ -44,7 +44,7 @@ def test_secrets_are_made_once_and_are_such_that_the_hub_takes_them(resource: Re
     made = {name for name in first if name.startswith("SERVICE_HEX_64_")}
     assert len(made) == 3
     assert {name: resource.variables[name] for name in made} == {name: first[name] for name in made}
-    found = environment.secrets({"JUPYTERHUB_COOKIE_SECRET": str(first["SERVICE_HEX_64_COOKIESECRET"])})
+    found = environment_variables.secrets({"JUPYTERHUB_COOKIE_SECRET": str(first["SERVICE_HEX_64_COOKIESECRET"])})
     assert re.fullmatch("[0-9a-f]{64}", found["cookie_secret"])
 
 

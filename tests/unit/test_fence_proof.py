@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
+from plugins.module_utils.rules.probe import NAMES
 from plugins.modules import fence_proof
 
 FENCE = """#!/bin/sh
@@ -23,7 +24,7 @@ if [ "$1" = rules ]; then cat loaded 2>/dev/null; exit 0; fi
 echo "$1" >> calls
 case $1 in shut) touch fence.shut ;; open) rm -f fence.shut ;; esac
 """
-GOOD = {"the Hub": True, "the proxy's API": False, "another server": False, fence_proof.NAMES: True}
+GOOD = {"the Hub": True, "the proxy's API": False, "another server": False, NAMES: True}
 OPEN = {**GOOD, "another server": True}
 
 
@@ -203,7 +204,7 @@ def test_a_hub_that_is_not_reached_fails_the_run(machine: Machine) -> None:
 def test_a_lookup_that_fails_is_reported_only(machine: Machine, resolves: bool) -> None:
     """And not at all on a machine that has no resolver itself."""
     machine.resolves = resolves
-    result = machine.run({**GOOD, fence_proof.NAMES: False})
+    result = machine.run({**GOOD, NAMES: False})
     assert not result.get("failed")
     assert machine.stamp
     assert bool(machine.warnings) is resolves

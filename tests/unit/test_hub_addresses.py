@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError
-from jupyterhub_ansible import addresses
-from jupyterhub_ansible.addresses import HOLD_S, OWN_AT_MOST, Address, Addresses
-from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.spawner import addresses
+from jupyterhub_ansible.spawner.addresses import HOLD_S, OWN_AT_MOST, Address, Addresses
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session

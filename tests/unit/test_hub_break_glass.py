@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from jupyterhub_ansible import break_glass
+from jupyterhub_ansible.auth import emergency_link
 
 
 @pytest.fixture
@@ -16,53 +16,53 @@ def ticket(tmp_path: Path) -> Path:
 
 
 def test_a_link_opens_until_it_expires(ticket: Path) -> None:
-    key = break_glass.make(ticket, now=1000)
-    assert break_glass.problem(ticket, key, now=1000 + break_glass.LINK_S) == ""
-    assert break_glass.problem(ticket, key, now=1001 + break_glass.LINK_S) == "has expired"
+    key = emergency_link.make(ticket, now=1000)
+    assert emergency_link.problem(ticket, key, now=1000 + emergency_link.LINK_S) == ""
+    assert emergency_link.problem(ticket, key, now=1001 + emergency_link.LINK_S) == "has expired"
 
 
 def test_another_key_does_not_open(ticket: Path) -> None:
-    break_glass.make(ticket, now=1000)
-    assert "used already" in break_glass.problem(ticket, "x", now=1000)
-    assert "used already" in break_glass.problem(ticket, "", now=1000)
+    emergency_link.make(ticket, now=1000)
+    assert "used already" in emergency_link.problem(ticket, "x", now=1000)
+    assert "used already" in emergency_link.problem(ticket, "", now=1000)
 
 
 def test_a_new_link_takes_the_place_of_the_old(ticket: Path) -> None:
-    old = break_glass.make(ticket, now=1000)
-    break_glass.make(ticket, now=1001)
-    assert "used already" in break_glass.problem(ticket, old, now=1002)
+    old = emergency_link.make(ticket, now=1000)
+    emergency_link.make(ticket, now=1001)
+    assert "used already" in emergency_link.problem(ticket, old, now=1002)
 
 
 def test_no_link_was_made(ticket: Path) -> None:
-    assert "never made" in break_glass.problem(ticket, "x", now=1000)
+    assert "never made" in emergency_link.problem(ticket, "x", now=1000)
 
 
 def test_the_key_is_not_kept(ticket: Path) -> None:
-    key = break_glass.make(ticket, now=1000)
+    key = emergency_link.make(ticket, now=1000)
     assert key not in ticket.read_text()
     assert ticket.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1000)
-    assert break_glass.lasts({"until": 1001})
-    assert not break_glass.lasts({"until": 999})
-    assert not break_glass.lasts(None)
+    assert emergency_link.lasts({"until": 1001})
+    assert not emergency_link.lasts({"until": 999})
+    assert not emergency_link.lasts(None)
 
 
 def test_a_line_of_the_command_is_never_torn(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its two streams meet in a terminal, as they come: what is written in pieces could be told apart there.
     settings = SimpleNamespace(github=object(), public=SimpleNamespace(url="https://hub.example"))
-    monkeypatch.setattr(break_glass, "load", lambda: SimpleNamespace(settings=settings))
-    monkeypatch.setattr(break_glass, "TICKET", ticket)
-    monkeypatch.setattr(break_glass, "LOG", ticket.with_name("log"))
+    monkeypatch.setattr(emergency_link, "load", lambda: SimpleNamespace(settings=settings))
+    monkeypatch.setattr(emergency_link, "TICKET", ticket)
+    monkeypatch.setattr(emergency_link, "LOG", ticket.with_name("log"))
     monkeypatch.setattr("sys.argv", ["break_glass"])
     # A pipe of packets shows each write by itself.
     ours, theirs = os.pipe2(os.O_DIRECT)
     with os.fdopen(theirs, "wb", buffering=0) as raw, io.TextIOWrapper(raw, write_through=True) as both:
         monkeypatch.setattr(sys, "stdout", both)
         monkeypatch.setattr(sys, "stderr", both)
-        break_glass.main()
+        emergency_link.main()
         monkeypatch.undo()
         written = [os.read(ours, 4096).decode() for _ in range(2)]
     os.close(ours)

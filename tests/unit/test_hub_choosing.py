@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from dockerspawner import DockerSpawner
-from jupyterhub_ansible.choosing import ChoosingSpawner
-from jupyterhub_ansible.failures import ServerError
-from jupyterhub_ansible.settings import Environment, Mount, Size
+from jupyterhub_ansible.settings.model import Environment, Mount, Size
+from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.profiles import ChoosingSpawner
 from traitlets.config import Config
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from jupyterhub_ansible import clean
-from jupyterhub_ansible.hub import JupyterHub
+from jupyterhub_ansible.app import JupyterHub
 
 TERMINAL = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202etxt.exe\u2028 \x00\r[I 2026-11-27 00:00:00.000 JupyterHub] forged"
 

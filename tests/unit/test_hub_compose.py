@@ -16,19 +16,20 @@ from unittest.mock import Mock
 import pytest
 import yaml
 from docker.errors import APIError, NotFound
-from jupyterhub_ansible import environment, safety
-from jupyterhub_ansible.check import EXAMPLE
-from jupyterhub_ansible.compose import entrypoint, fence, images, keeper, networks, proof
+from jupyterhub_ansible.compose import entrypoint, fence, fence_proof, images, networks, reconciler
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.failures import ServerError
-from jupyterhub_ansible.labels import not_inherited
-from jupyterhub_ansible.limits import cgroup_parent
-from jupyterhub_ansible.rules import users_network
+from jupyterhub_ansible.engine.labels import not_inherited
+from jupyterhub_ansible.rules import probe, users_network
 from jupyterhub_ansible.rules.ranges import wrong_users_subnet
-from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.settings import environment_variables
+from jupyterhub_ansible.settings.check import EXAMPLE
+from jupyterhub_ansible.settings.model import Settings
+from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.limits import cgroup_parent
 from project import ROLES
 
-from plugins.modules import fence_proof
+from plugins.modules import fence_proof as role_s_proof
 
 PLAN = users_network.plan("10.213.0.0/20")
 LOG = logging.getLogger("compose")
@@ -230,7 +231,7 @@ def test_another_name_is_that_of_networks_and_images_too() -> None:
     settings["environments"].append(
         {**settings["environments"][0], "slug": "mine", "image": "registry.example.org/x:1"}
     )
-    found = environment.overlaid(settings, {"JUPYTERHUB_NAME": "second"})
+    found = environment_variables.overlaid(settings, {"JUPYTERHUB_NAME": "second"})
     assert (found["name"], found["users_network"]) == ("second", "second-users")
     assert [each["image"] for each in found["environments"]] == ["second/env-base:built", "registry.example.org/x:1"]
 
@@ -563,9 +564,9 @@ def test_the_helper_watches(tmp_path: Path) -> None:
 
 def test_what_is_open_and_what_is_closed() -> None:
     ways = {"the Hub": "hub:8081"}
-    proof.insist({"the Hub": True, "another server": False}, ways)
+    fence_proof.insist({"the Hub": True, "another server": False}, ways)
     with pytest.raises(ComposeError, match="from a user's server another server is open, the Hub is closed"):
-        proof.insist({"the Hub": False, "another server": True}, ways)
+        fence_proof.insist({"the Hub": False, "another server": True}, ways)
 
 
 def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
@@ -577,14 +578,12 @@ def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
         ways = {"listens": f"127.0.0.1:{port}", "refuses": f"127.0.0.1:{refusing}", "nobody": "nobody.invalid:9"}
         ways["rejected"] = ways["refuses"]
         tried = json.dumps([ways, ["refuses", "nobody"]])
-        done = subprocess.run(["python3", "-c", proof.TRY, tried], capture_output=True, text=True, check=True)
+        done = subprocess.run(["python3", "-c", probe.TRY, tried], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"listens": True, "refuses": True, "nobody": False, "rejected": False}
 
 
-def test_the_role_s_proof_tries_the_same() -> None:
-    theirs = fence_proof
-    assert (theirs.TRY, theirs.NAMES, theirs.TRIES) == (proof.TRY, proof.NAMES, keeper.TRIES)
-    assert str(safety.CLOSED) == theirs.CLOSED
+def test_the_role_tells_the_hub_by_the_same_file() -> None:
+    assert str(fence_check.CLOSED) == role_s_proof.CLOSED
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, True), (3, True), (2, False), (5, False)])
@@ -600,13 +599,13 @@ def test_that_a_name_is_unknown_is_an_answer(tmp_path: Path, code: int, expected
         thread = threading.Thread(target=answer)
         thread.start()
         (tmp_path / "resolv.conf").write_text("search example.org\nnameserver 127.0.0.1\n")
-        code_of_it = proof.TRY.replace("/etc/resolv.conf", str(tmp_path / "resolv.conf")).replace(
+        code_of_it = probe.TRY.replace("/etc/resolv.conf", str(tmp_path / "resolv.conf")).replace(
             "(server, 53)", f"(server, {resolver.getsockname()[1]})"
         )
-        ways = json.dumps([{proof.NAMES: proof.NAMES}, []])
+        ways = json.dumps([{probe.NAMES: probe.NAMES}, []])
         done = subprocess.run(["python3", "-c", code_of_it, ways], capture_output=True, text=True, check=True)
         thread.join(timeout=10)
-    assert json.loads(done.stdout) == {proof.NAMES: expected}
+    assert json.loads(done.stdout) == {probe.NAMES: expected}
 
 
 # --- all of it
@@ -614,7 +613,7 @@ def test_that_a_name_is_unknown_is_an_answer(tmp_path: Path, code: int, expected
 
 @pytest.fixture
 def prober() -> Any:
-    found = {"the Hub": True, "the proxy's public port": True, "another server": False, proof.NAMES: True}
+    found = {"the Hub": True, "the proxy's public port": True, "another server": False, probe.NAMES: True}
     looks_up = Mock(return_value=True)
     return SimpleNamespace(remove_leftovers=Mock(), reached=Mock(return_value=found), machine_looks_names_up=looks_up)
 
@@ -622,27 +621,27 @@ def prober() -> Any:
 @pytest.fixture
 def kept(
     engine: Engine, raised: fence.Fence, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> keeper.Keeper:
-    monkeypatch.setattr(keeper, "own_id", lambda: "me")
-    monkeypatch.setattr(keeper, "ABLE", tmp_path / "able")
-    monkeypatch.setattr(keeper, "STAMP", tmp_path / "stamp")
-    monkeypatch.setattr(keeper, "NEW_TOKEN", tmp_path / "new-proxy-token")
-    monkeypatch.setattr(keeper, "PATIENCE_S", 0)
-    monkeypatch.setattr(keeper, "PAUSE_S", 0)
-    monkeypatch.setattr(safety, "CLOSED", tmp_path / "closed")
+) -> reconciler.Keeper:
+    monkeypatch.setattr(reconciler, "own_id", lambda: "me")
+    monkeypatch.setattr(reconciler, "ABLE", tmp_path / "able")
+    monkeypatch.setattr(reconciler, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(reconciler, "NEW_TOKEN", tmp_path / "new-proxy-token")
+    monkeypatch.setattr(reconciler, "PATIENCE_S", 0)
+    monkeypatch.setattr(reconciler, "PAUSE_S", 0)
+    monkeypatch.setattr(fence_check, "CLOSED", tmp_path / "closed")
     engine.add("me", kind="compose-hub")
     engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
     engine.stored = [image(1)]
     settings = json.loads(json.dumps(EXAMPLE))
     settings |= {"name": "hub", "users_network": "hub-users", "compose": {"users_subnet": "10.213.0.0/20"}}
     settings["environments"][0]["image"] = "hub/env-base:built"
-    made = keeper.Keeper(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
+    made = reconciler.Keeper(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
     made.prober = prober
     return made
 
 
 def test_a_proxy_that_runs_with_another_token_is_restarted_once(
-    engine: Engine, kept: keeper.Keeper, tmp_path: Path
+    engine: Engine, kept: reconciler.Keeper, tmp_path: Path
 ) -> None:
     (tmp_path / "new-proxy-token").touch()
     kept.prepare()
@@ -651,7 +650,7 @@ def test_a_proxy_that_runs_with_another_token_is_restarted_once(
 
 
 def test_everything_is_made_and_proved_before_the_hub_starts(
-    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
 ) -> None:
     kept.prepare()
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
@@ -668,11 +667,11 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
 
 
 def test_limits_of_the_kernel_that_nobody_raised(
-    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kept: reconciler.Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """From inside a container they can only be reported."""
     lines: list[str] = []
-    monkeypatch.setattr("jupyterhub_ansible.kernel_limits.low", lambda: lines)
+    monkeypatch.setattr("jupyterhub_ansible.engine.kernel_limits.low", lambda: lines)
     kept.prepare()
     assert "sysctl" not in caplog.text
     lines.append("kernel.pty.max = 1048576")
@@ -680,7 +679,7 @@ def test_limits_of_the_kernel_that_nobody_raised(
     assert "run sysctl --system: kernel.pty.max = 1048576" in caplog.text
 
 
-def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
+def test_a_proof_is_not_repeated_for_the_same_containers(kept: reconciler.Keeper, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.prepare()
     assert prober.reached.call_count == 1
@@ -690,7 +689,7 @@ def test_a_proof_is_not_repeated_for_the_same_containers(kept: keeper.Keeper, pr
     assert prober.reached.call_count == 2
 
 
-def test_rules_that_were_loaded_again_are_proved_again(kept: keeper.Keeper, prober: Any, engine: Engine) -> None:
+def test_rules_that_were_loaded_again_are_proved_again(kept: reconciler.Keeper, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.look()
     assert prober.reached.call_count == 1
@@ -701,7 +700,7 @@ def test_rules_that_were_loaded_again_are_proved_again(kept: keeper.Keeper, prob
 
 
 def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
-    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
 ) -> None:
     good = prober.reached.return_value
 
@@ -718,10 +717,10 @@ def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
 
 
 def test_what_is_open_three_times_in_a_row_is_closed(
-    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the Hub stays: with one that ended, Docker would open it again and again, and nobody's server be reached."""
-    monkeypatch.setattr(keeper, "_TRUSTED_S", 0)
+    monkeypatch.setattr(reconciler, "_TRUSTED_S", 0)
     good = prober.reached.return_value
     prober.reached.return_value = {**good, "another server": True}
     kept.prepare()
@@ -752,7 +751,7 @@ def test_what_is_open_three_times_in_a_row_is_closed(
 
 
 def test_what_was_closed_is_tried_again_after_a_pause(
-    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = prober.reached.return_value
     prober.reached.return_value = {**good, "another server": True}
@@ -766,7 +765,7 @@ def test_what_was_closed_is_tried_again_after_a_pause(
     assert engine.calls[-2:] == ["start hub-fence", "fence shut"], "a helper that was made again opens it"
     assert prober.reached.call_count == 3
     assert not (tmp_path / "able").exists()
-    monkeypatch.setattr(keeper, "RETRY_S", 0)
+    monkeypatch.setattr(reconciler, "RETRY_S", 0)
     kept.prepare()
     assert prober.reached.call_count == 4
     prober.reached.return_value = good
@@ -778,7 +777,7 @@ def test_what_was_closed_is_tried_again_after_a_pause(
 
 @pytest.mark.parametrize("said", [b"", b"fence: not found\n"])
 def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
-    engine: Engine, kept: keeper.Keeper, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
+    engine: Engine, kept: reconciler.Keeper, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober.reached.return_value |= {"another server": True}
     engine.said_to["shut"] = said
@@ -788,7 +787,7 @@ def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
         kept.before_start("hub/env-base:built")
 
 
-def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: reconciler.Keeper, prober: Any) -> None:
     engine.said_to["open"] = b""
     with pytest.raises(ComposeError, match="The fence does not open"):
         kept.prepare()
@@ -796,7 +795,7 @@ def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: keeper.K
 
 
 def test_what_was_closed_is_closed_again_whatever_fails(
-    engine: Engine, kept: keeper.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "closed").write_text("another server could be reached\n")
     prober.reached.side_effect = KeyError("IPAddress")
@@ -806,11 +805,11 @@ def test_what_was_closed_is_closed_again_whatever_fails(
 
 
 def test_what_was_open_once_was_an_accident(
-    engine: Engine, kept: keeper.Keeper, prober: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: reconciler.Keeper, prober: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a firewall that was reloaded, which takes some seconds."""
     pauses: list[int] = []
-    monkeypatch.setattr(keeper, "PAUSE_S", 7)
+    monkeypatch.setattr(reconciler, "PAUSE_S", 7)
     monkeypatch.setattr("time.sleep", pauses.append)
     good = prober.reached.return_value
     prober.reached.side_effect = [{**good, "another server": True}, {**good, "another server": True}, good]
@@ -819,7 +818,7 @@ def test_what_was_open_once_was_an_accident(
     assert pauses == [0, 7, 7]
 
 
-def test_without_proof_the_hub_does_not_start(kept: keeper.Keeper, prober: Any, tmp_path: Path) -> None:
+def test_without_proof_the_hub_does_not_start(kept: reconciler.Keeper, prober: Any, tmp_path: Path) -> None:
     prober.reached.return_value |= {"the Hub": False}
     with pytest.raises(ComposeError, match="the Hub is closed"):
         kept.prepare()
@@ -829,16 +828,16 @@ def test_without_proof_the_hub_does_not_start(kept: keeper.Keeper, prober: Any, 
 
 @pytest.mark.parametrize("machine", [True, False])
 def test_names_that_nobody_looks_up_are_reported_only(
-    kept: keeper.Keeper, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
+    kept: reconciler.Keeper, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    prober.reached.return_value |= {proof.NAMES: False}
+    prober.reached.return_value |= {probe.NAMES: False}
     prober.machine_looks_names_up.return_value = machine
     kept.prepare()
     assert ("no name is looked up" in caplog.text) is machine
 
 
 def test_what_the_kernel_cannot_do_is_said(
-    engine: Engine, kept: keeper.Keeper, caplog: pytest.LogCaptureFixture
+    engine: Engine, kept: reconciler.Keeper, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.said_to["lacks"] = b"this kernel cannot count\n"
     kept.prepare()
@@ -847,7 +846,7 @@ def test_what_the_kernel_cannot_do_is_said(
 
 @pytest.mark.parametrize(("gone", "message"), [("p", "The proxy does not run"), ("fence", "is not in force")])
 def test_without_proxy_or_fence_the_hub_does_not_start(
-    engine: Engine, kept: keeper.Keeper, gone: str, message: str
+    engine: Engine, kept: reconciler.Keeper, gone: str, message: str
 ) -> None:
     if gone == "p":
         del engine.present["p"]
@@ -857,7 +856,7 @@ def test_without_proxy_or_fence_the_hub_does_not_start(
         kept.prepare()
 
 
-def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: keeper.Keeper) -> None:
+def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: reconciler.Keeper) -> None:
     kept.prepare()
     assert kept.look() is False
     del engine.present["p"]
@@ -866,7 +865,7 @@ def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: keeper.Keeper
     assert kept.look() is False
 
 
-def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: keeper.Keeper) -> None:
+def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: reconciler.Keeper) -> None:
     kept.prepare()
     assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9"}
     del engine.present["p"]
@@ -877,7 +876,7 @@ def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: k
 
 
 def test_health_tells_what_is_missing(
-    engine: Engine, kept: keeper.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    engine: Engine, kept: reconciler.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.prepare()
     engine.said = b"not in force"
@@ -894,9 +893,9 @@ def test_health_tells_what_is_missing(
 
 
 def test_no_server_starts_without_the_fence(
-    engine: Engine, kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: reconciler.Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_TRUSTED_S", 0)
+    monkeypatch.setattr(reconciler, "_TRUSTED_S", 0)
     kept.prepare()
     kept.before_start("hub/env-base:built")
     engine.said = b"not in force"
@@ -909,7 +908,7 @@ def test_no_server_starts_without_the_fence(
         kept.before_start("hub/env-base:built")
 
 
-def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: keeper.Keeper) -> None:
+def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: reconciler.Keeper) -> None:
     kept.prepare()
     engine.tags.clear()
     kept.before_start("hub/env-base:built")
@@ -924,10 +923,10 @@ def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: keeper
 def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 2 8:1 /docker/containers/{'a' * 64}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n")
-    assert keeper.own_id(mounts) == "a" * 64
+    assert reconciler.own_id(mounts) == "a" * 64
     mounts.write_text("1 2 8:1 / / rw - ext4 /dev/sda1 rw\n")
     with pytest.raises(ComposeError, match="The Hub runs in no container"):
-        keeper.own_id(mounts)
+        reconciler.own_id(mounts)
 
 
 def test_the_helper_passes_for_no_service_of_compose(engine: Engine, raised: fence.Fence) -> None:
@@ -948,7 +947,7 @@ def test_labels_that_a_container_must_not_have_of_its_image() -> None:
         assert not_inherited({"Config": none}) == {}
 
 
-def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: keeper.Keeper, prober: Any) -> None:
+def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: reconciler.Keeper, prober: Any) -> None:
     """One that Ansible deployed, whose names even hold this one's."""
     theirs = {"jupyterhub-ansible.kind": "environment", images.HASH: "a", "coolify.managed": "true"}
     of_theirs = [

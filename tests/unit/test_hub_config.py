@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from example_secrets import secret
 from jupyterhub.auth import Authenticator
-from jupyterhub_ansible import check, tokens
+from jupyterhub_ansible.auth import tokens
+from jupyterhub_ansible.settings import check
 from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 

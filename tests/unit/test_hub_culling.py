@@ -15,8 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyterhub_ansible import check, culling, proxy
-from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.culling import plan as culling
+from jupyterhub_ansible.proxy import routes as proxy
+from jupyterhub_ansible.settings import check
+from jupyterhub_ansible.settings.model import Settings
 
 NOW = datetime(2025, 11, 21, tzinfo=UTC)
 TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]

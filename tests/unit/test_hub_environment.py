@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from example_secrets import secret
-from jupyterhub_ansible import environment
-from jupyterhub_ansible.check import EXAMPLE, GITHUB
-from jupyterhub_ansible.settings import Settings, SettingsError, load
+from jupyterhub_ansible.settings import environment_variables
+from jupyterhub_ansible.settings.check import EXAMPLE, GITHUB
+from jupyterhub_ansible.settings.model import Settings, SettingsError, load
 
 CALLBACK = "https://hub.acme.test/hub/oauth_callback"
 OF_A_FILE = "9f2c71d0b54e8a6637c1-of-a-file"
@@ -21,7 +21,7 @@ def base(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     access = {**EXAMPLE["access"], "admin_users": ["ann"]}
     settings = {**EXAMPLE, "authenticator": "github", "github": github, "access": access}
     (hub_files / "hub.json").write_text(json.dumps(settings))
-    monkeypatch.setenv(environment.SWITCH, "1")
+    monkeypatch.setenv(environment_variables.SWITCH, "1")
     return settings
 
 
@@ -74,15 +74,17 @@ def test_a_hub_that_nobody_could_enter(base: Any, monkeypatch: pytest.MonkeyPatc
     compose = {"users_subnet": "10.213.0.0/20", "hashes": {}}
     access: dict[str, Any] = {"allow_all": False, "admin_users": [], "allowed_users": [], "blocked_users": []}
     environ = {"GITHUB_CLIENT_ID": "Iv1.id", **nobody}
-    with pytest.raises(environment.EnvironmentVariableError, match=r"^ADMIN_GITHUB_USERS: nobody could log in"):
-        environment.overlaid({**base, "compose": compose, "access": access}, environ)
+    with pytest.raises(
+        environment_variables.EnvironmentVariableError, match=r"^ADMIN_GITHUB_USERS: nobody could log in"
+    ):
+        environment_variables.overlaid({**base, "compose": compose, "access": access}, environ)
     for somebody in (
         {"ADMIN_GITHUB_USERS": "ann"},
         {"ALLOWED_GITHUB_ORGS": "acme:data"},
         {"JUPYTERHUB_SETTINGS": "access: {allow_all: true}"},
         {"JUPYTERHUB_SETTINGS": "authenticator: google"},
     ):
-        environment.overlaid({**base, "compose": compose, "access": access}, {**environ, **somebody})
+        environment_variables.overlaid({**base, "compose": compose, "access": access}, {**environ, **somebody})
 
 
 def test_empty_is_unset(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,12 +233,12 @@ def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: p
 
 @pytest.mark.parametrize("switch", ["true", "Yes", "on"])
 def test_words_that_turn_it_on(base: Any, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
-    monkeypatch.setenv(environment.SWITCH, switch)
+    monkeypatch.setenv(environment_variables.SWITCH, switch)
     assert loaded(monkeypatch).public.url == "https://hub.acme.test"
 
 
 def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(environment.SWITCH, "s3cret")
+    monkeypatch.setenv(environment_variables.SWITCH, "s3cret")
     with pytest.raises(SettingsError) as error:
         loaded(monkeypatch)
     assert (
@@ -248,9 +250,9 @@ def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.Monke
 def test_elsewhere_the_environment_is_not_looked_at(
     base: Any, monkeypatch: pytest.MonkeyPatch, switch: str | None
 ) -> None:
-    monkeypatch.delenv(environment.SWITCH)
+    monkeypatch.delenv(environment_variables.SWITCH)
     if switch is not None:
-        monkeypatch.setenv(environment.SWITCH, switch)
+        monkeypatch.setenv(environment_variables.SWITCH, switch)
     monkeypatch.setenv("ADMIN_GITHUB_USERS", "mallory")
     monkeypatch.setenv("GITHUB_CLIENT_SECRET", "x" * 30)
     with pytest.raises(SettingsError, match=r"^hub\.json: github\.client_id: String should have at least 1"):
@@ -259,25 +261,27 @@ def test_elsewhere_the_environment_is_not_looked_at(
 
 def test_keys_of_coolify_fit_also_where_they_are_several() -> None:
     own, magic = secret(1), secret(2) + secret(3)
-    found = environment.secrets({"JUPYTERHUB_CRYPT_KEY": f"{own}\n{magic}", "GITHUB_CLIENT_SECRET": magic})
+    found = environment_variables.secrets({"JUPYTERHUB_CRYPT_KEY": f"{own}\n{magic}", "GITHUB_CLIENT_SECRET": magic})
     first, second = found["crypt_key"].split()
     assert first == own
     assert len(second) == 64
     assert found["github_client_secret"] == magic
 
 
-@pytest.mark.parametrize("name", environment.OF_VARIABLES)
+@pytest.mark.parametrize("name", environment_variables.OF_VARIABLES)
 def test_what_a_compose_application_has_by_a_variable_is_refused_elsewhere(name: str) -> None:
     settings = {"compose": {"users_subnet": "10.213.0.0/20"}}
     with pytest.raises(
-        environment.EnvironmentVariableError, match=f"JUPYTERHUB_SETTINGS: {name}: is set by JUPYTERHUB_"
+        environment_variables.EnvironmentVariableError, match=f"JUPYTERHUB_SETTINGS: {name}: is set by JUPYTERHUB_"
     ):
-        environment.overlaid(settings, {"JUPYTERHUB_SETTINGS": f"{{{name}: x}}"})
+        environment_variables.overlaid(settings, {"JUPYTERHUB_SETTINGS": f"{{{name}: x}}"})
 
 
 def test_a_long_key_that_is_easy_to_guess_is_told_before_it_is_made_to_fit() -> None:
-    with pytest.raises(environment.EnvironmentVariableError, match="JUPYTERHUB_COOKIE_SECRET: is easy to guess"):
-        environment.secrets({"JUPYTERHUB_COOKIE_SECRET": "0123456789abcdef" * 8})
+    with pytest.raises(
+        environment_variables.EnvironmentVariableError, match="JUPYTERHUB_COOKIE_SECRET: is easy to guess"
+    ):
+        environment_variables.secrets({"JUPYTERHUB_COOKIE_SECRET": "0123456789abcdef" * 8})
 
 
 def test_a_name_twice_in_a_variable_is_one(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import requests
-from jupyterhub_ansible.events import Events, container_of
-from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.engine.events import Events, container_of
+from jupyterhub_ansible.engine.labels import labels
 
 SERVER = {
     "Type": "container",

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from docker.errors import APIError, DockerException
-from jupyterhub_ansible import failures
+from jupyterhub_ansible.spawner import failures
 from urllib3.exceptions import ProtocolError
 
 STATE = {"ExitCode": 1, "Error": "", "FinishedAt": "2026-11-22T10:00:00Z", "OOMKilled": False}

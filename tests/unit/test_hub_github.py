@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from github import GitHub, running
 from jupyterhub import orm
-from jupyterhub_ansible import break_glass, membership
-from jupyterhub_ansible.github import GitHubMemberAuthenticator, GitHubUnavailableError, RefusedError
+from jupyterhub_ansible.auth import emergency_link, membership
+from jupyterhub_ansible.auth.github import GitHubMemberAuthenticator, GitHubUnavailableError, RefusedError
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from tornado.httpclient import HTTPClientError
@@ -311,7 +311,7 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
     told = [each for each in caplog.messages if "The organization acme is number" in each]
     assert len(told) == 1
     assert f"is number {number} now" in told[0]
-    assert told[0].endswith("python -m jupyterhub_ansible.identity forget acme:")
+    assert told[0].endswith("python -m jupyterhub_ansible identity forget acme:")
     # By teams alone, too; and where memberships may not be read, nothing is assumed.
     with pytest.raises(RefusedError):
         door(allowed_groups={"acme:data-science"}).enter("bob")
@@ -422,7 +422,7 @@ def test_an_environment_s_users_are_named_as_here_or_by_a_login_that_is_theirs(d
     entrance.enter("Ann")
     assert entrance.authenticator.names("ann") == {"ann", "anna"}
     assert entrance.authenticator.names("mallory") == {"mallory"}
-    assert entrance.authenticator.names(break_glass.USER) == {break_glass.USER}
+    assert entrance.authenticator.names(emergency_link.USER) == {emergency_link.USER}
 
 
 def test_a_session_does_not_go_on_as_another_user(door: Any, github: GitHub) -> None:
@@ -494,7 +494,7 @@ def test_what_cannot_be_asked_ends_no_server(door: Any) -> None:
 def test_the_emergency_s_session_ends_with_its_server(door: Any, github: GitHub) -> None:
     github.break_down(503)
     entrance = door(allowed_groups={"acme:data-science"})
-    emergency = {"name": break_glass.USER, "auth_state": {"until": time.time() + 60}}
+    emergency = {"name": emergency_link.USER, "auth_state": {"until": time.time() + 60}}
     assert entrance.stays(emergency) is True
     assert may_stay(entrance, emergency)
     over = {**emergency, "auth_state": {"until": time.time() - 1}}

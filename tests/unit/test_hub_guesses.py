@@ -3,8 +3,8 @@
 import ipaddress
 
 import pytest
-from jupyterhub_ansible import guesses
-from jupyterhub_ansible.guesses import ADDRESS, NAME, PAIR, RUNNING, Guesses, TooManyGuessesError
+from jupyterhub_ansible.auth import throttle
+from jupyterhub_ansible.auth.throttle import ADDRESS, NAME, PAIR, RUNNING, Guesses, TooManyGuessesError
 
 HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 
@@ -160,7 +160,7 @@ def test_what_is_one_client(book: Guesses, one: str, other: str) -> None:
 
 
 def test_the_tables_are_bounded(book: Guesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guesses, "MOST", 10)
+    monkeypatch.setattr(throttle, "MOST", 10)
     for number in range(100):
         book.begin(f"192.0.2.{number}", f"user{number}" * 1000).succeeded()
         tried(book, f"198.51.100.{number}", f"user{number}" * 1000)

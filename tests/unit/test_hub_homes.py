@@ -7,9 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 from docker.errors import ContainerError, NotFound
-from jupyterhub_ansible import homes
-from jupyterhub_ansible.homes import HomesError, dispose, restore
-from jupyterhub_ansible.labels import KIND, PROJECT, labels
+from jupyterhub_ansible.engine.labels import KIND, PROJECT, labels
+from jupyterhub_ansible.spawner import homes
+from jupyterhub_ansible.spawner.homes import HomesError, dispose, restore
 
 HOME = "jh-user-alice"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from jupyterhub.utils import get_browser_protocol
-from jupyterhub_ansible import http_server
-from jupyterhub_ansible.http_server import HubServer
+from jupyterhub_ansible.web import http_server
+from jupyterhub_ansible.web.http_server import HubServer
 from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from jupyterhub import orm
-from jupyterhub_ansible import identity
-from jupyterhub_ansible.identity import Identities, InUseError, NameTakenError, TakenError
+from jupyterhub_ansible.auth import identity
+from jupyterhub_ansible.auth.identity import Identities, InUseError, NameTakenError, TakenError
 from sqlalchemy.orm import Session
 
 

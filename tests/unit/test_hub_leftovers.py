@@ -7,8 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 from docker.errors import APIError
-from jupyterhub_ansible import leftovers
-from jupyterhub_ansible.labels import labels
+from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.spawner import orphans
 
 LOG = logging.getLogger("leftovers")
 
@@ -36,7 +36,7 @@ class FakeDocker:
 
 def test_what_the_hub_does_not_know_is_removed(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(known=("alice", ""), other=("alice", "second"), ghost=("ghost", ""))
-    removed = asyncio.run(leftovers.remove(docker, "jh", "user-server", lambda: {("alice", "")}, LOG))
+    removed = asyncio.run(orphans.remove(docker, "jh", "user-server", lambda: {("alice", "")}, LOG))
     assert removed == ["other", "ghost"]
     assert docker.calls == [(call, name) for name in ("other", "ghost") for call in ("stop", "remove_container")]
     # Of this Hub only, stopped ones as well.
@@ -48,10 +48,10 @@ def test_what_the_hub_does_not_know_is_removed(caplog: pytest.LogCaptureFixture)
 def test_one_that_is_started_meanwhile_stays() -> None:
     docker = FakeDocker(first=("ann", ""), second=("ben", ""))
     answers = iter([set(), {("ben", "")}])
-    assert asyncio.run(leftovers.remove(docker, "jh", "user-server", lambda: next(answers), LOG)) == ["first"]
+    assert asyncio.run(orphans.remove(docker, "jh", "user-server", lambda: next(answers), LOG)) == ["first"]
 
 
 def test_one_that_cannot_be_removed_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(stuck=("ann", ""), free=("ben", ""))
-    assert asyncio.run(leftovers.remove(docker, "jh", "user-server", set, LOG)) == ["free"]
+    assert asyncio.run(orphans.remove(docker, "jh", "user-server", set, LOG)) == ["free"]
     assert "stuck cannot be removed" in caplog.text

@@ -1,7 +1,7 @@
 """What a user's server may take from the machine."""
 
 import pytest
-from jupyterhub_ansible.limits import Engine, cgroup_parent, engine, host_config, in_bytes
+from jupyterhub_ansible.spawner.limits import Engine, cgroup_parent, engine, host_config, in_bytes
 
 MB = 1024**2
 JSON = Engine(8 * 1024 * MB, "json-file", "systemd")

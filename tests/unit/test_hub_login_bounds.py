@@ -17,8 +17,8 @@ import pytest
 import requests
 from jupyterhub import orm
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
-from jupyterhub_ansible import break_glass, guesses, tokens
-from jupyterhub_ansible.hub import JupyterHub
+from jupyterhub_ansible.app import JupyterHub
+from jupyterhub_ansible.auth import emergency_link, throttle, tokens
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from traitlets.config import Config
@@ -48,7 +48,7 @@ class Site:
     async def _serve(self) -> None:
         hub = JupyterHub(config=self.config, config_file=str(self.file))
         await hub.initialize([])
-        hub.tornado_application.add_handlers(".*", [(f"/hub{break_glass.PATH}", break_glass.BreakGlassHandler)])
+        hub.tornado_application.add_handlers(".*", [(f"/hub{emergency_link.PATH}", emergency_link.BreakGlassHandler)])
         listening, port = bind_unused_port()
         server = HTTPServer(hub.tornado_application, xheaders=True)
         server.add_socket(listening)
@@ -89,7 +89,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch, Site(folder) as site:
-        patch.setattr(break_glass.BreakGlassHandler, "ticket", folder / "break-glass.json")
+        patch.setattr(emergency_link.BreakGlassHandler, "ticket", folder / "break-glass.json")
         yield site
 
 
@@ -97,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine a test takes so long that one more may be tried meanwhile.
     stands_still = time.monotonic()
-    monkeypatch.setattr(guesses, "SHARED", guesses.Guesses(clock=lambda: stands_still))
+    monkeypatch.setattr(throttle, "SHARED", throttle.Guesses(clock=lambda: stands_still))
 
 
 def statuses(answers: list[requests.Response]) -> dict[int, int]:
@@ -108,9 +108,9 @@ def statuses(answers: list[requests.Response]) -> dict[int, int]:
 def test_guesses_on_the_login_page(site: Site) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: site.log_in("ann", "wrong"), range(30)))
-    assert statuses(answers) == {403: guesses.PAIR.at_once, 429: 30 - guesses.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 30 - throttle.PAIR.at_once}
     refused = next(answer for answer in answers if answer.status_code == 429)
-    assert 0 < int(refused.headers["Retry-After"]) <= guesses.PAIR.seconds
+    assert 0 < int(refused.headers["Retry-After"]) <= throttle.PAIR.seconds
     # A page on which one can try again.
     assert '<p class="login_error">Too many failed logins. Please try again in ' in refused.text
     assert 'name="password"' in refused.text
@@ -138,7 +138,7 @@ def test_a_directory_that_does_not_answer_is_no_failed_login(site: Site, monkeyp
 def test_guesses_by_the_api(site: Site) -> None:
     site.log_in("ann", PASSWORD, "192.0.2.9")
     answers = [site.ask_for_token("ann", "wrong") for _ in range(8)]
-    assert statuses(answers) == {403: guesses.PAIR.at_once, 429: 8 - guesses.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 8 - throttle.PAIR.at_once}
     assert answers[-1].json()["message"].startswith("Too many failed logins. Please try again in ")
     assert int(answers[-1].headers["Retry-After"]) > 0
     # The page and the API count together.
@@ -148,20 +148,20 @@ def test_guesses_by_the_api(site: Site) -> None:
 
 @pytest.mark.parametrize("body", ['{"auth": 1}', '{"auth": {"username": ["ann"]}}', "{}", ""])
 def test_what_is_no_password_is_counted_too(site: Site, body: str) -> None:
-    most = guesses.ADDRESS.at_once
+    most = throttle.ADDRESS.at_once
     answers = [requests.post(f"{site.url}/api/users/ann/tokens", data=body, timeout=30) for _ in range(most + 5)]
     assert statuses(answers) == {403: most, 429: 5}
 
 
 def test_guesses_at_the_emergency_link(site: Site) -> None:
     def opened(key: str) -> requests.Response:
-        return requests.get(f"{site.url}{break_glass.PATH}?key={key}", timeout=30)
+        return requests.get(f"{site.url}{emergency_link.PATH}?key={key}", timeout=30)
 
     answers = [opened("wrong") for _ in range(8)]
-    assert statuses(answers) == {403: guesses.PAIR.at_once, 429: 8 - guesses.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 8 - throttle.PAIR.at_once}
     assert "Too many failed logins. Please try again in " in answers[-1].text
     # It cannot be guessed, so nothing keeps the right one waiting.
-    key = break_glass.make(break_glass.BreakGlassHandler.ticket, time.time())
+    key = emergency_link.make(emergency_link.BreakGlassHandler.ticket, time.time())
     assert "Log in as the administrator" in opened(key).text
 
 

@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from jupyterhub_ansible.naming import home_name, server_name
+from jupyterhub_ansible.spawner.naming import home_name, server_name
 
 LOGIN_39 = "a-github-login-of-thirty-nine-character"
 SERVER_30 = "a-named-server-of-30-character"

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.options import Catalogue, ChoiceError, matches, options_from_form
-from jupyterhub_ansible.settings import Environment, Size
+from jupyterhub_ansible.settings.model import Environment, Size
+from jupyterhub_ansible.spawner.options import Catalogue, ChoiceError, matches, options_from_form
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
 SMALL = Size(slug="small", title="Small", memory_mb=512, cpus=0.5)

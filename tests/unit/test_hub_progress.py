@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from jupyterhub_ansible.progress import Progress, Pull
+from jupyterhub_ansible.spawner.progress import Progress, Pull
 
 MB = 1024**2
 

@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 import requests
 from jupyterhub.proxy import ConfigurableHTTPProxy
-from jupyterhub_ansible.addressed import AddressedSpawner
-from jupyterhub_ansible.proxy import UserProxy
+from jupyterhub_ansible.proxy.routes import UserProxy
+from jupyterhub_ansible.spawner.addressing import AddressedSpawner
 
 
 class Spawner(AddressedSpawner):

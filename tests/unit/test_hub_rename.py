@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm
-from jupyterhub_ansible.check import EXAMPLE
-from jupyterhub_ansible.identity import Identities, NameTakenError
-from jupyterhub_ansible.labels import labels
-from jupyterhub_ansible.rename import RenameError, rename
-from jupyterhub_ansible.settings import Settings
+from jupyterhub_ansible.auth.identity import Identities, NameTakenError
+from jupyterhub_ansible.auth.rename import RenameError, rename
+from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.settings.check import EXAMPLE
+from jupyterhub_ansible.settings.model import Settings
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 

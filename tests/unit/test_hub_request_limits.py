@@ -13,8 +13,8 @@ from jupyterhub import apihandlers, handlers
 from jupyterhub.auth import NullAuthenticator
 from jupyterhub.handlers.base import BaseHandler, CSPReportHandler
 from jupyterhub.handlers.login import LoginHandler
-from jupyterhub_ansible import request_limits
-from jupyterhub_ansible.hub import JupyterHub
+from jupyterhub_ansible.app import JupyterHub
+from jupyterhub_ansible.web import request_limits
 from tornado.web import HTTPError
 
 STORING = ["/api/users/alice/tokens", "/api/users/alice/server", "/api/users/alice/servers/one"]

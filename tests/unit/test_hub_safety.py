@@ -7,36 +7,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jupyterhub_ansible import safety
-from jupyterhub_ansible.failures import ServerError
 from jupyterhub_ansible.rules import users_network
+from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.failures import ServerError
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(safety, "CLOSED", tmp_path / "closed")
-    monkeypatch.setattr(safety, "UNSAFE", tmp_path / "unsafe")
+    monkeypatch.setattr(fence_check, "CLOSED", tmp_path / "closed")
+    monkeypatch.setattr(fence_check, "UNSAFE", tmp_path / "unsafe")
     return tmp_path
 
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(safety, "_PORT", server.getsockname()[1])
-        monkeypatch.setattr(safety, "_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(fence_check, "_PORT", server.getsockname()[1])
+        monkeypatch.setattr(fence_check, "_TIMEOUT_S", 0.2)
         yield server
 
 
 @pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24"])
 def test_the_gateway_is_that_of_the_plan(subnet: str) -> None:
     plan = users_network.plan(subnet)
-    assert safety.gateway(f"http://{plan.hub}:8081") == plan.gateway
+    assert fence_check.gateway(f"http://{plan.hub}:8081") == plan.gateway
 
 
 def test_who_accepts_or_refuses_has_answered(listener: socket.socket) -> None:
-    assert safety.answers("127.0.0.1")
+    assert fence_check.answers("127.0.0.1")
     listener.close()
-    assert safety.answers("127.0.0.1")
+    assert fence_check.answers("127.0.0.1")
 
 
 def test_who_is_silent_has_not(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,17 +44,17 @@ def test_who_is_silent_has_not(listener: socket.socket, monkeypatch: pytest.Monk
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", silent)
-    assert not safety.answers("127.0.0.1")
+    assert not fence_check.answers("127.0.0.1")
 
 
 def test_a_fence_that_is_gone_is_seen_and_seen_again(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (folder / "unsafe").touch()
-    lookout = safety.Lookout("10.213.0.1")
+    lookout = fence_check.Lookout("10.213.0.1")
     assert not (folder / "unsafe").exists(), "what the Hub of before saw"
     found = {"open": False}
-    monkeypatch.setattr(safety, "answers", lambda address: found["open"])
+    monkeypatch.setattr(fence_check, "answers", lambda address: found["open"])
     assert lookout.look() is None
-    safety.before_start("an image")
+    fence_check.before_start("an image")
     found["open"] = True
     said = lookout.look()
     assert said
@@ -62,19 +62,19 @@ def test_a_fence_that_is_gone_is_seen_and_seen_again(monkeypatch: pytest.MonkeyP
     assert (folder / "unsafe").exists(), "the health check asks for it"
     assert lookout.look() is None, "said once"
     with pytest.raises(ServerError) as error:
-        safety.before_start("an image")
+        fence_check.before_start("an image")
     assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
     found["open"] = False
     assert lookout.look() == "The fence around the users' network is in force again"
-    safety.before_start("an image")
+    fence_check.before_start("an image")
 
 
 def test_what_a_proof_found_open_keeps_servers_from_starting(folder: Path) -> None:
     (folder / "closed").write_text("another server could be reached; deploy again\n")
     with pytest.raises(ServerError, match="deploy again"):
-        safety.before_start("an image")
+        fence_check.before_start("an image")
     (folder / "closed").unlink()
-    safety.before_start("an image")
+    fence_check.before_start("an image")
 
 
 def test_the_image_s_health_check_asks_for_the_file() -> None:

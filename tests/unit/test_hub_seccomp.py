@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.limits import HARDENING, merged
-from jupyterhub_ansible.seccomp import PROFILE
+from jupyterhub_ansible.spawner.limits import HARDENING, merged
+from jupyterhub_ansible.spawner.seccomp import PROFILE
 
 ALG, VSOCK, RXRPC, KEY = 38, 40, 33, 15
 OURS = f"seccomp={PROFILE}"

@@ -13,7 +13,7 @@ import pytest
 from jupyterhub import orm, roles
 from jupyterhub.apihandlers.auth import OAuthHandler
 from jupyterhub.handlers.base import BaseHandler
-from jupyterhub_ansible import sessions
+from jupyterhub_ansible.auth import sessions
 from sqlalchemy.orm import Session
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from example_secrets import secret
-from jupyterhub_ansible.check import EXAMPLE, GITHUB
-from jupyterhub_ansible.secret_files import SecretsError, load_secrets
-from jupyterhub_ansible.settings import SettingsError, load, load_settings
+from jupyterhub_ansible.settings.check import EXAMPLE, GITHUB
+from jupyterhub_ansible.settings.model import SettingsError, load, load_settings
+from jupyterhub_ansible.settings.secrets import SecretsError, load_secrets
 
 from plugins.plugin_utils.preflight.rules import missing
 from plugins.plugin_utils.preflight.rules import secrets as preflight_secrets

@@ -18,15 +18,16 @@ import requests
 from aiohttp import web
 from docker.errors import APIError, NotFound
 from docker.types import HostConfig
-from jupyterhub_ansible import addresses, capacity, failures, run_as
-from jupyterhub_ansible.addresses import Addresses
-from jupyterhub_ansible.capacity import Claim, Queue, waiting_message
-from jupyterhub_ansible.failures import ServerError
-from jupyterhub_ansible.homes import HomesError
-from jupyterhub_ansible.labels import labels
-from jupyterhub_ansible.limits import HARDENING
-from jupyterhub_ansible.settings import Environment
-from jupyterhub_ansible.spawner import UserServerSpawner
+from jupyterhub_ansible.engine import run_as
+from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.settings.model import Environment
+from jupyterhub_ansible.spawner import addresses, admission, failures
+from jupyterhub_ansible.spawner.addresses import Addresses
+from jupyterhub_ansible.spawner.admission import Claim, Queue, waiting_message
+from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.homes import HomesError
+from jupyterhub_ansible.spawner.limits import HARDENING
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -216,7 +217,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setattr(PROXY, "routes", {})
     monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
-    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._RESTART_S", 0)
     monkeypatch.setattr(run_as, "_known", {})
     return fake
 
@@ -676,7 +677,7 @@ def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, mon
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     mine._check_pending = True
-    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing._ROUTE_TIMEOUT_S", 0.1)
     routes, pauses = PROXY.get_all_routes, [0.3]
 
     async def slow() -> dict[str, Any]:
@@ -930,7 +931,7 @@ def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, mon
 
 def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(2))
-    monkeypatch.setattr("jupyterhub_ansible.spawner._TURN_S", 0.5)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._TURN_S", 0.5)
     ready: dict[str, asyncio.Event] = {}
 
     async def wait_until_ready(self: Any, url: str) -> None:
@@ -1037,7 +1038,7 @@ def test_a_pull_by_digest(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, r
 def test_a_pull_that_takes_too_long(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     unblock = threading.Event()
     monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(5)}]))
-    monkeypatch.setattr("jupyterhub_ansible.spawner.PULL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner.PULL_TIMEOUT_S", 0.1)
     docker.images.clear()
     try:
         with pytest.raises(ServerError, match="pulling x/large:1 was given up"):
@@ -1133,7 +1134,7 @@ def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: 
 
 def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
-    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
 
     async def scenario() -> None:
         starting = asyncio.create_task(cid.start())
@@ -1172,7 +1173,7 @@ def test_a_limit_is_no_reservation_but_use_is(
 
 def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
-    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
     asked = Mock(return_value={"memory_stats": {"usage": GB}})
     monkeypatch.setattr(docker, "stats", asked)
     with pytest.raises(ServerError):
@@ -1262,7 +1263,7 @@ def test_what_worked_for_the_last_hub_goes_at_the_start(
     async def remove(call: Any, project: str, kind: str, known: Any, log: Any) -> list[str]:
         return [kind]
 
-    monkeypatch.setattr("jupyterhub_ansible.leftovers.remove", remove)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.orphans.remove", remove)
     assert run(lambda: spawner().remove_leftovers({}, at_start)) == kinds
 
 
@@ -1271,7 +1272,7 @@ def test_what_worked_for_the_last_hub_goes_at_the_start(
 
 def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("jupyterhub_ansible.homes.dispose", lambda client, *rest: calls.append(rest))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", lambda client, *rest: calls.append(rest))
     monkeypatch.setattr("docker.from_env", lambda: None)
     run(mine.delete_forever)
     return calls
@@ -1319,7 +1320,7 @@ def test_a_server_whose_files_go_by_its_name_keeps_it(docker: FakeDocker) -> Non
 def test_what_cannot_be_disposed_of_is_logged(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("jupyterhub_ansible.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
     monkeypatch.setattr("docker.from_env", lambda: None)
     mine = spawner(deleted_homes="archive")
     mine.log = logging.getLogger("spawner")
@@ -1396,7 +1397,7 @@ def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(doc
 
 def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
-    monkeypatch.setattr(capacity, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
     docker.addresses = "127.0.0.0/30"
     ann, ben, cid = members = [spawner(name) for name in ("ann", "ben", "cid")]
     team(*members)
@@ -1440,7 +1441,7 @@ def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
     members = [spawner(f"user{number}") for number in range(4)]
     team(*members)
     monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
-    monkeypatch.setattr("jupyterhub_ansible.addressed._ROUTE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing._ROUTE_TIMEOUT_S", 0.05)
     routes = PROXY.get_all_routes
 
     async def hang() -> dict[str, Any]:
@@ -1514,7 +1515,7 @@ def test_a_container_that_an_administrator_restarts_is_not_removed(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = dead(docker, ExitCode=0)
-    monkeypatch.setattr("jupyterhub_ansible.spawner._RESTART_S", 0.3)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._RESTART_S", 0.3)
     docker.stop("jh-user-alice")
 
     async def scenario() -> Any:

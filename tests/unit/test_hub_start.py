@@ -7,26 +7,31 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
-import jupyterhub_ansible.hub
 import pytest
 import requests
 from jupyterhub import app
-from jupyterhub_ansible import check, safety, tokens
+from jupyterhub_ansible import app as hub_app
+from jupyterhub_ansible.app import JupyterHub, believe_the_proxy, checked, prepared
+from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.http_server import HubServer
-from jupyterhub_ansible.hub import JupyterHub, believe_the_proxy, checked, prepared
-from jupyterhub_ansible.settings import Settings, SettingsError
-from jupyterhub_ansible.spawner import UserServerSpawner
+from jupyterhub_ansible.settings import check
+from jupyterhub_ansible.settings.model import Settings, SettingsError
+from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+from jupyterhub_ansible.web.http_server import HubServer
 from project import IMAGES
 from tornado.httpserver import HTTPServer
+
+EVENTS = Mock()
+"""In the place of the thread that follows them."""
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Hub whose own start does nothing."""
     monkeypatch.setattr(app.JupyterHub, "start", AsyncMock())
-    monkeypatch.setattr(jupyterhub_ansible.hub, "LOOK_AGAIN_S", 0)
-    monkeypatch.setattr(jupyterhub_ansible.hub, "Events", Mock())
+    monkeypatch.setattr(hub_app, "LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(hub_app, "Events", EVENTS)
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
     monkeypatch.setattr(tokens, "remove_of_stopped", Mock())
     hub = JupyterHub(spawner_class=UserServerSpawner)
@@ -120,7 +125,7 @@ def told(hub: Any, *containers: str | None) -> None:
 
     async def scenario() -> None:
         hub._follow_events()
-        tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+        tell = EVENTS.call_args.args[3]
         for container in containers:
             await asyncio.to_thread(tell, container)
         await asyncio.sleep(0)
@@ -182,7 +187,7 @@ def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, se
 
 def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
     told(hub)
-    tell = jupyterhub_ansible.hub.Events.call_args.args[3]  # type: ignore[attr-defined]
+    tell = EVENTS.call_args.args[3]
     with pytest.raises(SystemExit):
         tell("1")
 
@@ -199,7 +204,7 @@ def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytes
 @pytest.fixture
 def keeper(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What keeps things around that Hub."""
-    monkeypatch.setattr(jupyterhub_ansible.hub, "KEEP_S", 0)
+    monkeypatch.setattr(hub_app, "KEEP_S", 0)
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
     hub.keeper, hub.log = Mock(), logging.getLogger("hub")
     hub.proxy, hub._service_map = Mock(check_routes=AsyncMock()), {}
@@ -240,7 +245,7 @@ def test_old_images_are_looked_for(
 def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """The class of keepers, and the spawner's check before a start, put back afterwards."""
     made = Mock()
-    monkeypatch.setattr(jupyterhub_ansible.hub, "Keeper", made)
+    monkeypatch.setattr(hub_app, "Keeper", made)
     monkeypatch.setattr(UserServerSpawner, "before_start", None)
     return made
 
@@ -258,7 +263,7 @@ def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monk
     monkeypatch.setattr(JupyterHub, "lookout", None)
     assert prepared(Mock(compose=None, hub=Mock(connect_url="http://10.213.0.2:8081"))) is None
     made.assert_not_called()
-    assert UserServerSpawner.before_start is safety.before_start
+    assert UserServerSpawner.before_start is fence_check.before_start
     assert JupyterHub.lookout
     assert JupyterHub.lookout.address == "10.213.0.1"
 
@@ -267,7 +272,7 @@ def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
     hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
-    monkeypatch.setattr(safety, "LOOK_S", 0)
+    monkeypatch.setattr(fence_check, "LOOK_S", 0)
     hub.log = logging.getLogger("hub")
     hub.lookout = Mock(look=Mock(side_effect=[None, "it is not", OSError("no disk"), asyncio.CancelledError]))
     started(hub)

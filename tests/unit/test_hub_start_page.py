@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.options import Catalogue
-from jupyterhub_ansible.settings import Content, Environment, Size
-from jupyterhub_ansible.start_page import Limits, form
+from jupyterhub_ansible.settings.model import Content, Environment, Size
+from jupyterhub_ansible.spawner.options import Catalogue
+from jupyterhub_ansible.spawner.start_page import Limits, form
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
 ODD = BASE.model_copy(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from jupyterhub import orm
-from jupyterhub_ansible import tokens
+from jupyterhub_ansible.auth import tokens
 from sqlalchemy.orm import Session
 
 

@@ -10,7 +10,7 @@ import pytest
 import traitlets
 from jupyterhub.app import JupyterHub
 from jupyterhub.traitlets import ByteSpecification, Callable, Command
-from jupyterhub_ansible.spawner import UserServerSpawner
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from project import PROJECT
 from traitlets.config import Configurable
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from jupyterhub_ansible.seccomp import PROFILE
-from jupyterhub_ansible.settings import Environment
+from jupyterhub_ansible.settings.model import Environment
+from jupyterhub_ansible.spawner.seccomp import PROFILE
 from project import IMAGES, ROLES
 
 from plugins.filter import image_plan as plan_filters
@@ -157,7 +157,7 @@ def test_packed_context() -> None:
     [hub] = plan_filters.images_packed([plan(BASE)["hub"]])
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(hub["context"]))) as archive:
         members = {member.name: member for member in archive}
-    assert {"Dockerfile", "requirements.txt", "jupyterhub_ansible/spawner.py"} <= set(members)
+    assert {"Dockerfile", "requirements.txt", "jupyterhub_ansible/spawner/spawner.py"} <= set(members)
     assert not [name for name in members if "__pycache__" in name]
     assert {member.mtime for member in members.values()} == {0}
 

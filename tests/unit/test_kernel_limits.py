@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jupyterhub_ansible import kernel_limits as of_the_hub
+from jupyterhub_ansible.engine import kernel_limits as of_the_hub
 from project import run_module
 
 from plugins.module_utils import docker_engine

@@ -1,4 +1,4 @@
-"""`python -m jupyterhub_ansible.hub`: JupyterHub, which follows Docker's events, and looks for left-over containers.
+"""`python -m jupyterhub_ansible.app`: JupyterHub, which follows Docker's events, and looks for left-over containers.
 
 As a Compose application it also makes and keeps what it needs around it (compose.keeper), and looks for old images.
 """
@@ -14,16 +14,19 @@ from typing import Any
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
-from . import check, login_bounds, request_limits, safety, sessions, tokens
-from .addresses import Addresses
+from .auth import login_limits, sessions, tokens
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
-from .compose.keeper import Keeper
-from .events import Events
-from .failures import DOCKER_ERRORS
-from .http_server import HubServer
-from .settings import Settings, SettingsError, load
-from .spawner import UserServerSpawner
+from .compose.reconciler import Keeper
+from .engine.events import Events
+from .settings import check
+from .settings.model import Settings, SettingsError, load
+from .spawner import fence_check
+from .spawner.addresses import Addresses
+from .spawner.failures import DOCKER_ERRORS
+from .spawner.spawner import UserServerSpawner
+from .web import request_limits
+from .web.http_server import HubServer
 
 LOOK_AGAIN_S = 600
 """A start that was given up may have made its container afterwards: Docker's part of it cannot be called off."""
@@ -37,14 +40,14 @@ class JupyterHub(app.JupyterHub):
     """JupyterHub by its own name, which is that of its log and of its configuration."""
 
     keeper: Keeper | None = None
-    lookout: safety.Lookout | None = None
+    lookout: fence_check.Lookout | None = None
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
     def init_handlers(self) -> None:
         """Make the list of handlers: bounded in what of a request is stored and logged, and in guesses and tokens."""
         super().init_handlers()
-        self.handlers = login_bounds.bounded(request_limits.bounded(self.handlers))
+        self.handlers = login_limits.bounded(request_limits.bounded(self.handlers))
 
     def init_db(self) -> None:
         """Open the database, with tables of ours: sessions that were ended, and addresses of servers."""
@@ -116,14 +119,14 @@ class JupyterHub(app.JupyterHub):
                 # Whatever it was, it is looked at again.
                 self.log.exception("What is around the Hub was not looked at")
 
-    async def _look_out(self, lookout: safety.Lookout) -> None:
+    async def _look_out(self, lookout: fence_check.Lookout) -> None:
         while True:
             try:
                 if said := await asyncio.to_thread(lookout.look):
                     self.log.warning(said)
             except OSError:
                 self.log.exception("Whether the fence is in force was not looked at")
-            await asyncio.sleep(safety.LOOK_S)
+            await asyncio.sleep(fence_check.LOOK_S)
 
     async def _remove_old_images(self, keeper: Keeper) -> None:
         try:
@@ -179,8 +182,8 @@ def prepared(settings: Settings) -> Keeper | None:
         ComposeError: something is not as it must be.
     """
     if settings.compose is None:
-        UserServerSpawner.before_start = safety.before_start
-        JupyterHub.lookout = safety.Lookout(safety.gateway(settings.hub.connect_url))
+        UserServerSpawner.before_start = fence_check.before_start
+        JupyterHub.lookout = fence_check.Lookout(fence_check.gateway(settings.hub.connect_url))
         return None
     logging.basicConfig(format="[%(levelname).1s %(asctime)s %(name)s] %(message)s")
     log = logging.getLogger("compose")

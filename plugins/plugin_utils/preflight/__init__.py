@@ -2,5 +2,5 @@
 
 A check is one small function: of settings in `rules`, by subject, and of the machine
 in `host`; `names` and `strict` know names and types; `report` runs them all.
-Rules about values that the Hub checks as well are in its package, which plugin_utils/rules links to.
+Rules about values that the Hub checks as well are in its package, which module_utils/rules links to.
 """

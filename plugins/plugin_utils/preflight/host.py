@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..rules.addresses import host_of
+from ...module_utils.rules.addresses import host_of
 from .problems import Finding, shown
 from .registry import Findings, Rules
 from .rules import ingress
@@ -26,7 +26,7 @@ ARCHITECTURES = ("x86_64", "aarch64")
 OLDEST_ENGINE = (20, 10)
 # Configuration, secrets and some room, where it is not the disk of the images.
 ROOT_MIN_MB = 100
-# As in the Hub (jupyterhub_ansible.capacity).
+# As in the Hub (jupyterhub_ansible.spawner.admission).
 GUARANTEED_SHARE = 4
 # Not every kind of engine can carry this: key of engine_info, words, reason.
 FOREIGN_KINDS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..rules.words import did_you_mean as did_you_mean
-from ..rules.words import shown as shown
+from ...module_utils.rules.words import did_you_mean as did_you_mean
+from ...module_utils.rules.words import shown as shown
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultHelper
 
-from ..rules.placeholders import is_placeholder
+from ...module_utils.rules.placeholders import is_placeholder
 from .specs import Specs
 
 SECRET_NAME = re.compile(r"(password|secret|key|token)$")

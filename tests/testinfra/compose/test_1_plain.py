@@ -55,7 +55,7 @@ def test_images_of_environments_have_done_their_work(app: App) -> None:
 def assert_no_root(host: Host, group: int) -> None:
     """Prove that the Hub's account is not root and can never be; of groups it has the one of Docker's socket."""
     status = host.check_output(
-        f"docker top {HUB} -o pid,args | awk '/-m jupyterhub_ansible.hub/ && !/docker-init/ {{print $1}}' | head -1"
+        f"docker top {HUB} -o pid,args | awk '/-m jupyterhub_ansible.app/ && !/docker-init/ {{print $1}}' | head -1"
         " | xargs -I{} cat /proc/{}/status"
     )
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
@@ -266,14 +266,14 @@ def test_a_reboot(host: Host, app: App) -> None:
 def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
     done = host.run(
         f"cd {FOLDER} && JUPYTERHUB_SETTINGS='serverr: {{}}' docker compose run --rm --no-deps hub"
-        " python -m jupyterhub_ansible.check"
+        " python -m jupyterhub_ansible check"
     )
     assert done.rc == 1
     assert "hub.json: serverr: is not a known setting" in done.stderr + done.stdout
 
 
 def test_settings_are_checked_as_the_readme_says(app: App) -> None:
-    app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible.check")
+    app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible", "check")
 
 
 def test_everything_is_removed_as_the_readme_says(host: Host, app: App) -> None:

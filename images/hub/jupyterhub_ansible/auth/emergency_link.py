@@ -1,6 +1,6 @@
 """A way in for the administrator when no other works: a link, made on the host, that is good once and for minutes.
 
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.break_glass
+    docker exec jupyterhub-hub python -m jupyterhub_ansible emergency-link
 
 The link logs in as a user of its own, whose name no account can have, as an administrator for an hour. Whoever may run
 this on the host may do anything there, so nothing is given away; each link and each use is in the Hub's log.
@@ -21,9 +21,9 @@ from typing import Any
 
 from jupyterhub.handlers import BaseHandler
 
-from . import guesses
-from .errors import PageError
-from .settings import SettingsError, load
+from ..settings.model import SettingsError, load
+from ..web.errors import PageError
+from . import throttle
 
 USER = "break.glass"
 """GitHub's logins hold letters, digits and hyphens (underscores, too, where an enterprise manages them)."""
@@ -79,7 +79,7 @@ class BreakGlassHandler(BaseHandler):
         why = problem(self.ticket, self.get_argument("key", ""), time.time())
         if why:
             # A right key is never kept waiting: it cannot be guessed.
-            guesses.SHARED.begin(self.request.remote_ip, USER).failed()
+            throttle.SHARED.begin(self.request.remote_ip, USER).failed()
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
 
@@ -110,7 +110,7 @@ class BreakGlassHandler(BaseHandler):
 
 def main() -> None:
     """Print a link."""
-    argparse.ArgumentParser(prog="python -m jupyterhub_ansible.break_glass", description=__doc__).parse_args()
+    argparse.ArgumentParser(prog="python -m jupyterhub_ansible emergency-link", description=__doc__).parse_args()
     try:
         settings = load().settings
     except SettingsError as error:
@@ -124,7 +124,3 @@ def main() -> None:
     sys.stderr.write(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)
-
-
-if __name__ == "__main__":
-    main()

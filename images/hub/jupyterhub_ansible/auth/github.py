@@ -19,8 +19,8 @@ from oauthenticator.github import GitHubOAuthenticator
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from traitlets import Set, Unicode
 
-from . import break_glass, membership, tokens
-from .errors import PageError
+from ..web.errors import PageError
+from . import emergency_link, membership, tokens
 from .identity import Identities, NameTakenError
 
 _TIMEOUT = 599
@@ -227,7 +227,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             self.log.warning(
                 "The organization %s is number %s now, and was number %s here: its members have no rights by it."
                 " If it is the one that is meant, in the Hub's container:"
-                " python -m jupyterhub_ansible.identity forget %s:",
+                " python -m jupyterhub_ansible identity forget %s:",
                 organization,
                 github_id,
                 first,
@@ -320,7 +320,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     def get_handlers(self, app: Any) -> list[Any]:
         """Begin to look after those who are in; JupyterHub calls this once, on its event loop, with itself."""
         self._watch = asyncio.ensure_future(membership.watch(app, self.auth_refresh_age))
-        return [*super().get_handlers(app), (break_glass.PATH, break_glass.BreakGlassHandler)]
+        return [*super().get_handlers(app), (emergency_link.PATH, emergency_link.BreakGlassHandler)]
 
     def can_ask(self, auth_state: Mapping[str, Any]) -> bool:
         """Return whether the account gave us what the settings of now need to know of it.
@@ -337,8 +337,8 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         Returns:
             What is new of the user; True if that cannot be known now; False if the user may not stay.
         """
-        if user.name == break_glass.USER:
-            return break_glass.lasts(await user.get_auth_state())
+        if user.name == emergency_link.USER:
+            return emergency_link.lasts(await user.get_auth_state())
         if self.is_blocked(user.name):
             return False
         try:

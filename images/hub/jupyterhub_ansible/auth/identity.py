@@ -3,19 +3,18 @@
 A login can be given up and registered by somebody else; what the Hub keeps (homes, rights) belongs to the number that
 came first. The tables lie in the Hub's database, beside JupyterHub's own, so that all are saved and restored together.
 
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.identity list
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.identity forget <user or login>
+    docker exec jupyterhub-hub python -m jupyterhub_ansible identity list
+    docker exec jupyterhub-hub python -m jupyterhub_ansible identity forget <user or login>
 """
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
 from jupyterhub import orm
 from sqlalchemy import BigInteger, DateTime, Unicode, create_engine, delete, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from .settings import DATABASE_URL
+from ..settings.model import DATABASE_URL
 
 
 class _Base(DeclarativeBase):
@@ -228,7 +227,7 @@ def _shown(identities: Identities, each: Identity) -> str:
 
 def main() -> str | None:
     """List the accounts, or give a name free; a message if that is not possible (`sys.exit` prints it)."""
-    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.identity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible identity", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="accounts that have logged in: user, login, number, last login, other names")
     forget = commands.add_parser(
@@ -258,7 +257,3 @@ def main() -> str | None:
         return str(error)
     print(f"{arguments.user} is free: the next GitHub account with that login gets the name and the files.")
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

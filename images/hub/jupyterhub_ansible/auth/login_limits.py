@@ -15,14 +15,14 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.login import LoginHandler
 from tornado.web import HTTPError
 
-from . import guesses, tokens
-from .errors import PageError
+from ..web.errors import PageError
+from . import throttle, tokens
 
 
 class Slow(BaseHandler):
     """Of a handler: guesses are counted (`jupyterhub.handlers.BaseHandler.authenticate`)."""
 
-    refused: guesses.TooManyGuessesError | None = None
+    refused: throttle.TooManyGuessesError | None = None
 
     async def authenticate(self, data: Any) -> Any:
         """Ask the authenticator, unless too many logins failed.
@@ -33,8 +33,8 @@ class Slow(BaseHandler):
         """
         name = data.get("username") if isinstance(data, dict) else None
         try:
-            guess = guesses.SHARED.begin(self.request.remote_ip, name if isinstance(name, str) else "")
-        except guesses.TooManyGuessesError as error:
+            guess = throttle.SHARED.begin(self.request.remote_ip, name if isinstance(name, str) else "")
+        except throttle.TooManyGuessesError as error:
             self.refused = error
             raise
         try:

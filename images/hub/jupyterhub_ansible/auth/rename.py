@@ -1,6 +1,6 @@
 """Give a user another name, with the homes: for somebody whose GitHub login changed, and who wants to see the new one.
 
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.rename <user> <new name>
+    docker exec jupyterhub-hub python -m jupyterhub_ansible rename <user> <new name>
     docker restart jupyterhub-hub
 
 Nobody needs this to go on working: an account is known by its number. Homes are copied, since Docker cannot rename a
@@ -9,7 +9,6 @@ volume; the old ones stay until somebody removes them.
 
 import argparse
 import os
-import sys
 
 import docker
 from docker import DockerClient
@@ -17,10 +16,10 @@ from jupyterhub import orm
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from . import naming
+from ..engine.labels import PROJECT, SERVER, USER, labels
+from ..settings.model import DATABASE_URL, Settings, SettingsError, load
+from ..spawner import naming
 from .identity import Identities, Identity
-from .labels import PROJECT, SERVER, USER, labels
-from .settings import DATABASE_URL, Settings, SettingsError, load
 
 
 class RenameError(Exception):
@@ -105,7 +104,7 @@ def rename(db: Session, docker_client: DockerClient, settings: Settings, image: 
 
 def main() -> str | None:
     """Rename a user; a message if that is not possible (`sys.exit` prints it)."""
-    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.rename", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible rename", description=__doc__)
     parser.add_argument("user", help="the name of now")
     parser.add_argument("name", help="the new name")
     arguments = parser.parse_args()
@@ -124,7 +123,3 @@ def main() -> str | None:
     for volume in old:
         print(f"The old home stays; when it is not needed any more: docker volume rm {volume}")
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

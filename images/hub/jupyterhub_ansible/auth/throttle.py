@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from .errors import PageError
+from ..web.errors import PageError
 
 MOST = 10_000
 """Entries of each table; the one that was used least recently goes first."""

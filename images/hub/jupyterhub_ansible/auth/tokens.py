@@ -1,6 +1,6 @@
 """API tokens that users make: bounded in number, and a list of those that have no end.
 
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.tokens list
+    docker exec jupyterhub-hub python -m jupyterhub_ansible tokens list
 
 How long new ones last is JupyterHub's own (`JupyterHub.token_expires_in_max_seconds`); those that exist keep their
 end, so an administrator can see here which have none. Tokens of services, of servers and of browsers' sessions at a
@@ -17,7 +17,7 @@ from jupyterhub.utils import url_escape_path
 from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.orm import Session
 
-from .settings import DATABASE_URL
+from ..settings.model import DATABASE_URL
 
 MOST = 50
 """Tokens that a user may have made, and that have not expired."""
@@ -106,7 +106,7 @@ def _day(moment: datetime | None) -> str:
 
 def main() -> None:
     """List the tokens that never expire."""
-    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.tokens", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible tokens", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="API tokens that never expire: user, id, made, last used, note")
     parser.parse_args()
@@ -118,7 +118,3 @@ def main() -> None:
         # One write a line, as break_glass does and says why.
         sys.stdout.write("\t".join([token.user.name, token.api_id, made, used, cleaned(token.note)]) + "\n")
     sys.stderr.write(f"{len(found)} API tokens never expire. Their users revoke them on the Hub's page Token.\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import environment
-from ..secret_files import ALWAYS
+from ..settings import environment_variables
+from ..settings.secrets import ALWAYS
 from .errors import ComposeError
 
 NEW_TOKEN = "new-proxy-token"
@@ -75,8 +75,8 @@ def prepared(places: Places, environ: Mapping[str, str]) -> int:
             f"Docker's socket is not at {places.socket}: {error.strerror}. Mount it, as docker-compose.yml does."
         ) from None
     try:
-        keep_secrets(places, environment.secrets(environ))
-    except environment.EnvironmentVariableError as error:
+        keep_secrets(places, environment_variables.secrets(environ))
+    except environment_variables.EnvironmentVariableError as error:
         raise ComposeError(str(error)) from None
     return group
 

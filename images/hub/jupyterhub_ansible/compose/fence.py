@@ -13,8 +13,8 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
-from ..labels import KIND, PROJECT, not_inherited
-from ..limits import engine
+from ..engine.labels import KIND, PROJECT, not_inherited
+from ..spawner.limits import engine
 from ..rules.users_network import Plan
 from .errors import ComposeError
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import docker
 
-from ..labels import KIND, PROJECT, not_inherited
+from ..engine.labels import KIND, PROJECT, not_inherited
+from ..rules.probe import NAMES, TRY, closed_ones, open_ones
 from .errors import ComposeError
 
 PROBE = "probe"
@@ -19,46 +20,6 @@ server = socket.create_server((sys.argv[1], 0))
 print(server.getsockname()[1], flush=True)
 while True:
     server.accept()[0].close()
-"""
-NAMES = "names"
-"""Way and name of the lookup: as every server is, the container is told by Docker where to ask."""
-# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
-# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
-# That a name is unknown is an answer.
-TRY = """
-import concurrent.futures, json, socket, sys
-QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
-QUERY += bytes([0, 0, 1, 0, 1])
-def looked_up():
-    for line in open("/etc/resolv.conf"):
-        word, server = (line.split() + ["", ""])[:2]
-        if word == "nameserver":
-            try:
-                with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
-                    asked.settimeout(5)
-                    asked.connect((server, 53))
-                    asked.send(QUERY)
-                    answer = asked.recv(512)
-                if answer[:2] == QUERY[:2] and answer[3] & 15 in (0, 3):
-                    return True
-            except OSError:
-                pass
-    return False
-def reached(name, way):
-    if way == "names":
-        return looked_up()
-    host, _, port = way.rpartition(":")
-    try:
-        # Of what must be closed there is nothing to wait for: an open way is the kernel's, and takes no time.
-        socket.create_connection((host, int(port)), timeout=2 if name in open_ways else 1).close()
-    except ConnectionRefusedError:
-        return name in open_ways
-    except OSError:
-        return False
-    return True
-ways, open_ways = json.loads(sys.argv[1])
-with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
-    print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
 """
 
 
@@ -141,11 +102,6 @@ class Prober:
             self.client.remove_container(container["Id"], force=True, v=True)
 
 
-def open_ones(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> list[str]:
-    """Return what was reached and must not be."""
-    return [name for name, was in reached.items() if was and name not in (*open_ways, NAMES)]
-
-
 def insist(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> None:
     """Insist that the ways of `open_ways` were reached, and no other.
 
@@ -153,7 +109,7 @@ def insist(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> None:
         ComposeError: the fence is not in force, or closes too much.
     """
     wrong = [f"{name} is open" for name in open_ones(reached, open_ways)]
-    wrong += [f"{name} is closed" for name in open_ways if not reached.get(name)]
+    wrong += [f"{name} is closed" for name in closed_ones(reached, open_ways)]
     if wrong:
         raise ComposeError(
             f"The fence around the users' network is not in force: from a user's server {', '.join(wrong)}."

@@ -12,8 +12,8 @@ from typing import Any
 
 import docker
 
-from ..failures import DOCKER_ERRORS
-from ..labels import KIND, PROJECT
+from ..spawner.failures import DOCKER_ERRORS
+from ..engine.labels import KIND, PROJECT
 
 ENVIRONMENT = "jupyterhub-ansible.environment"
 HASH = "jupyterhub-ansible.content-hash"

@@ -10,7 +10,7 @@ from typing import Any
 import docker
 from docker.errors import APIError
 
-from ..labels import KIND, PROJECT
+from ..engine.labels import KIND, PROJECT
 from ..rules.users_network import Plan
 from .errors import ComposeError
 

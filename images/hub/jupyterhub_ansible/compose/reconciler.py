@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import docker
 import docker.errors
 
-from .. import failures, kernel_limits, safety
-from ..docker_calls import CONNECTIONS
-from ..failures import DOCKER_ERRORS
-from ..settings import Settings
+from ..spawner import failures, fence_check
+from ..engine import kernel_limits
+from ..engine.calls import CONNECTIONS
+from ..spawner.failures import DOCKER_ERRORS
+from ..settings.model import Settings
 from ..rules.users_network import plan
-from . import entrypoint, proof
+from ..rules.probe import NAMES, TRIES, open_ones
+from . import entrypoint, fence_proof
 from .errors import ComposeError
 from .fence import Fence
 from .images import Images
@@ -30,7 +32,6 @@ STAMP = Path("/srv/jupyterhub/fence-proof")
 NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
 PATIENCE_S = 120
 """How long the proxy, an address that the last Hub holds, or the fence may take at the Hub's start."""
-TRIES = 3
 """So many proofs in a row find open what must be closed, before all of it is closed."""
 PAUSE_S = 5
 """Between them: another program that makes its rules again, as a firewall that is reloaded, is done by then."""
@@ -68,7 +69,7 @@ class Keeper:
         self.networks = Networks(self.client, settings.name, self.plan)
         self.images = Images(self.client, settings.name, settings.compose.hashes, log)
         self.fence = Fence(self.client, settings.name, self.plan, settings.reserve_memory_mb, self.image)
-        self.prober = proof.Prober(self.client, settings.name, self.image)
+        self.prober = fence_proof.Prober(self.client, settings.name, self.image)
         self._asking = threading.Lock()
         self._trusted_until = 0.0
         self._new_proxy = False
@@ -110,7 +111,7 @@ class Keeper:
         try:
             self._prove_unless_closed(proxy)
         except (ComposeError, *DOCKER_ERRORS) as error:
-            if not safety.CLOSED.exists():
+            if not fence_check.CLOSED.exists():
                 raise
             self._complain(error)
         else:
@@ -167,10 +168,10 @@ class Keeper:
         return "\n".join([boot, network, self.fence.digest, in_force, self.id, proxy["Id"]]) + "\n"
 
     def _prove_unless_closed(self, proxy: Mapping[str, Any]) -> None:
-        if safety.CLOSED.exists() and time.monotonic() < self._retry_at:
+        if fence_check.CLOSED.exists() and time.monotonic() < self._retry_at:
             # A helper that was made again knows nothing of it.
             self.fence.turn("shut")
-            raise ComposeError(safety.CLOSED.read_text().strip())
+            raise ComposeError(fence_check.CLOSED.read_text().strip())
         self._prove(proxy)
 
     def _prove(self, proxy: Mapping[str, Any]) -> None:
@@ -188,16 +189,16 @@ class Keeper:
             "the proxy's API on the control network": f"{control}:{API_PORT}",
         }
         tried, reached = self._try(proxy, open_ways, closed)
-        if found := proof.open_ones(reached, open_ways):
+        if found := open_ones(reached, open_ways):
             self._close(found)
-        proof.insist(reached, open_ways)
-        if not reached[proof.NAMES] and self.prober.machine_looks_names_up():
+        fence_proof.insist(reached, open_ways)
+        if not reached[NAMES] and self.prober.machine_looks_names_up():
             self.log.warning("From users' servers no name is looked up, though the machine can; docs/troubleshooting.md")
         if self._subject(proxy) != tried:
             # Loaded again meanwhile: the next look tries that.
             return
         STAMP.write_text(tried)
-        safety.CLOSED.unlink(missing_ok=True)
+        fence_check.CLOSED.unlink(missing_ok=True)
         self.log.info("The fence around the users' network is in force, as a container on it has proved")
 
     def _try(
@@ -205,7 +206,7 @@ class Keeper:
     ) -> tuple[str, dict[str, bool]]:
         """Return what the last try was about, and what it reached."""
         # What was closed for good reason is open no longer than it takes to see whether that is gone.
-        was_closed = safety.CLOSED.exists()
+        was_closed = fence_check.CLOSED.exists()
         self._retry_at = time.monotonic() + RETRY_S
         tried, reached = "", dict[str, bool]()
         try:
@@ -215,7 +216,7 @@ class Keeper:
                 tried = self._subject(proxy)
                 users, other = self.networks.users, self.networks.control
                 reached = self.prober.reached(users, self.plan.gateway, open_ways, closed, other)
-                if not proof.open_ones(reached, open_ways):
+                if not open_ones(reached, open_ways):
                     break
         except Exception:
             if was_closed:
@@ -231,7 +232,7 @@ class Keeper:
             ' (systemctl restart docker brings them back), or does it run with "iptables": false?  When that is mended:'
             f" docker compose restart hub, or wait {RETRY_S // 60} minutes"
         )
-        safety.CLOSED.write_text(message + "\n")
+        fence_check.CLOSED.write_text(message + "\n")
         self.fence.turn("shut")
         raise ComposeError(message)
 
@@ -273,11 +274,11 @@ class Keeper:
         Raises:
             ServerError: the fence is not in force, or the image is gone.
         """
-        safety.insist()
+        fence_check.insist()
         with self._asking:
             if time.monotonic() > self._trusted_until:
                 if not self.fence.in_force():
-                    raise safety.refusal(f"The fence is not in force; why: docker logs {self.fence.container}")
+                    raise fence_check.refusal(f"The fence is not in force; why: docker logs {self.fence.container}")
                 self._trusted_until = time.monotonic() + _TRUSTED_S
         if self.images.tag([image], anew=False):
             raise failures.missing_image("Compose", image)

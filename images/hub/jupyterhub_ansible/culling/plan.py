@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings.model import Settings
 
 SERVICE = "idle-culler"
 """The Hub's service in whose name servers are stopped."""
@@ -108,7 +108,7 @@ def service(settings: "Settings", token: str) -> dict[str, Any] | None:
             "-c",
             "trap 'kill $!; exit 0' INT TERM;"
             f" while {LAST_LOOK}=$(date +%s); sleep {quarter(shortest)} & wait $!;"
-            f" do {LAST_LOOK}=${LAST_LOOK} python -m {__package__}.cull || {{ sleep {UNTOLD_S} & wait $!; }}; done",
+            f" do {LAST_LOOK}=${LAST_LOOK} python -m {__package__}.service || {{ sleep {UNTOLD_S} & wait $!; }}; done",
         ],
         "environment": {PLAN: json.dumps({**planned, "since": datetime.now(UTC).isoformat()})},
         "display": False,

@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.cull`: stop the servers that are idle for too long now, by jupyterhub-idle-culler.
+"""`python -m jupyterhub_ansible.culling.service`: stop what was idle for too long, by jupyterhub-idle-culler.
 
-Run again and again by the Hub's service (culling.py), whose token it gets in the environment.
+Run again and again by the Hub's service (culling.plan), whose token it gets in the environment.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from tornado.httpclient import HTTPError
 
-from .culling import LAST_LOOK, PLAN, UNTOLD_S, arbiter, has_slept
+from .plan import LAST_LOOK, PLAN, UNTOLD_S, arbiter, has_slept
 
 log = logging.getLogger("culler")
 

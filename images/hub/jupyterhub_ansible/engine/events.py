@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from .failures import DOCKER_ERRORS
+from ..spawner.failures import DOCKER_ERRORS
 from .labels import KIND, PROJECT
 
 _ACTIONS = ("die", "destroy", "connect", "disconnect")

@@ -11,9 +11,9 @@ from typing import Any
 
 from docker.errors import APIError
 
-from .failures import DOCKER_ERRORS
+from ..spawner.failures import DOCKER_ERRORS
+from ..spawner.limits import HARDENING
 from .labels import KIND, PROJECT, not_inherited
-from .limits import HARDENING
 
 ROOT = 0
 KIND_OF_PROBES = "user-probe"

@@ -9,9 +9,9 @@ from jupyterhub import orm
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from traitlets import Dict, Unicode
 
-from .addressed import AddressedSpawner
-from .culling import slug_of
-from .failures import DOCKER_ERRORS
+from ..culling.plan import slug_of
+from ..spawner.addressing import AddressedSpawner
+from ..spawner.failures import DOCKER_ERRORS
 
 
 class UserProxy(ConfigurableHTTPProxy):

@@ -1,4 +1,4 @@
-"""`python -m jupyterhub_ansible.sync_routes`: the Hub gives a proxy that was replaced its routes back, now.
+"""`python -m jupyterhub_ansible.proxy.sync_routes`: the Hub gives a proxy that was replaced its routes back, now.
 
 Without it the Hub does so within `last_activity_interval` seconds.  To be run inside the Hub's container.
 """
@@ -8,7 +8,7 @@ import hmac
 import http.client
 import sys
 
-from .settings import SettingsError, load
+from ..settings.model import SettingsError, load
 
 SERVICE = "sync-routes"
 """The Hub's service in whose name this asks; its one scope is `proxy`."""

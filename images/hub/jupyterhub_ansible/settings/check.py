@@ -1,4 +1,4 @@
-"""`python -m jupyterhub_ansible.check`: would the Hub start with these settings?
+"""`python -m jupyterhub_ansible check`: would the Hub start with these settings?
 
 Loads the Hub's configuration as the Hub does, says OK or the problems (exit code 1), and starts nothing.
 With `--example` it brings settings of its own: a check of the image itself.
@@ -20,7 +20,7 @@ from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
-from .secret_files import ALWAYS, OF_AUTHENTICATOR
+from .secrets import ALWAYS, OF_AUTHENTICATOR
 
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
 
@@ -158,7 +158,7 @@ def problems(config_file: Path) -> list[str]:
 
 def main() -> None:
     """Print OK, or exit with the problems."""
-    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible check", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG_FILE, help="jupyterhub_config.py")
     parser.add_argument("--example", action="store_true", help="check the image, with settings of its own")
     arguments = parser.parse_args()
@@ -167,7 +167,3 @@ def main() -> None:
     if found:
         sys.exit("\n".join(found))
     print("OK")
-
-
-if __name__ == "__main__":
-    main()

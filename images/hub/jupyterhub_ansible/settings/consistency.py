@@ -6,12 +6,12 @@ They are the playbook's own (jupyterhub_ansible.rules): a Hub of a Compose appli
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .rules import Place, access, addresses, github, mounts, providers, traits
-from .rules.placeholders import is_placeholder
-from .rules.words import shown
+from ..rules import Place, access, addresses, github, mounts, providers, traits
+from ..rules.placeholders import is_placeholder
+from ..rules.words import shown
 
 if TYPE_CHECKING:
-    from .settings import Environment, Settings
+    from .model import Environment, Settings
 
 Found = Iterator[tuple[str, str, str]]
 """The key, what is wrong with its value, and the fix."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .rules.secrets import weakness
+from ..rules.secrets import weakness
 
 OF_VARIABLES = {"name": "JUPYTERHUB_NAME", "users_network": "JUPYTERHUB_NAME", "compose": "JUPYTERHUB_USERS_SUBNET"}
 """What a Compose application has by these variables alone, since networks and images go by it."""

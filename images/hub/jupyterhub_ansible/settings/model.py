@@ -26,12 +26,12 @@ from pydantic import (
     model_validator,
 )
 
-from . import environment, values
-from .culling import SHORTEST_TIMEOUT_S
-from .rules import ranges
-from .rules.access import named_twice
-from .rules.authenticators import wrong_authenticator
-from .secret_files import Secrets, SecretsError, load_secrets
+from ..culling.plan import SHORTEST_TIMEOUT_S
+from ..rules import ranges
+from ..rules.access import named_twice
+from ..rules.authenticators import wrong_authenticator
+from . import consistency, environment_variables
+from .secrets import Secrets, SecretsError, load_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
 SECRETS_DIR = Path("/run/secrets")
@@ -351,7 +351,7 @@ class Settings(_Model):
                     "volume_name_template: needs {servername} if named_servers.share_home is false,"
                     " and must not have it if that is true"
                 )
-        if found := values.problems(self):
+        if found := consistency.problems(self):
             raise ValueError("\n".join(found))
         return self
 
@@ -392,12 +392,12 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         if environ is None:
             return Settings.model_validate_json(text)
         below = TypeAdapter(dict[str, JsonValue]).validate_json(text)
-        return Settings.model_validate_json(json.dumps(environment.overlaid(below, environ)))
+        return Settings.model_validate_json(json.dumps(environment_variables.overlaid(below, environ)))
     except OSError as error:
         raise SettingsError(f"hub.json: cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
-    except environment.EnvironmentVariableError as error:
+    except environment_variables.EnvironmentVariableError as error:
         raise SettingsError(str(error)) from None
 
 
@@ -414,8 +414,8 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     path = path or Path(os.environ.get("JUPYTERHUB_SETTINGS_FILE", SETTINGS_FILE))
     secrets_dir = secrets_dir or Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
     try:
-        environ = os.environ if environment.is_read(os.environ) else None
-    except environment.EnvironmentVariableError as error:
+        environ = os.environ if environment_variables.is_read(os.environ) else None
+    except environment_variables.EnvironmentVariableError as error:
         raise SettingsError(str(error)) from None
     problems: list[str] = []
     settings = secrets = None
@@ -424,10 +424,10 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     except SettingsError as error:
         problems.append(str(error))
     try:
-        given = environment.secrets(environ) if environ else {}
+        given = environment_variables.secrets(environ) if environ else {}
         app = settings.github.client_id if settings and settings.github else None
         secrets = load_secrets(secrets_dir, settings.authenticator if settings else "", given, app)
-    except (SecretsError, environment.EnvironmentVariableError) as error:
+    except (SecretsError, environment_variables.EnvironmentVariableError) as error:
         problems.append(str(error))
     if settings is None or secrets is None:
         raise SettingsError("\n".join(problems))

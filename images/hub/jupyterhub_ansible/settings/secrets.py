@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from .rules.placeholders import is_placeholder
-from .rules.secrets import CLIENT_SECRET_MIN, weakness, wrong_client_secret
+from ..rules.placeholders import is_placeholder
+from ..rules.secrets import CLIENT_SECRET_MIN, weakness, wrong_client_secret
 
 _HEX_32_BYTES = re.compile(r"[0-9a-fA-F]{64}")
 

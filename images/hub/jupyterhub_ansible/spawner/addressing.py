@@ -12,11 +12,11 @@ from docker.utils import kwargs_from_env
 from jupyterhub.utils import maybe_future
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import addresses, capacity, failures
+from ..engine.labels import KIND, PROJECT, labels
+from . import addresses, admission, failures
 from .addresses import Addresses
-from .choosing import ChoosingSpawner
 from .failures import DOCKER_ERRORS
-from .labels import KIND, PROJECT, labels
+from .profiles import ChoosingSpawner
 from .progress import CREATING
 
 _CLASHES = 20
@@ -35,7 +35,7 @@ class AddressedSpawner(ChoosingSpawner):
 
     addresses: ClassVar[Addresses]
     """Of all servers; the Hub sets it when its database is open."""
-    _in_line: ClassVar = capacity.Queue()
+    _in_line: ClassVar = admission.Queue()
 
     unrouted = False
     """The proxy has no route to it, as far as the Hub knows (UserProxy)."""

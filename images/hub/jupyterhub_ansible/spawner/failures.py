@@ -8,7 +8,7 @@ from jupyterhub.spawner import SpawnException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError as TransportError
 
-from . import clean
+from .. import clean
 
 TELL = "Please tell the administrator."
 DOCKER_ERRORS = (DockerException, RequestException, TransportError)

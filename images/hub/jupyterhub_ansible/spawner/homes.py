@@ -1,7 +1,7 @@
 """Homes of deleted users and servers: kept, archived, or removed, as `hub_deleted_homes` says.
 
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.homes list
-    docker exec jupyterhub-hub python -m jupyterhub_ansible.homes restore <archive> <user> [<server>]
+    docker exec jupyterhub-hub python -m jupyterhub_ansible homes list
+    docker exec jupyterhub-hub python -m jupyterhub_ansible homes restore <archive> <user> [<server>]
 
 An archive is a file in a volume of its own, written by a container of the Hub's own image: root there can read every
 file, and do nothing else (no network, no other capability).  The home is removed after the archive is complete.
@@ -10,7 +10,6 @@ file, and do nothing else (no network, no other capability).  The home is remove
 import argparse
 import os
 import re
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,9 +17,9 @@ import docker
 from docker import DockerClient
 from docker.errors import APIError, ContainerError, NotFound
 
+from ..engine.labels import KIND, PROJECT, USER, carries, labels, not_inherited
+from ..settings.model import SettingsError, load
 from . import naming
-from .labels import KIND, PROJECT, USER, carries, labels, not_inherited
-from .settings import SettingsError, load
 
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
 # Complete under its name only when it is on the disk.
@@ -183,7 +182,7 @@ def restore(client: DockerClient, project: str, archive: str, user: str, server:
 
 def main() -> str | None:
     """List archives, or restore one; a message if that is not possible (`sys.exit` prints it)."""
-    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible.homes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible homes", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="archives of deleted users' homes")
     restoring = commands.add_parser("restore", help="make a home of an archive")
@@ -207,7 +206,3 @@ def main() -> str | None:
     except APIError as error:
         return f"Docker: {error.explanation or error}"
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from .settings import Environment, Size
+from ..settings.model import Environment, Size
 
 FREE_IMAGE = "_image"
 """Stands on the start page for an image that the user names; no slug has an underscore."""

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Collection
 from logging import Logger
 from typing import Any
 
+from ..engine.labels import KIND, PROJECT, SERVER, USER
 from .failures import DOCKER_ERRORS
-from .labels import KIND, PROJECT, SERVER, USER
 
 Known = Callable[[], Collection[tuple[str, str]]]
 """Servers that run, start or stop, by user and server name."""

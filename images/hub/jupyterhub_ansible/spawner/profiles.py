@@ -11,9 +11,9 @@ from docker.types import Mount as DockerMount
 from dockerspawner import DockerSpawner
 from traitlets import Dict, Instance, List, Unicode
 
+from ..settings.model import Environment
 from .failures import ServerError
 from .options import Catalogue, Choice, ChoiceError, options_from_form
-from .settings import Environment
 from .start_page import Limits, form
 
 

@@ -17,10 +17,12 @@ from docker.errors import APIError, NotFound
 from tornado.web import HTTPError
 from traitlets import Bool, Enum, Int, Unicode
 
-from . import capacity, challenge, clean, docker_calls, failures, homes, leftovers, limits, naming, run_as
-from .addressed import AddressedSpawner
+from .. import clean
+from ..engine import calls, run_as
+from ..engine.labels import PROJECT, USER, carries, labels, not_inherited
+from . import admission, challenge, failures, homes, limits, naming, orphans
+from .addressing import AddressedSpawner
 from .failures import DOCKER_ERRORS, ServerError
-from .labels import PROJECT, USER, carries, labels, not_inherited
 from .options import without_tag
 from .progress import ANSWERING, CREATING, PULLING, STARTING, WAITING, Event, Progress, Pull
 
@@ -81,7 +83,7 @@ class UserServerSpawner(AddressedSpawner):
     """
 
     # Of all spawners: starts that wait for memory, what is known of the engine, and homes that are being disposed of.
-    _queue: ClassVar = capacity.Queue()
+    _queue: ClassVar = admission.Queue()
     _engine: ClassVar[limits.Engine | None] = None
     _disposing: ClassVar[set[str]] = set()
     # Those that start, and are asked whether they answer.
@@ -89,7 +91,7 @@ class UserServerSpawner(AddressedSpawner):
     _turns: ClassVar = asyncio.Semaphore(_TURNS)
 
     # What this server counts with, once it has its room.
-    _claim: capacity.Claim | None = None
+    _claim: admission.Claim | None = None
     # Counted among its user's servers that run (`running_limit`): starting, or running.
     _admitted = False
     # Ends its turn to start, if it has it.
@@ -142,7 +144,7 @@ class UserServerSpawner(AddressedSpawner):
             call: Any = self._pull
         else:
             call = partial(self._docker, method)
-        return asyncio.wrap_future(docker_calls.threads(method).submit(call, *args, **kwargs))
+        return asyncio.wrap_future(calls.threads(method).submit(call, *args, **kwargs))
 
     def _pull(self, repository: str, tag: str, tell: Callable[[int], None]) -> None:
         if repository.endswith("@sha256"):
@@ -273,7 +275,7 @@ class UserServerSpawner(AddressedSpawner):
 
     async def _check(self) -> None:
         if check := type(self).before_start:
-            await asyncio.wrap_future(docker_calls.threads("inspect").submit(check, str(self.image)))
+            await asyncio.wrap_future(calls.threads("inspect").submit(check, str(self.image)))
 
     async def _ensure_home(self) -> None:
         # Docker leaves the volume that is there alone, if the name is taken.
@@ -306,13 +308,13 @@ class UserServerSpawner(AddressedSpawner):
         others = [each for each in self.user.spawners.values() if each is not self]
         running = sum(each.active and (each.ready or each._admitted) for each in others)
         if self.running_limit and running >= self.running_limit:
-            raise capacity.too_many(running, self.running_limit, self._log_name)
+            raise admission.too_many(running, self.running_limit, self._log_name)
         self._admitted = True
 
     async def _wait_for_room(self, budget: int) -> None:
         mine = self._claim_on(budget)
         if mine.guarantee > budget:
-            raise capacity.too_large(mine, budget, self._log_name)
+            raise admission.too_large(mine, budget, self._log_name)
 
         # Who was there when there was no room, and until when nobody asks again what they use.
         refused: tuple[list[str], float] = [], 0.0
@@ -328,7 +330,7 @@ class UserServerSpawner(AddressedSpawner):
             async def used() -> list[int]:
                 return await asyncio.gather(*(each._memory_in_use() for each in others))
 
-            found = await capacity.fits(mine, budget, capacity.Others(claims, used))
+            found = await admission.fits(mine, budget, admission.Others(claims, used))
             refused = (names, now + _ASK_AGAIN_S)
             return found
 
@@ -336,15 +338,15 @@ class UserServerSpawner(AddressedSpawner):
             self._claim = mine
 
         def tell(place: int, length: int) -> None:
-            self._progress.say(WAITING, capacity.waiting_message(place, length))
+            self._progress.say(WAITING, admission.waiting_message(place, length))
 
         try:
             await self._queue.wait(has_room, take, tell, self.full_wait_s)
         except TimeoutError:
-            raise capacity.still_full(self.full_wait_s, self._log_name) from None
+            raise admission.still_full(self.full_wait_s, self._log_name) from None
 
-    def _claim_on(self, budget: int) -> capacity.Claim:
-        return capacity.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
+    def _claim_on(self, budget: int) -> admission.Claim:
+        return admission.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
 
     def _waits(self) -> bool:
         # A server that ran before the Hub was started has none either, if an older Hub started it.
@@ -354,7 +356,7 @@ class UserServerSpawner(AddressedSpawner):
         # Not yet created, or gone meanwhile: it counts with its guarantee.
         with suppress(*DOCKER_ERRORS):
             if self.object_id:
-                return capacity.in_use(await self.docker("stats", self.object_id, stream=False, one_shot=True))
+                return admission.in_use(await self.docker("stats", self.object_id, stream=False, one_shot=True))
         return 0
 
     def get_state(self) -> dict[str, Any]:
@@ -368,7 +370,7 @@ class UserServerSpawner(AddressedSpawner):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over a server that runs."""
         super().load_state(state)
-        self._claim = capacity.Claim(*state["claim"]) if "claim" in state else None
+        self._claim = admission.Claim(*state["claim"]) if "claim" in state else None
         self.ended = state.get("ended", "")
 
     def clear_state(self) -> None:
@@ -586,10 +588,10 @@ class UserServerSpawner(AddressedSpawner):
             servers = [spawner for user in users.values() for spawner in user.spawners.values()]
             return {(spawner.user.name, spawner.name) for spawner in servers if spawner.active}
 
-        removed = await leftovers.remove(self.docker, self.project, "user-server", known, self.log)
+        removed = await orphans.remove(self.docker, self.project, "user-server", known, self.log)
         if at_start:
             for kind in ("homes", run_as.KIND_OF_PROBES):
-                removed += await leftovers.remove(self.docker, self.project, kind, tuple, self.log)
+                removed += await orphans.remove(self.docker, self.project, kind, tuple, self.log)
         return removed
 
     async def rename(self, old_name: str, new_name: str) -> None:
@@ -622,7 +624,7 @@ class UserServerSpawner(AddressedSpawner):
             if await self.get_object():
                 await self.remove_object()
             done = await asyncio.get_running_loop().run_in_executor(
-                docker_calls.ARCHIVES,
+                calls.ARCHIVES,
                 lambda: homes.dispose(docker.from_env(), self.project, self.user.name, volume, self.deleted_homes),
             )
         except (homes.HomesError, *DOCKER_ERRORS) as error:

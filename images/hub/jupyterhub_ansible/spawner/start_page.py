@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 
+from ..settings.model import Content
 from .options import FREE_IMAGE, Catalogue, Choice
-from .settings import Content
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parents[1] / "templates"
 """Folder of JupyterHub's `template_paths`."""
 
 HEADLINE = ("Python", "R", "Julia", "JupyterLab", "marimo")

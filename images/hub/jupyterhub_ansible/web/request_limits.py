@@ -13,7 +13,7 @@ from jupyterhub.handlers.base import CSPReportHandler
 from jupyterhub.metrics import CSP_REPORT_COUNT
 from tornado.web import HTTPError, authenticated
 
-from . import clean
+from .. import clean
 
 STORED = 8 * 1024
 """Bytes of a body of which everything may be stored: hundreds of scopes, or options that no form of ours has."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 VARIABLE = "JUPYTERHUB_IDLE_CULLING"
-"""JSON of a `Plan`, set by the Hub's jupyterhub_ansible.culling; absent where nothing is culled."""
+"""JSON of a `Plan`, set by the Hub's jupyterhub_ansible.culling.plan; absent where nothing is culled."""
 
 
 class Plan(NamedTuple):

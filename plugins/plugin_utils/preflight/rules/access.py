@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...rules import Place
-from ...rules.access import also_blocked, everybody_and_some, named_twice
-from ...rules.providers import lets_in
-from ...rules.traits import refused
+from ....module_utils.rules import Place
+from ....module_utils.rules.access import also_blocked, everybody_and_some, named_twice
+from ....module_utils.rules.providers import lets_in
+from ....module_utils.rules.traits import refused
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
 from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...rules.mounts import COOLIFY, Ours, folder, ours
+from ....module_utils.rules.mounts import COOLIFY, Ours, folder, ours
 
 NOT_TO_BE_MOUNTED = (
     "jupyterhub_name??",

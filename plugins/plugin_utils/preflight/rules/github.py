@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...rules.addresses import callback_url
-from ...rules.github import (
+from ....module_utils.rules.addresses import callback_url
+from ....module_utils.rules.github import (
     wrong_client_id,
     wrong_login,
     wrong_organization,
     wrong_server,
     wrong_team,
 )
-from ...rules.secrets import wrong_client_secret
+from ....module_utils.rules.secrets import wrong_client_secret
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
 from .addresses import public_url

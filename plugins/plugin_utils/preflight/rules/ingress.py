@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...rules.addresses import host_of, is_address, is_loopback, wrong_form
+from ....module_utils.rules.addresses import host_of, is_address, is_loopback, wrong_form
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
-from ...rules.secrets import weakness
+from ....module_utils.rules.secrets import weakness
 from ..problems import Finding
 from ..registry import Check, Findings, Rules
 

@@ -1,0 +1,30 @@
+"""`python -m jupyterhub_ansible`: an administrator's commands, in the Hub's container."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "check": ("settings.check", "would the Hub start with these settings?"),
+    "emergency-link": ("auth.emergency_link", "a link that logs an administrator in, once, when no other way does"),
+    "homes": ("spawner.homes", "list and restore the archived homes of deleted users"),
+    "identity": ("auth.identity", "which account at GitHub is which user, and forget one"),
+    "rename": ("auth.rename", "give a user another name, with the homes"),
+    "tokens": ("auth.tokens", "list the API tokens that have no end"),
+}
+"""Module with a function `main`, and what it is for."""
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        lines = [f"  {each:<15}{about}" for each, (_, about) in COMMANDS.items()]
+        print("\n".join(["usage: python -m jupyterhub_ansible COMMAND ...", "", *lines]), file=sys.stderr)
+        sys.exit(0 if name in ("-h", "--help") else 2)
+    module = importlib.import_module(f"jupyterhub_ansible.{COMMANDS[name][0]}")
+    sys.argv[:2] = [f"python -m jupyterhub_ansible {name}"]
+    sys.exit(module.main())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""When idle servers are stopped."""

@@ -1,0 +1,1 @@
+"""What is asked of Docker: calls, events, labels, and what the kernel can do."""

@@ -1,0 +1,1 @@
+"""The Hub's settings: hub.json, environment variables and secrets, checked."""

@@ -1,0 +1,1 @@
+"""Users' servers: what can be chosen, admission, start, readiness, recovery, homes."""

@@ -1,0 +1,1 @@
+"""The Hub's HTTP server, and what it takes of a request."""
