@@ -14,7 +14,8 @@ from jupyterhub_ansible.proxy import sync_routes
 from jupyterhub_ansible.proxy.routes import UserProxy
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import start_page
-from jupyterhub_ansible.spawner.spawner import PULL_TIMEOUT_S, UserServerSpawner
+from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 if TYPE_CHECKING:
     from traitlets.config import get_config

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from jupyterhub_ansible.spawner import admission
-from jupyterhub_ansible.spawner.admission import Claim, Others, Queue, claim, fits, in_use
+from jupyterhub_ansible.spawner import memory, queue
+from jupyterhub_ansible.spawner.memory import Claim, Others, claim, fits, in_use
+from jupyterhub_ansible.spawner.queue import Queue
 
 MB = 1024**2
 
@@ -89,7 +90,7 @@ class Machine:
 
 
 def test_served_in_order_and_never_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.005)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.005)
 
     async def scenario() -> Machine:
         machine = Machine(2)
@@ -111,7 +112,7 @@ def test_served_in_order_and_never_above_the_budget(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.005)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.005)
 
     async def scenario() -> None:
         machine = Machine(1)
@@ -129,7 +130,7 @@ def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 30)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 30)
 
     async def scenario() -> None:
         machine = Machine(0)
@@ -147,16 +148,16 @@ def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_user_who_waits_is_told() -> None:
-    assert admission.waiting_message(1, 1).startswith("The machine is full: 1 server is waiting, yours.")
-    assert "3 servers are waiting, and yours is number 2" in admission.waiting_message(2, 3)
+    assert memory.waiting_message(1, 1).startswith("The machine is full: 1 server is waiting, yours.")
+    assert "3 servers are waiting, and yours is number 2" in memory.waiting_message(2, 3)
 
 
 def test_what_a_user_is_told_who_gets_no_room() -> None:
     assert (
         "512 MB of memory, and the machine has 100 MB"
-        in admission.too_large(Claim(512 * MB, 2048 * MB), 100 * MB, "x").jupyterhub_message
+        in memory.too_large(Claim(512 * MB, 2048 * MB), 100 * MB, "x").jupyterhub_message
     )
-    assert "within 10 minutes" in admission.still_full(600, "x").jupyterhub_message
-    assert "within 90 seconds" in admission.still_full(90, "x").jupyterhub_message
-    assert "You have 1 server running, and 1 may run" in admission.too_many(1, 1, "x").jupyterhub_message
-    assert admission.too_many(1, 1, "x").status_code == 400
+    assert "within 10 minutes" in memory.still_full(600, "x").jupyterhub_message
+    assert "within 90 seconds" in memory.still_full(90, "x").jupyterhub_message
+    assert "You have 1 server running, and 1 may run" in memory.too_many(1, 1, "x").jupyterhub_message
+    assert memory.too_many(1, 1, "x").status_code == 400

@@ -21,12 +21,13 @@ from docker.types import HostConfig
 from jupyterhub_ansible.engine import run_as
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.settings.model import Environment
-from jupyterhub_ansible.spawner import addresses, admission, failures
+from jupyterhub_ansible.spawner import addresses, failures, queue
 from jupyterhub_ansible.spawner.addresses import Addresses
-from jupyterhub_ansible.spawner.admission import Claim, Queue, waiting_message
 from jupyterhub_ansible.spawner.failures import ServerError
 from jupyterhub_ansible.spawner.homes import HomesError
 from jupyterhub_ansible.spawner.limits import HARDENING
+from jupyterhub_ansible.spawner.memory import Claim, waiting_message
+from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
@@ -217,7 +218,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     monkeypatch.setattr(PROXY, "routes", {})
     monkeypatch.setattr(UserServerSpawner, "addresses", Addresses(Session(create_engine("sqlite://"))), raising=False)
     monkeypatch.setattr(UserServerSpawner, "_engine", None)
-    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._RESTART_S", 0)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.recovery._RESTART_S", 0)
     monkeypatch.setattr(run_as, "_known", {})
     return fake
 
@@ -931,7 +932,7 @@ def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, mon
 
 def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(2))
-    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._TURN_S", 0.5)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._TURN_S", 0.5)
     ready: dict[str, asyncio.Event] = {}
 
     async def wait_until_ready(self: Any, url: str) -> None:
@@ -1038,7 +1039,7 @@ def test_a_pull_by_digest(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, r
 def test_a_pull_that_takes_too_long(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     unblock = threading.Event()
     monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(5)}]))
-    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner.PULL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.containers.PULL_TIMEOUT_S", 0.1)
     docker.images.clear()
     try:
         with pytest.raises(ServerError, match="pulling x/large:1 was given up"):
@@ -1134,7 +1135,7 @@ def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: 
 
 def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
 
     async def scenario() -> None:
         starting = asyncio.create_task(cid.start())
@@ -1173,7 +1174,7 @@ def test_a_limit_is_no_reservation_but_use_is(
 
 def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
     asked = Mock(return_value={"memory_stats": {"usage": GB}})
     monkeypatch.setattr(docker, "stats", asked)
     with pytest.raises(ServerError):
@@ -1397,7 +1398,7 @@ def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(doc
 
 def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
-    monkeypatch.setattr(admission, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
     docker.addresses = "127.0.0.0/30"
     ann, ben, cid = members = [spawner(name) for name in ("ann", "ben", "cid")]
     team(*members)
@@ -1515,7 +1516,7 @@ def test_a_container_that_an_administrator_restarts_is_not_removed(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = dead(docker, ExitCode=0)
-    monkeypatch.setattr("jupyterhub_ansible.spawner.spawner._RESTART_S", 0.3)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.recovery._RESTART_S", 0.3)
     docker.stop("jh-user-alice")
 
     async def scenario() -> Any:

@@ -13,11 +13,12 @@ from jupyterhub.utils import maybe_future
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..engine.labels import KIND, PROJECT, labels
-from . import addresses, admission, failures
+from . import addresses, failures
 from .addresses import Addresses
 from .failures import DOCKER_ERRORS
 from .profiles import ChoosingSpawner
 from .progress import CREATING
+from .queue import Queue
 
 _CLASHES = 20
 """So many other addresses are tried where Docker gave one to somebody else: a proof of the fence takes two."""
@@ -35,7 +36,7 @@ class AddressedSpawner(ChoosingSpawner):
 
     addresses: ClassVar[Addresses]
     """Of all servers; the Hub sets it when its database is open."""
-    _in_line: ClassVar = admission.Queue()
+    _in_line: ClassVar = Queue()
 
     unrouted = False
     """The proxy has no route to it, as far as the Hub knows (UserProxy)."""

@@ -1,0 +1,103 @@
+"""The part of the spawner that knows homes: the volume of a server, and what becomes of it."""
+# JupyterHub and DockerSpawner have no types.
+# mypy: allow-subclassing-any
+
+import asyncio
+from typing import ClassVar
+
+import docker
+from traitlets import Bool, Enum, Unicode
+
+from ..engine import calls
+from ..engine.labels import PROJECT, USER, carries
+from . import homes, naming
+from .containers import ContainerSpawner
+from .failures import DOCKER_ERRORS, ServerError
+
+
+class HomeSpawner(ContainerSpawner):
+    """A spawner whose servers have a home that stays: it touches only volumes of this project and this user."""
+
+    share_home = Bool(False, help="All servers of a user have one home").tag(config=True)
+    volume_name_template = Unicode(
+        None,
+        allow_none=True,
+        help="Template of the homes' names, expanded and escaped as DockerSpawner does, to adopt its volumes",
+    ).tag(config=True)
+    deleted_homes = Enum(
+        ["keep", "archive", "remove"], "keep", help="What happens to the home of a deleted user or server"
+    ).tag(config=True)
+
+    # Of all spawners: homes that are being disposed of.
+    _disposing: ClassVar[set[str]] = set()
+
+    @property
+    def home_volume(self) -> str:
+        """Name of the volume that is this server's home."""
+        if self.volume_name_template:
+            return str(self.format_volume_name(self.volume_name_template, self))
+        return naming.home_name(self.project, self.user.name, self.name, shared=self.share_home)
+
+    @property
+    def volume_binds(self) -> dict[str, dict[str, str]]:
+        """The home, and what the administrator mounts besides."""
+        return {**super().volume_binds, self.home_volume: {"bind": self.notebook_dir, "mode": "rw"}}
+
+    async def _ensure_home(self) -> None:
+        # Docker leaves the volume that is there alone, if the name is taken.
+        name = self.home_volume
+        wanted = self._labels("home", "" if self.share_home else self.name)
+        await self.docker("create_volume", name, labels=wanted)
+        # Its answer to that would lack the labels after a restart of the engine (seen: 26.1).
+        volume = await self.docker("inspect_volume", name)
+        found = volume["Labels"] or {}
+        # Volumes of another scheme have no labels, and Docker cannot add any.
+        adopted = self.volume_name_template and PROJECT not in found
+        same_user = {key: wanted[key] for key in (PROJECT, USER)}
+        if not adopted and not carries(found, same_user):
+            raise ServerError(
+                "Another volume of this machine has the name of your home. Please tell the administrator.",
+                reason="home-taken",
+                log_message=f"{self._log_name}: volume {name} exists and carries no labels of this user and"
+                " project; left alone",
+            )
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refuse another name for a server whose files go by its name; what is shown of it can be changed."""
+        if not self._home_is_shared():
+            raise ServerError(
+                "A server's name cannot be changed, since its files go by it. Change its display name instead.",
+                reason="rename",
+                status_code=400,
+            )
+
+    def _home_is_shared(self) -> bool:
+        template = self.volume_name_template
+        return "servername}" not in template if template else self.share_home
+
+    async def delete_forever(self) -> None:
+        """Dispose of the home of a server or user that is being deleted (`deleted_homes`).
+
+        The Hub deletes it whatever happens here: what cannot be done is logged, and the home stays.
+        """
+        volume = self.home_volume
+        if self.name and self._home_is_shared():
+            return  # the user's other servers have it, too
+        if not self.name and (running := [each.name for each in self.user.spawners.values() if each.active]):
+            # The Hub stops this one only, and does not delete a user who has another one running.
+            self.log.error("%s stays, with its home: the server %s of its user runs", self._log_name, running[0])
+            return
+        self._disposing.add(volume)
+        try:
+            if await self.get_object():
+                await self.remove_object()
+            done = await asyncio.get_running_loop().run_in_executor(
+                calls.ARCHIVES,
+                lambda: homes.dispose(docker.from_env(), self.project, self.user.name, volume, self.deleted_homes),
+            )
+        except (homes.HomesError, *DOCKER_ERRORS) as error:
+            self.log.error("%s is deleted, but its home stays, the volume %s: %s", self._log_name, volume, error)
+        else:
+            self.log.warning("%s is deleted; %s", self._log_name, done)
+        finally:
+            self._disposing.discard(volume)
