@@ -115,7 +115,7 @@ class Roles:
 
 def hub_json(roles: Roles) -> str:
     """Return the Hub's settings, over which the variables are laid."""
-    settings = roles.value("__hub_settings")
+    settings = roles.value("hub_settings")
     hashes = {slug: roles.plan[f"env-{slug}"]["hash"] for slug in roles.built}
     settings["compose"] = {"users_subnet": roles.value("network_users_subnet"), "hashes": hashes}
     return json.dumps(settings, indent=2, sort_keys=True) + "\n"

@@ -13,6 +13,7 @@ In a play without the role preflight, nobody has looked, and the module is alway
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ from ..plugin_utils import settled
 
 # Of the facts of the play: something was changed since preflight looked, so that nothing counts any more that it saw.
 CHANGED = "jupyterhub_changed"
+
+
+@cache
+def _shared() -> str:
+    """Return what modules of ours may import."""
+    folder = Path(__file__).resolve().parents[1] / "module_utils"
+    return "".join(path.read_text() for path in sorted((*folder.glob("*.py"), *folder.glob("*/*.py"))))
+
+
+def _code(name: str) -> str:
+    """Return the code of a module, by which one version of it is told from the next."""
+    own = Path(module_loader.find_plugin(name)).read_text()
+    return own + _shared() if name.startswith("local.") else own
 
 
 class ActionModule(ActionBase):
@@ -38,7 +52,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, variables)
         arguments, keep = self._task.args["arguments"], self._task.args.get("keep", [])
         name = self._task.args["module"]
-        wanted = settled.wanted(arguments, Path(module_loader.find_plugin(name)).read_text())
+        wanted = settled.wanted(arguments, _code(name))
         seen = self._templar.template(variables.get("preflight_seen", {})).get(self._task.args["look"])
         if seen and not variables["ansible_facts"].get(CHANGED):
             is_settled, kept = settled.compare(seen, wanted)

@@ -1,22 +1,17 @@
 #!/usr/bin/python
-"""Report on what a deployment needs of the machine, and take the lease on it.
+"""Report on what a deployment needs of the machine; needs nothing but Python, and works where there is no engine.
 
-Changes nothing else, needs nothing but Python, and works where there is no engine.
+First it takes the lease on the machine, where one is asked for: what it reports then stays true.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import ipaddress
 import json
 import os
 import shutil
 import socket
-import ssl
-import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,8 +19,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.certificates import certificate_trouble
 from ..module_utils.docker_engine import ask
 from ..module_utils.docker_engine import gather as gather_of_engine
+from ..module_utils.kernel_tables import parse_listeners, parse_memory, parse_routes, program_of, read
+from ..module_utils.lease import take_lease
 
 DOCUMENTATION = r"""
 module: host_report
@@ -99,58 +97,6 @@ DOCKER_ROOT = "/var/lib/docker"
 TIMEOUT_S = 5
 LOOKS_AT_ONCE = 4
 RUN = Path("/run")
-# States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
-LISTENING = {"tcp": "0A", "udp": "07"}
-
-
-def parse_address(text: str) -> str:
-    """Return the address of a column of the kernel's tables: 32-bit words in the machine's byte order."""
-    words = [struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8)]
-    return str(ipaddress.ip_address(b"".join(words)))
-
-
-def parse_listeners(table: str, port: str) -> Iterator[tuple[str, str]]:
-    """Yield address and inode of the sockets of a /proc/net/{tcp,udp}{,6} that listen on a port."""
-    number, protocol = port.split("/")
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        address, _, hex_port = fields[1].partition(":")
-        if fields[3] == LISTENING[protocol] and int(hex_port, 16) == int(number):
-            yield parse_address(address), fields[9]
-
-
-def parse_routes(table: str) -> Iterator[dict[str, str]]:
-    """Yield the networks of a /proc/net/route, the default route left out."""
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if int(fields[7], 16):
-            network = ipaddress.ip_network(f"{parse_address(fields[1])}/{parse_address(fields[7])}", strict=False)
-            yield {"network": str(network), "interface": fields[0]}
-
-
-def parse_memory(table: str) -> int:
-    """Return the MB of MemTotal in a /proc/meminfo."""
-    line = next(line for line in table.splitlines() if line.startswith("MemTotal:"))
-    return int(line.split()[1]) // 1024
-
-
-def read(path: str) -> str:
-    """Return a file, empty where it is not there (of /proc, where the kernel lacks it: a machine without IPv6)."""
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
-def program_of(inode: str) -> str:
-    """Return the program that holds a socket, or "" where that cannot be seen."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
-                return (process / "comm").read_text().strip()
-        except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
-    return ""
 
 
 def free_mb(path: Path) -> int:
@@ -177,38 +123,6 @@ def addresses_of(host: str) -> list[str]:
         return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}) if host else []
     except (OSError, UnicodeError):
         return []
-
-
-def certificate_trouble(files: dict[str, str], host: str) -> str:
-    """Return why a certificate and its key cannot be used for a host, "" where they can or are not there."""
-    certificate, key = files.get("certificate_file"), files.get("key_file")
-    if not (certificate and key and Path(certificate).is_file() and Path(key).is_file()):
-        return ""
-    try:
-        # Without a passphrase to give, one that is needed would be asked for on a terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
-    except ssl.SSLError as error:
-        if "MISMATCH" in str(error):
-            return "the key is that of another certificate"
-        return "one of them is no PEM file, or the key has a passphrase"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    # One question at a time is answered.
-    if "NOT match" in openssl(certificate, "-checkhost", host):
-        return f"it is not for {host}"
-    answer = openssl(certificate, "-checkend", "0")
-    if not answer:
-        return "the machine has no openssl to look into it (apt-get install openssl)"
-    return "it has expired" if "will expire" in answer else ""
-
-
-def openssl(certificate: str, *question: str) -> str:
-    """Return what openssl answers about a certificate, "" where it is not there."""
-    command = ["openssl", "x509", "-in", certificate, "-noout", *question]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
 
 
 def name_of(container: dict[str, Any]) -> str:
@@ -326,28 +240,6 @@ def facts(release: str, architecture: str) -> dict[str, str]:
         "architecture": architecture,
         "service_mgr": "systemd" if systemd else read("/proc/1/comm").strip(),
     }
-
-
-def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the lease, and return None; or return who has it."""
-    path = Path(wanted["path"])
-    while True:
-        with path.open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            status = os.fstat(file.fileno())
-            if not status.st_nlink:
-                continue  # its holder gave it back meanwhile
-            file.seek(0)
-            text = file.read()
-            # Either way, as the machine's clock may have been put right.
-            fresh = abs(time.time() - status.st_mtime) < wanted["seconds"]
-            if text and fresh:
-                held = json.loads(text)
-                return {"by": held["by"], "since": held["since"], "renewed": status.st_mtime_ns}
-            file.truncate(0)
-            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-            file.write(json.dumps({"by": wanted["by"], "since": since, "token": wanted["token"]}))
-            return None
 
 
 def ask_engine(socket_path: str, name: str, ports: list[str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import io
 import json
 import os
@@ -14,15 +13,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.image_runs import BuildError, Runner, build_all, secrets_of, wait_for
 
 DOCUMENTATION = r"""
 module: image_builds
@@ -59,17 +56,10 @@ PULL_TIMEOUT_S = 120
 # Absent where ca-certificates is not installed: then nothing more than the distribution's own is trusted.
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 TRY_TIMEOUT_S = 180
-TAIL_LINES = 25
 ENGINE_SETTINGS = Path("/etc/docker/daemon.json")
 # The first client that builds with BuildKit by its plugin buildx only.
 WITHOUT_BUILDX = 23
-# Side by side, but not all at once: a build is mostly one busy core.
-WORKERS = 3
 SUITE = re.compile(r"^(?:.*/)?debian:(?P<suite>[a-z]+)(-slim)?$")
-# All that the classic builder says for a while; how an older BuildKit names its steps.
-SAYS_NOTHING = re.compile(r" --->|#\d+ sha256:\w+$")
-# The classic builder paints what a step writes to its standard error.
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TRIALS = {
     "base": ["python3", "-c", "import ssl; ssl.create_default_context()"],
     "hub": ["python", "-m", "jupyterhub_ansible", "check", "--example"],
@@ -84,21 +74,13 @@ ROOT = "0"
 RELEASE = ["jupyterhub-singleuser", "--version"]
 
 
-Make = Callable[[Mapping[str, Any], Path], None]
-
-
-class BuildError(Exception):
-    """A step failed; the message says which, and its output is in the log."""
-
-
-class Builder:
+class Builder(Runner):
     """Builds images on this machine's engine."""
 
     def __init__(self, network: Mapping[str, str], ca_bundle: Path, logs: Path) -> None:
         self.network = {key: value for key, value in network.items() if value}
         self.ca_bundle = ca_bundle
         self.logs = logs
-        self.masked = secrets_of(self.network.values())
         self.command, buildkit = builder(os.environ.get("PATH", os.defpath), ENGINE_SETTINGS)
         self.proxies = {
             name: value
@@ -107,52 +89,7 @@ class Builder:
             if (value := self.network.get(key))
         }
         chosen = {"DOCKER_BUILDKIT": str(int(buildkit)), "BUILDKIT_PROGRESS": "plain"}
-        self.environment = {**os.environ, **self.proxies, **chosen}
-
-    def run(
-        self,
-        log: Path,
-        command: Sequence[str],
-        stdin: bytes | None = None,
-        timeout: float | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run a command with its output in the log, passwords masked.
-
-        Raises:
-            BuildError: it failed, or took longer than `timeout` seconds.
-        """
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**self.environment, **(environment or {})},
-        )
-        killer = threading.Timer(timeout or 0, process.kill)
-        if timeout:
-            killer.start()
-        if stdin is not None and process.stdin:
-            threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True).start()
-        assert process.stdout
-        with log.open("a", encoding="utf-8") as out:
-            for raw in process.stdout:
-                line = COLOUR.sub("", raw.decode(errors="replace"))
-                for word in self.masked:
-                    line = line.replace(word, "***")
-                out.write(line)
-                out.flush()
-        returncode = process.wait()
-        killer.cancel()
-        if returncode:
-            killed = timeout and returncode < 0
-            reason = f"took longer than {timeout:.0f} s" if killed else f"ended with code {returncode}"
-            raise BuildError(f"{' '.join(command[:3])} {reason}")
-
-    def answer(self, command: Sequence[str]) -> str:
-        """Return what a command prints, or nothing when it fails."""
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
-        return done.stdout.strip() if done.returncode == 0 else ""
+        super().__init__({**self.proxies, **chosen}, secrets_of(self.network.values()))
 
     def make(self, image: Mapping[str, Any], log: Path) -> None:
         """Make one image; its parent is there."""
@@ -323,25 +260,6 @@ def builder(path: str, settings: Path) -> tuple[list[str], bool]:
     return ["docker", "build", "--force-rm"], False
 
 
-def _feed(pipe: Any, content: bytes) -> None:
-    try:
-        with pipe:
-            pipe.write(content)
-    except BrokenPipeError:
-        pass  # It ended early, and its own words are in the log.
-
-
-def secrets_of(urls: Any) -> list[str]:
-    """Return the user's part of each address that has a password, longest first."""
-    found = set()
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.password:
-            userinfo = parts.netloc.rpartition("@")[0]
-            found |= {userinfo, parts.password, unquote(parts.password)}
-    return sorted(found, key=len, reverse=True)
-
-
 def network_env(network: Mapping[str, str]) -> str:
     """Return the shell lines that a build stage reads."""
     names = {"pip_index_url": ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), "npm_registry": ("NPM_CONFIG_REGISTRY",)}
@@ -353,93 +271,6 @@ def labels_of(image: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels of an image that we make."""
     # Coolify's nightly clean-up removes what no container uses, but for this label.
     return {f"{LABEL}.kind": image["kind"], f"{LABEL}.content-hash": image["hash"], "coolify.managed": "true"}
-
-
-class Progress:
-    """What is being done, in a file that the action plugin prints."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.running: dict[str, tuple[float, Path]] = {}
-        self.lock = threading.Lock()
-        self.done = threading.Event()
-        self.writer = threading.Thread(target=self._write, daemon=True)
-        self.writer.start()
-
-    def _write(self) -> None:
-        while not self.done.wait(1):
-            with self.lock:
-                lines = [self._line(name, since, log) for name, (since, log) in self.running.items()]
-            new = self.path.with_suffix(".new")
-            new.write_text("".join(lines), encoding="utf-8")
-            new.replace(self.path)
-
-    @staticmethod
-    def _line(name: str, since: float, log: Path) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - since), 60)
-        said = [line for line in tail(log, 5) if not SAYS_NOTHING.match(line)]
-        return f"building {name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
-
-
-def tail(log: Path, count: int) -> list[str]:
-    """Return the last lines that say something."""
-    if not log.exists():
-        return []
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
-    return [line.rstrip() for line in lines if line.strip()][-count:]
-
-
-def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> dict[str, Any]:
-    """Make all images, each as soon as its parent is made; return what was made and what failed."""
-    progress = Progress(logs / "progress")
-    futures: dict[str, Future[float]] = {}
-
-    def work(image: Mapping[str, Any]) -> float:
-        parent = futures.get(image["parent"] or "")
-        if parent and parent.exception():
-            raise BuildError(f"{image['parent']}, which it stands on, was not made")
-        log = logs / f"{image['name']}.log"
-        log.unlink(missing_ok=True)
-        log.touch(mode=0o600)
-        since = time.monotonic()
-        with progress.lock:
-            progress.running[image["name"]] = (since, log)
-        try:
-            make(image, log)
-        finally:
-            with progress.lock:
-                del progress.running[image["name"]]
-        return time.monotonic() - since
-
-    # Parents come first, so that one is never waited for by all the workers.
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for image in images:
-            futures[image["name"]] = pool.submit(work, image)
-    progress.done.set()
-    progress.writer.join()
-    made, failures = [], []
-    for image in images:
-        error = futures[image["name"]].exception()
-        log = logs / f"{image['name']}.log"
-        if error is None:
-            made.append({"name": image["name"], "ref": image["ref"], "seconds": round(futures[image["name"]].result())})
-        elif not isinstance(error, (BuildError, OSError)):
-            raise error
-        else:
-            end = tail(log, TAIL_LINES)
-            failures.append({"name": image["name"], "error": str(error), "log": str(log), "tail": end})
-    return {"made": made, "failures": failures}
-
-
-def wait_for(lock: TextIO, notice: Path) -> None:
-    """Wait until nothing else is built on this machine, with a notice for the operator meanwhile.
-
-    What a run that was cut off began goes on in the background, and cleaning up
-    would take another project's half-made stages along.
-    """
-    notice.write_text("waiting for what another run began to build on this machine\n", encoding="utf-8")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    notice.unlink(missing_ok=True)
 
 
 def main() -> None:

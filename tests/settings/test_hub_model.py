@@ -133,7 +133,7 @@ def written(values: Mapping[str, Any], folder: Path) -> None:
         "images_catalogue": _catalogue(values.get("images_environments", before["images_environments"])),
     }
     try:
-        settings = ROLES.value("__hub_settings")
+        settings = ROLES.value("hub_settings")
         settings["compose"] = {"users_subnet": ROLES.value("network_users_subnet")}
     finally:
         ROLES.variables = before

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bin import reference
-from plugins.plugin_utils.preflight.host import BEST_EFFORT, OLDEST_ENGINE, TESTED
+from plugins.plugin_utils.preflight.engine import OLDEST_ENGINE
+from plugins.plugin_utils.preflight.host import BEST_EFFORT, TESTED
 
 PROJECT = reference.PROJECT
 PAGES = sorted({*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")})

@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from plugins.module_utils import kernel_tables
+from plugins.module_utils.certificates import certificate_trouble
 from plugins.modules import host_report
 
 TCP = """\
@@ -50,19 +52,19 @@ OURS = {"jupyterhub-ansible.project": "team", "jupyterhub-ansible.kind": "proxy"
 
 
 def test_listeners_of_a_port() -> None:
-    assert list(host_report.parse_listeners(TCP, "8000/tcp")) == [("127.0.0.1", "1143")]
-    assert list(host_report.parse_listeners(TCP, "22/tcp")) == [("0.0.0.0", "1145")]
-    assert list(host_report.parse_listeners(TCP6, "8000/tcp")) == [("::1", "77")]
-    assert list(host_report.parse_listeners(UDP, "443/udp")) == [("0.0.0.0", "1147")]
-    assert list(host_report.parse_listeners("", "8000/tcp")) == []
+    assert list(kernel_tables.parse_listeners(TCP, "8000/tcp")) == [("127.0.0.1", "1143")]
+    assert list(kernel_tables.parse_listeners(TCP, "22/tcp")) == [("0.0.0.0", "1145")]
+    assert list(kernel_tables.parse_listeners(TCP6, "8000/tcp")) == [("::1", "77")]
+    assert list(kernel_tables.parse_listeners(UDP, "443/udp")) == [("0.0.0.0", "1147")]
+    assert list(kernel_tables.parse_listeners("", "8000/tcp")) == []
 
 
 def test_networks_without_the_default_route() -> None:
-    assert list(host_report.parse_routes(ROUTES)) == [{"network": "10.213.0.0/20", "interface": "br-team"}]
+    assert list(kernel_tables.parse_routes(ROUTES)) == [{"network": "10.213.0.0/20", "interface": "br-team"}]
 
 
 def test_memory() -> None:
-    assert host_report.parse_memory("MemTotal:        8140420 kB\nMemFree: 1 kB\n") == 7949
+    assert kernel_tables.parse_memory("MemTotal:        8140420 kB\nMemFree: 1 kB\n") == 7949
 
 
 def test_publishers_of_a_port() -> None:
@@ -178,10 +180,10 @@ def test_addresses_of_this_machine() -> None:
 def test_the_program_behind_a_socket() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        found = list(host_report.parse_listeners(host_report.read("/proc/net/tcp"), f"{port}/tcp"))
+        found = list(kernel_tables.parse_listeners(kernel_tables.read("/proc/net/tcp"), f"{port}/tcp"))
         assert [address for address, _ in found] == ["127.0.0.1"]
-        assert host_report.program_of(found[0][1]) == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
-    assert host_report.program_of("0") == ""
+        assert kernel_tables.program_of(found[0][1]) == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    assert kernel_tables.program_of("0") == ""
 
 
 HUB = {"Id": "abc", "Config": {"Image": "team/hub:1"}}
@@ -285,7 +287,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_a_certificate_of_ones_own(certificates: Path, certificate: str, key: str, host: str, trouble: str) -> None:
     files = {"certificate_file": str(certificates / certificate), "key_file": str(certificates / key)}
-    assert host_report.certificate_trouble(files, host) == trouble
+    assert certificate_trouble(files, host) == trouble
 
 
 def test_the_addresses_of_a_name() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from plugins.action import image_builds as action
+from plugins.module_utils.image_runs import BuildError, Progress, build_all, wait_for
 from plugins.modules import image_builds as builds
 
 CANARY = "https://user:c4n%41ry@index.test/simple"
@@ -37,7 +38,7 @@ def test_parents_first_and_side_by_side(tmp_path: Path) -> None:
             together.wait()
         made.append(image["name"])
 
-    result = builds.build_all(images(base=None, hub="base", proxy="base"), make, tmp_path)
+    result = build_all(images(base=None, hub="base", proxy="base"), make, tmp_path)
     assert [image["name"] for image in result["made"]] == ["base", "hub", "proxy"]
     assert result["failures"] == []
 
@@ -46,10 +47,10 @@ def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
     def make(image: Mapping[str, Any], log: Path) -> None:
         if image["name"] == "env-base":
             log.write_text("Step 1\nit broke\n")
-            raise builds.BuildError("docker build ended with code 1")
+            raise BuildError("docker build ended with code 1")
 
     given = images(**{"base": None, "env-base": "base", "proxy": "base", "env-x": "env-base"})
-    result = builds.build_all(given, make, tmp_path)
+    result = build_all(given, make, tmp_path)
     assert [image["name"] for image in result["made"]] == ["base", "proxy"]
     [base, child] = result["failures"]
     assert base["tail"] == ["Step 1", "it broke"]
@@ -161,7 +162,7 @@ def test_the_quicker_builder_where_there_is_one(
 
 
 def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
-    with pytest.raises(builds.BuildError, match=r"sleep 60 took longer than 0 s"):
+    with pytest.raises(BuildError, match=r"sleep 60 took longer than 0 s"):
         builder(tmp_path).run(tmp_path / "log", ["sleep", "60"], timeout=0.2)
 
 
@@ -190,7 +191,7 @@ def test_the_system_is_not_made_for_a_base_that_another_project_has(
 def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = builder(tmp_path)
     monkeypatch.setattr(maker, "answer", lambda command: "Entered start.sh\n5.4.1")
-    with pytest.raises(builds.BuildError, match=r"has 5\.4\.1, and the Hub is JupyterHub 6\.1\.1"):
+    with pytest.raises(BuildError, match=r"has 5\.4\.1, and the Hub is JupyterHub 6\.1\.1"):
         maker.check_release({"hub_release": "6.1.1"}, "id", tmp_path / "log")
 
 
@@ -207,7 +208,7 @@ def test_an_environment_that_runs_as_root(
     monkeypatch.setattr(maker, "build", lambda image, log: "id")
     image = {"name": "env-x", "kind": kind, "hash": "h", "ref": "p/env-x:h", "hub_release": "6.1.1", "seccomp": "{}"}
     if refused:
-        with pytest.raises(builds.BuildError, match=r"runs as root, .* USER 1000"):
+        with pytest.raises(BuildError, match=r"runs as root, .* USER 1000"):
             maker.make(image, tmp_path / "log")
         assert [command[1] for command in ran] == ([] if kind == "environment" else ["pull"])
     else:
@@ -256,7 +257,7 @@ def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
     notice = tmp_path / "waiting"
     with (tmp_path / "lock").open("w") as theirs, (tmp_path / "lock").open("w") as ours:
         fcntl.flock(theirs, fcntl.LOCK_EX)
-        thread = threading.Thread(target=builds.wait_for, args=[ours, notice])
+        thread = threading.Thread(target=wait_for, args=[ours, notice])
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
@@ -270,4 +271,4 @@ def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
 def test_what_builders_say_to_themselves_is_no_progress(tmp_path: Path, silence: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"#8 fetching\n{silence}\n\n")
-    assert builds.Progress._line("hub", 0, log).endswith("  #8 fetching\n")
+    assert Progress._line("hub", 0, log).endswith("  #8 fetching\n")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from project import ROLES
 
-from plugins.modules import host_report
+from plugins.module_utils.lease import take_lease
 from plugins.plugin_utils.preflight import lease
 
 
@@ -35,12 +35,12 @@ def playbook() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def take(wanted: dict[str, Any], token: str) -> dict[str, Any] | None:
-    holder: dict[str, Any] | None = host_report.take_lease({**wanted, "token": token, "by": token})
+    holder: dict[str, Any] | None = take_lease({**wanted, "token": token, "by": token})
     return holder
 
 
 def test_the_first_run_gets_it_and_the_second_is_told_who_has_it(wanted: dict[str, Any]) -> None:
-    assert host_report.take_lease(wanted) is None
+    assert take_lease(wanted) is None
     holder = take(wanted, "t2")
     assert holder
     assert holder["by"] == "ann@laptop (process 7)"
@@ -49,7 +49,7 @@ def test_the_first_run_gets_it_and_the_second_is_told_who_has_it(wanted: dict[st
 
 
 def test_a_sign_of_life_is_seen(wanted: dict[str, Any]) -> None:
-    host_report.take_lease(wanted)
+    take_lease(wanted)
     first, same = take(wanted, "t2"), take(wanted, "t2")
     assert first == same
     Path(wanted["path"]).touch()
@@ -60,7 +60,7 @@ def test_a_sign_of_life_is_seen(wanted: dict[str, Any]) -> None:
 def test_one_that_was_not_renewed_is_taken_over_whichever_way_the_clock_was_set(
     wanted: dict[str, Any], late_s: int
 ) -> None:
-    host_report.take_lease(wanted)
+    take_lease(wanted)
     os.utime(wanted["path"], (time.time() - late_s,) * 2)
     assert take(wanted, "t2") is None
     holder = take(wanted, "t3")
@@ -79,7 +79,7 @@ def test_of_many_at_once_one_gets_it(wanted: dict[str, Any]) -> None:
 def test_one_that_is_given_back_at_that_moment_is_no_lease(
     wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host_report.take_lease(wanted)
+    take_lease(wanted)
     lock = fcntl.flock
 
     def flock(*arguments: Any) -> None:
@@ -130,7 +130,7 @@ def test_it_is_renewed_while_the_run_lives_and_given_back_when_it_is_killed(
     assert request["path"] == "/run/team.lease"
     assert f"(process {playbook.pid})" in request["by"]
     path = machine.folder / "team.lease"
-    host_report.take_lease({**request, "path": str(path)})
+    take_lease({**request, "path": str(path)})
     taken = path.stat().st_mtime_ns
     thread = kept(machine, ours)
     time.sleep(0.4)
@@ -146,7 +146,7 @@ def test_the_next_runs_lease_is_neither_renewed_nor_given_back(
     machine: Machine, playbook: subprocess.Popen[bytes]
 ) -> None:
     path = machine.folder / "team.lease"
-    host_report.take_lease({**lease.Lease("team", 1).request(), "path": str(path)})
+    take_lease({**lease.Lease("team", 1).request(), "path": str(path)})
     os.utime(path, (0, 0))
     thread = kept(machine, lease.Lease("team", playbook.pid))
     thread.join(2)

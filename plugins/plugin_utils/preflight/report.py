@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import engine as engine  # its rules are of the machine's table
 from . import host, rules, strict
 from .names import unknown
 from .problems import Finding, Problem, shown

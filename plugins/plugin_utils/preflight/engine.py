@@ -1,0 +1,71 @@
+"""Rules for the Docker engine that is there, from what the module `host_report` says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .host import Host, rule
+from .problems import Finding, shown
+from .registry import Findings
+
+OLDEST_ENGINE = (20, 10)
+# Not every kind of engine can carry this: key of engine_info, words, reason.
+FOREIGN_KINDS = (
+    ("rootless", "is rootless", "it cannot give the Hub's files and networks their owners and addresses"),
+    ("snap", "is a snap", "its confinement hides the Hub's files from it"),
+    ("userns_remap", "maps user ids (userns-remap)", "the Hub and users' homes need the ids of their images"),
+    ("podman", "is Podman posing as Docker", "its API differs in networks and labels"),
+)
+
+
+@rule()
+def engine(host: Host) -> Findings:
+    """An engine of a kind that cannot carry this is recognised."""
+    for kind, words, reason in FOREIGN_KINDS:
+        if host.engine.get(kind):
+            yield Finding(
+                f"it {words}: {reason}",
+                "use a machine without it, or replace it by the distribution's docker.io",
+                "the Docker engine",
+            )
+    version = str(host.engine.get("version") or "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == len(OLDEST_ENGINE) and numbers < OLDEST_ENGINE:
+        yield Finding(f"version {version} is too old", "upgrade it to 20.10 or newer", "the Docker engine")
+
+
+@rule()
+def engine_rules(host: Host) -> Findings:
+    """Without them servers reach containers of other networks, and nothing outside; a restart is not ours to decide."""
+    if host.engine.get("rules") is not False or (host.engine.get("ours") and host.engine.get("live_restore")):
+        return
+    ends = "" if host.engine.get("live_restore") else ", which ends all containers, as it is without live-restore"
+    restart = f"restart the engine{ends}: systemctl restart docker (without systemd: service docker restart)"
+    if host.engine.get("rules_off"):
+        yield Finding(
+            'it runs with "iptables": false, so nothing keeps its networks apart or leads them out',
+            f"take that out of /etc/docker/daemon.json, or of its command, and {restart}",
+            "the Docker engine",
+        )
+    else:
+        yield Finding(
+            "its own rules are gone from the kernel (nft flush ruleset? systemctl restart nftables?), so nothing keeps"
+            " its networks apart or leads them out",
+            restart,
+            "the Docker engine",
+        )
+
+
+@rule("docker_daemon_settings")
+def data_root(host: Host, daemon_settings: Mapping[str, Any]) -> Findings:
+    """The engine would start without images, volumes and users' files."""
+    used = host.engine.get("root_dir")
+    wanted = daemon_settings.get("data-root", used) or "/var/lib/docker"
+    if used and host.engine.get("ours") and Path(str(wanted)) != Path(used):
+        yield Finding(
+            f"the engine keeps its images and volumes in {used}, and would not find them in {shown(str(wanted))}",
+            f"stop the engine, move {used} there, write data-root into /etc/docker/daemon.json, start it, deploy again",
+            "docker_daemon_settings.data-root",
+        )
