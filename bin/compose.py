@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from jupyterhub_ansible.compose import images
+from jupyterhub_ansible.rules.secrets import Secret
 from jupyterhub_ansible.settings import environment_variables
 
 from plugins.filter import image_plan
@@ -59,8 +61,10 @@ class Roles:
     """The roles' settings as they are where nobody sets any, but for those of a Compose application."""
 
     def __init__(self) -> None:
+        # Variables ask for files, and for our own filters.
+        init_plugin_loader([str(PROJECT / "collections")])
         self.loader = DataLoader()
-        self.variables: dict[str, Any] = {"playbook_dir": str(PROJECT / "playbooks")}
+        self.variables: dict[str, Any] = {"playbook_dir": str(PROJECT / "playbooks"), "role_path": str(ROLES / "hub")}
         for role in ("jupyterhub", "preflight", "images", "network", "proxy", "hub"):
             for kind in ("defaults", "vars"):
                 path = ROLES / role / kind / "main.yml"
@@ -78,8 +82,7 @@ class Roles:
             "jupyterhub_url": "http://localhost:8000",
             # Its address is known only where it runs.
             "network_hub_url": "http://hub:8081",
-            "network_users_plan": {"proxy": None},
-            "hub_github_client_id": "",
+            "network_users_plan": {"proxy": ""},
             "images_catalogue": self.catalogue(),
         }
 
@@ -116,8 +119,8 @@ class Roles:
 def hub_json(roles: Roles) -> str:
     """Return the Hub's settings, over which the variables are laid."""
     settings = roles.value("hub_settings")
-    hashes = {slug: roles.plan[f"env-{slug}"]["hash"] for slug in roles.built}
-    settings["compose"] = {"users_subnet": roles.value("network_users_subnet"), "hashes": hashes}
+    del settings["deployment"]["proxy_address"]
+    settings["compose"] = {"hashes": {slug: roles.plan[f"env-{slug}"]["hash"] for slug in roles.built}}
     return json.dumps(settings, indent=2, sort_keys=True) + "\n"
 
 
@@ -294,7 +297,7 @@ class Shown(NamedTuple):
     required: bool = False
 
 
-def _all() -> dict[str, environment_variables.Variable | environment_variables.SecretVariable]:
+def _all() -> dict[str, environment_variables.Variable | Secret]:
     return {**environment_variables.VARIABLES, **environment_variables.SECRETS}
 
 

@@ -23,7 +23,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret
 from ansible.utils.path import unfrackpath
 
 from plugins.module_utils.rules import addresses, github, placeholders
-from plugins.plugin_utils.preflight.rules import addresses as rules_of_addresses
+from plugins.module_utils.rules.tables import addresses as rules_of_addresses
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXAMPLES = PROJECT / "examples/production"

@@ -10,11 +10,24 @@ from typing import Any
 
 import yaml
 
-from plugins.plugin_utils.preflight.specs import Specs, load
+from plugins.filter.image_plan import WAYS
+from plugins.module_utils.rules.specs import TABLE, Specs
+from plugins.plugin_utils.preflight.specs import load
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs/reference/settings.md"
 LONGEST_DEFAULT = 60
+# Checked by preflight alone.
+NOT_OF_THE_HUB = ("hub_github_callback_url",)
+OF_OTHER_ROLES = (
+    "jupyterhub_name",
+    "jupyterhub_url",
+    "jupyterhub_address",
+    "jupyterhub_port",
+    "network_users_subnet",
+    "proxy_token",
+    "images_environments",
+)
 INTRODUCTION = """\
 <!-- Written by bin/reference.py from the roles' argument specs: change those, then run `make docs`. -->
 # Settings
@@ -83,6 +96,25 @@ def page() -> str:
     return render(load(PROJECT / "roles", lambda path: yaml.safe_load(path.read_text())))
 
 
+def of_the_hub() -> str:
+    """Return the settings that hub.json and the secrets hold, as JSON: the Hub judges them by the same specs."""
+    declared = load(PROJECT / "roles", lambda path: yaml.safe_load(path.read_text()))
+    names = [name for name, role in declared.roles.items() if role == "hub" and name not in NOT_OF_THE_HUB]
+    options = {name: declared.options[name] for name in (*names, *OF_OTHER_ROLES)}
+    entries = options["images_environments"]["options"]
+    made = {name: option for name, option in entries.items() if name not in WAYS}
+    # What a deployment says of an image, and what only a Hub reads that has none.
+    made |= {
+        "image": {"type": "str", "required": True, "description": "The image."},
+        "contents": {"type": "list", "elements": "dict", "default": [], "description": "What was found in it."},
+        "tells_activity": {"type": "bool", "description": "Its servers tell when they were in use."},
+        "pull": {"type": "bool", "description": "The Hub fetches it."},
+    }
+    options["images_environments"] = {**options["images_environments"], "options": made}
+    return json.dumps(options, indent=1, sort_keys=True) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())
+    TABLE.write_text(of_the_hub())

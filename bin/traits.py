@@ -16,9 +16,8 @@ import jupyterhub_ansible
 import traitlets
 from jupyterhub import traitlets as hub_traitlets
 from jupyterhub.app import JupyterHub
+from jupyterhub_ansible.rules.known_traits import TABLE, expand
 from traitlets.config import Configurable
-
-from plugins.plugin_utils.preflight.traits import TABLE, expand
 
 # The first that fits: a subclass stands before its parent.
 KINDS: list[tuple[type[Any], str]] = [

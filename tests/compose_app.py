@@ -25,8 +25,8 @@ URL = "http://127.0.0.1:18240"
 def variables(github_url: str, **others: str) -> dict[str, str]:
     """Return what an operator enters."""
     settings = {
-        "github": {"url": github_url},
-        "traits": {"Authenticator": {"auth_refresh_age": INTERVAL_S}, "OAuthenticator": NO_CA},
+        "hub_github_url": github_url,
+        "hub_traits": {"Authenticator": {"auth_refresh_age": INTERVAL_S}, "OAuthenticator": NO_CA},
     }
     return {
         "GITHUB_CLIENT_ID": CLIENT_ID,

@@ -12,6 +12,7 @@ from jupyterhub_ansible.culling import plan as culling
 from jupyterhub_ansible.engine.calls import CONNECTIONS
 from jupyterhub_ansible.proxy import sync_routes
 from jupyterhub_ansible.proxy.routes import UserProxy
+from jupyterhub_ansible.rules.trait_table import ROWS
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import start_page
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
@@ -28,15 +29,20 @@ except SettingsError as error:
 
 c = get_config()
 
+# --- what the settings say; traits of the GitHub authenticator are none of another one's
+for row in ROWS:
+    if row.login in ("", settings.hub_authenticator):
+        c[row.cls][row.trait] = row.convert(getattr(settings, row.setting))
+
 # --- the Hub, and the proxy that runs in a container of its own
-address = settings.public.address
-c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}:{settings.public.port}"
+address = settings.jupyterhub_address
+c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}:{settings.jupyterhub_port}"
 # All addresses, of its own container: the networks decide who reaches it.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
-c.JupyterHub.hub_connect_url = settings.hub.connect_url
+c.JupyterHub.hub_connect_url = settings.deployment.hub_connect_url
 c.JupyterHub.proxy_class = UserProxy
 c.ConfigurableHTTPProxy.should_start = False
-c.ConfigurableHTTPProxy.api_url = settings.proxy.api_url
+c.ConfigurableHTTPProxy.api_url = settings.deployment.proxy_api_url
 c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
 # Replacing the Hub leaves users' servers running.
 c.JupyterHub.cleanup_servers = False
@@ -52,15 +58,9 @@ c.CryptKeeper.keys = list(secrets.crypt_keys)
 c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 
 # --- who may log in
-access, github = settings.access, settings.github
-c.Authenticator.allow_all = access.allow_all
-c.Authenticator.allowed_users = set(access.allowed_users)
 # Else a list of users lets in everybody in the database, too, whoever was taken from it meanwhile.
 c.Authenticator.allow_existing_users = False
-c.Authenticator.admin_users = set(access.admin_users)
-c.Authenticator.blocked_users = set(access.blocked_users)
-c.JupyterHub.authenticator_class = settings.authenticator
-if settings.authenticator == "shared-password":
+if settings.hub_authenticator == "shared-password":
     c.Authenticator.allow_all = True
     c.Authenticator.admin_users = {"admin"}
     c.SharedPasswordAuthenticator.user_password = secrets.user_password
@@ -68,23 +68,13 @@ if settings.authenticator == "shared-password":
 else:
     # What a provider said is kept, encrypted, to ask it again.
     c.Authenticator.enable_auth_state = True
-    c.OAuthenticator.oauth_callback_url = f"{settings.public.url}/hub/oauth_callback"
-if github:
+    c.OAuthenticator.oauth_callback_url = f"{settings.jupyterhub_url}/hub/oauth_callback"
+if settings.hub_authenticator == "github":
     c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
     # Without a good answer nobody stays, API tokens included; elsewhere a token may just have ended, after an hour.
     c.Authenticator.auth_refresh_strict = True
-    c.Authenticator.auth_refresh_age = github.membership_interval_s
-    c.OAuthenticator.client_id = github.client_id
     c.OAuthenticator.client_secret = secrets.github_client_secret
-    c.GitHubOAuthenticator.github_url = github.url
-    c.GitHubOAuthenticator.allowed_organizations = set(github.allowed_organizations)
-    # Not on their own class: they need that groups are managed, which ours decides.
-    c.GitHubMemberAuthenticator.allowed_groups = set(github.allowed_teams)
-    c.GitHubMemberAuthenticator.admin_groups = set(github.admin_teams)
     c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
-
-# In seconds, 0 for any time; those of servers, services and OAuth have their own.
-c.JupyterHub.token_expires_in_max_seconds = settings.tokens.max_age_days * 86400
 
 # --- services: each is in a role of its name, and may do only that
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
@@ -94,47 +84,29 @@ if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, 
     c.JupyterHub.load_roles.append(
         {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
     )
-c.UserProxy.tells_activity = {environment.slug: environment.tells_activity for environment in settings.environments}
-c.UserProxy.default_profile = settings.default_environment
+c.UserProxy.tells_activity = {each.slug: each.tells_activity for each in settings.images_environments}
+c.UserProxy.default_profile = settings.hub_default_environment
 
 # --- users' servers
 c.JupyterHub.spawner_class = UserServerSpawner
-# JupyterHub takes a limit of 0 for "any number".
-c.JupyterHub.allow_named_servers = settings.named_servers.limit > 0
-c.JupyterHub.named_server_limit_per_user = settings.named_servers.limit
 # The spawner bounds each of these itself, and says what took too long: the image, room on the machine, the server's
 # answer; the rest is for Docker's own work on a busy machine.
-c.Spawner.http_timeout = settings.server.start_timeout_s
 c.Spawner.start_timeout = (
-    settings.server.start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value + PULL_TIMEOUT_S
+    settings.hub_start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value + PULL_TIMEOUT_S
 )
 # Those that wait for room would count, and the next one would be refused.
 c.JupyterHub.concurrent_spawn_limit = 0
 # Seconds; by default a server asks the Hub every five minutes whether a session, or who was let in, is still good.
 c.Spawner.args = ["--HubAuth.cache_max_age=30"]
 c.Spawner.post_stop_hook = tokens.server_stopped
-c.Spawner.mem_limit = f"{settings.server.memory_mb}M"
-c.Spawner.cpu_limit = settings.server.cpus
-c.Spawner.environment = {**settings.server.environment, **culling.environment(settings)}
-c.DockerSpawner.network_name = settings.users_network
+c.Spawner.environment |= culling.environment(settings)
+c.DockerSpawner.network_name = settings.deployment.users_network
 # Images are built or pulled by the deployment.
 c.DockerSpawner.pull_policy = "never"
 c.DockerSpawner.remove = True
 c.DockerSpawner.client_kwargs = {"max_pool_size": CONNECTIONS}
-c.UserServerSpawner.project = settings.name
-c.UserServerSpawner.profiles = {environment.slug: environment for environment in settings.environments}
-c.UserServerSpawner.default_profile = settings.default_environment
-c.UserServerSpawner.free_images = {group: list(patterns) for group, patterns in settings.free_images.items()}
-c.UserServerSpawner.pids_limit = settings.server.pids
-c.UserServerSpawner.tmp_mb = settings.server.tmp_mb
-c.UserServerSpawner.running_limit = settings.server.running_limit
-c.UserServerSpawner.reserve_memory_mb = settings.reserve_memory_mb
-c.UserServerSpawner.deleted_homes = settings.deleted_homes
-c.UserServerSpawner.share_home = settings.named_servers.share_home
-c.UserServerSpawner.volume_name_template = settings.volume_name_template
-
 # --- pass-through: a dictionary is merged into ours key by key, a list is added to ours, anything else replaces it
-for class_name, values in settings.traits.items():
+for class_name, values in settings.hub_traits.items():
     for trait, value in values.items():
         ours = c[class_name].get(trait)
         if isinstance(ours, dict) and isinstance(value, dict):

@@ -12,11 +12,13 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleUndefi
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.rules.check import Settings
+from ..module_utils.rules.problems import Finding, message
+from ..module_utils.rules.specs import Specs
+from ..module_utils.rules.tables import addresses
 from ..plugin_utils import settled
-from ..plugin_utils.preflight import lease, report, specs
+from ..plugin_utils.preflight import ingress, lease, report, specs
 from ..plugin_utils.preflight.host import Host, warnings
-from ..plugin_utils.preflight.problems import Finding, message
-from ..plugin_utils.preflight.rules import addresses, ingress
 from ..plugin_utils.preflight.sources import Sources
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -72,7 +74,7 @@ class ActionModule(ActionBase):
     def _read(self, path: Path) -> Any:
         return self._loader.load_from_file(str(path), trusted_as_template=True)
 
-    def _settings(self, declared: specs.Specs, variables: Mapping[str, Any]) -> tuple[Sources, report.Settings]:
+    def _settings(self, declared: Specs, variables: Mapping[str, Any]) -> tuple[Sources, Settings]:
         """Evaluate all settings; roles outside this play count with their defaults."""
         raw = {**declared.defaults, **variables}
         templar = self._templar.copy_with_new_env(available_variables=raw)
@@ -86,7 +88,7 @@ class ActionModule(ActionBase):
                     broken[name] = _explained(error)
         sources = Sources(raw, values, declared)
         context = {"playbook_dir": variables["playbook_dir"]}
-        return sources, report.Settings(
+        return sources, Settings(
             values, set(variables), broken, sources.where, sources.is_secret, sources.exposed(), context
         )
 

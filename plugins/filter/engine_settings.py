@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.preflight.rules.engine import gives_nobody_the_machine
+from ..plugin_utils.preflight.engine_settings import gives_nobody_the_machine
 
 
 def harmless_engine_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:

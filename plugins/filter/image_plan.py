@@ -30,6 +30,8 @@ ON_TOP = "environment"
 NETWORK = "network.env"
 FILES = Path(__file__).resolve().parents[2] / "images"
 BUILT_IN = ("base", "datascience")
+# How an image is made is no matter of the Hub's.
+WAYS = ("pip", "apt", "dockerfile", "image", "image_of")
 # What a card says first of what is inside; the packages by the names that image_listing has for them.
 PROGRAMS = ("Python", "R", "Julia")
 SERVERS = {"jupyterlab": "JupyterLab", "marimo": "marimo"}
@@ -347,28 +349,14 @@ def images_catalogue(
     for entry in catalogue:
         maker = _maker(entry, catalogue)
         image = plan[f"env-{maker['slug']}"]["ref"]
-        environments.append(
-            {
-                "slug": entry["slug"],
-                "title": entry["title"],
-                "description": entry.get("description") or "",
-                "image": image,
-                "contents": _contents(maker, (contents or {}).get(image, {}), Path(files)),
-                "default_url": entry.get("default_url") or "/lab",
-                "home": entry.get("home") or "/home/jovyan",
-                "sizes": [
-                    {"title": size["slug"].replace("-", " ").capitalize(), **size} for size in entry.get("sizes") or []
-                ],
-                "groups": entry.get("groups") or [],
-                "users": entry.get("users") or [],
-                "environment": entry.get("environment") or {},
-                "mounts": [{"read_only": True, **mount} for mount in entry.get("mounts") or []],
-                "gpus": entry.get("gpus") or 0,
-                "idle_timeout_s": entry.get("idle_timeout_s"),
-                # What is built stands on our image; of one that is brought nothing is known.
-                "tells_activity": not maker.get("image"),
-            }
-        )
+        made = {
+            "image": image,
+            "contents": _contents(maker, (contents or {}).get(image, {}), Path(files)),
+            # What is built stands on our image; of one that is brought nothing is known.
+            "tells_activity": not maker.get("image"),
+        }
+        given = {name: value for name, value in entry.items() if name not in WAYS and value not in (None, [], {})}
+        environments.append({**given, **made})
     return environments
 
 

@@ -27,7 +27,7 @@ options:
 
 # Of `docker run`: there is no container to try them in.
 NO_CONTAINER = 125
-PRIVATE = (("", "traits"), ("server", "environment"))
+PRIVATE = ("hub_traits", "hub_server_environment")
 HIDDEN = "(not shown, since it may hold a secret)"
 
 
@@ -65,8 +65,8 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
 def difference(before: str, after: str) -> dict[str, Any]:
     """Return the difference key by key, without what may hold a secret."""
     old, new = _read(before), _read(after)
-    for group, key in PRIVATE:
-        _hide(key, old.get(group, {}) if group else old, new.get(group, {}) if group else new)
+    for key in PRIVATE:
+        _hide(key, old, new)
     olds, news = _environments(old), _environments(new)
     for slug in olds.keys() | news.keys():
         _hide("environment", olds.get(slug, {}), news.get(slug, {}))
@@ -75,7 +75,7 @@ def difference(before: str, after: str) -> dict[str, Any]:
 
 def _environments(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the catalogue by slug; nothing where somebody damaged it."""
-    entries = settings.get("environments")
+    entries = settings.get("images_environments")
     found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return {str(entry.get("slug")): entry for entry in found}
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from project import ROLES
 
+from plugins.module_utils.rules.check import DEFAULT, SECRET_NAME, Settings
+from plugins.module_utils.rules.problems import message
+from plugins.module_utils.rules.tables import addresses
 from plugins.plugin_utils.preflight import host, report, specs
-from plugins.plugin_utils.preflight.problems import message
-from plugins.plugin_utils.preflight.rules import addresses
-from plugins.plugin_utils.preflight.sources import DEFAULT, SECRET_NAME
 
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 SPECS = specs.load(ROLES, lambda path: yaml.safe_load(path.read_text()))
@@ -102,7 +102,7 @@ def problems(
     values: Mapping[str, Any], changes: Mapping[str, Any] | None = None, exposed: Mapping[str, str] | None = None
 ) -> list[str]:
     """What is told of settings on top of the defaults."""
-    settings = report.Settings(
+    settings = Settings(
         {name: value for name, value in {**DEFAULTS, **values}.items() if name in SPECS.options},
         set(values),
         is_secret=lambda name: name.endswith(("_password", "_secret", "_key", "_token")),
@@ -168,7 +168,7 @@ def test_settings_that_are_meant_are_no_problem() -> None:
                 "load_roles": [{}],
                 "token_expires_in_max_seconds": 43200,
             },
-            "Spawner": {"http_timeout": 60, "args": ["--debug"], "mem_limit": "2G", "cpu_limit": 2},
+            "Spawner": {"poll_interval": 60, "args": ["--debug"]},
             "DockerSpawner": {
                 "extra_host_config": {
                     "shm_size": "1g",
@@ -293,7 +293,7 @@ def test_a_variable_of_the_operators_own_may_have_another_projects_name() -> Non
 
 def test_a_setting_that_has_its_default_only_was_not_made_from_it() -> None:
     values = {**DEFAULTS, **GITHUB, "ALLOWED_GITHUB_ORGS": ["octo-org"]}
-    settings = report.Settings(
+    settings = Settings(
         {name: value for name, value in values.items() if name in SPECS.options},
         set(values),
         where=lambda name: "" if name in GITHUB or name not in SPECS.options else DEFAULT,
@@ -335,7 +335,7 @@ def test_ubuntu_is_a_warning_only() -> None:
 
 
 def test_several_problems_come_in_one_numbered_message() -> None:
-    settings = report.Settings(
+    settings = Settings(
         {**DEFAULTS, **TRY_IT, "jupyterhub_port": "x", "hub_server_pids": datetime.date(2026, 1, 1)},
         {"hub_pids"},
         where=lambda name: "group_vars/prod.yml, line 3" if name == "jupyterhub_port" else "",
@@ -348,9 +348,7 @@ def test_several_problems_come_in_one_numbered_message() -> None:
 
 @pytest.mark.parametrize("value", ["canary-" * 20, 'quo"ted\\canary', "canary"])
 def test_a_secret_setting_never_shows_its_value(value: str) -> None:
-    settings = report.Settings(
-        {**DEFAULTS, "jupyterhub_address": value}, is_secret=lambda name: name == "jupyterhub_address"
-    )
+    settings = Settings({**DEFAULTS, "jupyterhub_address": value}, is_secret=lambda name: name == "jupyterhub_address")
     text = message(report.check_settings(SPECS, settings)[0])
     assert "jupyterhub_address: is not an IP address" in text
     assert "canary" not in text

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from example_secrets import secret
-from jupyterhub_ansible.settings.check import EXAMPLE, SECRET_NAMES
+from example_secrets import SECRET_NAMES, secret
+from jupyterhub_ansible.settings.check import EXAMPLE
 
 
 @pytest.fixture

@@ -75,19 +75,19 @@ def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     } | {"JUPYTERHUB_USERS_SUBNET": "10.214.0.0/20"}
     below = json.loads((COMPOSE / "hub.json").read_text())
     defaults = yaml.safe_load((compose.ROLES / "hub/defaults/main.yml").read_text())
-    assert below["server"]["memory_mb"] == defaults["hub_server_memory_mb"]
+    assert below["hub_server_memory_mb"] == defaults["hub_server_memory_mb"]
     settings = Settings.model_validate_json(json.dumps(environment_variables.overlaid(below, given)))
     assert settings.compose
-    assert settings.compose.users_subnet == "10.214.0.0/20"
-    assert settings.users_network == "x-users"
-    by_slug = {each.slug: each for each in settings.environments}
+    assert settings.network_users_subnet == "10.214.0.0/20"
+    assert settings.deployment.users_network == "x-users"
+    by_slug = {each.slug: each for each in settings.images_environments}
     assert by_slug["base"].pull
     assert not by_slug["base"].tells_activity, "of an image of somebody else nothing is known"
     assert by_slug["marimo"].image == by_slug["datascience"].image == "x"
 
 
 def test_our_own_images_tell_activity_and_are_never_fetched() -> None:
-    for each in json.loads((COMPOSE / "hub.json").read_text())["environments"]:
+    for each in json.loads((COMPOSE / "hub.json").read_text())["images_environments"]:
         assert each["tells_activity"]
         assert "pull" not in each
 
@@ -124,8 +124,8 @@ def test_the_table_of_variables_is_one(page: str) -> None:
 
 def test_defaults_of_the_table_are_the_roles() -> None:
     below = json.loads((COMPOSE / "hub.json").read_text())
-    assert environment_variables.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["compose"]["users_subnet"]
-    assert environment_variables.VARIABLES["JUPYTERHUB_NAME"].default == below["name"] == compose.NAME
+    assert environment_variables.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["network_users_subnet"]
+    assert environment_variables.VARIABLES["JUPYTERHUB_NAME"].default == below["jupyterhub_name"] == compose.NAME
 
 
 def test_services_are_stages_of_the_one_dockerfile() -> None:

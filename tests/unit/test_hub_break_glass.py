@@ -52,7 +52,7 @@ def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_of_the_command_is_never_torn(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its two streams meet in a terminal, as they come: what is written in pieces could be told apart there.
-    settings = SimpleNamespace(github=object(), public=SimpleNamespace(url="https://hub.example"))
+    settings = SimpleNamespace(hub_authenticator="github", jupyterhub_url="https://hub.example")
     monkeypatch.setattr(emergency_link, "load", lambda: SimpleNamespace(settings=settings))
     monkeypatch.setattr(emergency_link, "TICKET", ticket)
     monkeypatch.setattr(emergency_link, "LOG", ticket.with_name("log"))

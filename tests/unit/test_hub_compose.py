@@ -227,13 +227,16 @@ def test_what_cannot_be_the_users_network(subnet: str) -> None:
 
 def test_another_name_is_that_of_networks_and_images_too() -> None:
     settings = json.loads(json.dumps(EXAMPLE))
-    settings["environments"][0]["image"] = "example/env-base:built"
-    settings["environments"].append(
-        {**settings["environments"][0], "slug": "mine", "image": "registry.example.org/x:1"}
+    settings["images_environments"][0]["image"] = "example/env-base:built"
+    settings["images_environments"].append(
+        {**settings["images_environments"][0], "slug": "mine", "image": "registry.example.org/x:1"}
     )
     found = environment_variables.overlaid(settings, {"JUPYTERHUB_NAME": "second"})
-    assert (found["name"], found["users_network"]) == ("second", "second-users")
-    assert [each["image"] for each in found["environments"]] == ["second/env-base:built", "registry.example.org/x:1"]
+    assert (found["jupyterhub_name"], found["deployment"]["users_network"]) == ("second", "second-users")
+    assert [each["image"] for each in found["images_environments"]] == [
+        "second/env-base:built",
+        "registry.example.org/x:1",
+    ]
 
 
 # --- the entrypoint
@@ -633,8 +636,9 @@ def kept(
     engine.add("p", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
     engine.stored = [image(1)]
     settings = json.loads(json.dumps(EXAMPLE))
-    settings |= {"name": "hub", "users_network": "hub-users", "compose": {"users_subnet": "10.213.0.0/20"}}
-    settings["environments"][0]["image"] = "hub/env-base:built"
+    settings |= {"jupyterhub_name": "hub", "compose": {}}
+    settings["deployment"]["users_network"] = "hub-users"
+    settings["images_environments"][0]["image"] = "hub/env-base:built"
     made = reconciler.Keeper(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
     made.prober = prober
     return made

@@ -27,13 +27,13 @@ TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
 def settings(*own: int | None, idle: int = 0, max_age: int = 0) -> Settings:
     """An environment for each of `own`, with that timeout of its own; the first is the default."""
     example = copy.deepcopy(check.EXAMPLE)
-    [base] = example["environments"]
+    [base] = example["images_environments"]
     slugs = [f"env-{number}" for number in range(len(own) or 1)]
-    example["environments"] = [
+    example["images_environments"] = [
         {**base, "slug": slug, "idle_timeout_s": timeout} for slug, timeout in zip(slugs, own or [None], strict=True)
     ]
-    example["default_environment"] = "env-0"
-    example["culling"] = {"idle_timeout_s": idle, "max_age_s": max_age}
+    example["hub_default_environment"] = "env-0"
+    example |= {"hub_idle_timeout_s": idle, "hub_max_age_s": max_age}
     return Settings.model_validate_json(json.dumps(example))
 
 

@@ -115,6 +115,6 @@ def test_not_while_a_server_runs(db: Session, engine: Engine) -> None:
 
 
 def test_not_where_names_of_volumes_are_another_scheme_s(db: Session, engine: Engine) -> None:
-    settings = SETTINGS.model_copy(update={"volume_name_template": "jhub-{username}-{servername}"})
+    settings = SETTINGS.model_copy(update={"hub_volume_name_template": "jhub-{username}-{servername}"})
     with pytest.raises(RenameError, match="hub_volume_name_template"):
         rename(db, engine, settings, "image", "ann", "anna")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from docker.api.container import ContainerApiMixin
 from docker.types.containers import HostConfig
-from jupyterhub_ansible.rules import Place, containers, mounts, traits
+from jupyterhub_ansible.rules import containers, mounts, traits
 from jupyterhub_ansible.rules.placeholders import is_placeholder
 from project import ROLES
 
@@ -106,9 +106,7 @@ def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
 )
 def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
     found = list(traits.refused({"DockerSpawner": {"volumes": {volume: "/x"}}}, "github", OURS))
-    assert [each.fix for each in found] == (
-        [] if taken else [Place("hub_volume_name_template", "volume_name_template")]
-    )
+    assert [each.fix for each in found] == ([] if taken else ["set hub_volume_name_template instead"])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_propagation_is_not_hidden_in_the_mode() -> None:
 def test_a_class_of_the_operators_own_that_people_log_in_by_is_an_authenticator() -> None:
     found = list(traits.refused({"TeamLogin": {"allow_all": True}}, "team.TeamLogin"))
     assert [each.path for each in found] == [("TeamLogin", "allow_all")]
-    assert isinstance(found[0].fix, Place)
+    assert found[0].fix == "set hub_allow_all instead"
 
 
 @pytest.mark.parametrize(("function", "listed"), [(HostConfig, "HOST_CONFIG"), (ContainerApiMixin, "CREATE")])

@@ -19,8 +19,8 @@ cat > given
 cat said >&2
 exit "$(cat code)"
 """
-NEW = {"server": {"memory_mb": 2, "environment": {}}, "traits": {}}
-OLD = {"server": {"memory_mb": 1, "environment": {}}, "traits": {}}
+NEW = {"hub_server_memory_mb": 2, "hub_server_environment": {}, "hub_traits": {}}
+OLD = {"hub_server_memory_mb": 1, "hub_server_environment": {}, "hub_traits": {}}
 
 
 def run(folder: Path, settings: object = NEW, code: int = 0, check: bool = False, ready: bool = True) -> dict[str, Any]:
@@ -91,39 +91,43 @@ def test_the_same_settings_are_not_tried_again(tmp_path: Path) -> None:
 
 def test_difference_shows_all_but_what_may_hold_a_secret(tmp_path: Path) -> None:
     """Also where the secret is in the settings of before."""
-    with_secrets = {"server": {"memory_mb": 2, "environment": {"A": "canary-1"}}, "traits": {"C": {"b": "canary-2"}}}
+    with_secrets = {
+        "hub_server_memory_mb": 2,
+        "hub_server_environment": {"A": "canary-1"},
+        "hub_traits": {"C": {"b": "canary-2"}},
+    }
     to, back = run(tmp_path, with_secrets), run(tmp_path, NEW)
     assert "canary" not in json.dumps([to, back])
     hidden = "(not shown, since it may hold a secret)"
     for diff, side in ((to["diff"], "after"), (back["diff"], "before")):
-        assert diff[side]["server"]["memory_mb"] == 2
-        assert diff[side]["server"]["environment"].startswith(hidden)
-        assert diff[side]["traits"].startswith(hidden)
-    other = {**with_secrets, "traits": {"C": {"b": "canary-3"}}}
+        assert diff[side]["hub_server_memory_mb"] == 2
+        assert diff[side]["hub_server_environment"].startswith(hidden)
+        assert diff[side]["hub_traits"].startswith(hidden)
+    other = {**with_secrets, "hub_traits": {"C": {"b": "canary-3"}}}
     run(tmp_path, with_secrets)
     diff = run(tmp_path, other)["diff"]
-    assert diff["before"]["traits"] != diff["after"]["traits"]
-    assert diff["before"]["server"] == diff["after"]["server"]
+    assert diff["before"]["hub_traits"] != diff["after"]["hub_traits"]
+    assert diff["before"]["hub_server_environment"] == diff["after"]["hub_server_environment"]
 
 
 def test_difference_hides_an_environments_variables(tmp_path: Path) -> None:
-    with_secrets = {**NEW, "environments": [{"slug": "geo", "title": "Geo", "environment": {"A": "canary"}}]}
-    other = {**NEW, "environments": [{"slug": "geo", "title": "Earth", "environment": {"A": "canary-2"}}]}
+    with_secrets = {**NEW, "images_environments": [{"slug": "geo", "title": "Geo", "environment": {"A": "canary"}}]}
+    other = {**NEW, "images_environments": [{"slug": "geo", "title": "Earth", "environment": {"A": "canary-2"}}]}
     to, between, back = run(tmp_path, with_secrets), run(tmp_path, other), run(tmp_path, NEW)
     assert "canary" not in json.dumps([to, between, back])
-    [before], [after] = (between["diff"][side]["environments"] for side in ("before", "after"))
+    [before], [after] = (between["diff"][side]["images_environments"] for side in ("before", "after"))
     assert (before["title"], after["title"]) == ("Geo", "Earth")
     assert before["environment"] != after["environment"], "that it changed is shown"
 
 
 @pytest.mark.parametrize("environments", [5, ["x"], None, [{}]])
 def test_difference_to_a_catalogue_that_somebody_damaged(tmp_path: Path, environments: object) -> None:
-    (tmp_path / "hub.json").write_text(json.dumps({**OLD, "environments": environments}))
+    (tmp_path / "hub.json").write_text(json.dumps({**OLD, "images_environments": environments}))
     assert run(tmp_path)["changed"]
 
 
 def test_damaged_file_is_replaced_and_not_shown(tmp_path: Path) -> None:
-    (tmp_path / "hub.json").write_text('{"traits": "canary')
+    (tmp_path / "hub.json").write_text('{"hub_traits": "canary')
     result = run(tmp_path)
     assert written(tmp_path) == NEW
     assert "canary" not in json.dumps(result)

@@ -261,7 +261,7 @@ def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
 
 def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JupyterHub, "lookout", None)
-    assert prepared(Mock(compose=None, hub=Mock(connect_url="http://10.213.0.2:8081"))) is None
+    assert prepared(Mock(compose=None, deployment=Mock(hub_connect_url="http://10.213.0.2:8081"))) is None
     made.assert_not_called()
     assert UserServerSpawner.before_start is fence_check.before_start
     assert JupyterHub.lookout
@@ -293,10 +293,10 @@ def test_a_compose_application_tries_its_settings_as_the_playbook_does(
     hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
-    unknown = {**check.EXAMPLE, "traits": {"DockerSpawner": {"mem_limt": 1}}}
+    unknown = {**check.EXAMPLE, "hub_traits": {"MyLogin": {"x": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
     # There, it was tried before it was written.
     assert checked().compose is None
-    (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {"users_subnet": "10.213.0.0/20"}}))
-    with pytest.raises(SettingsError, match=r"DockerSpawner\.mem_limt: no such trait; do you mean mem_limit"):
+    (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {}}))
+    with pytest.raises(SettingsError, match=r"hub_traits: MyLogin: no such class"):
         checked()

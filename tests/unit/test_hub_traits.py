@@ -10,12 +10,12 @@ import pytest
 import traitlets
 from jupyterhub.app import JupyterHub
 from jupyterhub.traitlets import ByteSpecification, Callable, Command
+from jupyterhub_ansible.rules.known_traits import TABLE, expand, known_classes
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from project import PROJECT
 from traitlets.config import Configurable
 
 from bin import traits as writer
-from plugins.plugin_utils.preflight.traits import TABLE, expand, known_classes
 
 
 def test_the_table_is_fresh() -> None:

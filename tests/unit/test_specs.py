@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from jupyterhub_ansible.rules.names import OURS
+from jupyterhub_ansible.rules.strict import TYPES
 from project import ROLES
-
-from plugins.plugin_utils.preflight.names import OURS
-from plugins.plugin_utils.preflight.strict import TYPES
 
 ROLE_NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir())
 PUBLIC_LIMIT = 64

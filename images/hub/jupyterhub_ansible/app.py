@@ -158,7 +158,7 @@ class JupyterHub(app.JupyterHub):
 
 def believe_the_proxy(settings: Settings, keeper: Keeper | None) -> None:
     """Tell the Hub's HTTP server whose word about the client counts, and put it in the place of tornado's."""
-    fixed = frozenset([str(settings.proxy.address)]) if settings.proxy.address else frozenset()
+    fixed = frozenset([str(settings.deployment.proxy_address)]) if settings.deployment.proxy_address else frozenset()
     HubServer.proxies = lambda: keeper.proxy_addresses if keeper else fixed
     HTTPServer.configure(HubServer)
 
@@ -183,7 +183,7 @@ def prepared(settings: Settings) -> Keeper | None:
     """
     if settings.compose is None:
         UserServerSpawner.before_start = fence_check.before_start
-        JupyterHub.lookout = fence_check.Lookout(fence_check.gateway(settings.hub.connect_url))
+        JupyterHub.lookout = fence_check.Lookout(fence_check.gateway(settings.deployment.hub_connect_url))
         return None
     logging.basicConfig(format="[%(levelname).1s %(asctime)s %(name)s] %(message)s")
     log = logging.getLogger("compose")

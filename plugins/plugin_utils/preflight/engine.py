@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...module_utils.rules.problems import Finding, shown
+from ...module_utils.rules.registry import Findings
 from .host import Host, rule
-from .problems import Finding, shown
-from .registry import Findings
 
 OLDEST_ENGINE = (20, 10)
 # Not every kind of engine can carry this: key of engine_info, words, reason.

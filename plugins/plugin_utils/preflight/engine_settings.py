@@ -9,8 +9,8 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..problems import Finding, shown
-from ..registry import Findings, Rules
+from ...module_utils.rules.problems import Finding, shown
+from ...module_utils.rules.registry import Findings, Rules
 
 rule = Rules()
 

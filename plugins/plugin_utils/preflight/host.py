@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...module_utils.rules.addresses import host_of
-from .problems import Finding, shown
-from .registry import Findings, Rules
-from .rules import ingress
+from ...module_utils.rules.problems import Finding, shown
+from ...module_utils.rules.registry import Findings, Rules
+from . import ingress
 
 rule = Rules()
 

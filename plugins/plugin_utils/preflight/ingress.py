@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ....module_utils.rules.addresses import host_of, is_address, is_loopback, wrong_form
-from ..problems import Finding, shown
-from ..registry import Findings, Rules
+from ...module_utils.rules.addresses import host_of, is_address, is_loopback, wrong_form
+from ...module_utils.rules.problems import Finding, shown
+from ...module_utils.rules.registry import Findings, Rules
 
 rule = Rules()
 

@@ -2,104 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...module_utils.rules import tables
+from ...module_utils.rules.check import Settings
+from ...module_utils.rules.check import check_settings as checked
+from ...module_utils.rules.problems import Problem
+from ...module_utils.rules.specs import Specs
 from . import engine as engine  # its rules are of the machine's table
-from . import host, rules, strict
-from .names import unknown
-from .problems import Finding, Problem, shown
-from .sources import DEFAULT
-from .specs import Specs
+from . import engine_settings, host, ingress
 
-# -e name=value is always a text, whatever it looks like.
-COMMAND_LINE = "CLI option"
-EXPOSED_FIX = (
-    "encrypt it (.venv/bin/ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git "
-    "ignores; and take a new one, since git's history keeps this one"
-)
-TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
-
-
-@dataclass
-class Settings:
-    """Values as the roles will see them; `broken` are those that Ansible could not evaluate."""
-
-    values: dict[str, Any]
-    names: set[str] = field(default_factory=set)
-    broken: dict[str, Finding] = field(default_factory=dict)
-    where: Callable[[str], str] = lambda name: ""
-    is_secret: Callable[[str], bool] = lambda name: False
-    # Secrets in plain text in files that git tracks, and where.
-    exposed: Mapping[str, str] = field(default_factory=dict)
-    # What rules may read beside the settings.
-    context: Mapping[str, Any] = field(default_factory=dict)
-
-    def is_given(self, name: str) -> bool:
-        """Return whether the operator set something."""
-        return name in self.names and self.where(name) != DEFAULT
-
-    def problem(self, finding: Finding, name: str = "") -> Problem:
-        """Return a finding as a problem, with the place where its setting was set."""
-        about = finding.about or name
-        # What is about no setting has no place: "who may log in".
-        where = self.where(about.split("[")[0].split(".")[0])
-        hint = TYPED_HINT if where.startswith(COMMAND_LINE) and finding.what.startswith("must be") else ""
-        return Problem(about, where, self.masked(finding.what), self.masked(finding.fix) + hint)
-
-    def masked(self, text: str) -> str:
-        """Return a text without the values of secrets, whatever check wrote them into it."""
-        for name, value in self.values.items():
-            if self.is_secret(name):
-                for word in sorted(leaves(value), key=len, reverse=True):
-                    text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
-        return text
-
-    def well_formed(self, specs: Specs, bad: Collection[str]) -> dict[str, Any]:
-        """Return what rules may rely on: evaluated, of the right type, and None where it is unset."""
-        good = {name: self.values.get(name) for name in specs.options if name not in bad}
-        return {**good, **self.context}
-
-
-def leaves(value: Any) -> Iterator[str]:
-    """Yield all texts and numbers in a value, in the forms that messages have for them."""
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from leaves(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from leaves(inner)
-    elif value not in (None, "", True, False):
-        yield from {str(value), shown(value).strip('"').removesuffix("...")}
+# What one complains of, the later ones leave alone: the way in stands before who may log in by it.
+_ACCESS = tables.TABLES.index(tables.access.rule)
+TABLES = (*tables.TABLES[:_ACCESS], engine_settings.rule, ingress.rule, *tables.TABLES[_ACCESS:])
 
 
 def check_settings(specs: Specs, settings: Settings) -> tuple[list[Problem], dict[str, Any]]:
     """Return the problems of the settings, and those settings that further checks may rely on."""
-    named = unknown(settings.names, specs.options, specs.computed, settings.is_given)
-    problems = [settings.problem(finding) for finding in named]
-    bad = set(settings.broken)
-    problems += [settings.problem(finding, name) for name, finding in settings.broken.items()]
-    for name, option in specs.options.items():
-        if name in settings.values:
-            show = (lambda value: "") if settings.is_secret(name) else shown
-            findings = list(strict.check(name, settings.values[name], option, show))
-        elif option.get("required") and name not in settings.broken:
-            findings = [Finding("is not set", "set it in group_vars", name)]
-        else:
-            continue
-        problems += [settings.problem(finding, name) for finding in findings]
-        bad |= {name} if findings else set()
-    problems += [
-        Problem(about, where, "is in plain text in a file that git tracks", EXPOSED_FIX)
-        for about, where in settings.exposed.items()
-    ]
-    for table in rules.TABLES:
-        for name, finding in table.findings(settings.well_formed(specs, bad)):
-            problems.append(settings.problem(finding, name))
-            bad.add(name)
-    return problems, settings.well_formed(specs, bad)
+    return checked(specs, settings, TABLES)
 
 
 def check_host(machine: host.Host, settings: Settings, good: Mapping[str, Any]) -> Iterator[Problem]:

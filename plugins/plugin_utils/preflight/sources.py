@@ -12,10 +12,10 @@ from typing import Any
 from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import VaultHelper
 
+from ...module_utils.rules.check import DEFAULT, SECRET_NAME
 from ...module_utils.rules.placeholders import is_placeholder
-from .specs import Specs
+from ...module_utils.rules.specs import Specs
 
-SECRET_NAME = re.compile(r"(password|secret|key|token)$")
 SECRET_IN_TEMPLATE = re.compile(r"\{[{%].*(vault|password|secret|key|token)", re.DOTALL)
 # A key in a mapping, such as a trait.
 SECRET_KEY = re.compile(r"(password|secret|token)$", re.IGNORECASE)
@@ -24,8 +24,6 @@ SECRET_VARIABLE = re.compile(r"vault_|ansible_(ssh_|sudo_|su_|become_)?pass(word
 VAULT_FILE = re.compile(r"vault.*\.ya?ml|.*[._-]vault\.ya?ml")
 VAULT_HEADER = "$ANSIBLE_VAULT"
 LINE = ", line "
-# Of a role: the operator said nothing.
-DEFAULT = "the default"
 PASSWORD_IN_URL = re.compile(r"://[^/@\s:]+:[^/@\s]+@")
 
 

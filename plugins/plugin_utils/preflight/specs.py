@@ -1,23 +1,14 @@
-"""The public settings of all roles, as their argument specs and defaults declare them."""
+"""The settings of all roles, read from their folders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...module_utils.rules.specs import Specs
+
 Reader = Callable[[Path], Any]
-
-
-@dataclass
-class Specs:
-    """Options by setting, with the role each belongs to, its default, and names that roles compute themselves."""
-
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    roles: dict[str, str] = field(default_factory=dict)
-    defaults: dict[str, Any] = field(default_factory=dict)
-    computed: set[str] = field(default_factory=set)
 
 
 def load(roles_path: Path, read: Reader) -> Specs:

@@ -115,12 +115,12 @@ def main() -> None:
         settings = load().settings
     except SettingsError as error:
         sys.exit(str(error))
-    if settings.github is None:
-        sys.exit(f"The link is for a Hub with GitHub's login; this one has {settings.authenticator}.")
+    if settings.hub_authenticator != "github":
+        sys.exit(f"The link is for a Hub with GitHub's login; this one has {settings.hub_authenticator}.")
     key = make(TICKET, time.time())
     # Each line in one write: the image's Python keeps nothing back, so that print would send the end of the line apart,
     # and `docker exec`, which shows two streams as they come, could put the other's words behind the link.
-    sys.stdout.write(f"{settings.public.url}/hub{PATH}?key={key}\n")
+    sys.stdout.write(f"{settings.jupyterhub_url}/hub{PATH}?key={key}\n")
     sys.stderr.write(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)

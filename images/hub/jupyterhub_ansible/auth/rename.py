@@ -33,7 +33,7 @@ def _homes(docker_client: DockerClient, project: str, user: str) -> dict[str, st
 
 
 def _check(db: Session, docker_client: DockerClient, settings: Settings, user: str, name: str) -> orm.User:
-    if settings.volume_name_template:
+    if settings.hub_volume_name_template:
         raise RenameError(
             "The volumes are named by hub_volume_name_template: rename the user in the admin panel, by hand"
         )
@@ -49,17 +49,17 @@ def _check(db: Session, docker_client: DockerClient, settings: Settings, user: s
     own = identities.named(user)
     if others := identities.others(own.github_id if own else 0, name):
         raise RenameError(f"{name} was the login of another account here, number {others[0]}: see identity list")
-    if homes := _homes(docker_client, settings.name, name):
+    if homes := _homes(docker_client, settings.jupyterhub_name, name):
         raise RenameError(f"There is a home of {name} already: the volume {min(homes)}")
     return found
 
 
 def _copy(docker_client: DockerClient, settings: Settings, image: str, user: str, name: str) -> list[str]:
     """Copy the homes, and return the names of the old volumes."""
-    homes = _homes(docker_client, settings.name, user)
+    homes = _homes(docker_client, settings.jupyterhub_name, user)
     for old, server in homes.items():
-        new = naming.home_name(settings.name, name, server)
-        docker_client.volumes.create(new, labels=labels(settings.name, "home", name, server))
+        new = naming.home_name(settings.jupyterhub_name, name, server)
+        docker_client.volumes.create(new, labels=labels(settings.jupyterhub_name, "home", name, server))
         docker_client.containers.run(
             image,
             ["cp", "--archive", "/from/.", "/to/"],
@@ -119,7 +119,7 @@ def main() -> str | None:
     except (SettingsError, RenameError) as error:
         return str(error)
     print(f"{arguments.user} is now {arguments.name.lower()}. Restart the Hub, which has the old name in its memory:")
-    print(f"  docker restart {settings.name}-hub")
+    print(f"  docker restart {settings.jupyterhub_name}-hub")
     for volume in old:
         print(f"The old home stays; when it is not needed any more: docker volume rm {volume}")
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..settings import environment_variables
-from ..settings.secrets import ALWAYS
+from ..rules.secrets import SECRETS
 from .errors import ComposeError
 
 NEW_TOKEN = "new-proxy-token"
@@ -50,7 +50,7 @@ def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
     for folder, owner in ((places.state, HUB_UID), (places.secrets, HUB_UID), (places.proxy, PROXY_UID)):
         os.chown(folder, owner, owner)
         folder.chmod(0o700)
-    for name in ALWAYS:
+    for name in [each.file for each in SECRETS if not each.login]:
         path = places.secrets / name
         if name not in given and not path.exists():
             _write(path, secrets.token_hex(32), HUB_UID)

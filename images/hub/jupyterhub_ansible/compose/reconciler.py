@@ -61,15 +61,15 @@ class Keeper:
     def __init__(self, settings: Settings, log: Logger, client: docker.APIClient | None = None) -> None:
         if settings.compose is None:
             raise ComposeError("hub.json: compose is missing; use the Hub's image that compose/ builds")
-        self.settings, self.log, self.plan = settings, log, plan(settings.compose.users_subnet)
+        self.settings, self.log, self.plan = settings, log, plan(settings.network_users_subnet)
         # Without a bound, a call would stand still with an engine that does.
         self.client = client or docker.APIClient(version="auto", timeout=60, max_pool_size=CONNECTIONS)
         self.id = own_id()
         self.image = str(self.client.inspect_container(self.id)["Image"])
-        self.networks = Networks(self.client, settings.name, self.plan)
-        self.images = Images(self.client, settings.name, settings.compose.hashes, log)
-        self.fence = Fence(self.client, settings.name, self.plan, settings.reserve_memory_mb, self.image)
-        self.prober = fence_proof.Prober(self.client, settings.name, self.image)
+        self.networks = Networks(self.client, settings.jupyterhub_name, self.plan)
+        self.images = Images(self.client, settings.jupyterhub_name, settings.compose.hashes, log)
+        self.fence = Fence(self.client, settings.jupyterhub_name, self.plan, settings.hub_reserve_memory_mb, self.image)
+        self.prober = fence_proof.Prober(self.client, settings.jupyterhub_name, self.image)
         self._asking = threading.Lock()
         self._trusted_until = 0.0
         self._new_proxy = False
@@ -119,7 +119,7 @@ class Keeper:
 
     @property
     def _images(self) -> set[str]:
-        return {environment.image for environment in self.settings.environments}
+        return {environment.image for environment in self.settings.images_environments}
 
     def _patiently(self, step: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_S

@@ -56,17 +56,17 @@ def quarter(timeout_s: int) -> int:
 def plan(settings: "Settings") -> dict[str, Any]:
     """Return what cull.py needs to know: each environment's timeout, and the rest."""
     return {
-        "timeouts": {each.slug: _timeout(settings, each.slug) for each in settings.environments},
-        "default": settings.default_environment,
+        "timeouts": {each.slug: _timeout(settings, each.slug) for each in settings.images_environments},
+        "default": settings.hub_default_environment,
         # Of an image that the user named.
-        "timeout_s": settings.culling.idle_timeout_s,
-        "max_age_s": settings.culling.max_age_s,
+        "timeout_s": settings.hub_idle_timeout_s,
+        "max_age_s": settings.hub_max_age_s,
     }
 
 
 def _timeout(settings: "Settings", slug: str) -> int:
-    [own] = [each.idle_timeout_s for each in settings.environments if each.slug == slug]
-    return settings.culling.idle_timeout_s if own is None else own
+    [own] = [each.idle_timeout_s for each in settings.images_environments if each.slug == slug]
+    return settings.hub_idle_timeout_s if own is None else own
 
 
 def has_slept(planned: Mapping[str, Any], last_look: float, now: float) -> bool:
@@ -124,7 +124,7 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
     def timeout(spawner: Any) -> int:
         timeouts: dict[str, int] = planned["timeouts"]
         slug = slug_of(spawner.user_options, timeouts, planned["default"])
-        return timeouts.get(slug, settings.culling.idle_timeout_s)
+        return timeouts.get(slug, settings.hub_idle_timeout_s)
 
     def told(spawner: Any) -> str:
         ends = [each for each in (timeout(spawner), planned["max_age_s"]) if each]

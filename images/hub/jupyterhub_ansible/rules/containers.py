@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import Place
 from .words import did_you_mean
 
 DOCS = "docs/how-to/container-options.md lists what can be set"
@@ -17,14 +16,14 @@ FILES = "would mount what no rule has looked at"
 NETWORK = "would take servers out of their fenced network"
 LIMITS = "would take servers out of their limits"
 
-Found = Iterator[tuple[tuple[str, ...], str, str | Place]]
-"""Where it is, what is wrong, and the fix: in words, or the setting to use instead."""
+Found = Iterator[tuple[tuple[str, ...], str, str]]
+"""Where it is, what is wrong, and the fix."""
 Check = Callable[[Any], bool]
 
-_MOUNTS = Place("mounts of images_environments", "environments.N.mounts")
-_MEMORY = Place("hub_server_memory_mb", "server.memory_mb")
-_CPUS = Place("hub_server_cpus", "server.cpus")
-_PIDS = Place("hub_server_pids", "server.pids")
+_MOUNTS = "set mounts of images_environments instead"
+_MEMORY = "set hub_server_memory_mb instead"
+_CPUS = "set hub_server_cpus instead"
+_PIDS = "set hub_server_pids instead"
 
 # Of the server's own processes alone; the others count for a uid, which all servers share, or set priorities.
 ULIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "nofile", "rss", "stack")
@@ -195,7 +194,7 @@ MOUNT: dict[str, tuple[Check, str]] = {
 }
 
 # Why what is not listed is not; what is named nowhere is not known to be safe.
-_REFUSED: dict[str, tuple[str, str | Place]] = {
+_REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
             "cap_add",
@@ -236,7 +235,7 @@ _REFUSED: dict[str, tuple[str, str | Place]] = {
     **dict.fromkeys(("cpu_count", "cpu_percent", "cpu_quota", "nano_cpus"), ("has a setting of its own", _CPUS)),
     "pids_limit": ("has a setting of its own", _PIDS),
     **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is for the deployment to decide", "remove it")),
-    "image": ("has a setting of its own", Place("images_environments", "environments")),
+    "image": ("has a setting of its own", "set images_environments instead"),
 }
 
 

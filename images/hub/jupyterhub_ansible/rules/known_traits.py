@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).with_name("traits.json")
+TABLE = Path(__file__).with_name("known_traits.json")
 
 
 def expand(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...module_utils.rules.words import did_you_mean as did_you_mean
-from ...module_utils.rules.words import shown as shown
+from .words import did_you_mean as did_you_mean
+from .words import shown as shown
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,57 @@
 
 import re
 from itertools import pairwise
+from typing import NamedTuple
+
+
+class Secret(NamedTuple):
+    """A secret by its names: the setting, the file that the Hub reads, and the variable of a Compose application."""
+
+    setting: str
+    file: str
+    variable: str = ""
+    meaning: str = ""
+    """For the documentation of the variable (Markdown)."""
+    login: str = ""
+    """The authenticator that alone needs it."""
+    required: bool = False
+    """Nobody but its owner can make it."""
+
+
+SECRETS = (
+    Secret(
+        "hub_github_client_secret",
+        "github_client_secret",
+        "GITHUB_CLIENT_SECRET",
+        "the OAuth app's client secret",
+        login="github",
+        required=True,
+    ),
+    Secret(
+        "hub_cookie_secret", "cookie_secret", "JUPYTERHUB_COOKIE_SECRET", "signs login cookies: 64 hexadecimal digits"
+    ),
+    Secret(
+        "hub_crypt_key",
+        "crypt_key",
+        "JUPYTERHUB_CRYPT_KEY",
+        "encrypts what is kept of a login: 64 hexadecimal digits, or several, newest first",
+    ),
+    Secret(
+        "proxy_token",
+        "proxy_token",
+        "CONFIGPROXY_AUTH_TOKEN",
+        "the secret between Hub and proxy, at least 32 characters",
+    ),
+    Secret("hub_user_password", "user_password", login="shared-password"),
+    Secret("hub_admin_password", "admin_password", login="shared-password"),
+)
+"""All secrets of a Hub."""
+
+
+def needed(authenticator: str) -> tuple[Secret, ...]:
+    """Return the secrets that a Hub with this authenticator reads."""
+    return tuple(each for each in SECRETS if each.login in ("", authenticator))
+
 
 _FEW = 4
 _DIGITS = 16

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import Place, containers
+from . import containers
 from .mounts import Ours, may_be_closed, may_be_of_machine, wrong_source
+from .trait_table import DAY_S, ROWS
 
 DISGUISED = "has a setting of its own"
 DECIDED = "is for the deployment to decide"
@@ -14,61 +15,48 @@ NOTHING = Ours()
 
 
 class Refusal(NamedTuple):
-    """`path`: class, trait, and what is within; `fix`: in words, or the setting to use instead."""
+    """`path`: class, trait, and what is within."""
 
     path: tuple[str, ...]
     what: str
-    fix: str | Place
+    fix: str
 
 
-# Of every authenticator: in the pass-through no rule would see them.
+# Options that say the same as a setting, beside those of the table.
 _AUTHENTICATOR = {
-    "allow_all": Place("hub_allow_all", "access.allow_all"),
-    "allowed_users": Place("hub_allowed_users", "access.allowed_users"),
-    "whitelist": Place("hub_allowed_users", "access.allowed_users"),
-    "admin_users": Place("hub_admin_users", "access.admin_users"),
-    "blocked_users": Place("hub_blocked_users", "access.blocked_users"),
-    "user_password": Place("hub_user_password", "the secret user_password"),
-    "admin_password": Place("hub_admin_password", "the secret admin_password"),
-    "allowed_organizations": Place(
-        "hub_github_allowed_organizations and hub_github_allowed_teams",
-        "github.allowed_organizations and github.allowed_teams",
-    ),
+    "whitelist": "hub_allowed_users",
+    "user_password": "hub_user_password",
+    "admin_password": "hub_admin_password",
+    "allowed_organizations": "hub_github_allowed_organizations and hub_github_allowed_teams",
 }
-# The same of GitHub's alone; other providers are set up by them.
-_GITHUB = {
-    "client_id": Place("hub_github_client_id", "github.client_id"),
-    "client_secret": Place("hub_github_client_secret", "the secret github_client_secret"),
-    "allowed_groups": Place("hub_github_allowed_teams", "github.allowed_teams"),
-    "admin_groups": Place("hub_github_admin_teams", "github.admin_teams"),
-    "github_url": Place("hub_github_url", "github.url"),
-}
+_GITHUB = {"client_secret": "hub_github_client_secret"}
 _HUB = {
-    "admin_users": Place("hub_admin_users", "access.admin_users"),
-    "authenticator_class": Place("hub_authenticator", "authenticator"),
-    "cookie_secret": Place("hub_cookie_secret", "the secret cookie_secret"),
-    "cookie_secret_file": Place("hub_cookie_secret", "the secret cookie_secret"),
-    "proxy_auth_token": Place("proxy_token", "the secret proxy_token"),
-    "bind_url": Place("jupyterhub_address and jupyterhub_port", "public.address and public.port"),
-    "ip": Place("jupyterhub_address", "public.address"),
-    "port": Place("jupyterhub_port", "public.port"),
+    "admin_users": "hub_admin_users",
+    "cookie_secret": "hub_cookie_secret",
+    "cookie_secret_file": "hub_cookie_secret",
+    "proxy_auth_token": "proxy_token",
+    "bind_url": "jupyterhub_address and jupyterhub_port",
+    "ip": "jupyterhub_address",
+    "port": "jupyterhub_port",
 }
-_PROXY = {"auth_token": Place("proxy_token", "the secret proxy_token")}
-_KEEPER = {"keys": Place("hub_crypt_key", "the secret crypt_key")}
-_HOMES = Place("hub_volume_name_template", "volume_name_template")
-_SPAWNER = {
-    "profiles": Place("images_environments", "environments"),
-    "default_profile": Place("hub_default_environment", "default_environment"),
-    "free_images": Place("hub_free_images", "free_images"),
-    "pids_limit": Place("hub_server_pids", "server.pids"),
-    "tmp_mb": Place("hub_server_tmp_mb", "server.tmp_mb"),
-    "running_limit": Place("hub_running_servers_limit", "server.running_limit"),
-    "reserve_memory_mb": Place("hub_reserve_memory_mb", "reserve_memory_mb"),
-    "deleted_homes": Place("hub_deleted_homes", "deleted_homes"),
-    "share_home": Place("hub_named_servers_share_home", "named_servers.share_home"),
-    "volume_name_template": _HOMES,
-    "project": Place("jupyterhub_name", "name"),
-}
+_PROXY = {"auth_token": "proxy_token"}
+_KEEPER = {"keys": "hub_crypt_key"}
+
+
+# Some of their values have no setting.
+_JUDGED = ("auth_refresh_age", "token_expires_in_max_seconds")
+_OF_GROUPS = tuple(row.trait for row in ROWS if row.cls == "Spawner")
+
+
+def _of_table(kind: str, authenticator: str = "") -> dict[str, str]:
+    """Return the settings by the options that they set, of the classes that end so."""
+    return {
+        row.trait: row.setting
+        for row in ROWS
+        if row.cls.endswith(kind) and row.login in ("", authenticator) and row.trait not in _JUDGED
+    }
+
+
 # Where Hub, proxy, engine and users' servers find each other, and what a choice of the start page gives a server.
 _DECIDED_OF_HUB = ("hub_bind_url", "hub_connect_url", "hub_connect_ip", "hub_connect_port", "hub_ip", "hub_port")
 _DECIDED_OF_PROXY = ("api_url", "should_start")
@@ -91,7 +79,7 @@ _DECIDED_OF_SPAWNER = (
 )
 # Without them nobody would be looked at again: leaving would not mean leaving.
 _LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
-_LONGEST_REFRESH_S = _DAY_S = 86400
+_LONGEST_REFRESH_S = DAY_S
 # Parents that every class has: what is set on them is set on all.
 _EVERYBODY = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
 # A spawner of the operator's own is a class by its path; those that are there already start servers without walls.
@@ -129,28 +117,29 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, o
     is_authenticator = name.endswith("Authenticator") or name == own or everybody
     is_hub, is_proxy = (name == "JupyterHub" or everybody), (name.endswith("Proxy") or everybody)
     is_spawner = everybody or not (is_authenticator or is_hub or is_proxy or name == "CryptKeeper")
-    settings: dict[str, Place] = {}
+    settings: dict[str, str] = {}
     decided: tuple[str, ...] = ()
     if is_authenticator:
-        settings |= _AUTHENTICATOR | (_GITHUB if authenticator == "github" else {})
+        settings |= _of_table("Authenticator", authenticator) | _AUTHENTICATOR
+        settings |= _GITHUB if authenticator == "github" else {}
     if is_hub:
-        settings, decided = settings | _HUB, decided + _DECIDED_OF_HUB
+        settings, decided = settings | _of_table("JupyterHub") | _HUB, decided + _DECIDED_OF_HUB
     if is_proxy:
         settings, decided = settings | _PROXY, decided + _DECIDED_OF_PROXY
     if is_spawner:
-        settings, decided = settings | _SPAWNER, decided + _DECIDED_OF_SPAWNER
+        settings, decided = settings | _of_table("Spawner"), decided + _DECIDED_OF_SPAWNER
     if name == "CryptKeeper":
         settings |= _KEEPER
     if trait in settings:
-        yield Refusal(path, DISGUISED, settings[trait])
+        yield Refusal(path, DISGUISED, f"set {settings[trait]} instead")
     elif trait in decided:
         yield Refusal(path, DECIDED, REMOVE)
     elif is_authenticator and trait in ("allow_existing_users", *_LOOKS_AGAIN):
         yield from _lets_in(path, value, authenticator)
     elif is_hub and trait == "token_expires_in_max_seconds":
         # Parts of a day have no setting.
-        if isinstance(value, int) and value % _DAY_S == 0:
-            yield Refusal(path, DISGUISED, Place("hub_token_max_age_days", "tokens.max_age_days"))
+        if isinstance(value, int) and value % DAY_S == 0:
+            yield Refusal(path, DISGUISED, "set hub_token_max_age_days instead")
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
     else:
@@ -200,7 +189,9 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
             traits = override.get("spawner_override") if isinstance(override, Mapping) else None
             for each, inner in traits.items() if isinstance(traits, Mapping) else ():
                 where = (*path, str(group), "spawner_override", str(each))
-                yield from _refused(where, name, inner, authenticator, ours)
+                # Of one group, there is no setting for these.
+                if each not in _OF_GROUPS:
+                    yield from _refused(where, name, inner, authenticator, ours)
 
 
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *containers.PROPAGATION}
@@ -228,7 +219,7 @@ def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours, *, read_only: 
         yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
         return
     elif fields and may_be_closed(before, ours):
-        yield Refusal(path, "may be a user's home, or the Hub's", _HOMES)
+        yield Refusal(path, "may be a user's home, or the Hub's", "set hub_volume_name_template instead")
         return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
         if wrong := wrong_source(plain, ours, read_only=read_only):

@@ -20,70 +20,12 @@ from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
-from .secrets import ALWAYS, OF_AUTHENTICATOR
+from ..rules.secrets import SECRETS
 
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
 
-EXAMPLE: dict[str, Any] = {
-    "name": "example",
-    "public": {"url": "http://127.0.0.1:8000", "address": "127.0.0.1", "port": 8000},
-    "hub": {"connect_url": "http://hub:8081"},
-    "proxy": {"api_url": "http://proxy-api:8001", "address": "10.213.0.3"},
-    "users_network": "example-users",
-    "authenticator": "shared-password",
-    "access": {"allow_all": False, "allowed_users": [], "admin_users": [], "blocked_users": []},
-    "github": None,
-    "environments": [
-        {
-            "slug": "base",
-            "title": "Base",
-            "description": "",
-            "image": "example/env-base:0",
-            "default_url": "/lab",
-            "home": "/home/jovyan",
-            "contents": [{"name": "Python", "version": "3.13.5"}],
-            "sizes": [{"slug": "small", "title": "Small", "memory_mb": 512, "cpus": 0.5}],
-            "groups": [],
-            "users": [],
-            "environment": {"KEY": "value"},
-            "mounts": [{"source": "/srv/data", "target": "/data", "read_only": True}],
-            "gpus": 0,
-            "idle_timeout_s": None,
-            "tells_activity": True,
-        }
-    ],
-    "default_environment": "base",
-    "free_images": {},
-    "server": {
-        "memory_mb": 1024,
-        "cpus": 1,
-        "pids": 512,
-        "tmp_mb": None,
-        "environment": {},
-        "start_timeout_s": 60,
-        "running_limit": 0,
-    },
-    "reserve_memory_mb": 1024,
-    "deleted_homes": "keep",
-    "named_servers": {"limit": 3, "share_home": False},
-    "culling": {"idle_timeout_s": 86400, "max_age_s": 0},
-    "tokens": {"max_age_days": 90},
-    "volume_name_template": None,
-    "traits": {},
-}
+EXAMPLE: dict[str, Any] = json.loads(Path(__file__).with_name("example.json").read_text())
 """Every setting; also the tests' starting point."""
-
-GITHUB: dict[str, Any] = {
-    "client_id": "Ov23example",
-    "url": "https://github.com",
-    "allowed_organizations": ["Example"],
-    "allowed_teams": ["example:data-science"],
-    "admin_teams": ["example:admins"],
-    "membership_interval_s": 300,
-}
-"""As `github` of the example, with `"authenticator": "github"`."""
-
-SECRET_NAMES = (*ALWAYS, *OF_AUTHENTICATOR["shared-password"], *OF_AUTHENTICATOR["github"])
 
 
 @contextlib.contextmanager
@@ -92,9 +34,9 @@ def example_settings() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "hub.json").write_text(json.dumps(EXAMPLE))
-        for name in SECRET_NAMES:
-            (path / name).touch(mode=0o600)
-            (path / name).write_text(secrets.token_hex(32))
+        for secret in SECRETS:
+            (path / secret.file).touch(mode=0o600)
+            (path / secret.file).write_text(secrets.token_hex(32))
         os.environ["JUPYTERHUB_SETTINGS_FILE"] = str(path / "hub.json")
         os.environ["JUPYTERHUB_SECRETS_DIR"] = folder
         yield
@@ -124,13 +66,13 @@ def _refused(cls: Any, values: Config) -> Iterator[str]:
     name = cls.__name__
     known = cls.class_traits(config=True)
     if unknown := values.keys() - known:
-        yield from (f"traits: {name}.{trait}: no such trait{_similar(trait, known)}" for trait in unknown)
+        yield from (f"hub_traits: {name}.{trait}: no such trait{_similar(trait, known)}" for trait in unknown)
     elif not _accepts(cls, values):
         # The values of a class do not stand alone: some are checked against one another.
         guilty = [trait for trait in values if _accepts(cls, _without(values, trait))]
-        yield from (f"traits: {name}.{trait}: must be {known[trait].info()}" for trait in guilty)
+        yield from (f"hub_traits: {name}.{trait}: must be {known[trait].info()}" for trait in guilty)
         if not guilty:
-            yield f"traits: {name}: more than one value is of the wrong kind: {', '.join(values)}"
+            yield f"hub_traits: {name}: more than one value is of the wrong kind: {', '.join(values)}"
 
 
 def _without(values: Config, trait: str) -> Config:
@@ -138,7 +80,7 @@ def _without(values: Config, trait: str) -> Config:
 
 
 def problems(config_file: Path) -> list[str]:
-    """What would stop the Hub from starting, or be ignored by it: settings' `traits` and our own alike.
+    """What would stop the Hub from starting, or be ignored by it: `hub_traits` and our own alike.
 
     Raises:
         SystemExit: hub.json or a secret cannot be used; its text says why.
@@ -152,7 +94,7 @@ def problems(config_file: Path) -> list[str]:
         if name in classes:
             found += _refused(classes[name], values)
         else:
-            found.append(f"traits: {name}: no such class{_similar(name, classes)}")
+            found.append(f"hub_traits: {name}: no such class{_similar(name, classes)}")
     return found
 
 

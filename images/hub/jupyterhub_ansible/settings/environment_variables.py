@@ -5,27 +5,29 @@ the other variables are the few that everybody sets. An empty variable counts as
 """
 
 import hashlib
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import yaml
 
-from ..rules.secrets import weakness
+from ..rules import secrets as rules
+from ..rules.addresses import CALLBACK_PATH
+from ..rules.secrets import Secret, weakness
 
-OF_VARIABLES = {"name": "JUPYTERHUB_NAME", "users_network": "JUPYTERHUB_NAME", "compose": "JUPYTERHUB_USERS_SUBNET"}
+OF_VARIABLES = {
+    "jupyterhub_name": "JUPYTERHUB_NAME",
+    "network_users_subnet": "JUPYTERHUB_USERS_SUBNET",
+    "deployment": "JUPYTERHUB_NAME",
+    "compose": "JUPYTERHUB_NAME",
+}
 """What a Compose application has by these variables alone, since networks and images go by it."""
 SWITCH = "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT"
 """Set to 1 by the Compose application; elsewhere the variables are not looked at."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 ANYTHING = "JUPYTERHUB_SETTINGS"
-CALLBACK_PATH = "/hub/oauth_callback"
-# As `public.url` has to be.
-URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 # Coolify's SERVICE_HEX_64_* has 128 digits, JupyterHub wants exactly 64.
 _LONG_HEX = re.compile(r"[0-9a-f]{128}")
@@ -57,69 +59,38 @@ def _words(text: str) -> list[str]:
     return list({word.casefold(): word for word in words if word}.values())
 
 
-def _part(settings: Settings, name: str) -> Settings:
-    part = settings.get(name)
-    if not isinstance(part, dict):
-        raise ValueError(f"sets a part of {name}, which must be a mapping; correct {ANYTHING} or hub.json")
-    return part
-
-
-def _github(settings: Settings) -> Settings:
-    # null where the image's settings know of no OAuth app.
-    given = {} if settings.get("github") is None else _part(settings, "github")
-    return {"allowed_organizations": [], "allowed_teams": [], **given}
-
-
 def _client_id(settings: Settings, text: str) -> None:
-    settings["github"] = {**_github(settings), "client_id": text}
+    settings["hub_github_client_id"] = text
 
 
 def _callback(settings: Settings, text: str) -> None:
     if not text.endswith(CALLBACK_PATH):
         raise ValueError(f"must be the public address with {CALLBACK_PATH} at its end, as in the OAuth app")
-    url = text.removesuffix(CALLBACK_PATH)
-    try:
-        parts = urlsplit(url)
-        # Its port is read so that a wrong one is told.
-        host = (parts.port != 0 and parts.hostname) or ""
-    except ValueError:
-        host = ""
-    if not host or not URL.fullmatch(url):
-        raise ValueError(f"must be the public address, https://<domain>, with {CALLBACK_PATH} at its end")
-    if url.startswith("http://") and not _is_loopback(host):
-        raise ValueError("is http, so that logins could be read on the way; write https://, here and in the OAuth app")
-    _part(settings, "public")["url"] = url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    settings["jupyterhub_url"] = text.removesuffix(CALLBACK_PATH)
 
 
 def _organizations(settings: Settings, text: str) -> None:
     words = _words(text)
     named = {
-        "allowed_organizations": [word for word in words if ":" not in word],
-        "allowed_teams": [word for word in words if ":" in word],
+        "hub_github_allowed_organizations": [word for word in words if ":" not in word],
+        "hub_github_allowed_teams": [word for word in words if ":" in word],
     }
     # Teams that JUPYTERHUB_SETTINGS lets in stay where the variable names organizations only, and the reverse.
-    settings["github"] = {**_github(settings), **{kind: names for kind, names in named.items() if names}}
+    settings |= {kind: names for kind, names in named.items() if names}
 
 
 def _admins(settings: Settings, text: str) -> None:
-    _part(settings, "access")["admin_users"] = _words(text)
+    settings["hub_admin_users"] = _words(text)
 
 
 def _image(slug: str) -> Callable[[Settings, str], None]:
     def image(settings: Settings, text: str) -> None:
-        catalogue = settings.get("environments")
+        catalogue = settings.get("images_environments")
         items: list[Any] = catalogue if isinstance(catalogue, list) else [None]
         slugs = [item.get("slug") if isinstance(item, dict) else None for item in items]
         if None in slugs or slugs.count(slug) > 1:
             raise ValueError(
-                f"environments must be a list, each with a slug of its own; correct {ANYTHING} or hub.json"
+                f"images_environments must be a list, each with a slug of its own; correct {ANYTHING} or hub.json"
             )
         if slug not in slugs:
             raise ValueError(f"the catalogue has no environment {slug}")
@@ -128,38 +99,34 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
         for item in items:
             if item["slug"] == slug or (old and item.get("image") == old):
                 # Of an image that is made elsewhere nothing is known, and nobody else fetches it.
-                item |= {"image": text, "contents": [], "tells_activity": False, "pull": True}
+                item |= {"image": text, "tells_activity": False, "pull": True}
+                item.pop("contents", None)
 
     return image
 
 
 def _name(settings: Settings, text: str) -> None:
-    old = settings.get("name")
-    settings |= {"name": text, "users_network": f"{text}-users"}
-    for item in settings.get("environments") or []:
+    old = settings.get("jupyterhub_name")
+    settings["jupyterhub_name"] = text
+    settings["deployment"] = {**settings.get("deployment", {}), "users_network": f"{text}-users"}
+    items = settings.get("images_environments")
+    for item in items if isinstance(items, list) else ():
         # Images that are built beside the Hub go by its name.
         if isinstance(item, dict) and str(item.get("image")).startswith(f"{old}/env-"):
             item["image"] = f"{text}/{item['image'].partition('/')[2]}"
 
 
 def _users_subnet(settings: Settings, text: str) -> None:
-    _part(settings, "compose")["users_subnet"] = text
+    settings["network_users_subnet"] = text
 
 
 class Variable(NamedTuple):
-    """A variable: what it does to the settings, and what the table of the documentation says of it (Markdown)."""
+    """A variable: what it does to the settings, which it sets, and what the documentation says of it (Markdown)."""
 
     apply: Callable[[Settings, str], None]
+    setting: str
     meaning: str
     default: str = ""
-    required: bool = False
-
-
-class SecretVariable(NamedTuple):
-    """A secret by its name in `secret_files`; `required` where nobody but its owner can make it."""
-
-    name: str
-    meaning: str
     required: bool = False
 
 
@@ -167,49 +134,52 @@ class SecretVariable(NamedTuple):
 VARIABLES: dict[str, Variable] = {
     "JUPYTERHUB_NAME": Variable(
         _name,
+        "jupyterhub_name",
         "the Hub's name, which begins the names of its networks, of users' containers and of their volumes: never"
         " change it; another one for a second Hub on the same machine",
         default="jupyterhub",
     ),
-    "GITHUB_CLIENT_ID": Variable(_client_id, "the OAuth app's client ID", required=True),
+    "GITHUB_CLIENT_ID": Variable(_client_id, "hub_github_client_id", "the OAuth app's client ID", required=True),
     "OAUTH_CALLBACK_URL": Variable(
         _callback,
+        "jupyterhub_url",
         "the callback URL of the OAuth app, `https://<domain>/hub/oauth_callback` (`http://` on this machine only);"
         " the public address follows from it",
         required=True,
     ),
     "ALLOWED_GITHUB_ORGS": Variable(
         _organizations,
+        "hub_github_allowed_organizations",
         "who may log in: members of these organizations, and teams as `organization:team`; separated by commas."
         " Organizations replace those of `JUPYTERHUB_SETTINGS`, teams its teams",
     ),
     "ADMIN_GITHUB_USERS": Variable(
-        _admins, "administrators, who may log in, too; separated by commas. One of these two is needed"
+        _admins,
+        "hub_admin_users",
+        "administrators, who may log in, too; separated by commas. One of these two is needed",
     ),
     "DOCKER_NOTEBOOK_IMAGE_BASE": Variable(
-        _image("base"), "an image of your own for this environment, and for profiles of the same image"
+        _image("base"),
+        "images_environments",
+        "an image of your own for this environment, and for profiles of the same image",
     ),
     "DOCKER_NOTEBOOK_IMAGE_DATASCIENCE": Variable(
-        _image("datascience"), "an image of your own for this environment, and for profiles of the same image"
+        _image("datascience"),
+        "images_environments",
+        "an image of your own for this environment, and for profiles of the same image",
     ),
     "JUPYTERHUB_USERS_SUBNET": Variable(
         _users_subnet,
+        "network_users_subnet",
         "private IPv4 network of the users' servers, /16 to /24, that nothing else on the machine uses",
         default="10.213.0.0/20",
     ),
 }
 
-SECRETS: dict[str, SecretVariable] = {
-    "GITHUB_CLIENT_SECRET": SecretVariable("github_client_secret", "the OAuth app's client secret", required=True),
-    "JUPYTERHUB_COOKIE_SECRET": SecretVariable("cookie_secret", "signs login cookies: 64 hexadecimal digits"),
-    "JUPYTERHUB_CRYPT_KEY": SecretVariable(
-        "crypt_key", "encrypts what is kept of a login: 64 hexadecimal digits, or several, newest first"
-    ),
-    "CONFIGPROXY_AUTH_TOKEN": SecretVariable("proxy_token", "the secret between Hub and proxy, at least 32 characters"),
-}
+SECRETS: dict[str, Secret] = {each.variable: each for each in rules.SECRETS if each.variable}
 """Where the Compose file is one of your own, each may be given as <name>_FILE, too: a file that holds it."""
 
-ANYTHING_MEANING = "any other setting of `hub.json`, as YAML or JSON, such as `{server: {memory_mb: 4096}}`"
+ANYTHING_MEANING = "any other setting of `hub.json`, as YAML or JSON, such as `{hub_server_memory_mb: 4096}`"
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -253,14 +223,24 @@ def _anything(text: str) -> Settings:
     return settings
 
 
-def _lets_somebody_in(settings: Settings) -> bool:
-    """Return whether anybody may log in; what has a wrong form, or is another login's, is not judged here."""
-    access, github = settings.get("access"), settings.get("github") or {}
-    if settings.get("authenticator") != "github" or not (isinstance(access, dict) and isinstance(github, dict)):
-        return True
-    by_name = [access.get(name) for name in ("allow_all", "allowed_users", "admin_users")]
-    by_team = [github.get(name) for name in ("allowed_organizations", "allowed_teams", "admin_teams")]
-    return any([*by_name, *by_team])
+def places(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that variables set, with the variable of each."""
+    of_all = {name: each.setting for name, each in VARIABLES.items()}
+    of_all |= {name: each.setting for name, each in SECRETS.items()}
+    return {setting: name for name, setting in of_all.items() if environ.get(name, "").strip()}
+
+
+def hint(text: str) -> str:
+    """Return which variables set the settings that a message names, but not by their variables."""
+    named = {
+        name: each.setting
+        for name, each in VARIABLES.items()
+        if name != "JUPYTERHUB_NAME" and each.setting in text and name not in text
+    }
+    named = {name: setting for name, setting in named.items() if setting != "images_environments"}
+    if "ALLOWED_GITHUB_ORGS" in named:
+        named["ALLOWED_GITHUB_ORGS"] += " and hub_github_allowed_teams"
+    return "; ".join(f"{name} sets {setting}" for name, setting in sorted(named.items()))
 
 
 def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -284,11 +264,6 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
                 variable.apply(result, text)
             except ValueError as error:
                 problems.append(f"{name}: {error}")
-    if not problems and result.get("compose") and not _lets_somebody_in(result):
-        # As the playbook's preflight: else the Hub would be healthy, and every login refused.
-        problems.append(
-            "ADMIN_GITHUB_USERS: nobody could log in; name yourself there, or others by ALLOWED_GITHUB_ORGS"
-        )
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return result
@@ -305,7 +280,8 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
         EnvironmentVariableError: a file cannot be read or is empty, or a secret is given twice.
     """
     found, problems = {}, []
-    for variable, (name, *_) in SECRETS.items():
+    for variable, secret in SECRETS.items():
+        name = secret.file
         text, file = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
         if text and file:
             problems.append(f"{variable}: is set, and {variable}_FILE as well; remove one of them")

@@ -194,13 +194,15 @@ def main() -> str | None:
         settings = load().settings
         client = docker.from_env()
         if arguments.command == "list":
-            print("\n".join(archives(client, settings.name)) or "There is no archive.")
+            print("\n".join(archives(client, settings.jupyterhub_name)) or "There is no archive.")
             return None
-        if settings.volume_name_template:
+        if settings.hub_volume_name_template:
             return "The volumes are named by hub_volume_name_template: extract the archive by hand"
-        shared = settings.named_servers.share_home
+        shared = settings.hub_named_servers_share_home
         user = arguments.user.lower()
-        print(f"Restored: {restore(client, settings.name, arguments.archive, user, arguments.server, shared)}")
+        print(
+            f"Restored: {restore(client, settings.jupyterhub_name, arguments.archive, user, arguments.server, shared)}"
+        )
     except (SettingsError, HomesError) as error:
         return str(error)
     except APIError as error:

@@ -177,7 +177,7 @@ class Catalogue:
             return Choice(environment, self._size(environment, size)), ""
         except ChoiceError:
             choice = Choice(environment, self._size(environment, None))
-            now = f"{choice.size.title} takes its place" if choice.size else "there is one size only"
+            now = f"{choice.size.name} takes its place" if choice.size else "there is one size only"
             return choice, f"The size{_shown(size)}, which you used last, is no longer offered: {now}."
 
     def _instead(self, what: str) -> tuple[Choice, str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....module_utils.rules import Place
-from ....module_utils.rules.access import also_blocked, everybody_and_some, named_twice
-from ....module_utils.rules.providers import lets_in
-from ....module_utils.rules.traits import refused
+from ..access import also_blocked, everybody_and_some, named_twice
 from ..problems import Finding, shown
+from ..providers import lets_in
 from ..registry import Check, Findings, Rules
+from ..traits import refused
 from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 
 rule = Rules()
@@ -55,12 +54,21 @@ def somebody(value: str, traits: Mapping[str, Any], everybody: bool, *lists: lis
     )
 
 
-@rule("hub_authenticator", "hub_traits", "hub_allow_all", *ADMINS, *ALLOWED)
+@rule("hub_authenticator", "hub_traits", "compose??", "hub_allow_all", *ADMINS, *ALLOWED)
 def somebody_is_administrator(
-    value: str, traits: Mapping[str, Any], everybody: bool, users: list[str], teams: list[str], *allowed: list[str]
+    value: str,
+    traits: Mapping[str, Any],
+    compose: Any,
+    everybody: bool,
+    users: list[str],
+    teams: list[str],
+    *allowed: list[str],
 ) -> Findings:
-    """A Hub without an administrator: nobody sees the admin page, stops a server, or helps a user."""
-    if value == "shared-password" or users or teams or lets_in(traits, value, "admin"):
+    """A Hub without an administrator: nobody sees the admin page, stops a server, or helps a user.
+
+    A Compose application asks for one of administrators and organizations.
+    """
+    if compose is not None or value == "shared-password" or users or teams or lets_in(traits, value, "admin"):
         return
     if everybody or any(allowed) or lets_in(traits, value, "allow"):
         teams_too = " or hub_github_admin_teams" if value == "github" else ""
@@ -78,8 +86,7 @@ def not_all_and_some(everybody: bool, *lists: list[str]) -> Findings:
 def past_the_settings(classes: Mapping[str, Any], authenticator: str | None, *of_machine: Any) -> Findings:
     """What is a setting is said where it is checked; and what gives servers the machine is said nowhere."""
     for path, what, fix in refused(classes, authenticator, not_to_be_mounted(*of_machine)):
-        advice = f"set {fix.setting} instead" if isinstance(fix, Place) else fix
-        yield Finding(what, advice, ".".join(("hub_traits", *path)))
+        yield Finding(what, fix, ".".join(("hub_traits", *path)))
 
 
 def _register_tables() -> None:
@@ -111,8 +118,9 @@ def _register_tables() -> None:
         return check
 
     def only_with(way: str, unset: Any) -> Check:
-        def check(value: Any, authenticator: str) -> Findings:
-            if authenticator != way and value != unset:
+        def check(value: Any, authenticator: str, compose: Any) -> Findings:
+            # A Compose application has variables for GitHub that must be set.
+            if compose is None and authenticator != way and value != unset:
                 yield Finding(
                     f"is read with hub_authenticator: {way} alone, and that is {shown(authenticator)}",
                     f"remove it, or set hub_authenticator: {way}",
@@ -138,7 +146,7 @@ def _register_tables() -> None:
     rule("hub_allowed_users", "hub_blocked_users")(not_blocked("hub_allowed_users", "allowed"))
     for way, settings in ONLY_WITH.items():
         for setting, unset in settings.items():
-            rule(setting, "hub_authenticator")(only_with(way, unset))
+            rule(setting, "hub_authenticator", "compose??")(only_with(way, unset))
     for setting, unset in NOT_WITH_SHARED_PASSWORD.items():
         rule(setting, "hub_authenticator")(not_with_shared_password(unset))
 

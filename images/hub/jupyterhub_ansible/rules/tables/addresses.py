@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ....module_utils.rules.addresses import host_of, is_address, is_loopback, is_readable_on_the_way, wrong_form
+from ..addresses import host_of, is_address, is_loopback, is_readable_on_the_way, wrong_form
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....module_utils.rules.authenticators import wrong_authenticator
+from ..authenticators import wrong_authenticator
 from ..problems import Finding
 from ..registry import Findings, Rules
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ....module_utils.rules.github import wrong_group
-from ....module_utils.rules.mounts import folder, wrong_source, wrong_target
-from ....module_utils.rules.ranges import CPUS_MIN, MEMORY_MIN_MB
+from ..github import wrong_group
+from ..mounts import folder, wrong_source, wrong_target
 from ..problems import Finding, did_you_mean, shown
+from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
 from .folders import NOT_TO_BE_MOUNTED, not_to_be_mounted
 

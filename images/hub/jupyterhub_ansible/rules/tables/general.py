@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ....module_utils.rules import ranges
+from .. import ranges
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
 

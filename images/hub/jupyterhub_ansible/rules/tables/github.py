@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....module_utils.rules.addresses import callback_url
-from ....module_utils.rules.github import (
+from ..addresses import callback_url
+from ..github import (
     wrong_client_id,
     wrong_login,
     wrong_organization,
     wrong_server,
     wrong_team,
 )
-from ....module_utils.rules.secrets import wrong_client_secret
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
+from ..secrets import wrong_client_secret
 from .addresses import public_url
 
 rule = Rules()

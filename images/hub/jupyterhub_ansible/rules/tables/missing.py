@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ....module_utils.rules.addresses import callback_url
-from ....module_utils.rules.placeholders import is_placeholder
+from ..addresses import callback_url
+from ..placeholders import is_placeholder
 from ..problems import Finding, shown
 from ..registry import Check, Findings, Rules
 from .addresses import public_url

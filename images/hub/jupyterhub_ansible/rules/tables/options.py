@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from ..known_traits import known_classes
 from ..problems import Finding
 from ..registry import Findings, Rules
 from ..strict import is_float, is_int
-from ..traits import known_classes
 
 rule = Rules()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....module_utils.rules import providers
+from .. import providers
 from ..problems import Finding, shown
 from ..registry import Findings, Rules
 from .addresses import public_url

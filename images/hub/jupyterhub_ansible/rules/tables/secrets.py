@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
-from ....module_utils.rules.secrets import weakness
 from ..problems import Finding
 from ..registry import Check, Findings, Rules
+from ..secrets import SECRETS, weakness
 
 rule = Rules()
 
 GENERATED = "take another: openssl rand -hex 32 (or leave it out: one is generated)"
-KEYS_OF_32_BYTES = ("hub_cookie_secret", "hub_crypt_key", "proxy_token")
+TOKEN_MIN = 32
 PASSWORDS = ("hub_user_password", "hub_admin_password")
-SECRETS = ("hub_github_client_secret", *KEYS_OF_32_BYTES, *PASSWORDS)
 
 
 @rule("hub_user_password")
@@ -42,6 +41,13 @@ def passwords_differ(admin: str, user: str) -> Findings:
     """JupyterHub refuses to start with twice the same."""
     if admin == user:
         yield Finding("is the same as hub_user_password: every user would be an admin", "take two different ones")
+
+
+@rule("proxy_token")
+def token(value: str) -> Findings:
+    """Whoever has it directs all requests."""
+    if len(value) < TOKEN_MIN:
+        yield Finding(f"is shorter than {TOKEN_MIN} characters", GENERATED)
 
 
 @rule("hub_crypt_key")
@@ -82,12 +88,11 @@ def _register_tables() -> None:
 
         return check
 
-    for setting in ("hub_cookie_secret", "proxy_token"):
-        rule(setting)(_hex_key)
+    rule("hub_cookie_secret")(_hex_key)
     for setting in (*PASSWORDS, "hub_cookie_secret", "proxy_token"):
         rule(setting)(hard_to_guess(GENERATED))
     rule("hub_github_client_secret")(hard_to_guess("generate one on the page of the OAuth app (docs/how-to/github.md)"))
-    for one, other in combinations(SECRETS, 2):
+    for one, other in combinations([each.setting for each in SECRETS], 2):
         if {one, other} != set(PASSWORDS):
             rule(other, one)(of_its_own(one))
 
