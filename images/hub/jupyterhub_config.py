@@ -1,6 +1,6 @@
 """The Hub's configuration: hub.json and the secret files, as JupyterHub's traits.
 
-Each trait is set on the class that defines it, so that the settings' `traits`, merged last, win on any subclass.
+Each trait is set on the class that defines it, so that `hub_traits`, merged last, win on any subclass.
 """
 
 import sys

@@ -33,7 +33,7 @@ class Events(threading.Thread):
 
     Args:
         connect: makes a client.
-        project: `name` of the settings.
+        project: `jupyterhub_name`.
         network: of users' servers.
         tell: gets the id of each container that may have ended or moved; None whenever events may have been missed.
         log: gets a line when the connection breaks.

@@ -49,7 +49,7 @@ async def uid(docker: Docker, project: str, image: Mapping[str, Any], user: str)
 
     Args:
         docker: calls a method of docker.APIClient.
-        project: `name` of the settings.
+        project: `jupyterhub_name`.
         image: as Docker describes it.
         user: as the image or the administrator has it.
     """

@@ -105,7 +105,7 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
 
     Args:
         client: the engine.
-        project: `name` of the settings.
+        project: `jupyterhub_name`.
         user: whose home it is.
         volume: the home.
         what: `keep`, `archive` or `remove`.

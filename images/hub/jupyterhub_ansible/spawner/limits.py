@@ -72,7 +72,7 @@ def host_config(project: str, of: Engine, memory: int | None, tmp_mb: int | None
     """Return what `docker.APIClient.create_host_config` takes.
 
     Args:
-        project: `name` of the settings.
+        project: `jupyterhub_name`.
         of: the engine.
         memory: limit in bytes, if there is one.
         tmp_mb: size of /tmp; by default half of the memory.

@@ -41,7 +41,7 @@ def server_name(project: str, user: str, server: str = "") -> str:
     """Name of the container of a user's server, and of its home volume.
 
     Args:
-        project: `name` of the settings; at most 12 characters, without `-user` at the end of a word.
+        project: `jupyterhub_name`; at most 12 characters, without `-user` at the end of a word.
         user: the user's name, as the authenticator gave it.
         server: the named server, or "" for the default server.
 

@@ -21,7 +21,7 @@ async def remove(
 
     Args:
         docker: calls a method of docker.APIClient.
-        project: `name` of the settings.
+        project: `jupyterhub_name`.
         kind: their label's value (labels.KIND).
         known: asked again before each removal, since users start servers meanwhile.
         log: gets a line for each.
