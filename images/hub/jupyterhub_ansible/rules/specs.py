@@ -20,6 +20,10 @@ class Specs:
     defaults: dict[str, Any] = field(default_factory=dict)
     computed: set[str] = field(default_factory=set)
 
+    def given_defaults(self) -> dict[str, Any]:
+        """Return the defaults that the specs name."""
+        return {name: option["default"] for name, option in self.options.items() if "default" in option}
+
 
 def of_the_hub() -> Specs:
     """Return the settings that hub.json and the secrets hold."""

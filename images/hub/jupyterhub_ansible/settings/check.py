@@ -20,12 +20,16 @@ from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
+from ..rules import specs
 from ..rules.secrets import SECRETS
 
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
 
-EXAMPLE: dict[str, Any] = json.loads(Path(__file__).with_name("example.json").read_text())
-"""Every setting; also the tests' starting point."""
+EXAMPLE: dict[str, Any] = {
+    **specs.of_the_hub().given_defaults(),
+    **json.loads(Path(__file__).with_name("example.json").read_text()),
+}
+"""Settings that an image is tried with: the defaults, and what a Hub needs besides."""
 
 
 @contextlib.contextmanager
