@@ -60,6 +60,14 @@ def right(path: Path, mode: int) -> bool:
     return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (os.geteuid(), os.getegid(), mode)
 
 
+def make_folder(module: AnsibleModule, folder: Path) -> None:
+    """Make the script's folder: everybody may look into it, and only root may change what is there."""
+    if not folder.exists() and not module.check_mode:
+        make_folder(module, folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
+
+
 def write(module: AnsibleModule, path: Path, content: str, mode: int, result: dict[str, Any]) -> None:
     """Write a file that differs, and give it its owner and mode; add to the result what was or would be done."""
     before = read(path)
@@ -115,6 +123,7 @@ def main() -> None:
     settings = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(params["settings"].items()))
     digest = hashlib.sha256(f"{params['content']}{settings}".encode()).hexdigest()
     result: dict[str, Any] = {"written": [], "diff": [], "digest": digest}
+    make_folder(module, script.parent)
     # The script last: a run that is cut off in between leaves none that nobody looks after, or that lacks its settings.
     if unit:
         write(module, Path(unit["path"]), unit["content"], 0o644, result)

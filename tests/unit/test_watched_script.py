@@ -187,3 +187,18 @@ def test_what_the_kernel_cannot_do_is_said_by_every_run(tmp_path: Path) -> None:
         assert "The fence: this kernel cannot count" in str(result["warnings"])
     (tmp_path / "lacks").unlink()
     assert "warnings" not in fence.run()
+
+
+def test_its_folder_is_made(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.script = tmp_path / "srv/hub/fence"
+    assert fence.run(dry=True)["changed"]
+    assert not (tmp_path / "srv").exists()
+    before = os.umask(0o077)
+    try:
+        assert fence.run()["changed"]
+    finally:
+        os.umask(before)
+    assert (tmp_path / "srv/hub/loaded").exists()
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("srv", "srv/hub")] == [0o755, 0o755]
+    assert not fence.run()["changed"]
