@@ -111,7 +111,7 @@ def assert_names_are_looked_up(host: Host) -> None:
     with outside(host):
         for address in (METADATA, MACHINE, "127.0.0.1"):
             with resolver(host, address):
-                host.check_output(f"{FENCE} load")
+                host.check_output(f"{FENCE} keep")
                 assert json.loads(host.check_output(run, LOOK_UP, ways)) == [3, ["outside"]], address
     # The unit finds by itself that the machine asks somewhere else.
     eventually("the old resolver", lambda: host.check_output(f"{FENCE} check") == "in force", 30)
@@ -153,9 +153,10 @@ def assert_flushed_rules_come_back(host: Host) -> None:
     """Within seconds, by nobody's hand, and the journal says so."""
     host.check_output("nft flush ruleset")
     eventually("the fence", lambda: host.check_output(f"{FENCE} check") == "in force", 30)
-    said = host.check_output("journalctl --unit jupyterhub-fence --output cat --lines 5")
-    assert "Another program had removed or changed the fence" in said
-    assert "Docker's own rules are gone, too" in said
+    # It is said once it is done.
+    journal = "journalctl --unit jupyterhub-fence --output cat --lines 5"
+    eventually("the last line", lambda: "Docker's own rules are gone, too" in host.check_output(journal), 20)
+    assert "Another program had removed or changed the fence" in host.check_output(journal)
 
 
 def containers(host: Host) -> dict[str, str]:

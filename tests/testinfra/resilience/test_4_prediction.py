@@ -59,7 +59,7 @@ def test_all_of_it_taken_back_and_a_secret_given(site: Site) -> None:
     image = ["images : prune | Remove tags beyond images_keep that no container uses"]
     token, copy = ["proxy : Keep the proxy's token"], ["hub : Keep the Hub's secrets"]
     changes = foretold(site, proxy_token=token_hex())
-    assert changes == ENGINE + image + token + NETWORK + PROXY + copy + SETTINGS + HUB
+    assert changes == ENGINE + image + NETWORK + token + PROXY + copy + SETTINGS + HUB
 
 
 def test_then_nothing(site: Site) -> None:
