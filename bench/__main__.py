@@ -57,8 +57,8 @@ def machine() -> dict[str, str]:
 
 def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
     """Measure starts and memory of our Hub and of a stock one, and what users notice of others."""
-    settings = hub_settings()["server"]
-    ours, stock = hubs.ours(), hubs.stock(settings["memory_mb"], settings["cpus"])
+    settings = hub_settings()
+    ours, stock = hubs.ours(), hubs.stock(settings["hub_server_memory_mb"], settings["hub_server_cpus"])
     both = {"ours": ours, "stock": stock}
     for hub in both.values():
         ByHub(hub, hub.log_in("model")).start()
@@ -91,7 +91,7 @@ def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 many[title].append(simultaneous(hub, users))
         results["simultaneous"][users] = many
     results["disturbed"] = neighbours.disturbed_starts(both, max(1, options.repetitions // 2), say)
-    results["latencies"] = neighbours.latencies(ours, settings["memory_mb"], say)
+    results["latencies"] = neighbours.latencies(ours, settings["hub_server_memory_mb"], say)
     results["memory"]["our Hub, after all starts"] = sizes.memory_mb(f"{NAME}-hub")
     results["memory"]["our proxy, after all starts"] = sizes.memory_mb(f"{NAME}-proxy")
 

@@ -65,7 +65,7 @@ class Place:
     def image(self, slug: str) -> str:
         """Return the reference of a built-in environment's image."""
         settings = yaml.safe_load((self.deployment.root / "hub/hub.json").read_text())
-        return str(next(each["image"] for each in settings["environments"] if each["slug"] == slug))
+        return str(next(each["image"] for each in settings["images_environments"] if each["slug"] == slug))
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def settings(deployment: Deployment) -> dict[str, Any]:
 
 
 def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
-    [image] = [each["image"] for each in settings(deployment)["environments"] if each["slug"] == "base"]
+    [image] = [each["image"] for each in settings(deployment)["images_environments"] if each["slug"] == "base"]
     # Another name keeps the image itself.
     docker("tag", image, f"{image}-kept")
     try:

@@ -159,9 +159,9 @@ def test_organizations_and_teams_replace_their_own_kind(
         (
             "JUPYTERHUB_SETTINGS",
             "server: {memory_mb: 1}",
-            "server.memory_mb (hub.json): is called hub_server",
+            "server.memory_mb (JUPYTERHUB_SETTINGS): is called hub_server",
         ),
-        ("JUPYTERHUB_SETTINGS", "serverr: {}", "serverr (hub.json): is not a known setting"),
+        ("JUPYTERHUB_SETTINGS", "serverr: {}", "serverr (JUPYTERHUB_SETTINGS): is not a known setting"),
         ("GITHUB_CLIENT_SECRET_FILE", "/nowhere", "GITHUB_CLIENT_SECRET_FILE: cannot read /nowhere: No such file"),
         ("CONFIGPROXY_AUTH_TOKEN_FILE", "/dev/null", "CONFIGPROXY_AUTH_TOKEN_FILE: /dev/null is empty; write the sec"),
         (

@@ -269,7 +269,7 @@ def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
         " python -m jupyterhub_ansible check"
     )
     assert done.rc == 1
-    assert "hub.json: serverr: is not a known setting" in done.stderr + done.stdout
+    assert "serverr (JUPYTERHUB_SETTINGS): is not a known setting" in done.stderr + done.stdout
 
 
 def test_settings_are_checked_as_the_readme_says(app: App) -> None:

@@ -98,7 +98,7 @@ def test_proxy_and_hub_killed_between_their_parts(site: Site, host: Any) -> None
     old = hub(host)
     # An edit that comes as far as the file.
     site.kill_before("hub : container | Run the Hub")
-    assert '"memory_mb": 1500' not in host.file(HUB_JSON).content_string, "the new settings are written"
+    assert '"hub_server_memory_mb": 1500' not in host.file(HUB_JSON).content_string, "the new settings are written"
     assert hub(host) == old, "and the Hub has not seen them"
     assert site.run().succeeded().changes == ["hub : container | Run the Hub"]
     assert hub(host) != old

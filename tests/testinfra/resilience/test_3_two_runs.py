@@ -30,7 +30,7 @@ def test_one_run_at_a_time(site: Site, host: Any) -> None:
     dry.succeeded()  # it is in nobody's way
     assert first.wait() == 0, "nobody disturbed it"
     assert "changed: " in rest
-    assert '"pids": 600' in host.file("/srv/jupyterhub/hub/hub.json").content_string
+    assert '"hub_server_pids": 600' in host.file("/srv/jupyterhub/hub/hub.json").content_string
 
 
 def test_after_a_run_that_ended_the_next_begins_at_once(site: Site, host: Any) -> None:

@@ -41,7 +41,7 @@ def tags(host: Host, repository: str) -> list[str]:
 
 def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, admin: Admin) -> None:
     before = content(host, HUB_SETTINGS)
-    [base] = before["environments"]
+    [base] = before["images_environments"]
     # Of an environment that was in the catalogue, with the log of its build; and older ones of ours.
     for ref in (EXTRA, *OLDER):
         label = f"jupyterhub-ansible.content-hash={ref.rpartition(':')[2]}"
@@ -58,7 +58,7 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
 
     engine = content(host, DAEMON)
     assert (engine["debug"], engine["log-opts"]["compress"], engine["max-concurrent-downloads"]) == (True, "true", 2)
-    assert content(host, HUB_SETTINGS)["server"]["environment"] == SETTINGS["hub_server_environment"]
+    assert content(host, HUB_SETTINGS)["hub_server_environment"] == SETTINGS["hub_server_environment"]
     admin.start("eve", profile="extra")
     assert inspect(host, SERVER)["Config"]["Image"] == EXTRA
     since = started(host, SERVER)

@@ -224,10 +224,15 @@ def _anything(text: str) -> Settings:
 
 
 def places(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that variables set, with the variable of each."""
+    """Return the settings that variables set, with the variable of each.
+
+    Raises:
+        ValueError: JUPYTERHUB_SETTINGS cannot be used (`overlaid` says so first).
+    """
     of_all = {name: each.setting for name, each in VARIABLES.items()}
     of_all |= {name: each.setting for name, each in SECRETS.items()}
-    return {setting: name for name, setting in of_all.items() if environ.get(name, "").strip()}
+    by_anything = dict.fromkeys(_anything(environ.get(ANYTHING, "")), ANYTHING)
+    return by_anything | {setting: name for name, setting in of_all.items() if environ.get(name, "").strip()}
 
 
 def hint(text: str) -> str:

@@ -182,13 +182,17 @@ def problems(given: Mapping[str, Any], secrets: Mapping[str, str], places: Mappi
     """
     values = {name: value for name, value in given.items() if name not in OF_THE_DEPLOYMENT} | {**secrets}
     declared = specs.of_the_hub()
+
+    def place(name: str) -> str:
+        return places.get(name.partition(".")[0], "hub.json")
+
     settings = check.Settings(
         values,
         {name for name in values if name not in RENAMED},
-        where=lambda name: places.get(name, "hub.json") if name in values or name in declared.options else "",
+        where=lambda name: place(name) if name in values or name in declared.options else "",
         context={"compose": given.get("compose")},
     )
-    old = [Problem(name, "hub.json", f"is called {new} now", f"write {new}") for name, new in old_names(given)]
+    old = [Problem(name, place(name), f"is called {new} now", f"write {new}") for name, new in old_names(given)]
     misplaced = [
         Problem(each.setting, "hub.json", "is a secret, and no setting", f"give it by {each.variable or 'its file'}")
         for each in SECRETS
@@ -198,7 +202,7 @@ def problems(given: Mapping[str, Any], secrets: Mapping[str, str], places: Mappi
     # Of a playbook's variables only those that look like settings are judged, here all.
     told = {each.about for each in found}
     found += [
-        Problem(name, "hub.json", "is not a known setting", "remove it (docs/reference/settings.md lists all)")
+        Problem(name, place(name), "is not a known setting", "remove it (docs/reference/settings.md lists all)")
         for name in settings.names - declared.options.keys() - told
     ]
     return [_line(each) for each in dict.fromkeys(found)]
