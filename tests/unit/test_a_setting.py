@@ -14,7 +14,7 @@ from project import IMAGES, PROJECT, ROLES
 
 from bin import reference
 
-SECRETS = {each.setting for each in secrets.SECRETS}
+SECRETS = [each.setting for each in secrets.SECRETS]
 SETTINGS = [name for name in specs.of_the_hub().options if name not in SECRETS]
 PACKAGE = IMAGES / "hub/jupyterhub_ansible"
 
