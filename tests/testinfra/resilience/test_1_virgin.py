@@ -53,7 +53,7 @@ def test_it_lists_what_would_be_made(run: Run) -> None:
     assert [change.removesuffix(packages.partition("Install")[2]) for change in run.changes] == ALL
     assert {"docker.io", "python3-requests", "nftables"} <= set(packages.partition("Install ")[2].split(", "))
     # The settings, too, value by value.
-    assert "+ memory_mb: 2048" in run.said
+    assert "+ hub_server_memory_mb: 2048" in run.said
 
 
 def test_it_ends_well(run: Run) -> None:
