@@ -32,9 +32,10 @@ class Process(NamedTuple):
     since: int
 
 
-# Seconds of each test of this run, for the table of tests/layers.py.
+# Seconds of each test of this run, and how those that failed did, for the tables of tests/layers.py.
 TIMES = TESTS.parent / "artefacts/times"
 _took: dict[str, float] = {}
+_failed: dict[str, str] = {}
 
 # Runs of Ansible share the modules that they pack.
 os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(TESTS / "callback_plugins")
@@ -116,9 +117,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up what a test and its fixtures took."""
+    """Add up what a test and its fixtures took, and keep the first thing that went wrong."""
     name = report.nodeid.rpartition("tests/")[2].partition("[docker:")[0].partition("[ansible:")[0]
     _took[name] = _took.get(name, 0) + report.duration
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        _failed.setdefault(name, f"{crash.path}:{crash.lineno}: {crash.message}" if crash else report.longreprtext)
 
 
 def pytest_sessionfinish() -> None:
@@ -126,7 +130,7 @@ def pytest_sessionfinish() -> None:
     layers = {name.partition("/")[0] for name in _took}
     if TIMES.exists() and layers:
         name = os.environ.get("MOLECULE_SCENARIO_NAME", "-".join(sorted(layers)))
-        (TIMES / f"{name}.json").write_text(json.dumps(_took, indent=1))
+        (TIMES / f"{name}.json").write_text(json.dumps({"seconds": _took, "failed": _failed}, indent=1))
 
 
 @pytest.hookimpl(tryfirst=True)

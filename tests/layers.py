@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The layers of the proof, one after the other, and what took how long; each is a target of the Makefile, or several.
+"""The layers of the proof, one after the other; each is a target of the Makefile, or several.
 
     tests/layers.py "lint unit settings" everything
 
-The first that fails ends it.  The table is printed in any case, and kept in artefacts/times.txt.
+The first that fails ends it.  What took how long, and what failed, comes last, and is kept in artefacts/times.txt.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMES = PROJECT / "artefacts/times"
-"""Seconds of each test, by its name: a file for each run of pytest, written by tests/conftest.py."""
+"""Seconds of each test, and how it failed, by its name: a file for each run of pytest, written by tests/conftest.py."""
 SCENARIOS = PROJECT / "artefacts/molecule"
 SLOWEST = 20
+FAILURE_LINES, FAILURE_CHARACTERS = 4, 600
 
 
 def clock(seconds: float) -> str:
@@ -50,17 +52,28 @@ def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Ma
     return "\n".join(lines) + "\n"
 
 
-def collect(began: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
-    """Return the seconds of scenarios and tests that ran since then."""
-    scenarios = {
-        path.stem: float(path.read_text()) for path in SCENARIOS.glob("*.seconds") if path.stat().st_mtime >= began
-    }
-    tests = {
-        (path.stem, name): seconds
-        for path in TIMES.glob("*.json")
-        for name, seconds in json.loads(path.read_text()).items()
-    }
-    return scenarios, tests
+def failures(tests: Mapping[tuple[str, str], str]) -> str:
+    """Return what failed, shortened: what a service that runs this keeps is often the end of the output alone.
+
+    Args:
+        tests: what went wrong, by layer or scenario and the test's name.
+    """
+    lines = ["", "What failed"] if tests else []
+    for (where, name), message in sorted(tests.items()):
+        lines += ["", f"{where}  {name}"]
+        lines += [f"    {line}" for line in message[:FAILURE_CHARACTERS].splitlines()[:FAILURE_LINES]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def scenarios_since(began: float) -> dict[str, float]:
+    """Return the seconds of scenarios that ran since then."""
+    return {path.stem: float(path.read_text()) for path in SCENARIOS.glob("*.seconds") if path.stat().st_mtime >= began}
+
+
+def of_tests(what: str) -> dict[tuple[str, str], Any]:
+    """Return "seconds" or "failed" of each test, by layer or scenario and its name."""
+    kept = {path.stem: json.loads(path.read_text())[what] for path in TIMES.glob("*.json")}
+    return {(where, name): value for where, of_each in kept.items() for name, value in of_each.items()}
 
 
 def main(layers: list[str]) -> int:
@@ -77,7 +90,7 @@ def main(layers: list[str]) -> int:
                 break
     except KeyboardInterrupt:
         code = 130
-    found = table(took, *collect(began))
+    found = table(took, scenarios_since(began), of_tests("seconds")) + failures(of_tests("failed"))
     TIMES.with_suffix(".txt").write_text(found)
     print(f"\n{found}", flush=True)
     return code

@@ -1,4 +1,4 @@
-"""What `make test` says of the time that it took."""
+"""What `make test` says at its end: of the time that it took, and of what failed."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def test_table() -> None:
     assert len(lines) == 10 + layers.SLOWEST
 
 
+def test_failures() -> None:
+    assert layers.failures({}) == ""
+    long = "\n".join(f"line {n} {'x' * 200}" for n in range(9))
+    shown = layers.failures(
+        {("hub", "testinfra/hub/test_1.py::test_b"): "a.py:3: assert 1 == 2", ("e2e", "test_a"): long}
+    )
+    assert shown.startswith("\nWhat failed\n\ne2e  test_a\n    line 0 xxx")
+    assert shown.endswith("\n\nhub  testinfra/hub/test_1.py::test_b\n    a.py:3: assert 1 == 2\n")
+    assert len(shown) < 800
+
+
 def test_first_layer_that_fails_ends_it_and_the_table_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,13 +61,16 @@ def test_first_layer_that_fails_ends_it_and_the_table_is_there(
 
 
 @pytest.mark.parametrize("arguments", [[], ["-n2"]], ids=["alone", "side by side"])
-def test_times_of_tests_are_kept(tmp_path: Path, arguments: list[str]) -> None:
+def test_times_and_failures_of_tests_are_kept(tmp_path: Path, arguments: list[str]) -> None:
     project = Path(layers.__file__).resolve().parents[1]
     folder = tmp_path / "tests/unit"
     folder.mkdir(parents=True)
     shutil.copy(project / "pyproject.toml", tmp_path)
     shutil.copy(project / "tests/conftest.py", folder.parent)
-    (folder / "test_x.py").write_text("def test_1(): pass\ndef test_2(): pass\n")
+    (folder / "test_x.py").write_text(
+        "import pytest\n@pytest.fixture\ndef broken(): raise OSError('gone')\n"
+        "def test_1(): pass\ndef test_2(): assert 1 == 2\ndef test_3(broken): pass\n"
+    )
     times = tmp_path / "artefacts/times"
     times.mkdir(parents=True)
     for scenario in ("", "hub"):
@@ -64,10 +78,15 @@ def test_times_of_tests_are_kept(tmp_path: Path, arguments: list[str]) -> None:
             [sys.executable, "-m", "pytest", "-q", *arguments, "tests"],
             cwd=tmp_path,
             env={"PATH": "/usr/bin:/bin"} | ({"MOLECULE_SCENARIO_NAME": scenario} if scenario else {}),
-            check=True,
+            check=False,
             timeout=50,
             stdout=subprocess.DEVNULL,
         )
-    kept = {path.stem: sorted(json.loads(path.read_text())) for path in times.iterdir()}
-    both = ["unit/test_x.py::test_1", "unit/test_x.py::test_2"]
-    assert kept == {"unit": both, "hub": both}
+    kept = {path.stem: json.loads(path.read_text()) for path in times.iterdir()}
+    assert sorted(kept) == ["hub", "unit"]
+    for of_one in kept.values():
+        assert sorted(of_one["seconds"]) == [f"unit/test_x.py::test_{n}" for n in (1, 2, 3)]
+        assert of_one["failed"] == {
+            "unit/test_x.py::test_2": f"{folder}/test_x.py:5: assert 1 == 2",
+            "unit/test_x.py::test_3": f"{folder}/test_x.py:3: OSError: gone",
+        }
