@@ -11,6 +11,7 @@ ONCE = {
     "test_4_prediction": "bookworm",
     "test_5_foreign": "trixie",
     "test_7_old_things": "trixie",
+    "test_8_takeover": "trixie",
     "test_images_killed_while_they_are_built": "trixie",
     "test_containers_alone_that_were_changed": "trixie",
     "test_state_that_was_lost": "bookworm",

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Record what a deployment left on a machine, and restore it on another one; runs on the machine, with Python alone.
+
+    recorded.py record FILE PATH...  # files below these paths, and all containers, networks and volumes of the engine
+    recorded.py restore FILE         # on a machine whose own containers, networks and files are gone already
+
+The images are not recorded: that would be gigabytes.  Containers get the images of the same names that the machine has
+now: users' servers run on them, the Hub is a stand-in that answers servers, and all others only wait to be replaced.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+SOCKET = "/var/run/docker.sock"
+KIND = "jupyterhub-ansible.kind"
+WAIT = ["sleep", "infinity"]
+# A server asks the Hub for its version when it starts, and ends if nobody answers.
+ANSWER = """
+import http.server, json, jupyterhub
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("X-JupyterHub-Version", jupyterhub.__version__)
+        self.end_headers()
+        self.wfile.write(json.dumps({"version": jupyterhub.__version__}).encode())
+    do_POST = do_GET
+http.server.ThreadingHTTPServer(("", 8081), Answer).serve_forever()
+"""
+STAND_INS = {"hub": ["python", "-c", ANSWER]}
+BUILT_IN = {"bridge", "host", "none"}
+
+
+class Connection(http.client.HTTPConnection):
+    """To the engine's socket."""
+
+    def connect(self) -> None:
+        """See http.client."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(SOCKET)
+
+
+def engine(method: str, path: str, body: object = None, **query: str) -> Any:
+    """Return what the engine answers.
+
+    Raises:
+        SystemExit: it refuses.
+    """
+    connection = Connection("localhost", timeout=60)
+    text = json.dumps(body) if body is not None else None
+    connection.request(method, f"{path}?{urlencode(query)}", text, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    if answer.status >= 400:
+        sys.exit(f"{method} {path}: {said}")
+    return json.loads(said) if said else None
+
+
+def run(*command: str) -> None:
+    """Run a command."""
+    subprocess.run(command, check=True)
+
+
+def mount_point(volume: str) -> str:
+    """Return where a volume's files are."""
+    return str(engine("GET", f"/volumes/{volume}")["Mountpoint"])
+
+
+def record(file: str, *paths: str) -> None:
+    """Write what there is into an archive."""
+    containers = [
+        engine("GET", f"/containers/{found['Id']}/json") for found in engine("GET", "/containers/json", all="1")
+    ]
+    networks = [found for found in engine("GET", "/networks") if found["Name"] not in BUILT_IN]
+    volumes = engine("GET", "/volumes")["Volumes"] or []
+    with tempfile.TemporaryDirectory() as folder:
+        state = {"containers": containers, "networks": networks, "volumes": volumes}
+        Path(folder, "state.json").write_text(json.dumps(state, indent=1))
+        run(
+            "tar",
+            "--create",
+            "--file",
+            f"{folder}/files.tar",
+            "--directory",
+            "/",
+            *(path.lstrip("/") for path in paths),
+        )
+        for volume in volumes:
+            # Sockets and locks are not files of anybody.
+            run("tar", "--create", "--file", f"{folder}/volume-{volume['Name']}.tar", "-C", volume["Mountpoint"], ".")
+        run("tar", "--create", "--gzip", "--file", file, "--directory", folder, ".")
+
+
+def tag_images(containers: list[dict[str, Any]]) -> None:
+    """Give the images of now the names of then."""
+    here = [name for image in engine("GET", "/images/json") for name in image["RepoTags"] or []]
+    for name in {container["Config"]["Image"] for container in containers} - {*here}:
+        repository, _, tag = name.rpartition(":")
+        [now] = [other for other in here if other.rpartition(":")[0] == repository]
+        engine("POST", f"/images/{quote(now, safe='')}/tag", repo=repository, tag=tag)
+
+
+def make(container: dict[str, Any], networks: dict[str, str]) -> str:
+    """Make a container as it was described, start it if it ran, and return its number."""
+    kind = container["Config"]["Labels"].get(KIND)
+    body = {**container["Config"], "HostConfig": {**container["HostConfig"]}}
+    # By its number the network would be another one.
+    mode = body["HostConfig"]["NetworkMode"]
+    body["HostConfig"]["NetworkMode"] = networks.get(mode, mode)
+    if kind != "user-server":
+        body |= {"Entrypoint": STAND_INS.get(kind, WAIT), "Cmd": [], "Healthcheck": {"Test": ["NONE"]}}
+    body["NetworkingConfig"] = {
+        "EndpointsConfig": {
+            name: {key: given[key] for key in ("IPAMConfig", "Aliases", "DriverOpts")}
+            for name, given in container["NetworkSettings"]["Networks"].items()
+            if name not in BUILT_IN
+        }
+    }
+    made = engine("POST", "/containers/create", body, name=container["Name"][1:])
+    if container["State"]["Running"]:
+        engine("POST", f"/containers/{made['Id']}/start")
+    return str(made["Id"])
+
+
+def replace_numbers(volume: str, numbers: dict[str, str]) -> None:
+    """Have databases of a volume know containers by their present numbers, which are as long as the former ones."""
+    for database in Path(mount_point(volume)).rglob("*.sqlite"):
+        content = database.read_bytes()
+        for former, present in numbers.items():
+            content = content.replace(former.encode(), present.encode())
+        # Written to, so that it keeps its owner and mode.
+        database.write_bytes(content)
+
+
+def restore(file: str) -> None:
+    """Make what an archive says."""
+    with tempfile.TemporaryDirectory() as folder:
+        run("tar", "--extract", "--gzip", "--file", file, "--directory", folder)
+        state = json.loads(Path(folder, "state.json").read_text())
+        run("tar", "--extract", "--same-owner", "--file", f"{folder}/files.tar", "--directory", "/")
+        for network in state["networks"]:
+            engine("POST", "/networks/create", network)
+        for volume in state["volumes"]:
+            engine("POST", "/volumes/create", volume)
+            tar = f"{folder}/volume-{volume['Name']}.tar"
+            run("tar", "--extract", "--same-owner", "--file", tar, "--directory", mount_point(volume["Name"]))
+    tag_images(state["containers"])
+    names = {network["Id"]: network["Name"] for network in state["networks"]}
+    # The Hub before those that ask it.
+    in_order = sorted(state["containers"], key=lambda one: one["Config"]["Labels"].get(KIND) == "user-server")
+    numbers = {container["Id"]: make(container, names) for container in in_order}
+    for volume in state["volumes"]:
+        replace_numbers(volume["Name"], numbers)
+
+
+if __name__ == "__main__":
+    {"record": record, "restore": restore}[sys.argv[1]](*sys.argv[2:])
