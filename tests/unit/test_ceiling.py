@@ -39,7 +39,7 @@ class Machine:
         for path, name in places.items():
             text = text.replace(path, f"{folder}/{name}")
         text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace(
-            "look_again_s=5", "look_again_s=0.1"
+            "interval_s=5", "interval_s=0.1"
         )
         self.script = folder / "ceiling"
         self.script.write_text(text)
