@@ -51,9 +51,7 @@ class Machine:
             ("/host/", "host/"),
         ):
             text = text.replace(path, f"{folder}/{name}")
-        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace(
-            "interval_s=5", "interval_s=0.2"
-        )
+        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace("interval_s=5", "interval_s=0.2")
         self.script = self.write("fence", text)
         self.script.chmod(0o755)
         self.write("fence.conf", SETTINGS)
