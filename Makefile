@@ -5,20 +5,20 @@ PYTHON    ?= python3
 INVENTORY ?= inventory/local.yml
 ARGS      ?=
 VENV      := .venv
-# Where it is set, every run of Ansible compiles all of itself anew (1-2 s).
+# If set, every run of Ansible compiles all of its modules again (1-2 s).
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
-# Each one's *.in may lean on an earlier lock.
+# In this order: a *.in may use an earlier lock as constraints.
 LOCKS := images/base/uv requirements/run $(addsuffix /requirements,$(addprefix images/,hub proxy singleuser datascience)) requirements/dev
 
-# What was written after "make", as opposed to USER, HOST or NAME of the shell's environment.
-said = $(if $(findstring command,$(origin $1)),$(value $1))
-option = $(if $(call said,$1),--$2='$(subst ','\'',$(call said,$1))')
+# Only variables from make's command line, not USER, HOST or NAME from the shell's environment.
+given = $(if $(findstring command,$(origin $1)),$(value $1))
+option = $(if $(call given,$1),--$2='$(subst ','\'',$(call given,$1))')
 
-# The quick layers side by side: what each says comes in one piece when it ends, and as it goes where there is only one.
+# The quick layers run in parallel; the output of each is printed when it ends.  A single one prints as it runs.
 ifeq ($(filter-out lint unit settings,$(or $(MAKECMDGOALS),help)),)
 MAKEFLAGS += --jobs=3 $(if $(word 2,$(MAKECMDGOALS)),--output-sync=target)
 endif
@@ -29,19 +29,19 @@ endif
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-deploy: inventory $(VENV)/run.stamp ## Make a working Hub of this machine (or of INVENTORY=...), or change it
+deploy: inventory $(VENV)/run.stamp ## Deploy, change or repair the Hub on this machine (or INVENTORY=...)
 	ansible-playbook -i $(INVENTORY) site.yml $(ARGS)
 
 check: inventory $(VENV)/run.stamp ## Show what a deploy would change, and change nothing
 	ansible-playbook -i $(INVENTORY) site.yml --check --diff $(ARGS)
 
-init: $(VENV)/run.stamp ## Begin a Hub on another machine: HOST=hub.example.org ADMIN=your-github-login [USER=root NAME=... URL=...]
+init: $(VENV)/run.stamp ## Write inventory, settings and vault for another machine: HOST=hub.example.org ADMIN=your-github-login [USER=root NAME=... URL=...]
 	python -m bin.init $(call option,HOST,host) $(call option,ADMIN,admin) $(call option,USER,user) $(call option,NAME,name) $(call option,URL,url)
 
-rotate: inventory $(VENV)/run.stamp ## Make a generated secret anew, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
+rotate: inventory $(VENV)/run.stamp ## Replace a generated secret, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
 	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
 
-test: $(VENV)/dev.stamp ## Everything below, the quick layers first, and what took how long
+test: $(VENV)/dev.stamp ## All tests, the quick ones first, with a report of times and failures
 	+MAKE=$(MAKE) tests/layers.py "lint unit settings" everything
 
 lint: lint-ansible lint-rest ## ansible-lint, yamllint, ruff, mypy (seconds)
@@ -58,26 +58,26 @@ lint-rest: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp ## Unit tests (seconds, no Docker)
 	pytest --numprocesses 3 tests/unit
 
-settings: $(VENV)/dev.stamp ## Bad settings and what each is told (seconds, no Docker)
+settings: $(VENV)/dev.stamp ## Bad settings and their error messages (seconds, no Docker)
 	pytest --numprocesses 2 tests/settings
 
-engine: $(VENV)/run.stamp ## A Docker engine on this machine, by the role docker
+engine: $(VENV)/run.stamp ## Set up a Docker engine on this machine with the role docker
 	ansible-playbook -i $(INVENTORY) playbooks/engine.yml $(ARGS)
 
-molecule: $(VENV)/dev.stamp engine ## Every role on throwaway containers (SCENARIO=... for one)
+molecule: $(VENV)/dev.stamp engine ## Test the roles on throwaway machines (SCENARIO=... for one scenario)
 	molecule/run $(SCENARIO)
 
-e2e: $(VENV)/dev.stamp engine ## Two users in a really deployed Hub, over HTTP and in Chromium
+e2e: $(VENV)/dev.stamp engine ## End-to-end tests of a deployed Hub, over HTTP and in Chromium
 	tests/e2e/run
 
 # Scenarios and the end-to-end tests, four at a time.
 everything: $(VENV)/dev.stamp engine
 	molecule/run everything
 
-bench: $(VENV)/dev.stamp engine ## Our figures against stock parts, in one run
+bench: $(VENV)/dev.stamp engine ## Compare our figures with those of stock JupyterHub
 	bench/run
 
-lock: $(VENV)/bin/uv ## Resolve every *.in anew into its lock with hashes
+lock: $(VENV)/bin/uv ## Resolve every *.in into its lock file with hashes
 	for file in $(LOCKS); do \
 	  $(UV_COMPILE) $(UPGRADE) $$file.in --output-file $$file.txt || exit; done
 
@@ -93,9 +93,9 @@ traits: $(VENV)/dev.stamp ## Write the table of JupyterHub's options that hub_tr
 clean: ## Remove the virtual environment and caches (the Hub stays)
 	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache
 
-# Ansible takes a missing inventory for an empty one, and calls that a success.
+# Ansible treats a missing inventory as an empty one, and succeeds.
 inventory:
-	@test -e "$(INVENTORY)" || { echo "There is no inventory $(INVENTORY): correct INVENTORY=..." >&2; exit 2; }
+	@test -e "$(INVENTORY)" || { echo "The inventory $(INVENTORY) does not exist: correct INVENTORY=..." >&2; exit 2; }
 
 $(VENV)/bin/uv: images/base/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -110,6 +110,6 @@ $(VENV)/run.stamp: requirements/run.txt $(VENV)/bin/uv
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	$(UV_INSTALL) -r requirements/dev.txt
-	@# Of a schema check that nobody asks for; it costs most of the time that importing JupyterHub takes.
+	@# For a schema check that is not used; importing it is most of the time that importing JupyterHub takes.
 	$(VENV)/bin/uv pip uninstall --quiet --python $(VENV)/bin/python rfc3987-syntax lark
 	@touch $@

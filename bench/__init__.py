@@ -1,1 +1,1 @@
-"""The project's figures against stock parts, measured in one run: `bench/run`."""
+"""Benchmarks of this project against stock JupyterHub, in one run: `bench/run`."""

@@ -1,4 +1,4 @@
-"""`bench/run`: the project's figures against stock parts, on this machine, in one run."""
+"""Benchmark this project against stock JupyterHub, on this machine, in one run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .project import ARTEFACTS, NAME, PROJECT, hub_settings, playbook, remove
 from .starts import Bare, ByHub, Start, interleaved, simultaneous
 
 IDLE_S = 15
-"""Seconds after its start in which a server comes to rest."""
+"""Seconds to wait until a server that has just started is idle."""
 
 
-def say(words: str) -> None:
-    """Tell how far it is; standard output is for the tables."""
-    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
+def say(message: str) -> None:
+    """Report progress; standard output is for the tables."""
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the properties of the machine that figures depend on."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -56,13 +56,13 @@ def machine() -> dict[str, str]:
 
 
 def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Measure starts and memory of our Hub and of a stock one, and what users notice of others."""
+    """Measure start time and memory of our Hub and of a stock one, and how users affect each other."""
     settings = hub_settings()
     ours, stock = hubs.ours(), hubs.stock(settings["hub_server_memory_mb"], settings["hub_server_cpus"])
     both = {"ours": ours, "stock": stock}
     for hub in both.values():
         ByHub(hub, hub.log_in("model")).start()
-    say(f"memory: {IDLE_S} s of rest")
+    say(f"memory: waiting {IDLE_S} s until servers are idle")
     time.sleep(IDLE_S)
     results["memory"] = {
         "our Hub": sizes.memory_mb(f"{NAME}-hub"),
@@ -97,7 +97,7 @@ def compare(options: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Deploy, and measure."""
+    """Deploy the Hub and run the benchmarks."""
     results["machine"] = machine()
     arguments: list[str] = []
     if options.first_run:
@@ -115,29 +115,29 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, clean up, and show."""
+    """Run the benchmarks, clean up, and print the tables."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     parser.add_argument(
         "part",
         nargs="?",
         choices=["all", "servers", "playbook"],
         default="all",
-        help="all (the default), only users' servers, or only runs of the playbook that change nothing",
+        help="all (the default), only users' servers, or only playbook runs that change nothing or one setting",
     )
     parser.add_argument("--repetitions", type=int, default=10, help="starts of each kind (default: 10)")
     parser.add_argument(
         "--users", type=int, nargs="*", default=[10, 20], help="servers started at once (default: 10, then 20)"
     )
-    parser.add_argument("--runs", type=int, default=3, help="runs without a change (default: 3)")
+    parser.add_argument("--runs", type=int, default=3, help="playbook runs without a change (default: 3)")
     parser.add_argument(
         "--first-run", action="store_true", help="also build every image twice: about 10 minutes and 10 GB more"
     )
-    parser.add_argument("--keep-images", action="store_true", help="leave the images for the next bench")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/bench.md")
+    parser.add_argument("--keep-images", action="store_true", help="keep the images for the next benchmark")
+    parser.add_argument("--write-docs", action="store_true", help="write the tables into docs/bench.md")
     options = parser.parse_args()
     if os.geteuid():
-        parser.error("run it as root: it reads the memory of containers' processes")
-    # An end from outside cleans up as well.
+        parser.error("run it as root, as it reads the memory of containers' processes")
+    # So that `finally` cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     shutil.rmtree(ARTEFACTS, ignore_errors=True)
     ARTEFACTS.mkdir(parents=True)
@@ -146,7 +146,7 @@ def main() -> None:
     try:
         measure(options, results)
     finally:
-        # After a failure, what was found until then.
+        # Even after a failure, keep the results so far.
         ARTEFACTS.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
         say("cleaning up")
         remove(images=not options.keep_images)

@@ -1,4 +1,4 @@
-"""A first run, for which every image is missing, against the sum of its parts, one after the other."""
+"""The time of a first run, which builds all images, compared with the sum of its parts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from plugins.modules import image_builds
 
 from .project import ARTEFACTS, NAME, PROJECT, playbook, remove
 
-# Another name of the same: what other Hubs of this machine have is not taken over.
+# The same image under another name, so that images of other Hubs on this machine are not reused.
 SYSTEM = "library/debian:trixie-slim"
 
 
 def _as_new(mark: str) -> dict[str, str]:
-    """Return settings that make all images differ from those that are here, though what is in them is the same.
+    """Return settings with which no existing image or cached layer is reused, though the content is the same.
 
-    A comment in the bundle of certificate authorities, which is copied first into the first image, keeps the builder's
-    cache of layers out.
+    The bundle of certificate authorities is copied into the first image first, so a comment in it invalidates the
+    layer cache.
     """
     bundle = ARTEFACTS / f"ca-bundle-{mark}.crt"
     authorities = Path(_defaults()["images_ca_bundle"])
@@ -37,11 +37,11 @@ def _defaults() -> dict[str, Any]:
 
 
 def _parts() -> dict[str, float]:
-    """Make each image alone, with the role's own code; seconds of each, its trial included."""
+    """Build each image separately, with the role's code; return the seconds for each, including its test."""
     plan_filters = image_plan
     settings = _as_new("2000-01-02")
     plan = plan_filters.images_plan(_defaults()["images_environments"], NAME, SYSTEM, settings["images_refresh_date"])
-    # All others have hashes of their own by their date; this one would be found, and is put aside.
+    # The date changes all other images' tags; this one would be found, so it is renamed meanwhile.
     system, aside = plan["os"]["ref"], f"{NAME}/os:aside"
     docker("tag", system, aside)
     docker("image", "rm", system)
@@ -63,13 +63,13 @@ def _parts() -> dict[str, float]:
 
 
 def measure(say: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
-    """Measure it; the arguments with which the Hub that is left was deployed come with the result."""
+    """Return the measured seconds, and the arguments that the remaining Hub was deployed with."""
     remove(images=True)
-    arguments = [word for key, value in _as_new("2000-01-01").items() for word in ("-e", f"{key}={value}")]
-    say("first run: all at once")
+    arguments = [argument for key, value in _as_new("2000-01-01").items() for argument in ("-e", f"{key}={value}")]
+    say("first run: the whole run")
     first = playbook(*arguments)
-    say(f"first run: {first.seconds:.0f} s; now with the images present")
+    say(f"first run: {first.seconds:.0f} s; now with all images present")
     remove(images=False)
     rest = playbook(*arguments)
-    say(f"first run: {rest.seconds:.0f} s with the images present; now each image alone")
+    say(f"first run: {rest.seconds:.0f} s with all images present; now each image separately")
     return {"first_s": first.seconds, "images_s": _parts(), "rest_s": rest.seconds}, arguments

@@ -1,4 +1,4 @@
-"""The two Hubs that are compared: ours as it is deployed, and JupyterHub with DockerSpawner as they come."""
+"""The two Hubs to compare: ours as deployed by the playbook, and stock JupyterHub with DockerSpawner."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ STOCK = f"{NAME}-stock"
 STOCK_IMAGE = f"{NAME}/stock:latest"
 STOCK_PORT = SETTINGS["jupyterhub_port"] + 1
 PULL_PORT = SETTINGS["jupyterhub_port"] + 2
-"""Of the registry that an image is fetched from."""
+"""Port of the registry that an image is pulled from."""
 PULLERS = "pullers"
-"""Who may name an image of that registry: a group of our Hub's (inventory.yml)."""
+"""The group of our Hub whose members may use images of that registry (inventory.yml)."""
 STOCK_SUBNET, STOCK_RANGE = "10.217.1.0/24", "10.217.1.128/25"
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A Hub that runs, and how its servers' containers are called."""
+    """A running Hub."""
 
     url: str
     password: str
     container_prefix: str
 
     def log_in(self, name: str) -> User:
-        """Return a session of this user."""
+        """Log a user in and return the session."""
         user = User(self.url, name, self.password)
         user.login().raise_for_status()
         return user
 
     def container(self, user: str) -> str:
-        """Return the name of the container of a user's server."""
+        """Return the name of the container with a user's server."""
         return self.container_prefix + user
 
 
@@ -76,17 +76,17 @@ def build_stock_image() -> None:
         "build", "--tag", STOCK_IMAGE, "--file", str(folder / "Dockerfile"),
         "--build-arg", base, "--label", label, str(context),
     )  # fmt: skip
-    # One of an earlier bench lost its tag to this.
+    # The image of an earlier benchmark lost its tag to this one.
     docker("image", "prune", "--force", "--filter", f"label={label}")
 
 
 def stock(memory_mb: int, cpus: float) -> Hub:
-    """Start JupyterHub and DockerSpawner as they come, with a proxy of its own.
+    """Start stock JupyterHub and DockerSpawner, with its own proxy.
 
-    JupyterHub, DockerSpawner and the proxy are those of our images: the same releases.
+    It uses our images, so JupyterHub, DockerSpawner and the proxy have the same versions as ours.
     """
     token, password = secrets.token_hex(32), secrets.token_hex(16)
-    # As in our network, servers draw from the upper half: `Bare` takes an address of the lower.
+    # As in our network, servers get addresses of the upper half; `Bare` uses one of the lower half.
     docker("network", "create", "--subnet", STOCK_SUBNET, "--ip-range", STOCK_RANGE, STOCK)
     with environment_file(CONFIGPROXY_AUTH_TOKEN=token) as variables:
         docker(

@@ -1,4 +1,4 @@
-"""What a user notices of others: of a server that hangs, of an image that is fetched, of attacks."""
+"""How users affect each other: by a server that hangs, by an image that is pulled, by attacks."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .starts import ByHub, timed
 QUIET_S = 10
 """How long the neighbour works before each attack, for comparison."""
 PULL_MB, PULL_MB_PER_S = 400, 40
-"""An image that takes 10 s to fetch; writing it to the disk takes time of its own."""
+"""An image whose download takes 10 s; unpacking it takes additional time."""
 
 
 @contextmanager
 def _hung_stop(hub: Hub) -> Iterator[None]:
-    """Have a server that is being stopped and does not react, so that Docker waits its 10 s."""
+    """Stop a server that does not react, so that Docker waits for 10 s."""
     hung = ByHub(hub, hub.log_in("hung"))
     hung.start()
     [container] = inspect(hung.container)
-    # A process that is stopped (SIGSTOP) gets no other signal but SIGKILL.
+    # A process that is suspended by SIGSTOP reacts to SIGKILL only.
     os.kill(container["State"]["Pid"], signal.SIGSTOP)
     stopping = threading.Thread(target=hung.stop)
     stopping.start()
-    # The request has to reach Docker.
+    # Until the request has reached Docker.
     time.sleep(0.3)
     yield
     stopping.join()
@@ -45,7 +45,7 @@ def _hung_stop(hub: Hub) -> Iterator[None]:
 
 @contextmanager
 def _pull(hub: Hub) -> Iterator[None]:
-    """Have a user whose server needs an image that is being fetched; nothing can be started from it in the end."""
+    """Pull an image for another user's server; the image cannot be started."""
     user = hub.log_in("puller")
     with tempfile.TemporaryDirectory() as folder:
         image = EMPTY.with_layer(random_layer(Path(folder) / "layer.tar", PULL_MB))
@@ -62,10 +62,10 @@ def _pull(hub: Hub) -> Iterator[None]:
             starting = threading.Thread(target=start)
             starting.start()
             if not server.pulling.wait(TIMEOUT_S):
-                raise TimeoutError("nobody fetched the image")
+                raise TimeoutError("the image was not pulled")
             yield
             starting.join()
-            # The Hub takes it for pending until its clean-up is through.
+            # The server is pending until the Hub has cleaned up.
             eventually("the end of that start", lambda: not user.servers())
             docker("rmi", server.reference)
 
@@ -76,24 +76,24 @@ DISTURBANCES: dict[str, Callable[[Hub], Any]] = {"a hung stop": _hung_stop, "a p
 def disturbed_starts(
     hubs: dict[str, Hub], repetitions: int, say: Callable[[str], Any]
 ) -> dict[str, dict[str, list[float]]]:
-    """Start a server of another user while something goes on, and just before for comparison; seconds by Hub."""
+    """Start another user's server during each disturbance, and just before for comparison; return seconds by Hub."""
     found: dict[str, dict[str, list[float]]] = {
-        title: {what: [] for disturbance in DISTURBANCES for what in (f"before {disturbance}", disturbance)}
+        title: {when: [] for disturbance in DISTURBANCES for when in (f"before {disturbance}", disturbance)}
         for title in hubs
     }
     for repetition in range(repetitions):
         say(f"starts beside a hung stop and a pull: round {repetition + 1} of {repetitions}")
         for title, hub in hubs.items():
             other = ByHub(hub, hub.log_in("other"))
-            for disturbance, going_on in DISTURBANCES.items():
+            for disturbance, disturb in DISTURBANCES.items():
                 found[title][f"before {disturbance}"].append(timed(other).start_s)
-                with going_on(hub):
+                with disturb(hub):
                     found[title][disturbance].append(timed(other).start_s)
     return found
 
 
 def _attack(offender: Server, attack: Callable[[Server], Any]) -> None:
-    """Attack once.  An offender's own server may not survive that: what it does to the other user is measured."""
+    """Attack once.  The offender's own server may not survive that; only the effect on the other user matters."""
     try:
         attack(offender)
     except (AssertionError, OSError, WebSocketException):
@@ -103,7 +103,7 @@ def _attack(offender: Server, attack: Callable[[Server], Any]) -> None:
 
 
 def latencies(hub: Hub, memory_mb: int, say: Callable[[str], Any]) -> dict[str, dict[str, list[float]]]:
-    """Let one user attack while another one runs cells; seconds of each cell, before and meanwhile."""
+    """Let one user attack while another one runs cells; return the seconds of each cell, before and meanwhile."""
     neighbour, offender = (hub.log_in(name).server() for name in ("neighbour", "offender"))
     for server in (neighbour, offender):
         server.start()
@@ -115,12 +115,12 @@ def latencies(hub: Hub, memory_mb: int, say: Callable[[str], Any]) -> dict[str, 
             with Neighbour(kernel) as quiet:
                 time.sleep(QUIET_S)
             with Neighbour(kernel) as meanwhile:
-                # Some are over at once.
+                # Repeated, as some attacks end immediately.
                 end = time.monotonic() + QUIET_S
                 while time.monotonic() < end:
                     _attack(offender, attack)
         if errors := quiet.errors + meanwhile.errors:
-            raise RuntimeError(f"{name}: the neighbour could not go on: {errors}")
+            raise RuntimeError(f"{name}: the neighbour could not continue: {errors}")
         found[name] = {"before": quiet.cells, "meanwhile": meanwhile.cells, "pages": meanwhile.pages}
     for server in (neighbour, offender):
         server.stop()

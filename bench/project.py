@@ -1,6 +1,6 @@
-"""The bench's own Hub: deployed by the project's playbook, and removed again.
+"""Deploy the benchmark's own Hub with the playbook, and remove it again.
 
-All that the bench makes is called `jhbench` or `jhbench-...`, its images `jhbench/...`: nothing else is ever touched.
+All its objects are named `jhbench`, `jhbench-...` or, for images, `jhbench/...`; others are never touched.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ ROOT = Path(SETTINGS["jupyterhub_root"])
 
 @dataclass(frozen=True)
 class TimedRun(Run):
-    """A run of a playbook that succeeded."""
+    """A successful run of a playbook."""
 
     seconds: float
     cpu_s: float
-    """Processor time on this machine, of its own processes: another's are not waited for in it."""
+    """CPU time of Ansible's own processes on this machine, without those of the engine or over SSH."""
 
     @property
     def roles(self) -> dict[str, float]:
-        """Seconds of each role; of tasks outside of roles, by their module (ansible.posix.profile_roles)."""
+        """Seconds by role, or by module for tasks outside of roles (ansible.posix.profile_roles)."""
         found = re.findall(r"^(\S+) -{3,} *([\d.]+)s$", self.output, re.MULTILINE)
         return {role: float(seconds) for role, seconds in found if role != "total"}
 
@@ -48,10 +48,10 @@ def playbook(
     """Run the playbook as an operator does; its output goes to artefacts/bench/.
 
     Raises:
-        RuntimeError: it failed; with the end of its output.
+        RuntimeError: it failed; the message has the end of its output.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    # Without it Ansible is compiled anew by every run: a fifth of its time.
+    # With it, every run compiles Ansible again, which takes a fifth of its time.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_roles"}
     log = ARTEFACTS / f"{len(list(ARTEFACTS.glob('*.log'))) + 1:02}.log"
@@ -76,31 +76,31 @@ def hub_settings() -> dict[str, Any]:
 
 
 def image_of(container: str) -> str:
-    """Return the image that a container was made from."""
+    """Return the image of a container."""
     return docker("container", "inspect", "--format", "{{.Config.Image}}", container)
 
 
 def base_image() -> str:
-    """Return the image that the Hub's image stands on."""
+    """Return the base image of the Hub's image."""
     return docker("image", "ls", "--filter", f"reference={NAME}/base", "--format", "{{.Repository}}:{{.Tag}}").split()[
         0
     ]
 
 
 def remove_containers() -> None:
-    """Remove the bench's containers, volumes and networks, which are known by their names."""
+    """Remove the benchmark's containers, volumes and networks, by their names."""
     for list_all, remove in (
         (("ps", "--all", "--format", "{{.Names}}"), ("rm", "--force", "--volumes")),
         (("volume", "ls", "--quiet"), ("volume", "rm")),
         (("network", "ls", "--format", "{{.Name}}"), ("network", "rm")),
     ):
-        # Docker's name filter also finds names that hold it anywhere.
+        # Docker's name filter matches anywhere in a name.
         if found := [name for name in docker(*list_all).split() if name.startswith(f"{NAME}-")]:
             docker(*remove, *found)
 
 
 def remove_images() -> None:
-    """Remove the bench's image tags; content that another Hub's tags hold stays."""
+    """Remove the benchmark's image tags; content that other Hubs' tags refer to is kept."""
     if found := docker(
         "image", "ls", "--filter", f"reference={NAME}/*", "--format", "{{.Repository}}:{{.Tag}}"
     ).split():
@@ -108,7 +108,7 @@ def remove_images() -> None:
 
 
 def remove(*, images: bool) -> None:
-    """Remove all that the bench made."""
+    """Remove everything that the benchmark created."""
     remove_containers()
     if images:
         remove_images()

@@ -1,4 +1,4 @@
-"""Figures as Markdown tables, and into docs/bench.md."""
+"""Format results as Markdown tables, and write them into docs/bench.md."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DOCS = Path(__file__).parents[1] / "docs/bench.md"
 
 
 def p95(values: list[float]) -> float:
-    """Return the 95th percentile; of few values, close to the largest."""
+    """Return the 95th percentile; with few values it is close to the largest."""
     return quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table: the first column left, figures right."""
+    """Return a Markdown table, with the first column aligned left, the others right."""
     lines = [list(head), *map(list, rows)]
     lines.insert(1, ["---", *["--:"] * (len(lines[0]) - 1)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -29,24 +29,24 @@ def _machine(machine: dict[str, str]) -> str:
 
 
 def _unchanged_machine(machine: dict[str, str]) -> str:
-    """These figures may come from another day than the others: `bench/run playbook`."""
+    """These figures may be from another day than the others, by `bench/run playbook`."""
     return table(["runs of the playbook", ""], [[key, machine[key]] for key in ("date", "load before", "this project")])
 
 
-Takes = dict[str, list[dict[str, float]]]
+Starts = dict[str, list[dict[str, float]]]
 Seconds = dict[str, list[float]]
 Runs = dict[str, list[list[float]]]
 
 
-def _seconds(starts: Takes, title: str, of: str = "start_s") -> list[float]:
-    return [took[of] for took in starts[title]]
+def _seconds(starts: Starts, title: str, key: str = "start_s") -> list[float]:
+    return [durations[key] for durations in starts[title]]
 
 
-def _ratio(starts: Takes, one: str, to: str, of: str = "start_s") -> float:
-    return median(_seconds(starts, one, of)) / median(_seconds(starts, to, of))
+def _ratio(starts: Starts, title: str, baseline: str) -> float:
+    return median(_seconds(starts, title)) / median(_seconds(starts, baseline))
 
 
-def _starts(starts: Takes) -> str:
+def _starts(starts: Starts) -> str:
     rows = [
         [
             title,
@@ -60,7 +60,7 @@ def _starts(starts: Takes) -> str:
         for title in starts
     ]
     head = [f"start to ready, {len(starts['floor'])} of each", "p50", "p95", "x ours, bare", "x stock"]
-    return table([*head, "processor time", "stop"], rows)
+    return table([*head, "CPU time", "stop"], rows)
 
 
 def _last(runs: list[list[float]]) -> float:
@@ -75,11 +75,11 @@ def _simultaneous(found: dict[int, Runs]) -> str:
         return [f"{users}, {title}", f"{median(every):.1f} s", f"{p95(every):.1f} s", f"{last:.1f} s", times]
 
     rows = [row(users, title, runs) for users, runs in found.items() for title in runs]
-    return table(["starts at once, twice", "p50", "p95", "the last one", "stock : this"], rows)
+    return table(["concurrent starts, two rounds", "p50", "p95", "the last one", "stock / this"], rows)
 
 
 def _slower(found: Seconds, disturbance: str) -> float:
-    # Medians of pairs: each has its own comparison, just before.
+    # The median of the pairs' ratios, as each start has its own comparison just before.
     pairs = zip(found[disturbance], found[f"before {disturbance}"], strict=True)
     return float(median(meanwhile / before for meanwhile, before in pairs))
 
@@ -87,14 +87,14 @@ def _slower(found: Seconds, disturbance: str) -> float:
 def _disturbed(found: dict[str, Seconds]) -> str:
     rows = [
         [
-            f"{title}, beside {what}",
-            f"{median(found[title][f'before {what}']):.2f} s",
-            f"{median(found[title][what]):.2f} s",
-            f"{_slower(found[title], what):.2f}",
+            f"{title}, during {disturbance}",
+            f"{median(found[title][f'before {disturbance}']):.2f} s",
+            f"{median(found[title][disturbance]):.2f} s",
+            f"{_slower(found[title], disturbance):.2f}",
         ]
         for title in found
-        for what in found[title]
-        if not what.startswith("before")
+        for disturbance in found[title]
+        if not disturbance.startswith("before")
     ]
     return table(["another user's start", "before", "meanwhile", "ratio"], rows)
 
@@ -111,7 +111,7 @@ def _latencies(found: dict[str, Seconds]) -> str:
         ]
         for attack, cells in found.items()
     ]
-    return table(["another user's cell", "before", "meanwhile", "ratio", "p95", "p95 of a Hub's page"], rows)
+    return table(["another user's cell", "before", "meanwhile", "ratio", "p95", "p95 of a Hub page"], rows)
 
 
 def _cell_ratio(cells: Seconds) -> float:
@@ -124,17 +124,17 @@ def _memory(memory: dict[str, float]) -> str:
 
 def _images(images: list[dict[str, Any]]) -> str:
     rows = [
-        [row["image"], f"{row['mb']:.0f}", f"{row['adds_mb']:.0f}", row["stands_on"] or "-"]
+        [row["image"], f"{row['mb']:.0f}", f"{row['adds_mb']:.0f}", row["parent"] or "-"]
         for row in images
     ]  # fmt: skip
     disk = sum(row["adds_mb"] for row in images if row["image"] != "stock")
-    rows.append(["all but stock, layers counted once", f"{disk:.0f}", "", ""])
+    rows.append(["all except stock, layers counted once", f"{disk:.0f}", "", ""])
     return table(["image", "MB", "adds", "to"], rows)
 
 
 def _first_parts(first: dict[str, Any]) -> dict[str, float]:
-    alone = {f"{name}, alone": seconds for name, seconds in first["images_s"].items()}
-    return {**alone, "the run with all images present": first["rest_s"]}
+    images = {f"building {name}": seconds for name, seconds in first["images_s"].items()}
+    return {**images, "the run with all images present": first["rest_s"]}
 
 
 def _first_ratio(first: dict[str, Any]) -> float:
@@ -146,7 +146,7 @@ def _first_run(first: dict[str, Any]) -> str:
     rows = [[title, f"{seconds:.0f} s"] for title, seconds in parts.items()]
     rows.append(["sum of the parts", f"{sum(parts.values()):.0f} s"])
     rows.append(["first run, all images missing", f"{first['first_s']:.0f} s"])
-    return table(["first run", ""], [*rows, ["first run : sum of the parts", f"{_first_ratio(first):.2f}"]])
+    return table(["first run", ""], [*rows, ["first run / sum of the parts", f"{_first_ratio(first):.2f}"]])
 
 
 def _p50(runs: list[dict[str, Any]], key: str = "seconds") -> float:
@@ -161,9 +161,9 @@ def _unchanged(unchanged: dict[str, list[dict[str, Any]]]) -> str:
         return [title, *map(value, columns)]
 
     rows = [
-        row("whole run, from the command line", lambda runs: f"{_p50(runs):.1f} s"),
+        row("whole run, including Ansible's start", lambda runs: f"{_p50(runs):.1f} s"),
         row("slowest", lambda runs: f"{max(run['seconds'] for run in runs):.1f} s"),
-        row("processor time, on this machine", lambda runs: f"{_p50(runs, 'cpu_s'):.1f} s"),
+        row("CPU time, on this machine", lambda runs: f"{_p50(runs, 'cpu_s'):.1f} s"),
         row("tasks", lambda runs: str(max(run["tasks"] for run in runs))),
     ]
     rows += [
@@ -173,7 +173,7 @@ def _unchanged(unchanged: dict[str, list[dict[str, Any]]]) -> str:
     return table([f"nothing to change, {len(columns[0])} runs each", "here", "over SSH"], rows)
 
 
-def _beside_none(unchanged: dict[str, list[dict[str, Any]]], heading: str, other: str, title: str) -> str:
+def _compared_with_none(unchanged: dict[str, list[dict[str, Any]]], heading: str, other: str, title: str) -> str:
     rows = [
         [
             name,
@@ -183,7 +183,7 @@ def _beside_none(unchanged: dict[str, list[dict[str, Any]]], heading: str, other
         ]
         for key, name in {"here": "none", other: title}.items()
     ]
-    return table([heading, "p50", "processor time", "x none"], rows)
+    return table([heading, "p50", "CPU time", "x none"], rows)
 
 
 TABLES: dict[str, Callable[[Any], str]] = {
@@ -200,15 +200,15 @@ TABLES: dict[str, Callable[[Any], str]] = {
 Budget = tuple[str, float, float | None]
 
 
-def _budgets(what: str, budgets: list[Budget]) -> str:
-    """What is allowed, and what became of it."""
+def _budgets(heading: str, budgets: list[Budget]) -> str:
+    """Return a table of limits and measured values."""
     return table(
-        [what, "at most", "measured", ""],
+        [heading, "at most", "measured", ""],
         [
-            [what, f"{most:g}", "-", "not in this run"]
-            if found is None
-            else [what, f"{most:.3g}", f"{found:.3g}", "met" if found <= most else "**missed**"]
-            for what, most, found in budgets
+            [title, f"{limit:g}", "-", "not in this run"]
+            if measured is None
+            else [title, f"{limit:.3g}", f"{measured:.3g}", "met" if measured <= limit else "**missed**"]
+            for title, limit, measured in budgets
         ],
     )
 
@@ -219,7 +219,7 @@ def _unchanged_budgets(unchanged: dict[str, list[dict[str, Any]]]) -> list[Budge
         ("seconds, on this machine", 5, _p50(unchanged["here"])),
         ("seconds, over SSH", 7, _p50(unchanged["over SSH"])),
         (
-            f"with {MANY} users' volumes and networks : without",
+            f"with / without {MANY} users' volumes and networks",
             1.1,
             _p50(unchanged["many users"]) / _p50(unchanged["here"]),
         ),
@@ -231,55 +231,55 @@ def _other_budgets(results: dict[str, Any]) -> list[Budget]:
     [environment] = [row["mb"] for row in results["images"] if row["image"] == "env-base"]
     return [
         ("MB of Hub and proxy together (PSS)", 160, memory["our Hub"] + memory["our proxy"]),
-        ("MB of an idle user's server (PSS)", 80, memory["our idle server"]),
+        ("MB of an idle server (PSS)", 80, memory["our idle server"]),
         ("MB of the image env-base", 500, environment),
-        ("first run : sum of its parts", 1.2, _first_ratio(results["first_run"]) if "first_run" in results else None),
-        ("start by our Hub : the same container bare", 1.3, _ratio(starts, "ours, by our Hub", "ours, bare")),
+        ("first run / sum of its parts", 1.2, _first_ratio(results["first_run"]) if "first_run" in results else None),
+        ("start by our Hub / bare start of the same container", 1.3, _ratio(starts, "ours, by our Hub", "ours, bare")),
         (
-            "start by our Hub : stock, of an image of the full lock",
+            "start by our Hub / start by a stock Hub",
             1 / 2.5,
             _ratio(starts, "ours, by our Hub", "stock, by its Hub"),
         ),
         *(
-            (f"the last of {users} starts at once : stock", 1 / 2.3, _last(runs["ours"]) / _last(runs["stock"]))
+            (f"the last of {users} concurrent starts / stock", 1 / 2.3, _last(runs["ours"]) / _last(runs["stock"]))
             for users, runs in results["simultaneous"].items()
         ),
         *(
-            (f"another user's start beside {what} : before", 1.2, _slower(results["disturbed"]["ours"], what))
-            for what in results["disturbed"]["ours"]
-            if not what.startswith("before")
+            (f"another user's start during {each} / before", 1.2, _slower(results["disturbed"]["ours"], each))
+            for each in results["disturbed"]["ours"]
+            if not each.startswith("before")
         ),
         *(
-            (f"another user's cell beside a {attack} : before", 2, _cell_ratio(cells))
+            (f"another user's cell during a {attack} / before", 2, _cell_ratio(cells))
             for attack, cells in results["latencies"].items()
         ),
     ]
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Return a table for each kind of result that there is, and those of the budgets."""
+    """Return a table for each kind of result, and those of the budgets."""
     found = {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
     if "unchanged" in results:
         found["unchanged_machine"] = _unchanged_machine(results["machine"])
-        found["unchanged_budgets"] = _budgets("of a run that changes nothing", _unchanged_budgets(results["unchanged"]))
+        found["unchanged_budgets"] = _budgets("a run that changes nothing", _unchanged_budgets(results["unchanged"]))
         many = f"{MANY} volumes and {MANY} networks"
-        found["many_users"] = _beside_none(results["unchanged"], "users' things on the engine", "many users", many)
-        found["one_setting"] = _beside_none(
-            results["unchanged"], "settings of the Hub that changed", "one setting", "one"
+        found["many_users"] = _compared_with_none(results["unchanged"], "users' objects", "many users", many)
+        found["one_setting"] = _compared_with_none(
+            results["unchanged"], "changed settings of the Hub", "one setting", "one"
         )
     if "starts" in results:
         found["machine"] = _machine(results["machine"])
-        found["budgets"] = _budgets("what", _other_budgets(results))
+        found["budgets"] = _budgets("figure", _other_budgets(results))
     return found
 
 
 def write_docs(found: dict[str, str]) -> None:
-    """Put the tables in the place of the older ones in docs/bench.md, between the markers of their names."""
+    """Replace the tables in docs/bench.md, between the markers with their names."""
     text = DOCS.read_text()
     for kind, markdown in found.items():
         before, begin, rest = text.partition(f"<!-- bench: {kind} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         if not end:
-            raise LookupError(f"{DOCS}: no place for {kind}")
+            raise LookupError(f"{DOCS} has no markers for {kind}")
         text = f"{before}{begin}\n{markdown}\n{end}{after}"
     DOCS.write_text(text)

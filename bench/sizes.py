@@ -1,4 +1,4 @@
-"""Memory of containers, and sizes of images."""
+"""Memory of containers and sizes of images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .project import NAME
 def memory_mb(container: str) -> float:
     """Return the memory of all processes of a container, in MB (10^6 bytes).
 
-    PSS: pages that several processes share count in parts.  From the kernel's smaps_rollup, since `docker stats` shows
-    nothing where the engine's memory accounting is off.
+    PSS: memory that several processes share is divided among them.  Read from the kernel's smaps_rollup, since
+    `docker stats` shows nothing if the engine's memory accounting is off.
     """
     processes = docker("top", container, "-eo", "pid").split()[1:]
     total_kib = 0
@@ -26,7 +26,7 @@ def memory_mb(container: str) -> float:
 
 
 def images() -> list[dict[str, Any]]:
-    """Return the bench's images with their sizes, and what each adds to the image it stands on, in MB (10^6 bytes)."""
+    """Return the benchmark's images with their sizes, and what each adds to its parent, in MB (10^6 bytes)."""
     refs = docker("image", "ls", "--filter", f"reference={NAME}/*", "--format", "{{.Repository}}:{{.Tag}}").split()
     found: list[dict[str, Any]] = json.loads(docker("image", "inspect", *refs))
     layers = {image["Id"]: image["RootFS"]["Layers"] for image in found}
@@ -43,7 +43,7 @@ def images() -> list[dict[str, Any]]:
             {
                 "image": _name(image),
                 "mb": image["Size"] / 1e6,
-                "stands_on": _name(parent) if parent else "",
+                "parent": _name(parent) if parent else "",
                 "adds_mb": (image["Size"] - (parent["Size"] if parent else 0)) / 1e6,
             }
         )
@@ -51,6 +51,6 @@ def images() -> list[dict[str, Any]]:
 
 
 def _name(image: dict[str, Any]) -> str:
-    """An image may have tags of several Hubs."""
+    """Return the image's name in this Hub; it may have tags of other Hubs as well."""
     [name] = {tag.split(":")[0].removeprefix(f"{NAME}/") for tag in image["RepoTags"] if tag.startswith(f"{NAME}/")}
     return str(name)

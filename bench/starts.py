@@ -1,4 +1,4 @@
-"""From the wish for a server to its first answer."""
+"""Measure the time from the request for a server to its first answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .project import ARTEFACTS, NAME
 POLL_S = 0.02
 TIMEOUT_S = 120.0
 FLOOR = ["-IS", "-m", "http.server", "8888"]
-"""What a container costs that does next to nothing: Python's own HTTP server."""
+"""The minimal command, for the cost of a container itself: Python's own HTTP server."""
 
 
 def _until(answers: Callable[[], bool]) -> None:
@@ -35,7 +35,7 @@ def _until(answers: Callable[[], bool]) -> None:
 
 
 class ByHub:
-    """A user's server, started through a Hub as its pages do, until its own address answers through the proxy."""
+    """A user's server that is started like by the Hub's pages; ready when its URL answers through the proxy."""
 
     def __init__(self, hub: Hub, user: User) -> None:
         self.user = user
@@ -43,7 +43,7 @@ class ByHub:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        # The Hub's answer comes when the server is ready; after 10 s (`slow_spawn_timeout`), "not yet".
+        # The Hub answers when the server is ready, or with 202 after 10 s (`slow_spawn_timeout`).
         answer = self.user.api("POST", f"users/{self.user.name}/server", timeout=TIMEOUT_S)
         if answer.status_code == http.client.ACCEPTED:
             list(self.user.server().progress())
@@ -54,12 +54,12 @@ class ByHub:
         )
 
     def stop(self) -> None:
-        """Stop it, and wait until it is gone."""
+        """Stop it, and wait until it has stopped."""
         self.user.server().stop()
 
 
 def _by_file(option: str) -> str:
-    """Return a security option as the command takes it: a seccomp profile by its file, which the API has as a text."""
+    """Return a security option for the command line, which needs a file for the seccomp profile in the API's string."""
     if not option.startswith("seccomp={"):
         return option
     profile = ARTEFACTS / "seccomp.json"
@@ -68,12 +68,12 @@ def _by_file(option: str) -> str:
 
 
 class Bare:
-    """A container like that of a server which a Hub started, but started by `docker run`.
+    """A container like that of a Hub's server, but started by `docker run`.
 
-    With `floor`, nothing runs in it but a trivial server.
+    With `floor`, only a trivial HTTP server runs in it.
 
-    Image, environment, limits and network are read from the Hub's own, which has to run meanwhile: its API token is
-    used as well.  The home is a volume of the same kind.
+    Image, environment, limits and network are copied from a server of the Hub, which must keep running, as its API
+    token is used, too.  The home is a volume of the same kind.
     """
 
     def __init__(self, name: str, like: str, floor: bool = False) -> None:
@@ -81,7 +81,7 @@ class Bare:
         [model] = inspect(like)
         config, limits = model["Config"], model["HostConfig"]
         [(network, endpoint)] = model["NetworkSettings"]["Networks"].items()
-        # Of the network's other half: no server draws it (images/hub/jupyterhub_ansible/rules/users_network.py).
+        # An address that no server gets (images/hub/jupyterhub_ansible/rules/users_network.py).
         address = ipaddress.ip_interface(f"{endpoint['IPAddress']}/{endpoint['IPPrefixLen']}").network[100]
         environment = dict(entry.split("=", 1) for entry in config["Env"])
         self._address = str(address)
@@ -125,50 +125,50 @@ Start = ByHub | Bare
 
 
 @dataclass(frozen=True)
-class Took:
-    """What one start took."""
+class Durations:
+    """Durations of one start and stop."""
 
     start_s: float
     cpu_s: float
-    """Processor time of the whole machine until the server answered: the engine's and the Hub's are in it."""
+    """CPU time of the whole machine until the server answered, including the engine's and the Hub's."""
     stop_s: float
 
 
 def _busy_s() -> float:
-    """Return the processor time that all processes of the machine have had (proc_stat(5))."""
+    """Return the CPU time that all processes of the machine have used (proc_stat(5))."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
     user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def timed(start: Start) -> Took:
+def timed(start: Start) -> Durations:
     """Start and stop once."""
     busy, begin = _busy_s(), time.perf_counter()
     start.start()
     ready, cpu_s = time.perf_counter(), _busy_s() - busy
     start.stop()
-    return Took(ready - begin, cpu_s, time.perf_counter() - ready)
+    return Durations(ready - begin, cpu_s, time.perf_counter() - ready)
 
 
-def interleaved(variants: dict[str, Start], repetitions: int, say: Callable[[str], Any]) -> dict[str, list[Took]]:
-    """Start each in turn, so that what else the machine does meets all alike.
+def interleaved(variants: dict[str, Start], repetitions: int, say: Callable[[str], Any]) -> dict[str, list[Durations]]:
+    """Start all variants in turn, so that other load on the machine affects them equally.
 
     A first round fills caches and homes, and does not count.
     """
-    found: dict[str, list[Took]] = {title: [] for title in variants}
+    found: dict[str, list[Durations]] = {title: [] for title in variants}
     for repetition in range(repetitions + 1):
         order = list(variants.items())
         turn = repetition % len(order)
         for title, variant in order[turn:] + order[:turn]:
-            took = timed(variant)
+            durations = timed(variant)
             if repetition:
-                found[title].append(took)
+                found[title].append(durations)
         say(f"starts: round {repetition} of {repetitions}" + ("" if repetition else " (warm-up)"))
     return found
 
 
 def simultaneous(hub: Hub, users: int) -> list[float]:
-    """Start servers of so many users at once; seconds until each was ready."""
+    """Start the servers of this many users at the same time; return the seconds until each was ready."""
     starts = [ByHub(hub, hub.log_in(f"many{users}-{number}")) for number in range(users)]
     barrier = threading.Barrier(users)
 

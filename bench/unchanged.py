@@ -1,4 +1,4 @@
-"""Runs of the playbook that change nothing, or one setting: here, over SSH, and beside what many users have."""
+"""Time playbook runs that change nothing or one setting: locally, over SSH, and with the objects of many users."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from e2e.deployment import LABEL, docker
 from .project import NAME, PROJECT, TimedRun, playbook
 
 MANY = 100
-"""Users' volumes, and as many networks."""
+"""Number of users' volumes, and of networks."""
 SUBNETS = ipaddress.ip_network("10.217.4.0/22")
-"""Apart from those of the two Hubs (inventory.yml, hubs.py); the engine's own pools have room for some 30."""
+"""Not those of the two Hubs (inventory.yml, hubs.py); the engine's own pools have room for only about 30 networks."""
 VPS = PROJECT / "bench/vps"
 MACHINE = "jhbench-vps"
 
@@ -24,29 +24,26 @@ MACHINE = "jhbench-vps"
 def _unchanged(*arguments: str, **where: Any) -> TimedRun:
     run = playbook(*arguments, **where)
     if run.changed:
-        raise RuntimeError(f"a run that had nothing to change reports changed={run.changed}:\n{run.output}")
+        raise RuntimeError(f"a run without anything to change reports changed={run.changed}:\n{run.output}")
     return run
 
 
 def _changed(*arguments: str) -> TimedRun:
     run = playbook(*arguments)
     if run.changed != 2:
-        raise RuntimeError(
-            f"a run that had settings to write and a Hub to replace reports {run.changed}:\n{run.output}"
-        )
+        raise RuntimeError(f"a run that changes one setting must report changed=2, not {run.changed}:\n{run.output}")
     return run
 
 
 @contextmanager
 def _many_users() -> Iterator[None]:
-    """Have the engine hold the volumes of many users, and as many networks: empty bridges, labelled as ours."""
-    of_ours = f"{LABEL}={NAME}"
-    marked = ["--label", of_ours, "--label", "jupyterhub-ansible.test=bench"]
+    """Create volumes of many users, and as many networks without containers, with this Hub's labels."""
+    labels = ["--label", f"{LABEL}={NAME}", "--label", "jupyterhub-ansible.test=bench"]
     subnets = SUBNETS.subnets(new_prefix=29)
     try:
         for number in range(MANY):
-            docker("volume", "create", *marked, "--label", "jupyterhub-ansible.kind=home", f"{NAME}-user-many{number}")
-            docker("network", "create", *marked, "--subnet", str(next(subnets)), f"{NAME}-many{number}")
+            docker("volume", "create", *labels, "--label", "jupyterhub-ansible.kind=home", f"{NAME}-user-many{number}")
+            docker("network", "create", *labels, "--subnet", str(next(subnets)), f"{NAME}-many{number}")
         yield
     finally:
         for kind in ("volume", "network"):
@@ -55,7 +52,7 @@ def _many_users() -> Iterator[None]:
 
 
 def _vps(arguments: list[str]) -> dict[str, Any]:
-    """Deploy to a machine that is reached by SSH; how to reach it."""
+    """Deploy to a machine over SSH; return the arguments that select it."""
     where: dict[str, Any] = {"inventory": VPS, "limit": MACHINE}
     playbook(paths=("molecule/shared/create.yml", "molecule/shared/prepare.yml", "playbooks/engine.yml"), **where)
     images = docker("image", "ls", "--filter", f"reference={NAME}/*", "--format", "{{.Repository}}:{{.Tag}}").split()
@@ -70,15 +67,15 @@ def _vps(arguments: list[str]) -> dict[str, Any]:
 
 
 def measure(rounds: int, arguments: list[str], say: Callable[[str], Any]) -> dict[str, list[dict[str, Any]]]:
-    """Run it in turn here, over SSH, and here beside many users' things, so that a busy moment meets all alike."""
-    say("unchanged: deploying to a machine that is reached by SSH")
+    """Time all kinds of runs in turn, so that other load on the machine affects them equally."""
+    say("unchanged: deploying to a machine over SSH")
     vps = _vps(arguments)
     runs: dict[str, list[TimedRun]] = {"here": [], "over SSH": [], "many users": [], "one setting": []}
     setting = ["--extra-vars", json.dumps({"hub_server_pids": 1000})]
     for number in range(rounds):
         say(f"unchanged: round {number + 1} of {rounds}")
         runs["here"].append(_unchanged(*arguments))
-        # There and back; the Hub that is replaced has settled when the next round begins.
+        # Changes the setting and resets it; the other runs give the replaced Hub time to settle.
         runs["one setting"] += [_changed(*arguments, *setting), _changed(*arguments)]
         runs["over SSH"].append(_unchanged(*arguments, **vps))
         with _many_users():

@@ -218,9 +218,9 @@ def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
     ("secret", "settings", "told"),
     [
         ("", "", "there is no such secret. Fix: choose one of cookie_secret, crypt_key, proxy_token,"),
-        ("github_client_secret", "", "GitHub makes it. Fix: generate another one in the settings of the OAuth app"),
-        ("crypt_key", "hub_crypt_key: '{{ vault_key }}'", "hub_crypt_key is set, so the value comes from you"),
-        ("user_password", "hub_authenticator: github", "hub_authenticator: github has no such secret"),
+        ("github_client_secret", "", "GitHub generates it. Fix: generate a new one in the settings of the OAuth app"),
+        ("crypt_key", "hub_crypt_key: '{{ vault_key }}'", "hub_crypt_key is set, so this secret is not generated."),
+        ("user_password", "hub_authenticator: github", "hub_authenticator: github does not use this secret; only"),
     ],
 )
 def test_secrets_that_are_not_the_hosts_to_make(operator: Operator, secret: str, settings: str, told: str) -> None:

@@ -38,9 +38,7 @@ class Machine:
         places = {"/sys/fs/cgroup": "cgroup", "/run/systemd/system": "systemd", "/proc/meminfo": "meminfo"}
         for path, name in places.items():
             text = text.replace(path, f"{folder}/{name}")
-        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace(
-            "look_again_s=5", "look_again_s=0.1"
-        )
+        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace("interval_s=5", "interval_s=0.1")
         self.script = folder / "ceiling"
         self.script.write_text(text)
         self.script.chmod(0o755)

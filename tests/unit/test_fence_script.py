@@ -51,9 +51,7 @@ class Machine:
             ("/host/", "host/"),
         ):
             text = text.replace(path, f"{folder}/{name}")
-        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace(
-            "look_again_s=5", "look_again_s=0.2"
-        )
+        text = text.replace("PATH=/usr/sbin", f"PATH={folder}/bin:/usr/sbin").replace("interval_s=5", "interval_s=0.2")
         self.script = self.write("fence", text)
         self.script.chmod(0o755)
         self.write("fence.conf", SETTINGS)
@@ -208,7 +206,7 @@ def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
 
 
 def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -> None:
-    machine.script.write_text(machine.script.read_text().replace("patience_s=50", "patience_s=1"))
+    machine.script.write_text(machine.script.read_text().replace("lock_timeout_s=50", "lock_timeout_s=1"))
     with subprocess.Popen(
         ["flock", str(machine.folder / "run/jh-fence.lock"), "sh", "-c", "echo; read end"],
         stdin=subprocess.PIPE,
@@ -216,7 +214,7 @@ def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -
     ) as other:
         assert other.stdout
         other.stdout.readline()
-        assert machine("shut").startswith(f"another call of {machine.script} has not ended for 1 s")
+        assert machine("shut").startswith(f"another call of {machine.script} has been running for 1 s")
         assert machine("check") == "not in force"
         other.communicate(b"\n")
     assert machine("shut") == "loaded"
@@ -259,7 +257,7 @@ def test_watch_mends_and_says_so(machine: Machine) -> None:
         assert "{ 169.254.169.254 }" in machine.table
         machine.write("broken", "")
         (machine.folder / "table.inet").unlink()
-        assert process.stdout.readline() == "The fence cannot be raised: Operation not permitted\n"
+        assert process.stdout.readline() == "The fence cannot be loaded: Operation not permitted\n"
         (machine.folder / "broken").unlink()
         # The script that lies there now is the one that runs.
         machine.script.write_text(machine.script.read_text().replace("Another program", "Somebody"))

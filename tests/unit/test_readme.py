@@ -84,14 +84,13 @@ def test_address_is_the_one_that_browsers_use() -> None:
     url = "https://hub.example.org"
     said = {"jupyterhub_url": url, "hub_url": url, "hub_github_allowed_organizations": ["acme"]}
     text = banner(THERE, **said, ingress_mode="proxy")
-    assert (
-        "  Address    https://hub.example.org, by your proxy, which passes requests on to 127.0.0.1:8000 there\n"
-        in text
-    )
+    address = "https://hub.example.org, through your proxy, which must forward requests to 127.0.0.1:8000 there"
+    assert f"  Address    {address}\n" in text
     assert "with GitHub, whose OAuth app needs the callback URL https://hub.example.org/hub/oauth_callback\n" in text
     assert "  Who        acme, ann\n" in text
     assert "ssh" not in text
-    assert "  Address    https://hub.example.org, by Coolify's proxy\n" in banner(THERE, **said, ingress_mode="coolify")
+    text = banner(THERE, **said, ingress_mode="coolify")
+    assert "  Address    https://hub.example.org, through Coolify's proxy\n" in text
     ends = "2027-02-21 14:04"
     text = banner(THERE, **said, ingress_mode="caddy", ingress_certificate_ends=ends)
     page = (ROOT / "docs/how-to/https.md").read_text()

@@ -223,7 +223,7 @@ def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None
     done = molecule_run(tmp_path, "one", molecule=f"echo 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait")
     assert done.returncode == 1, done.stderr
     assert "TASK [hub : Wait]" in done.stdout
-    assert "cut off after 1 s; above is where it stood" in done.stdout
+    assert "killed after 1 s; the output above shows where it hung" in done.stdout
     assert "0 passed, 1 failed" in done.stdout
     assert "scenario=one" in (tmp_path / "docker.log").read_text()
     assert left() == []

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An HTTP proxy that asks for a password, for tests: http_proxy.py PORT USER:PASSWORD."""
+"""An HTTP proxy with basic authentication, for tests: http_proxy.py PORT USER:PASSWORD."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-WANTED = "Basic " + base64.b64encode(sys.argv[2].encode()).decode()
+EXPECTED = "Basic " + base64.b64encode(sys.argv[2].encode()).decode()
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Passes on what comes with the password."""
+    """Forwards requests that have the password."""
 
     def refused(self) -> bool:
-        """Ask for the password when it is not there."""
-        if self.headers.get("Proxy-Authorization") == WANTED:
+        """Return whether the password is missing or wrong, and if so, ask for it."""
+        if self.headers.get("Proxy-Authorization") == EXPECTED:
             return False
         self.send_response(407)
         self.send_header("Proxy-Authenticate", 'Basic realm="test"')
@@ -28,7 +28,7 @@ class Proxy(BaseHTTPRequestHandler):
         return True
 
     def do_CONNECT(self) -> None:  # named by BaseHTTPRequestHandler
-        """Connect two sockets."""
+        """Open a tunnel."""
         if self.refused():
             return
         host, _, port = self.path.rpartition(":")

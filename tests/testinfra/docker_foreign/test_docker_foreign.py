@@ -79,7 +79,7 @@ def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., 
     run = converge()
 
     assert not run.ok
-    assert "did not install, and it does not answer" in run.said
+    assert "does not manage, and it does not answer" in run.said
     assert f"touch {MARKER}" in run.said
     assert not host.service("docker").is_running
     assert not host.file(MARKER).exists

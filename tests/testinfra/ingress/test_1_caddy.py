@@ -25,7 +25,7 @@ def test_a_certificate_came_by_itself(place: Place) -> None:
     assert person.request("GET", "/hub/login").ok
     run = place.deploy().succeeded()
     assert f"Address {URL}" in run.said
-    assert "renewed by itself" in run.said
+    assert "renewed automatically" in run.said
     assert run.changes == []
 
 

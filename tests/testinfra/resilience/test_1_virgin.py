@@ -15,7 +15,7 @@ ALL = [
     "docker : Write the engine's settings",
     "docker : Raise the kernel's limits that all servers share",
     "docker : packages | Install",
-    "images : build | Make os, base, hub, proxy, env-base",
+    "images : build | Build os, base, hub, proxy, env-base",
     "network : watched | Keep the fence around the users' network in force",
     "network : watched | Keep the ceiling of users' servers in force",
     "network : Make the networks => (item=jupyterhub-users)",

@@ -68,7 +68,7 @@ def test_docker_killed_while_apt_installs(site: Site, host: Any) -> None:
 
 def test_images_killed_while_they_are_built(site: Site, host: Any) -> None:
     """The build goes on without the run; the next one waits for it."""
-    with site.at("TASK [images : build | Make"):
+    with site.at("TASK [images : build | Build"):
         within(host, 60, "[ -e /srv/jupyterhub/builds/progress ]")
         host.check_output("kill -STOP $(pgrep -f '[A]nsiballZ_image_builds')")
     load_images(site)

@@ -51,7 +51,7 @@ def test_engine_settings_and_the_users_subnet(site: Site) -> None:
 
 def test_port_limits_traits_and_catalogue(site: Site) -> None:
     changes = foretold(site, **ELSEWHERE, **OTHERWISE)
-    assert changes == ["images : build | Make env-cow", *PROXY, *SETTINGS, *HUB]
+    assert changes == ["images : build | Build env-cow", *PROXY, *SETTINGS, *HUB]
 
 
 def test_all_of_it_taken_back_and_a_secret_given(site: Site) -> None:
