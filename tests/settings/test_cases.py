@@ -59,17 +59,17 @@ GOOD = host.Host(
         "absent_folders": [],
         "nvidia_hook": True,
         "address_is_local": True,
-        "leads_to": ["192.0.2.10"],
-        "leads_elsewhere": [],
+        "resolves_to": ["192.0.2.10"],
+        "resolves_elsewhere": [],
         "absent_files": [],
-        "certificate_trouble": "",
+        "certificate_problem": "",
         "has_ingress": False,
         "has_coolify": False,
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],
-        "strangers": [],
-        "guests": [],
+        "name_conflicts": [],
+        "foreign_containers": [],
         "bridge_holder": "",
         "foreign_root": "",
         "deployed": False,
@@ -145,7 +145,7 @@ def test_of_the_defaults_alone_everything_that_lacks_is_told_at_once() -> None:
     assert [each.split(":")[0] for each in found] == [
         "hub_github_client_id",
         "hub_github_client_secret",
-        "who may log in",
+        "access",
     ]
     assert "callback URL http://127.0.0.1:8000/hub/oauth_callback" in found[0]
 
@@ -235,7 +235,7 @@ def test_ways_in_that_are_meant_are_no_problem() -> None:
     assert (
         problems({**CADDY, "ingress_caddy": {"directory_url": "https://ca.team.dev/acme", "ca_file": "/ca.pem"}}) == []
     )
-    assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"leads_to": []}) == []
+    assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"resolves_to": []}) == []
     assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://hub"}) == []
     # The port that another mode would use may be another program's.
     taken = {"listeners": [{"port": "8000/tcp", "address": "127.0.0.1", "program": "nginx"}]}
@@ -244,12 +244,12 @@ def test_ways_in_that_are_meant_are_no_problem() -> None:
 
 
 def test_a_name_that_leads_elsewhere_is_a_warning() -> None:
-    [warning] = host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), CADDY)
-    assert "leads to 2001:db8::7, which the machine does not have" in warning
+    [warning] = host.warnings(machine({"resolves_elsewhere": ["2001:db8::7"]}), CADDY)
+    assert "resolves to 2001:db8::7, which is not an address of the machine" in warning
     assert host.warnings(GOOD, CADDY) == []
-    assert host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), GITHUB) == []
+    assert host.warnings(machine({"resolves_elsewhere": ["2001:db8::7"]}), GITHUB) == []
     [warning] = host.warnings(GOOD, {**CADDY, "ingress_trusted_proxies": ["10.0.0.1"]})
-    assert "ingress_trusted_proxies is read with ingress_mode: proxy alone, and that is caddy" in warning
+    assert "ingress_trusted_proxies only applies with ingress_mode: proxy, but ingress_mode is caddy" in warning
 
 
 @pytest.mark.parametrize("name", ["google", "azuread", "team.okpy.OkpyOAuthenticator", "a.B"])
@@ -266,7 +266,7 @@ def test_the_callback_url_may_be_written_where_it_is_right() -> None:
 
 def test_plain_http_for_everybody_beside_https_is_a_warning() -> None:
     [warning] = addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": "0.0.0.0"})
-    assert "opens port 8000 to everybody" in warning
+    assert "opens port 8000 to everyone" in warning
     assert addresses.warnings({**DEFAULTS, **GITHUB}) == []
     assert addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": None}) == []
 
@@ -342,7 +342,9 @@ def test_several_problems_come_in_one_numbered_message() -> None:
     )
     text = message(report.check_settings(SPECS, settings)[0])
     assert text.startswith("3 problems were found, nothing was changed:\n1. ")
-    assert 'jupyterhub_port (group_vars/prod.yml, line 3): must be a whole number, but is a text: "x"\n   Fix: ' in text
+    assert (
+        'jupyterhub_port (group_vars/prod.yml, line 3): must be a whole number, but is a string: "x"\n   Fix: ' in text
+    )
     assert "hub_server_pids: must be a whole number, but is a date" in text
 
 
@@ -356,7 +358,7 @@ def test_a_secret_setting_never_shows_its_value(value: str) -> None:
 
 def test_a_secret_of_the_wrong_type_is_not_shown_in_part_either() -> None:
     assert problems({**TRY_IT, "hub_user_password": ["x" * 50 + "canary" * 9]}) == [
-        "hub_user_password: must be a text, but is a list\n   Fix: put it in quotes"
+        "hub_user_password: must be a string, but is a list\n   Fix: put it in quotes"
     ]
 
 

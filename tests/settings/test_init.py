@@ -243,7 +243,7 @@ def test_one_file_in_the_way_is_enough(copy: Copy, file: str) -> None:
         (["--name", "local"], "none of all, ungrouped, local"),
         (["--name", "../x"], "use small letters"),
         (["--url", "https://hub.team.dev/"], "did you mean https://hub.team.dev?"),
-        (["--url", "http://hub.team.dev"], "URL is http, so that logins could be read on the way"),
+        (["--url", "http://hub.team.dev"], "URL uses http, so logins could be intercepted"),
         (["--host", "hub.team.dev:2222"], "make init HOST=hub.team.dev, and then write ansible_port: 2222"),
         (["--host", "[2001:db8::1]:22"], "make init HOST=2001:db8::1, and then write ansible_port: 22"),
         (["--user=-x"], "no name of an account"),
@@ -283,10 +283,10 @@ def test_names_of_accounts(copy: Copy, user: str) -> None:
     ("setting", "says"),
     [
         ("HOST=-x", "Nothing was written. HOST=-x is no name"),
-        ("ADMIN=-octo", "Nothing was written. ADMIN=-octo is no login name"),
-        ("ADMIN=o'cat", "Nothing was written. ADMIN=o'cat is no login name"),
-        ("ADMIN=$(touch made)", "Nothing was written. ADMIN=$(touch made) is no login name"),
-        ("ADMIN='; touch made; '", "is no login name"),
+        ("ADMIN=-octo", "Nothing was written. ADMIN=-octo is not a GitHub login name"),
+        ("ADMIN=o'cat", "Nothing was written. ADMIN=o'cat is not a GitHub login name"),
+        ("ADMIN=$(touch made)", "Nothing was written. ADMIN=$(touch made) is not a GitHub login name"),
+        ("ADMIN='; touch made; '", "is not a GitHub login name"),
         ("USER=-x", "Nothing was written. USER=-x is no name"),
     ],
 )

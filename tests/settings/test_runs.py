@@ -111,18 +111,18 @@ def test_all_problems_in_one_message_and_no_secret_in_the_loudest_output(operato
     assert done.returncode == 2
     for part in (
         "problems were found, nothing was changed:",
-        "all/settings.yml, line 5): must be a whole number, but is a text",
+        "all/settings.yml, line 5): must be a whole number, but is a string",
         "hub_user_password (",
-        "must be a text, but is a list",
+        "must be a string, but is a list",
         "jupyterhub_address (",
         "is not an IP address",
         "hub_admin_password (",
-        "needs a variable that is not set: 'vault_that_nobody_set' is undefined",
+        "refers to a variable that is not set: 'vault_that_nobody_set' is undefined",
         "hub_user_pasword (",
         "did you mean hub_user_password",
         "hub_server_environment.TOKEN (",
         "hub_default_environment (",
-        "names no environment of images_environments",
+        "is not in images_environments",
     ):
         assert part in output
     assert "Traceback" not in output

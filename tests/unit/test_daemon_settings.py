@@ -158,5 +158,5 @@ def test_what_gives_the_machine_away_is_refused_without_preflight_too() -> None:
     harmless = engine_settings.harmless_engine_settings
     settings = {"log-driver": "json-file", "hosts": ["fd://"], "live-restore": True}
     assert harmless(settings) == settings
-    with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives everybody .* Fix: remove"):
+    with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives root .* Fix: remove"):
         harmless({**settings, "hosts": ["fd://", "tcp://0.0.0.0:2375"]})

@@ -303,14 +303,14 @@ def test_rules_of_an_engine_that_uses_nftables(
 
 def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text(str(os.getpid()))
-    assert not docker_engine.is_told_no_rules({}, tmp_path / "pid")
-    assert docker_engine.is_told_no_rules({"iptables": False}, tmp_path / "absent")
+    assert not docker_engine.is_without_rules({}, tmp_path / "pid")
+    assert docker_engine.is_without_rules({"iptables": False}, tmp_path / "absent")
     command = ["sh", "-c", "echo; read end", "--iptables=false"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         try:
-            assert docker_engine.is_told_no_rules({}, tmp_path / "pid")
+            assert docker_engine.is_without_rules({}, tmp_path / "pid")
         finally:
             process.terminate()

@@ -54,7 +54,7 @@ def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
     assert [image["name"] for image in result["made"]] == ["base", "proxy"]
     [base, child] = result["failures"]
     assert base["tail"] == ["Step 1", "it broke"]
-    assert child["error"] == "env-base, which it stands on, was not made"
+    assert child["error"] == "its parent env-base was not made"
     told = action.message(result["failures"])
     assert "The image env-base was not made: docker build ended with code 1." in told
     assert str(tmp_path / "env-base.log") in told
@@ -261,7 +261,7 @@ def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
-        assert "waiting for what another run began" in notice.read_text()
+        assert "waiting for another run's builds" in notice.read_text()
         fcntl.flock(theirs, fcntl.LOCK_UN)
         thread.join(5)
         assert not notice.exists()

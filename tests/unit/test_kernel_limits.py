@@ -97,7 +97,7 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     assert run_module("kernel_limits", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
     told = run_module("kernel_limits", {**arguments, **paths})
     assert not told["changed"]
-    assert "kernel.pty.max: one server can take all of it" in str(told["warnings"])
+    assert "kernel.pty.max: one server can use it up for all" in str(told["warnings"])
 
 
 def test_the_hub_looks_at_the_same(machine: Path) -> None:

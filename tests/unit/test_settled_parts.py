@@ -62,7 +62,7 @@ class Machine:
 
     def task(self, look: str, check: bool = False, facts: dict[str, Any] | None = None, **arguments: Any) -> Any:
         """Run preflight's look and the task."""
-        around = host_report.look_around(self.looks)
+        around = host_report.run_looks(self.looks)
         seen = {name: {"now": "", "was": "", **each, **around.get(name, {})} for name, each in self.looks.items()}
         action = settled.ActionModule.__new__(settled.ActionModule)
         given = {"module": "some_module", "look": look, "keep": ["digest"], "arguments": arguments}
