@@ -10,7 +10,8 @@ from ...module_utils.rules.check import Settings
 from ...module_utils.rules.check import check_settings as checked
 from ...module_utils.rules.problems import Problem
 from ...module_utils.rules.specs import Specs
-from . import engine as engine  # Adds its rules to the table in host.
+from . import conflicts as conflicts  # This and engine add their rules to the table in host.
+from . import engine as engine
 from . import engine_settings, host, ingress
 
 # Once a table reports a setting, later tables skip it: rules for the ingress come before those for access.
