@@ -17,7 +17,7 @@ rule = Rules()
 EMAIL = re.compile(r"[^@\s{}]+@[^@\s{}]+\.[^@\s{}]+")
 # HTTP, HTTPS, and HTTP/3.
 CADDY = ("80/tcp", "443/tcp", "443/udp")
-# Shorter prefixes are not anybody's own network.
+# No one's own network has a shorter prefix.
 SHORTEST_PREFIX = {4: 8, 6: 16}
 NAME_FIX = "write a name in a domain of yours, such as https://hub.example.org"
 

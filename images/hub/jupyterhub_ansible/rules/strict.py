@@ -43,13 +43,13 @@ def kind(value: Any) -> str:
     """Return the description of a value's type."""
     if isinstance(value, datetime.date):
         return "a date"
-    return next((words for name, (test, words, _) in TYPES.items() if name != "path" and test(value)), "a value")
+    return next((text for name, (test, text, _) in TYPES.items() if name != "path" and test(value)), "a value")
 
 
 def check(path: str, value: Any, option: Mapping[str, Any], show: Show = shown) -> Iterator[Finding]:
     """Yield what is wrong with a value, nested ones included; `show` returns a value for the message, or ""."""
     wanted = option.get("type", "str")
-    test, words, how = TYPES[wanted]
+    test, described, how = TYPES[wanted]
     if value is None:
         if option.get("required") or option.get("default") is not None:
             yield Finding("is empty (null)", "give it a value, or remove it", path)
@@ -58,7 +58,7 @@ def check(path: str, value: Any, option: Mapping[str, Any], show: Show = shown) 
         yield Finding("is empty", "give it a value, or remove it", path)
         return
     if not test(value):
-        yield Finding(f"must be {words}, but is {kind(value)}{_quoted(show(value))}", how, path)
+        yield Finding(f"must be {described}, but is {kind(value)}{_quoted(show(value))}", how, path)
         return
     choices = option.get("choices")
     if choices and value not in choices:
