@@ -1,15 +1,15 @@
-"""Write what the roles say into compose/, the Hub as a Compose application: `make compose`.
+"""Write the files of compose/, the Hub as a Compose application, from the roles: `make compose`.
 
-That is hub.json, and in its other files the parts between a line with "written by `make compose`" and the next one with
-"end of".  Of the Dockerfile it is the stages of images/: Compose builds each service by itself, which finds no image of
-another one.  tests/unit/test_compose.py says when something is stale.
+These are hub.json and, in other files, the parts between a line with "written by `make compose`" and the next one with
+"end of".  The Dockerfile gets the stages of all images, since Compose builds each service separately, without access to
+the images of other services.  tests/unit/test_compose.py fails if something is stale.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,48 +20,45 @@ from jupyterhub_ansible.compose import images
 from jupyterhub_ansible.rules.secrets import Secret
 from jupyterhub_ansible.settings import environment_variables
 
-from plugins.filter import image_plan
+from plugins.filter import image_catalogue, image_plan
 
-PROJECT = Path(__file__).resolve().parents[1]
+from .compose_dockerfile import FILES, NAME, PROJECT, dockerfile
+
 ROLES = PROJECT / "roles"
-FILES = PROJECT / "images"
 TARGET = PROJECT / "compose"
-
-
-NAME = "jupyterhub"
 MAGIC = {
     name: f"SERVICE_HEX_64_{name.replace('JUPYTERHUB_', '').replace('_', '')}" for name in environment_variables.SECRETS
 }
-"""Coolify makes a variable of this form once, and keeps it."""
-WHO = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
-"""Without one of them nobody could log in."""
+"""Coolify generates variables of this form once, and keeps them."""
+LOGIN_LISTS = ("ALLOWED_GITHUB_ORGS", "ADMIN_GITHUB_USERS")
+"""At least one of them must be set, or nobody could log in."""
 OF_THE_FILE = {
-    "DOCKER_BASE_IMAGE": ("the Debian 13 that all images are built on", "debian:trixie-slim"),
+    "DOCKER_BASE_IMAGE": ("the image of Debian 13 that all images are based on", "debian:trixie-slim"),
     "TRUSTED_PROXIES": (
-        "whose word about the client is believed (`X-Forwarded-For` and the like): addresses and networks, separated by"
-        " commas, or `neighbours`, all on the network that the request comes by",
+        "the proxies that are trusted with the client's address (`X-Forwarded-For` and the like): addresses and"
+        " networks, separated by commas, or `neighbours`, all on the network that the request comes from",
         "neighbours",
     ),
 }
-"""What the Compose file itself reads: meaning and default."""
+"""Variables that the Compose file itself reads, with meaning and default."""
 PUBLISHED = {
-    "JUPYTERHUB_ADDRESS": ("plain Compose alone: the address of the machine that it is published on", "127.0.0.1"),
+    "JUPYTERHUB_ADDRESS": ("plain Compose only: the machine's address on which the port is published", "127.0.0.1"),
     "JUPYTERHUB_PORT": (
-        "plain Compose alone: the port there; another one for a second Hub. `OAUTH_CALLBACK_URL` has it, too, unless"
-        " there is a proxy in front",
+        "plain Compose only: that port; a second Hub needs another one. Without a proxy in front, `OAUTH_CALLBACK_URL`"
+        " contains it as well",
         "8000",
     ),
 }
-"""Of docker-compose.override.yml, which Coolify does not read."""
+"""Variables of docker-compose.override.yml, which Coolify does not read."""
 LOCKED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 PYTHON = "3.13"
 
 
 class Roles:
-    """The roles' settings as they are where nobody sets any, but for those of a Compose application."""
+    """The roles' default settings, except for those that differ in a Compose application."""
 
     def __init__(self) -> None:
-        # Variables ask for files, and for our own filters.
+        # The variables use lookups and our own filters.
         init_plugin_loader([str(PROJECT / "collections")])
         self.loader = DataLoader()
         self.variables: dict[str, Any] = {"playbook_dir": str(PROJECT / "playbooks"), "role_path": str(ROLES / "hub")}
@@ -80,7 +77,7 @@ class Roles:
         self.variables |= {
             "jupyterhub_address": "::",
             "jupyterhub_url": "http://localhost:8000",
-            # Its address is known only where it runs.
+            # The address is known only at run time.
             "network_hub_url": "http://hub:8081",
             "network_users_plan": {"proxy": ""},
             "images_catalogue": self.catalogue(),
@@ -88,12 +85,12 @@ class Roles:
 
     @property
     def built(self) -> list[str]:
-        """Slugs of the environments whose images are built."""
+        """The slugs of environments whose images are built."""
         prefix = "env-"
         return [name.removeprefix(prefix) for name in self.plan if name.startswith(prefix)]
 
     def catalogue(self) -> list[dict[str, Any]]:
-        """Return the environments, with the versions of the locks as their contents."""
+        """Return the environments, with the locked versions as their contents."""
         refs = {self.plan[f"env-{slug}"]["ref"]: slug for slug in self.built}
         locked: dict[str, str] = {}
         contents = {}
@@ -104,132 +101,28 @@ class Roles:
                 for name, version in LOCKED.findall((FILES / folder / "requirements.txt").read_text())
             }
             contents[ref] = {"programs": {"Python": PYTHON}, "packages": dict(locked), "debian": {}}
-        entries = image_plan.images_catalogue(
+        entries = image_catalogue.images_catalogue(
             self.variables["images_environments"], self.plan, contents, files=str(FILES)
         )
         return [{**entry, "image": images.reference(NAME, refs[entry["image"]])} for entry in entries]
 
     def value(self, name: str) -> Any:
-        """Return a variable, with those that it is made of filled in."""
+        """Return a variable with its templates evaluated."""
         templar = Templar(self.loader, variables=self.variables)
-        # Plain data, without Ansible's marks.
+        # Plain data, without Ansible's tags.
         return json.loads(json.dumps(templar.template(self.variables[name])))
 
 
 def hub_json(roles: Roles) -> str:
-    """Return the Hub's settings, over which the variables are laid."""
+    """Return the Hub's settings, which the environment variables override."""
     settings = roles.value("hub_settings")
     del settings["deployment"]["proxy_address"]
     settings["compose"] = {"hashes": {slug: roles.plan[f"env-{slug}"]["hash"] for slug in roles.built}}
     return json.dumps(settings, indent=2, sort_keys=True) + "\n"
 
 
-# --- the Dockerfile
-
-
-class Stage(NamedTuple):
-    """A Dockerfile of images/: its folder, what it is built on, and what its last stage is called."""
-
-    source: str
-    parent: str
-    name: str
-    args: Mapping[str, str] = {}
-    labels: Mapping[str, str] = {}
-    files: str = ""
-    """The folder of files that its own lacks."""
-
-
-def copy_from(folders: Sequence[str], line: str) -> str:
-    """Return a line that copies files of a build context, which is here the whole project."""
-    *words, target = line.removeprefix("COPY ").split()
-    return " ".join(["COPY", *(word if word.startswith("--") else found(folders, word) for word in words), target])
-
-
-def found(folders: Sequence[str], name: str) -> str:
-    """Return a file of the first of these folders of images/ that has it."""
-    for folder in folders:
-        path = FILES / folder / name
-        if path.exists():
-            return path.relative_to(PROJECT).as_posix() + ("/" if name.endswith("/") else "")
-    raise SystemExit(f"{folders[0]}/Dockerfile copies {name}, which is in none of {', '.join(folders)}")
-
-
-def stages(stage: Stage) -> Iterator[str]:
-    """Yield the lines of a Dockerfile as stages of a larger one."""
-    names: dict[str, str] = {}
-    lines = (FILES / stage.source / "Dockerfile").read_text().splitlines()
-    folders = [name for name in (stage.source, stage.files, ".") if name]
-    last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
-    for number, line in enumerate(lines):
-        # The label lets the classic builder's left-over stages be removed; BuildKit leaves none.
-        if line == "ARG BASE" or line.startswith("LABEL jupyterhub-ansible.stage="):
-            continue
-        if begins := re.fullmatch(r"FROM \$\{BASE\}(?: AS (\w+))?", line):
-            new = stage.name if number == last else f"{stage.name}-{begins[1]}"
-            names[begins[1] or ""] = new
-            yield f"FROM {stage.parent} AS {new}"
-        elif line.startswith("COPY --from="):
-            yield re.sub(r"--from=(\w+)", lambda stage: f"--from={names[stage[1]]}", line)
-        elif line.startswith("COPY "):
-            yield copy_from(folders, line)
-        elif given := re.fullmatch(r"ARG (\w+)=.*", line):
-            yield f"ARG {given[1]}={stage.args[given[1]]}" if given[1] in stage.args else line
-        elif line.startswith("FROM "):
-            raise SystemExit(f"{stage.source}/Dockerfile: bin/compose.py does not understand: {line}")
-        else:
-            yield line
-    if stage.labels:
-        # Not by the variable's name, which Coolify would declare in every stage: each would be built for each name.
-        yield f"ARG PROJECT={NAME}"
-        yield "LABEL " + " \\\n      ".join(f"{name}={value}" for name, value in stage.labels.items())
-
-
-def base_stage(roles: Roles) -> Iterator[str]:
-    """Yield the lines of the base, which is built on the distribution."""
-    for line in (FILES / "base/Dockerfile").read_text().splitlines():
-        if line == "FROM ${OS}":
-            yield "FROM ${OS} AS base"
-            yield "# A later date has the distribution's security updates fetched."
-            yield f"ARG REFRESHED={roles.variables['images_refresh_date']}"
-        elif line.startswith("COPY "):
-            yield copy_from(["base"], line)
-        else:
-            yield line
-
-
-def labels(roles: Roles, slug: str) -> dict[str, str]:
-    """Return the labels by which the Hub finds an image, and for which Coolify's clean-up leaves it alone."""
-    return {
-        "jupyterhub-ansible.project": "${PROJECT}",
-        "jupyterhub-ansible.kind": "environment",
-        images.ENVIRONMENT: slug,
-        images.HASH: roles.plan[f"env-{slug}"]["hash"],
-        "coolify.managed": "true",
-    }
-
-
-def dockerfile(roles: Roles) -> str:
-    """Return the stages of all images."""
-    made = [
-        Stage("proxy", "base", "proxy-image"),
-        Stage("hub", "base", "hub-image"),
-        Stage("singleuser", "base", "env-base", labels=labels(roles, "base")),
-    ]
-    for slug in roles.built:
-        if slug != "base":
-            args = roles.plan[f"env-{slug}"]["args"]
-            made.append(Stage(image_plan.ON_TOP, "env-base", f"env-{slug}", args, labels(roles, slug), files=slug))
-    lines = list(base_stage(roles))
-    for stage in made:
-        lines += ["", *stages(stage)]
-    return "\n".join(lines) + "\n"
-
-
-# --- the other files
-
-
 def hub_environment() -> dict[str, str]:
-    """Return the Hub's variables, as Compose fills them in."""
+    """Return the Hub's environment variables, with the references that Compose resolves."""
     given = {
         name: _reference(name, variable.default, required=variable.required)
         for name, variable in environment_variables.VARIABLES.items()
@@ -242,19 +135,20 @@ def hub_environment() -> dict[str, str]:
 
 def _reference(name: str, default: str = "", *, required: bool = False) -> str:
     if required:
-        # Coolify would take a message for the value.
+        # Without a message, which Coolify would take for the value.
         return f"${{{name}:?}}"
     return f"${{{name}:-{default}}}"
 
 
 def table() -> str:
-    """Return the variables as a table (Markdown)."""
+    """Return the variables as a Markdown table."""
     rows = ["| variable | what it sets | |", "| --- | --- | --- |"]
     for name, variable in environment_variables.VARIABLES.items():
         need = "required" if variable.required else f"default `{variable.default}`" if variable.default else ""
         rows.append(f"| `{name}` | {variable.meaning} | {need} |")
     for name, secret in environment_variables.SECRETS.items():
-        rows.append(f"| `{name}` | {secret.meaning} | {'required' if secret.required else 'made once, and kept'} |")
+        need = "required" if secret.required else "generated once, and kept"
+        rows.append(f"| `{name}` | {secret.meaning} | {need} |")
     rows.append(f"| `{environment_variables.ANYTHING}` | {environment_variables.ANYTHING_MEANING} | |")
     for name, (meaning, default) in (OF_THE_FILE | PUBLISHED).items():
         rows.append(f"| `{name}` | {meaning} | default `{default}` |")
@@ -262,35 +156,35 @@ def table() -> str:
 
 
 def example() -> str:
-    """Return the variables as .env.example has them."""
+    """Return the variables in the form of .env.example."""
     groups: dict[str, Mapping[str, Any]] = {
         "required": {name: each for name, each in _all().items() if each.required},
-        "who may log in: at least one of these": {name: environment_variables.VARIABLES[name] for name in WHO},
+        "who may log in: at least one of these": {name: environment_variables.VARIABLES[name] for name in LOGIN_LISTS},
         "optional": {
             **{
                 name: each
                 for name, each in environment_variables.VARIABLES.items()
-                if not each.required and name not in WHO
+                if not each.required and name not in LOGIN_LISTS
             },
             environment_variables.ANYTHING: Shown(environment_variables.ANYTHING_MEANING),
             **{name: Shown(*each) for name, each in OF_THE_FILE.items()},
         },
-        "secrets that are made once and kept where they are not given: openssl rand -hex 32": {
+        "secrets, generated once and kept if they are not set: openssl rand -hex 32": {
             name: each for name, each in environment_variables.SECRETS.items() if not each.required
         },
-        "docker compose alone": {name: Shown(*each) for name, each in PUBLISHED.items()},
+        "plain Compose only": {name: Shown(*each) for name, each in PUBLISHED.items()},
     }
     lines = []
     for title, variables in groups.items():
         lines += ["", f"# --- {title}"]
         for name, variable in variables.items():
-            off = "" if variable.required or name in WHO else "# "
+            off = "" if variable.required or name in LOGIN_LISTS else "# "
             lines += [f"# {variable.meaning}", f"{off}{name}={getattr(variable, 'default', '')}"]
     return "\n".join(lines[1:]) + "\n"
 
 
 class Shown(NamedTuple):
-    """What is said of a variable that the Hub does not read itself."""
+    """The documentation of a variable that the Hub itself does not read."""
 
     meaning: str
     default: str = ""
@@ -302,12 +196,12 @@ def _all() -> dict[str, environment_variables.Variable | Secret]:
 
 
 def files() -> dict[str, str]:
-    """Return what is written: the text by its file in compose/, and by the part of it, if it is not the whole."""
+    """Return what to write: the text by file in compose/, and by the part of the file, if it is not the whole."""
     roles = Roles()
     given = "".join(f"      {name}: {value}\n" for name, value in hub_environment().items())
     return {
         "hub.json": hub_json(roles),
-        "Dockerfile: stages": dockerfile(roles),
+        "Dockerfile: stages": dockerfile(roles.plan, roles.built, str(roles.variables["images_refresh_date"])),
         "docker-compose.yml: variables": given,
         ".env.example: variables": example(),
         "README.md: variables": table(),
@@ -315,7 +209,7 @@ def files() -> dict[str, str]:
 
 
 def rewritten(name: str, text: str) -> tuple[Path, str]:
-    """Return a file, and what would be in it."""
+    """Return a file's path and its new content."""
     file, _, part = name.partition(": ")
     path = TARGET / file
     if not part:
@@ -328,7 +222,7 @@ def rewritten(name: str, text: str) -> tuple[Path, str]:
 
 
 def stale() -> list[str]:
-    """Return what in compose/ is not as it would be written."""
+    """Return the files and parts in compose/ that are out of date."""
     return [name for name, text in files().items() if not _is_there(*rewritten(name, text))]
 
 
@@ -337,7 +231,7 @@ def _is_there(path: Path, text: str) -> bool:
 
 
 def main() -> None:
-    """Write it."""
+    """Write everything."""
     for name, text in files().items():
         path, new = rewritten(name, text)
         path.write_text(new)

@@ -17,7 +17,7 @@ from plugins.plugin_utils.preflight.specs import load
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs/reference/settings.md"
 LONGEST_DEFAULT = 60
-# Checked by preflight alone.
+# Only preflight checks them.
 NOT_OF_THE_HUB = ("hub_github_callback_url",)
 OF_OTHER_ROLES = (
     "jupyterhub_name",
@@ -32,8 +32,8 @@ INTRODUCTION = """\
 <!-- Written by bin/reference.py from the roles' argument specs: change those, then run `make docs`. -->
 # Settings
 
-Settings are variables of your inventory, best kept in `group_vars/`. All have defaults or may stay unset; the types
-are meant strictly (`"no"` is a text, not `false`), and a name that looks like one of these, but is not, stops the run.
+Settings are variables of your inventory, best kept in `group_vars/`. All have defaults or may stay unset. Types are
+checked strictly (`"no"` is a string, not `false`), and an unknown name that looks like a setting stops the run.
 """
 
 
@@ -45,7 +45,7 @@ def text(description: str | list[str]) -> str:
 
 
 def kind(option: Mapping[str, Any]) -> str:
-    """Return the type of a setting, with that of a list's items, and its choices."""
+    """Return the type of a setting, with the type of a list's items, and its choices."""
     name = str(option.get("type", "str"))
     if name == "list":
         name = f"list of {option.get('elements', 'raw')}"
@@ -54,7 +54,7 @@ def kind(option: Mapping[str, Any]) -> str:
 
 
 def default(value: Any, role: str) -> str:
-    """Return a default as it is written in YAML, or where it stands if it is long."""
+    """Return a default as written in YAML, or where to find it if it is long."""
     if value is None:
         return "unset"
     written = value if isinstance(value, str) else json.dumps(value)
@@ -72,7 +72,7 @@ def rows(options: Mapping[str, Any], defaults: Mapping[str, Any], role: str) -> 
 
 
 def nested_tables(options: Mapping[str, Any], role: str, path: str = "") -> Iterator[str]:
-    """Yield a table for every setting that has keys, and for those of its keys that have some."""
+    """Yield a table for every setting that has keys, and recursively for its keys."""
     for name, option in options.items():
         if nested := option.get("options"):
             defaults = {key: inner.get("default") for key, inner in nested.items()}
@@ -92,23 +92,23 @@ def render(specs: Specs) -> str:
 
 
 def page() -> str:
-    """Return the page as it should be now."""
+    """Return the current page."""
     return render(load(PROJECT / "roles", lambda path: yaml.safe_load(path.read_text())))
 
 
 def of_the_hub() -> str:
-    """Return the settings that hub.json and the secrets hold, as JSON: the Hub judges them by the same specs."""
+    """Return the specs of the settings in hub.json and of the secrets, as JSON, for the Hub's own checks."""
     declared = load(PROJECT / "roles", lambda path: yaml.safe_load(path.read_text()))
     names = [name for name, role in declared.roles.items() if role == "hub" and name not in NOT_OF_THE_HUB]
     options = {name: declared.options[name] for name in (*names, *OF_OTHER_ROLES)}
     entries = options["images_environments"]["options"]
     made = {name: option for name, option in entries.items() if name not in WAYS}
-    # What a deployment says of an image, and what only a Hub reads that has none.
+    # Keys that a deployment adds, and `pull`, for a Hub without a deployment.
     made |= {
         "image": {"type": "str", "required": True, "description": "The image."},
         "contents": {"type": "list", "elements": "dict", "default": [], "description": "What was found in it."},
-        "tells_activity": {"type": "bool", "description": "Its servers tell when they were in use."},
-        "pull": {"type": "bool", "description": "The Hub fetches it."},
+        "tells_activity": {"type": "bool", "description": "Its servers report when they were in use."},
+        "pull": {"type": "bool", "description": "The Hub pulls it."},
     }
     options["images_environments"] = {**options["images_environments"], "options": made}
     return json.dumps(options, indent=1, sort_keys=True) + "\n"

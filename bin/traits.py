@@ -1,6 +1,6 @@
-"""Write the table of JupyterHub's classes and their traits, from the packages of the lock: `make traits`.
+"""Write the table of JupyterHub's classes and their traits, from the locked packages: `make traits`.
 
-The classes are JupyterHub, whatever the packages of the Hub's image register with it (proxies, spawners,
+The classes are JupyterHub, those that the packages of the Hub's image register with it (proxies, spawners,
 authenticators), our own, and the parents of all these.
 """
 
@@ -19,7 +19,7 @@ from jupyterhub.app import JupyterHub
 from jupyterhub_ansible.rules.known_traits import TABLE, expand
 from traitlets.config import Configurable
 
-# The first that fits: a subclass stands before its parent.
+# The first match counts, so subclasses come before their parents.
 KINDS: list[tuple[type[Any], str]] = [
     (hub_traitlets.Command, "list|str"),
     (hub_traitlets.ByteSpecification, "int|str"),
@@ -48,7 +48,7 @@ def _kinds(trait: Any) -> set[str]:
 
 
 def kind(trait: Any) -> str:
-    """Return what values a trait takes, as far as that can be said in a word."""
+    """Return the kinds of values that a trait accepts."""
     kinds = _kinds(trait)
     return "any" if "any" in kinds else "|".join(sorted(kinds))
 
@@ -63,7 +63,7 @@ def our_classes() -> list[Any]:
         if isinstance(value, type)
         and issubclass(value, Configurable)
         and value.__module__.startswith("jupyterhub_ansible.")
-        # One that bears its parent's name is configured as that one.
+        # A class with its parent's name is configured as that parent.
         and value.__name__ not in [parent.__name__ for parent in value.__bases__]
     ]
 
@@ -74,12 +74,12 @@ def parents(cls: Any) -> list[Any]:
 
 
 def table(classes: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """Return the table of some classes and their parents: of each, the traits that it adds or changes.
+    """Return the table of some classes and their parents, each with the traits that it adds or changes.
 
-    Null stands for a trait that its parents have and it has not.
+    Null marks a trait of a parent that the class does not have.
 
     Raises:
-        ValueError: two classes have one name.
+        ValueError: two classes have the same name.
     """
     written: dict[str, dict[str, Any]] = {}
     known: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def table(classes: Iterable[Any]) -> dict[str, dict[str, Any]]:
 
 
 def page() -> str:
-    """Return the file as it should be now."""
+    """Return the current content of the file."""
     classes = [JupyterHub, *JupyterHub().classes, *our_classes()]
     return json.dumps(table(sorted(classes, key=lambda cls: str(cls.__name__))), indent=1) + "\n"
 

@@ -1,6 +1,6 @@
-"""Action `image_builds`: run the module of that name, and tell how far it is.
+"""Action `image_builds`: run the module of that name, and print its progress.
 
-A build may take minutes: without a line now and then it looks like a hang.
+A build may take minutes, and would look like a hang without any output.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 POLL_S = 2
-TELL_S = 10
-# The usual causes, in the words that the tools have for them, and what to do.
+PRINT_S = 10
+# Common errors, as the tools report them, and what to do.
 CAUSES = {
     r"no space left on device": "The disk is full: free some space (docker system df shows what the engine holds).",
     r"No solution found when resolving|ResolutionImpossible|conflicting dependencies": (
-        "The requirements cannot live together, or not with the server's own packages, which stay as they are:"
+        "The requirements conflict with each other, or with the server's own packages, which are fixed:"
         " change the pip list."
     ),
     r"No matching distribution found|not found in the package registry|Unable to locate package": (
-        "The index has no package of that name: look for a typing error."
+        "The index has no package of that name: check the spelling."
     ),
     r"Hash mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
-        "The index serves another file than the lock names: a mirror that alters packages cannot be used."
+        "The index serves a different file than the lock expects: a mirror that alters packages cannot be used."
     ),
     r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|SELF_SIGNED_CERT": (
-        "A server's certificate is not trusted: add its authority to this machine's bundle (images_ca_bundle)."
+        "A server's certificate is not trusted: add its authority to the target's bundle (images_ca_bundle)."
     ),
     r"401 Unauthorized|407 Proxy Authentication|HTTP status client error \(40[137]": (
-        "The index or the HTTP proxy wants another user or password: see images_pip_index_url, images_npm_registry"
+        "The index or the HTTP proxy refuses the user or password: see images_pip_index_url, images_npm_registry"
         " and images_https_proxy."
     ),
     r"npm (error|ERR!).*(ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN)": (
@@ -50,7 +50,7 @@ CAUSES = {
 
 
 def advice(lines: list[str]) -> str:
-    """Return what to do about a log's last lines, or nothing when the cause is not a usual one."""
+    """Return what to do about the error in a log's last lines, "" if it is not a common one."""
     text = "\n".join(lines)
     for pattern, hint in CAUSES.items():
         if re.search(pattern, text):
@@ -59,7 +59,7 @@ def advice(lines: list[str]) -> str:
 
 
 def message(failures: list[Mapping[str, Any]]) -> str:
-    """Return what the operator reads when a build failed."""
+    """Return the error message for failed builds."""
     parts = []
     for failure in failures:
         parts.append(f"The image {failure['name']} was not made: {failure['error']}.")
@@ -67,12 +67,12 @@ def message(failures: list[Mapping[str, Any]]) -> str:
             parts += [f"    {line}" for line in failure["tail"]]
             parts.append(f"The whole log, on the target: {failure['log']}")
             parts += [hint for hint in [advice(failure["tail"])] if hint]
-    parts.append("Nothing else was changed: the images that were there stay in use.")
+    parts.append("Nothing else was changed: the existing images stay in use.")
     return "\n".join(parts)
 
 
 class ActionModule(ActionBase):
-    """See the module's docstring."""
+    """See the file's docstring."""
 
     TRANSFERS_FILES = False
     _supports_async = True
@@ -93,28 +93,28 @@ class ActionModule(ActionBase):
             result.pop(key, None)
         if result.get("failures"):
             result.update(failed=True, msg=message(result.pop("failures")))
-        # The contexts are no reading matter.
+        # The contexts would flood the output.
         result.pop("invocation", None)
         return result
 
     def _wait(self, started: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         job = started["ansible_job_id"]
         deadline = time.monotonic() + self._task.async_val
-        told = time.monotonic()
+        last_print = time.monotonic()
         run = os.getppid()
         while time.monotonic() < deadline:
             time.sleep(POLL_S)
             if os.getppid() != run:
-                # The run was killed: nobody would read a result, and to write one would last for ever.
+                # The run was killed: nobody reads the result, and writing it would block forever.
                 os._exit(1)
             status = self._job(job, "status", task_vars)
             if status.get("finished"):
                 self._job(job, "cleanup", task_vars)
                 return status
-            if time.monotonic() - told >= TELL_S:
-                self._tell()
-                told = time.monotonic()
-        late = f"The images were not made within {self._task.async_val} s; the builds still run on the target."
+            if time.monotonic() - last_print >= PRINT_S:
+                self._print_progress()
+                last_print = time.monotonic()
+        late = f"The images were not made within {self._task.async_val} s; the builds are still running on the target."
         return {"failed": True, "msg": late}
 
     def _job(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class ActionModule(ActionBase):
             self._task.async_val = background
         return status
 
-    def _tell(self) -> None:
+    def _print_progress(self) -> None:
         paths = [shlex.quote(f"{self._task.args['logs']}/{name}") for name in ("waiting", "progress")]
         shown = self._low_level_execute_command(f"cat {' '.join(paths)} 2>/dev/null || :")
         for line in shown["stdout"].splitlines():

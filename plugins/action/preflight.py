@@ -1,4 +1,4 @@
-"""Action `preflight`: report every problem of the settings and the machine in one message."""
+"""Action `preflight`: report all problems of the settings and the machine in one message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..plugin_utils.preflight.host import Host, warnings
 from ..plugin_utils.preflight.sources import Sources
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-# What the machine is asked about while the setting itself is broken.
+# Used in place of invalid settings, so that the machine can be checked anyway.
 STAND_INS = {
     "jupyterhub_name": "jupyterhub",
     "jupyterhub_address": "127.0.0.1",
@@ -31,7 +31,7 @@ STAND_INS = {
 
 
 class ActionModule(ActionBase):
-    """See the module's docstring; it has no options, and runs its module `host_report` itself."""
+    """See the file's docstring; it has no options, and runs the module `host_report`."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -44,14 +44,14 @@ class ActionModule(ActionBase):
         declared = specs.load(ROLES, self._read)
         sources, settings = self._settings(declared, variables)
         problems, good = report.check_settings(declared, settings)
-        # With wrong settings nothing will be changed; and the name may be wrong.
+        # With invalid settings nothing will be changed, and the Hub's name may be wrong.
         wanted = None if problems or self._task.check_mode else lease.Lease(good["jupyterhub_name"], os.getppid())
         host = self._host(good, variables, wanted)
         if holder := host.report.get("holder"):
-            result.update(failed=True, msg=lease.taken(holder))
+            result.update(failed=True, msg=lease.refusal_message(holder))
             return result
         problems += report.check_host(host, settings, good)
-        result.update(changed=False, msg="The settings and the machine are fit for a deployment.")
+        result.update(changed=False, msg="The settings and the machine are ready for a deployment.")
         result["warnings"] = [*warnings(host, good), *addresses.warnings(good)]
         if problems:
             result.update(failed=True, msg=message(problems))
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
                     name: {"now": "", "was": "", **look, **host.report["looks"].get(name, {})}
                     for name, look in settled.looks(good["jupyterhub_name"], good["jupyterhub_root"]).items()
                 },
-                # The latter may be of an earlier run, where facts are kept (plugins/action/settled.py).
+                # With a fact cache, jupyterhub_changed may be left from an earlier run (plugins/action/settled.py).
                 ansible_facts={**host.facts, "jupyterhub_changed": False},
             )
         return result
@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
         return self._loader.load_from_file(str(path), trusted_as_template=True)
 
     def _settings(self, declared: Specs, variables: Mapping[str, Any]) -> tuple[Sources, Settings]:
-        """Evaluate all settings; roles outside this play count with their defaults."""
+        """Evaluate all settings, with the defaults of all roles, also those outside this play."""
         raw = {**declared.defaults, **variables}
         templar = self._templar.copy_with_new_env(available_variables=raw)
         values: dict[str, Any] = {}
@@ -93,19 +93,19 @@ class ActionModule(ActionBase):
         )
 
     def _host(self, good: Mapping[str, Any], variables: dict[str, Any], wanted: lease.Lease | None) -> Host:
-        """Ask the machine, and take the lease on it; while it is unclear whether its holder lives, wait."""
+        """Get the machine's report and take the lease; if another run has it, wait until it is renewed or expires."""
         known = {name: good.get(name, value) for name, value in STAND_INS.items()}
         arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
         mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
         arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
-        arguments |= ingress.asked_of_the_machine(good)
+        arguments |= ingress.report_options(good)
         arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
         if wanted:
             arguments["lease"] = wanted.request()
         host = self._ask(arguments, variables)
         if first := host.report.get("holder"):
-            Display().display(lease.sought(first))
-            # It lives if it is renewed; otherwise it expires, and the module takes it.
+            Display().display(lease.waiting_message(first))
+            # Either the other run renews the lease, or it expires and the module takes it.
             while host.report.get("holder", {}).get("renewed") == first["renewed"]:
                 time.sleep(1)
                 host = self._ask(arguments, variables)
@@ -132,11 +132,11 @@ class ActionModule(ActionBase):
 
 
 def _explained(error: AnsibleError) -> Finding:
-    """Return why a value cannot be evaluated; only a missing variable's name is sure to hold no secret."""
+    """Return why a value cannot be evaluated; except for missing variables, Ansible's message may contain a secret."""
     if isinstance(error, AnsibleUndefinedVariable):
         vaulted = "'vault_" in str(error.message)
         fix = "add it by .venv/bin/ansible-vault edit group_vars/<group>/vault.yml" if vaulted else "set that variable"
-        return Finding(f"needs a variable that is not set: {error.message}", f"{fix}, or remove this line")
+        return Finding(f"refers to a variable that is not set: {error.message}", f"{fix}, or remove this line")
     return Finding(
         f"cannot be evaluated ({type(error).__name__})",
         "correct its {{ expression }}, or give the vault password that decrypts it (in .vault-password)",

@@ -1,10 +1,9 @@
-"""Action `settled_container`: community.docker.docker_container, unless it would find nothing to do.
+"""Action `settled_container`: run community.docker.docker_container, unless it would find nothing to do.
 
 Its arguments are that module's, and two of its own:
-  seen: what preflight found of the container, {} where it is not there or something was changed since.
+  seen: what preflight found out about the container, {} if it does not exist or something has changed since.
   stamp: the file in /run on the machine that remembers how the module left it.
-Returns what the module does; of a container that is settled, `changed: false` and `container` with its id, state and
-networks.
+Returns the module's result; for a settled container, `changed: false` and `container` with its id, state and networks.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module, and remember how it left the container; or say that it is as it was left."""
+        """Run the module and remember how it left the container; skip it if the container is still the same."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         seen, stamp = arguments.pop("seen"), arguments.pop("stamp")
-        # The module comes with Ansible.
+        # Ansible's version identifies the module's.
         wanted = settled.wanted(arguments, ansible_version)
         if seen and seen["stamp"] == f"{wanted} {seen['found']}":
             return {**result, "changed": False, "container": seen["container"]}
@@ -38,6 +37,6 @@ class ActionModule(ActionBase):
         if not done.get("failed") and not self._task.check_mode:
             container = done["container"]
             text = f"{wanted} {settled.found(container, container['Image'])}"
-            # What is not remembered is looked at again.
+            # If this fails, the module runs again next time.
             self._low_level_execute_command(f"echo {text} >{shlex.quote(stamp)}")
         return {**result, **done}

@@ -1,4 +1,4 @@
-"""Filter: settings of the engine, if they give nobody the machine.  `make engine` has no preflight before it."""
+"""Filter that refuses unsafe settings of the engine, for `make engine`, which runs without preflight."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.preflight.engine_settings import gives_nobody_the_machine
+from ..plugin_utils.preflight.engine_settings import unsafe_engine_settings
 
 
 def harmless_engine_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings.
+    """Return the settings unchanged.
 
     Raises:
-        AnsibleFilterError: they open the engine to the network, or take down what keeps servers apart.
+        AnsibleFilterError: they open the engine to the network, or break the isolation of servers.
     """
-    found = [f"{each.about}: {each.what}. Fix: {each.fix}" for each in gives_nobody_the_machine(settings)]
+    found = [f"{each.about}: {each.what}. Fix: {each.fix}" for each in unsafe_engine_settings(settings)]
     if found:
         raise AnsibleFilterError("\n".join(found))
     return settings
 
 
 class FilterModule:
-    """The filter, by its name."""
+    """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return it."""
+        """Return the filters by name."""
         return {"harmless_engine_settings": harmless_engine_settings}

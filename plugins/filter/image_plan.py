@@ -1,9 +1,8 @@
-"""Filters of the role images: which images there are to be, and which are missing.
+"""Filters of the role images: which images are wanted, which are missing, and which are no longer needed.
 
-An image's tag is the hash of all it is made of: the files of its build context, its
-build arguments and its parent's hash.  So the names of all images are known before
-anything is built, a run that was cut short is completed by the next one, and what
-has not changed is never built again.
+An image's tag is a hash of everything that it is made of: the files of its build context, its build arguments and its
+parent's hash.  So the names of all images are known before anything is built, an interrupted run is completed by the
+next one, and unchanged images are never rebuilt.
 """
 
 from __future__ import annotations
@@ -23,28 +22,15 @@ from ansible.errors import AnsibleFilterError
 
 Plan = dict[str, dict[str, Any]]
 
-# The operator's requirements go on top of `base` by this folder's Dockerfile, and so
-# does our own `datascience`.
+# This folder's Dockerfile adds requirements to `base`: the operator's, and those of our own `datascience`.
 ON_TOP = "environment"
-# Where the network's settings get into a build: one file for all of ours, which builds have in their contexts.
+# The file in build contexts that passes the network's settings to a build.
 NETWORK = "network.env"
 FILES = Path(__file__).resolve().parents[2] / "images"
 BUILT_IN = ("base", "datascience")
-# How an image is made is no matter of the Hub's.
+# Where an image comes from; the Hub does not need to know that.
 WAYS = ("pip", "apt", "dockerfile", "image", "image_of")
-# What a card says first of what is inside; the packages by the names that image_listing has for them.
-PROGRAMS = ("Python", "R", "Julia")
-SERVERS = {"jupyterlab": "JupyterLab", "marimo": "marimo"}
-# What else may be worth choosing an image for that is made elsewhere, or by a Dockerfile.
-# fmt: off
-WELL_KNOWN = [
-    "altair", "bokeh", "dask", "duckdb", "geopandas", "ipywidgets", "jax", "keras", "lightgbm", "matplotlib",
-    "networkx", "numba", "numpy", "openai", "opencv-python", "pandas", "plotly", "polars", "pyarrow", "pymc",
-    "pyspark", "rasterio", "scikit-image", "scikit-learn", "scipy", "seaborn", "spacy", "sqlalchemy", "statsmodels",
-    "streamlit", "sympy", "tensorflow", "torch", "transformers", "xarray", "xgboost",
-]
-# fmt: on
-# What a folder holds beside what it is made of.
+# Not part of a build context.
 LEFT_OUT = {".git", "__pycache__"}
 HUB_RELEASE = re.compile(r"^jupyterhub==(?P<release>\S+)", re.MULTILINE)
 
@@ -57,7 +43,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _pack(folder: Path, files: Mapping[str, str]) -> bytes:
-    """Return a folder and some more files as a tar archive, the same for the same content."""
+    """Return a folder and further files as a reproducible tar archive."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name, path in _walk(folder):
@@ -69,7 +55,7 @@ def _pack(folder: Path, files: Mapping[str, str]) -> bytes:
                 archive.addfile(member)
                 continue
             content = path.read_bytes()
-            # A clone's umask is not content; whether it may be run is.
+            # Modes depend on the clone's umask, except for the executable bit.
             member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
@@ -110,7 +96,7 @@ def _image(
 
 
 def _ready(name: str, ref: str, kind: str = "ready") -> dict[str, Any]:
-    """Return an image that is made elsewhere; unless it is only `pulled`, JupyterHub is in it."""
+    """Return an image that is made elsewhere; of kind `ready` it contains JupyterHub, of kind `pulled` it does not."""
     return {"name": name, "kind": kind, "ref": ref, "hash": "", "parent": None}
 
 
@@ -136,7 +122,7 @@ def _environment(
         texts = {name: (files / slug / name).read_text() for name in ("requirements.txt", "packages.txt")}
     else:
         raise AnsibleFilterError(
-            f"images_environments, {slug}: nothing says how it is made. Give pip, apt, dockerfile or image;"
+            f"images_environments, {slug}: does not say where its image comes from. Add pip, apt, dockerfile or image;"
             f" only {' and '.join(BUILT_IN)} are built in."
         )
     texts |= _network(files)
@@ -147,18 +133,18 @@ def _network(files: Path) -> dict[str, str]:
     return {NETWORK: (files / NETWORK).read_text()}
 
 
-def _maker(entry: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the entry that makes an entry's image: itself, or the one that it names by image_of."""
+def maker(entry: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the entry whose image an entry uses: itself, or the one that image_of names."""
     slug = entry.get("image_of")
     if not slug:
         return entry
     made = {other["slug"]: other for other in catalogue if not other.get("image_of")}
     if slug not in made and slug not in BUILT_IN:
         raise AnsibleFilterError(
-            f"images_environments, {entry['slug']}: image_of names {slug}, which makes no image."
+            f"images_environments, {entry['slug']}: image_of names {slug}, which has no image of its own."
             f" It can be one of: {', '.join({**made, **dict.fromkeys(BUILT_IN)})}."
         )
-    # One that is built in is made for it, though users are not offered it.
+    # A built-in image is made for it, even if it is not in the catalogue itself.
     return made.get(slug, {"slug": slug})
 
 
@@ -178,19 +164,20 @@ def images_plan(
         catalogue: the setting images_environments.
         project: the setting jupyterhub_name, the prefix of all names.
         system: the setting images_base.
-        refresh_date: the setting images_refresh_date: a new one builds all anew.
-        apt_mirror: the setting images_apt_mirror, which the images keep.
-        playbook_dir: what a relative path of a Dockerfile folder is relative to.
-        ingress: "built" where Caddy's image is ours, the reference of another one, or "" where none is needed.
+        refresh_date: the setting images_refresh_date; a new date rebuilds everything.
+        apt_mirror: the setting images_apt_mirror, which is stored in the images.
+        playbook_dir: relative Dockerfile folders are relative to it.
+        ingress: "built" for our own image of Caddy, the reference of another one, or "" for none.
         files: the project's folder images/.
 
     Raises:
-        AnsibleFilterError: an entry cannot be built; the message says which and why.
+        AnsibleFilterError: an entry cannot be built.
     """
     root = Path(files)
     if "@" in apt_mirror:
         raise AnsibleFilterError(
-            "images_apt_mirror: all images would keep its password. Give a mirror without one, or images_http_proxy."
+            "images_apt_mirror: has a password, which would be stored in all images. Use a mirror without one, or set"
+            " images_http_proxy."
         )
     digest = hashlib.sha256(system.encode()).hexdigest()[:16]
     os: dict[str, Any] = {
@@ -216,7 +203,7 @@ def images_plan(
         images.append(_image(project, "ingress", "ingress", base, root / "ingress"))
     elif ingress:
         images.append(_ready("ingress", ingress, kind="pulled"))
-    makers = {maker["slug"]: maker for maker in (_maker(entry, catalogue) for entry in catalogue)}
+    makers = {each["slug"]: each for each in (maker(entry, catalogue) for entry in catalogue)}
     built = [entry for entry in makers.values() if not entry.get("image")]
     if built:
         images.append(user)
@@ -237,15 +224,15 @@ def _full_name(ref: str) -> str:
 
 
 def images_missing(plan: Plan, listing: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what is to be built, and the parents that a build needs and that are missing.
+    """Return the missing images, including missing parents that a build needs.
 
     Args:
         plan: what images_plan returned.
         listing: lines "<repository>:<tag> <repository>@<digest>" of the engine's images.
     """
-    present = {word for line in listing for word in line.split()}
+    present = {name for line in listing for name in line.split()}
     missing = {name for name, image in plan.items() if _full_name(image["ref"]) not in present}
-    # The OS base serves only to build `base`.
+    # The OS base is only needed to build `base`.
     if "base" not in missing:
         missing.discard("os")
     return [image for name, image in plan.items() if name in missing]
@@ -257,7 +244,7 @@ def _seccomp_profile() -> str:
 
 
 def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the images with their build contexts, as base64 of a tar archive, and what they are tried with."""
+    """Return the images with their build contexts, as base64 of a tar archive, and what they are tested with."""
     return [
         {
             **{key: value for key, value in image.items() if key not in ("folder", "files")},
@@ -271,103 +258,43 @@ def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def images_surplus(plan: Plan, listing: Sequence[str], own: Sequence[str], project: str, keep: int) -> list[str]:
-    """Return the project's own tags beyond those wanted and `keep` older ones of each image that is still wanted.
+    """Return the project's own tags that are neither wanted nor among the `keep` latest older ones of a wanted image.
 
     Args:
         plan: what images_plan returned.
         listing: the engine's images, newest first, as for images_missing.
-        own: those of them that the role made, as image_listing tells.
+        own: those of them that the role made, as image_listing returns them.
         project: the setting jupyterhub_name.
         keep: how many older tags of each image stay.
     """
     wanted = {image["ref"] for image in plan.values()}
-    # Caddy's stays for a change of the way in and back.
+    # Caddy's image stays, for changing the ingress mode back and forth.
     repositories = {ref.rpartition(":")[0] for ref in wanted} | {f"{project}/ingress"}
     older: dict[str, list[str]] = {}
     for line in listing:
         ref = line.split()[0]
         repository, _, tag = ref.rpartition(":")
-        # The base as a registry gave it has no label: its name tells.
+        # A base pulled from a registry has no label, so it is recognised by its name.
         ours = ref in own or (repository == f"{project}/os" and re.fullmatch(r"[0-9a-f]{16}", tag))
         if repository.startswith(f"{project}/") and ref not in wanted and ours:
             older.setdefault(repository, []).append(ref)
-    # Of an environment that is no longer in the catalogue nothing is kept.
+    # For environments that are no longer in the catalogue, nothing is kept.
     kept = {repository: keep if repository in repositories else 0 for repository in older}
     return sorted(ref for repository, refs in older.items() for ref in refs[kept[repository] :])
 
 
 def images_refs(plan: Plan) -> list[str]:
-    """Return the images that users' servers run."""
+    """Return the images of users' servers."""
     return sorted({image["ref"] for name, image in plan.items() if name.startswith("env-")})
 
 
-def _normal(name: str) -> str:
-    """Return a package's name as image_listing writes it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _asked_for(entry: Mapping[str, Any], files: Path) -> list[str]:
-    """Return the packages that an image was made for, as far as that is known."""
-    if entry.get("pip") or entry.get("apt"):
-        lines = entry.get("pip") or []
-    elif entry["slug"] in BUILT_IN and not entry.get("dockerfile") and not entry.get("image"):
-        # Everything in `base` is the server.
-        wanted = files / entry["slug"] / "requirements.in"
-        lines = wanted.read_text().splitlines() if entry["slug"] != "base" else []
-    else:
-        return WELL_KNOWN
-    names = (re.match(r"[A-Za-z0-9][\w.-]*", line) for line in lines)
-    return [_normal(name[0]) for name in names if name]
-
-
-def _contents(entry: Mapping[str, Any], found: Mapping[str, Mapping[str, str]], files: Path) -> list[dict[str, str]]:
-    """Return what is said of an image's contents, with the versions that were found in it."""
-    programs, packages, debian = (found.get(kind, {}) for kind in ("programs", "packages", "debian"))
-    asked_for = sorted(set(_asked_for(entry, files)) - SERVERS.keys())
-    said = {name: programs[name] for name in PROGRAMS if name in programs}
-    said |= {shown: packages[name] for name, shown in SERVERS.items() if name in packages}
-    said |= {name: packages[name] for name in asked_for if name in packages}
-    said |= {name: debian[name] for name in sorted(entry.get("apt") or []) if name in debian and name not in said}
-    return [{"name": name, "version": version} for name, version in said.items()]
-
-
-def images_catalogue(
-    catalogue: Sequence[Mapping[str, Any]],
-    plan: Plan,
-    contents: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
-    files: str = str(FILES),
-) -> list[dict[str, Any]]:
-    """Return the environments as the Hub reads them (settings.model.Environment of its package), each with its image.
-
-    Args:
-        catalogue: the setting images_environments.
-        plan: what images_plan returned.
-        contents: what the module image_listing found in the images, by their references.
-        files: the project's folder images/.
-    """
-    environments = []
-    for entry in catalogue:
-        maker = _maker(entry, catalogue)
-        image = plan[f"env-{maker['slug']}"]["ref"]
-        made = {
-            "image": image,
-            "contents": _contents(maker, (contents or {}).get(image, {}), Path(files)),
-            # What is built stands on our image; of one that is brought nothing is known.
-            "tells_activity": not maker.get("image"),
-        }
-        given = {name: value for name, value in entry.items() if name not in WAYS and value not in (None, [], {})}
-        environments.append({**given, **made})
-    return environments
-
-
 class FilterModule:
-    """The filters, by the names that the role's files use."""
+    """What Ansible loads."""
 
     def filters(self) -> dict[str, Any]:
-        """Return them."""
+        """Return the filters by name."""
         return {
             "images_plan": images_plan,
-            "images_catalogue": images_catalogue,
             "images_missing": images_missing,
             "images_packed": images_packed,
             "images_refs": images_refs,

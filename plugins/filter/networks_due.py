@@ -1,4 +1,4 @@
-"""Which networks are not as they are wanted."""
+"""Filter that finds the networks to create or re-create."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ KIND = "jupyterhub-ansible.kind"
 
 
 def networks_due(wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], project: str) -> list[Mapping[str, Any]]:
-    """Return the networks that are to be made, or made anew.
+    """Return the networks that are missing or differ from what is wanted.
 
-    Whatever else an engine says of one than what its task says is a matter for the module.
+    Only what the task sets is compared; the module itself handles everything else.
 
     Args:
         wanted: name, driver_options and ipam of each, as community.docker.docker_network takes them.
-        seen: what the engine says of those that are there, by name.
-        project: what the label says that makes them ours.
+        seen: the existing networks as the engine describes them, by name.
+        project: the value of the label that marks them as ours.
     """
     return [network for network in wanted if not _is_as_wanted(network, seen.get(network["name"], {}), project)]
 
@@ -32,14 +32,14 @@ def _is_as_wanted(network: Mapping[str, Any], seen: Mapping[str, Any], project: 
         and (seen.get("Labels") or {}) == {PROJECT: project, KIND: "network"}
         and not seen.get("Internal")
         and not seen.get("EnableIPv6")
-        # Where no addresses are wanted, they are the engine's to choose.
+        # Without ipam, the engine chooses the addresses.
         and (not configs or (seen.get("IPAM") or {}).get("Config") == configs)
     )
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Name the filters."""
+        """Return the filters by name."""
         return {"networks_due": networks_due}

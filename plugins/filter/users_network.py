@@ -1,4 +1,4 @@
-"""Filter: the plan of the users' network."""
+"""Filter that plans the addresses of the users' network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def users_network(subnet: str) -> dict[str, str]:
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[[str], dict[str, str]]]:
-        """Name the filters."""
+        """Return the filters by name."""
         return {"users_network": users_network}

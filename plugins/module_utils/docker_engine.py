@@ -1,7 +1,7 @@
-"""What the machine's Docker engine says of itself, and what files tell of it.
+"""What is known of the machine's Docker engine, from the engine itself and from files.
 
-Reads only, needs nothing but Python, and works where there is no engine.  For the modules `engine_info`, which says
-what each answer means, and `host_report`.
+Reads only, needs nothing but Python, and works without an engine.  Used by the modules `engine_info`, which documents
+the results, and `host_report`.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ REPOSITORY = (
     Path("/etc/apt/sources.list.d/jupyterhub-ansible-docker.sources"),
     Path("/etc/apt/keyrings/jupyterhub-ansible-docker.asc"),
 )
-# The last file that is read wins, and a 99-inotify.conf is common.
+# The last file wins, and a 99-inotify.conf is common.
 SYSCTL, SYSCTL_FILE = Path("/proc/sys"), Path("/etc/sysctl.d/zz-jupyterhub-ansible.conf")
 _INT, _LONG = 2**31 - 1, 2**63 - 1
-# The kernel counts these per user id, or for the whole machine, and users' servers all run as one user id: a server
-# that took all would stop the others. What each one costs is memory of the server that took it, measured (6.18), so
-# that the server's memory limit is what ends it where these are out of the way. Each is the highest value that there
-# is, so that nothing is ever lowered. Also in the Hub's package (jupyterhub_ansible.engine.kernel_limits), for Compose.
+# The kernel counts these per user id or for the whole machine, and all users' servers run as one user id: one server
+# could use them up for all others.  Each unit costs memory that counts for the server's own memory limit (measured
+# with 6.18), so that limit is enough, and these are raised to the highest possible value: nothing is ever lowered.
+# Also in the Hub's package (jupyterhub_ansible.engine.kernel_limits), for Compose.
 KERNEL_LIMITS = {
     "fs.aio-max-nr": _LONG,  # 85 bytes
     "fs.epoll.max_user_watches": _LONG,  # 214
     "fs.file-max": _LONG,  # 257
     "fs.inotify.max_user_instances": _INT,  # 1,009
     "fs.inotify.max_user_watches": _INT,  # about 1,100
-    "fs.pipe-user-pages-soft": 0,  # none, else a pipe of 64 KiB gets 8 KiB; a page
+    "fs.pipe-user-pages-soft": 0,  # unlimited, else a pipe of 64 KiB gets 8 KiB; a page
     "kernel.pty.max": 2**20,  # 3,671
 }
 SNAP = Path("/snap/docker/current")
@@ -50,13 +50,14 @@ PLUGIN_FOLDERS = (
     "/usr/local/libexec/docker/cli-plugins",
     "/usr/local/lib/docker/cli-plugins",
 )
-# An ssh session's PATH may lack the folders for administrators.
+# The PATH of an SSH session may lack the sbin folders.
 SEARCH_PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 )
-# How iptables and nft say that a chain or table is gone.  Any other error, such as a lock that is held, tells nothing.
+# How iptables and nft report that a chain or table does not exist.  Other errors, such as a held lock, say nothing
+# about that.
 NOT_THERE = ("No chain/target/match", "No such file or directory")
-# The other drivers rotate by themselves or keep the log elsewhere.
+# Other drivers rotate logs themselves, or keep them elsewhere.
 UNBOUNDED_LOG_DRIVER = "json-file"
 
 
@@ -75,7 +76,7 @@ class SocketConnection(http.client.HTTPConnection):
 
 
 def ask(socket_path: str, url: str, timeout_s: int) -> Any:
-    """Return the engine's answer, or None where nothing useful answers."""
+    """Return the engine's answer, or None without a useful one."""
     connection = SocketConnection(socket_path, timeout_s)
     try:
         connection.request("GET", url)
@@ -89,7 +90,7 @@ def ask(socket_path: str, url: str, timeout_s: int) -> Any:
 
 
 def describe(version: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """Return what a running engine says of itself."""
+    """Return what a running engine reports about itself."""
     options = [option.split(",")[0] for option in info.get("SecurityOptions") or []]
     root_dir = info.get("DockerRootDir", "")
     return {
@@ -110,7 +111,7 @@ def shown(*command: str) -> tuple[str | None, str]:
     """Run a command that lists rules.
 
     Returns:
-        What it lists, "" where it says that it is not there, None where that cannot be told; and the error.
+        What it lists, "" if the object does not exist, None if that is unknown; and the error.
     """
     program = shutil.which(command[0], path=SEARCH_PATH)
     if not program:
@@ -124,14 +125,14 @@ def shown(*command: str) -> tuple[str | None, str]:
         return None, ""
     if done.returncode == 0:
         return done.stdout, ""
-    return ("" if any(word in done.stderr for word in NOT_THERE) else None), done.stderr
+    return ("" if any(error in done.stderr for error in NOT_THERE) else None), done.stderr
 
 
 def chain(table: str, name: str) -> str | None:
-    """Return what a chain holds, "" where it is gone, None where that cannot be told.
+    """Return the rules of a chain, "" if it does not exist, None if that is unknown.
 
-    A table is not asked for as a whole: one foreign rule of nft's in it, and iptables does not list it.  Of a single
-    chain it may say the same when the chain is gone (1.8.9); nft lists each.
+    Lists a single chain, since iptables refuses to list a table that contains rules made with nft.  It may give the
+    same error for a chain that does not exist (1.8.9), so then nft is asked.
     """
     listed, error = shown("iptables", "--wait", "10", "--table", table, "--list-rules", name)
     if "incompatible" in error:
@@ -140,10 +141,10 @@ def chain(table: str, name: str) -> str | None:
 
 
 def has_rules(info: dict[str, Any]) -> bool | None:
-    """Return whether the kernel has the engine's rules: for its networks' way out, and to keep networks apart.
+    """Return whether the kernel has the engine's rules, which connect its networks to the outside and isolate them.
 
-    They go when another program flushes all tables, as `systemctl restart nftables` does; an engine that starts makes
-    them again.  None where that cannot be told: only root sees them.
+    They are lost when another program flushes all tables, as `systemctl restart nftables` does; the engine re-creates
+    them when it starts.  None if unknown: only root can list them.
     """
     if not info or os.geteuid() != 0:
         return None
@@ -156,8 +157,8 @@ def has_rules(info: dict[str, Any]) -> bool | None:
     return bool(nat and filters) and bool(re.search(r" (-j|jump) DOCKER", forward))
 
 
-def is_told_no_rules(settings: dict[str, Any], pid_file: Path) -> bool:
-    """Return whether the engine's settings or its command say that it is to make no rules."""
+def is_without_rules(settings: dict[str, Any], pid_file: Path) -> bool:
+    """Return whether the engine's settings or command line turn its firewall rules off."""
     try:
         command = Path("/proc", pid_file.read_text().strip(), "cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -166,7 +167,7 @@ def is_told_no_rules(settings: dict[str, Any], pid_file: Path) -> bool:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Return daemon.json's settings; none where it is absent or unreadable."""
+    """Return the settings in daemon.json; empty if it is missing or unreadable."""
     try:
         settings = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -175,7 +176,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def is_log_rotated(driver: str, settings: dict[str, Any]) -> bool:
-    """Return whether a container's log cannot fill the disk."""
+    """Return whether containers' logs are limited, so that they cannot fill the disk."""
     return bool(driver) and (driver != UNBOUNDED_LOG_DRIVER or "max-size" in settings.get("log-opts", {}))
 
 
@@ -197,7 +198,7 @@ def is_podman_command(path: str | None) -> bool:
 
 
 def is_dpkg_at_work(folder: Path) -> bool:
-    """Return whether a dpkg holds its lock."""
+    """Return whether a running dpkg holds the lock."""
     try:
         with (folder / "lock").open("a") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,14 +208,14 @@ def is_dpkg_at_work(folder: Path) -> bool:
 
 
 def is_dpkg_interrupted(folder: Path) -> bool:
-    """Return whether a journal was left behind by a dpkg that is not at work any more."""
+    """Return whether a dpkg that no longer runs left a journal behind."""
     return (folder / "updates/0000").exists() and not is_dpkg_at_work(folder)
 
 
 def torn_packages(folder: Path) -> list[str]:
-    """Return the packages in which dpkg was interrupted so that it does not configure them any more.
+    """Return the packages that an interrupted dpkg left in a state in which it can no longer configure them.
 
-    The journal, which has the later word, is read as well.
+    Includes the journal, which overrides the status file.
     """
     if not folder.exists() or is_dpkg_at_work(folder):
         return []
@@ -234,13 +235,13 @@ def torn_packages(folder: Path) -> list[str]:
 
 
 def kernel_limits(folder: Path = SYSCTL, kept: Path = SYSCTL_FILE) -> dict[str, Any]:
-    """Return what is to be raised, and what is not yet."""
+    """Return the limits to raise, and those that are still too low."""
     now = {}
     for name in KERNEL_LIMITS:
         try:
             now[name] = int((folder / name.replace(".", "/")).read_text())
         except (OSError, ValueError):
-            continue  # A kernel without it.
+            continue  # This kernel does not have it.
     wanted = {name: f"{name} = {KERNEL_LIMITS[name]}" for name in now}
     low = [name for name in now if now[name] < KERNEL_LIMITS[name] or (now[name] and not KERNEL_LIMITS[name])]
     try:
@@ -255,7 +256,7 @@ def kernel_limits(folder: Path = SYSCTL, kept: Path = SYSCTL_FILE) -> dict[str, 
 
 
 def find_files() -> dict[str, Any]:
-    """Return what the machine's files tell, whether an engine runs or not."""
+    """Return what the machine's files show, whether or not an engine is running."""
     command = shutil.which("docker", path=SEARCH_PATH)
     podman_command = is_podman_command(command)
     rootless_sockets = list(Path("/run/user").glob("*/docker.sock"))
@@ -285,10 +286,10 @@ def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
     engine["running"] = version is not None and info is not None
     engine["socket_gid"] = Path(socket_path).stat().st_gid if Path(socket_path).exists() else None
     engine["rules"] = has_rules(info or {})
-    engine["rules_off"] = is_told_no_rules(read_settings(SETTINGS), PID_FILE)
+    engine["rules_off"] = is_without_rules(read_settings(SETTINGS), PID_FILE)
     engine["log_rotated"] = is_log_rotated(engine["log_driver"], read_settings(SETTINGS))
     files = find_files()
-    # A running engine knows better what it is than the files that lie about.
+    # A running engine is more reliable than files, which may be left over from another one.
     for key in ("rootless", "snap", "podman"):
         files[key] = engine[key] if engine["running"] else files[key]
     files["installed"] = files["installed"] or engine["running"]

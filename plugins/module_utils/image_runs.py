@@ -1,4 +1,4 @@
-"""How images are built: commands with a log each, side by side and parents first, with word of how far it is."""
+"""Runs the builds of images: in parallel, parents first, with a log for each image and a file with the progress."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
-# Side by side, but not all at once: a build is mostly one busy core.
+# A build keeps about one core busy.
 WORKERS = 3
 TAIL_LINES = 25
-# All that the classic builder says for a while; how an older BuildKit names its steps.
-SAYS_NOTHING = re.compile(r" --->|#\d+ sha256:\w+$")
-# The classic builder paints what a step writes to its standard error.
+# Lines of the classic builder and of older BuildKits that say nothing about the progress.
+UNINFORMATIVE = re.compile(r" --->|#\d+ sha256:\w+$")
+# The classic builder colours what a step writes to its standard error.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Make = Callable[[Mapping[str, Any], Path], None]
@@ -30,7 +30,7 @@ class BuildError(Exception):
 
 
 class Runner:
-    """Runs commands with some more environment variables, and hides words in what they print."""
+    """Runs commands with additional environment variables, and masks secrets in their output."""
 
     def __init__(self, variables: Mapping[str, str], masked: Sequence[str]) -> None:
         self.environment = {**os.environ, **variables}
@@ -65,8 +65,8 @@ class Runner:
         with log.open("a", encoding="utf-8") as out:
             for raw in process.stdout:
                 line = COLOUR.sub("", raw.decode(errors="replace"))
-                for word in self.masked:
-                    line = line.replace(word, "***")
+                for secret in self.masked:
+                    line = line.replace(secret, "***")
                 out.write(line)
                 out.flush()
         returncode = process.wait()
@@ -77,7 +77,7 @@ class Runner:
             raise BuildError(f"{' '.join(command[:3])} {reason}")
 
     def answer(self, command: Sequence[str]) -> str:
-        """Return what a command prints, or nothing when it fails."""
+        """Return what a command prints, "" if it fails."""
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -87,11 +87,11 @@ def _feed(pipe: Any, content: bytes) -> None:
         with pipe:
             pipe.write(content)
     except BrokenPipeError:
-        pass  # It ended early, and its own words are in the log.
+        pass  # The command ended early, and its own error is in the log.
 
 
 def secrets_of(urls: Any) -> list[str]:
-    """Return the user's part of each address that has a password, longest first."""
+    """Return the secret parts of all URLs with a password, longest first."""
     found = set()
     for url in urls:
         parts = urlsplit(url)
@@ -102,7 +102,7 @@ def secrets_of(urls: Any) -> list[str]:
 
 
 class Progress:
-    """What is being done, in a file that the action plugin prints."""
+    """Writes the progress of running builds into a file, which the action plugin prints."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -123,12 +123,12 @@ class Progress:
     @staticmethod
     def _line(name: str, since: float, log: Path) -> str:
         minutes, seconds = divmod(int(time.monotonic() - since), 60)
-        said = [line for line in tail(log, 5) if not SAYS_NOTHING.match(line)]
+        said = [line for line in tail(log, 5) if not UNINFORMATIVE.match(line)]
         return f"building {name} {minutes:02}:{seconds:02}  {(said or [''])[-1][:100]}\n"
 
 
 def tail(log: Path, count: int) -> list[str]:
-    """Return the last lines that say something."""
+    """Return the last lines that are not blank."""
     if not log.exists():
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
@@ -136,14 +136,14 @@ def tail(log: Path, count: int) -> list[str]:
 
 
 def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> dict[str, Any]:
-    """Make all images, each as soon as its parent is made; return what was made and what failed."""
+    """Make all images, each as soon as its parent is there; return what was made and what failed."""
     progress = Progress(logs / "progress")
     futures: dict[str, Future[float]] = {}
 
     def work(image: Mapping[str, Any]) -> float:
         parent = futures.get(image["parent"] or "")
         if parent and parent.exception():
-            raise BuildError(f"{image['parent']}, which it stands on, was not made")
+            raise BuildError(f"its parent {image['parent']} was not made")
         log = logs / f"{image['name']}.log"
         log.unlink(missing_ok=True)
         log.touch(mode=0o600)
@@ -157,7 +157,7 @@ def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> di
                 del progress.running[image["name"]]
         return time.monotonic() - since
 
-    # Parents come first, so that one is never waited for by all the workers.
+    # Parents come first, so the workers can never all be waiting for one that has not been submitted.
     with ThreadPoolExecutor(WORKERS) as pool:
         for image in images:
             futures[image["name"]] = pool.submit(work, image)
@@ -178,11 +178,11 @@ def build_all(images: Sequence[Mapping[str, Any]], make: Make, logs: Path) -> di
 
 
 def wait_for(lock: TextIO, notice: Path) -> None:
-    """Wait until nothing else is built on this machine, with a notice for the operator meanwhile.
+    """Wait until nothing else is being built on this machine, and leave a notice for the operator meanwhile.
 
-    What a run that was cut off began goes on in the background, and cleaning up
-    would take another project's half-made stages along.
+    Builds of an interrupted run continue in the background, and cleaning up would remove the unfinished stages of
+    other projects.
     """
-    notice.write_text("waiting for what another run began to build on this machine\n", encoding="utf-8")
+    notice.write_text("waiting for another run's builds on this machine\n", encoding="utf-8")
     fcntl.flock(lock, fcntl.LOCK_EX)
     notice.unlink(missing_ok=True)

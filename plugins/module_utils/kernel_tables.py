@@ -1,4 +1,4 @@
-"""What the kernel's tables below /proc say: listeners, routes, memory, and who holds a socket."""
+"""Reads the kernel's tables in /proc: listeners, routes, memory, and the owners of sockets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-# States of the kernel's tables (include/net/tcp_states.h) in which a socket takes what comes from anybody.
+# Socket states (include/net/tcp_states.h) that accept connections or packets from anyone.
 LISTENING = {"tcp": "0A", "udp": "07"}
 
 
 def parse_address(text: str) -> str:
-    """Return the address of a column of the kernel's tables: 32-bit words in the machine's byte order."""
+    """Return an address from the kernel's tables, where it is 32-bit words in the machine's byte order."""
     words = [struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 
@@ -28,7 +28,7 @@ def parse_listeners(table: str, port: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_routes(table: str) -> Iterator[dict[str, str]]:
-    """Yield the networks of a /proc/net/route, the default route left out."""
+    """Yield the networks of a /proc/net/route, without the default route."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if int(fields[7], 16):
@@ -37,13 +37,13 @@ def parse_routes(table: str) -> Iterator[dict[str, str]]:
 
 
 def parse_memory(table: str) -> int:
-    """Return the MB of MemTotal in a /proc/meminfo."""
+    """Return MemTotal of a /proc/meminfo, in MB."""
     line = next(line for line in table.splitlines() if line.startswith("MemTotal:"))
     return int(line.split()[1]) // 1024
 
 
 def read(path: str) -> str:
-    """Return a file, empty where it is not there (of /proc, where the kernel lacks it: a machine without IPv6)."""
+    """Return a file's content, "" if it does not exist, as some in /proc on a machine without IPv6."""
     try:
         return Path(path).read_text()
     except OSError:
@@ -51,11 +51,11 @@ def read(path: str) -> str:
 
 
 def program_of(inode: str) -> str:
-    """Return the program that holds a socket, or "" where that cannot be seen."""
+    """Return the program that owns a socket, "" if unknown."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (process / "fd").iterdir()):
                 return (process / "comm").read_text().strip()
         except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
+            continue  # The process ended meanwhile, or belongs to another user.
     return ""

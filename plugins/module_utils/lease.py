@@ -1,4 +1,4 @@
-"""The lease by which one run at a time changes a machine: a file there, which its holder renews."""
+"""The lease that lets only one run at a time change a machine: a file, which its holder renews."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 
 def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the lease, and return None; or return who has it."""
+    """Take the lease and return None; or return its holder if another run has it."""
     path = Path(wanted["path"])
     while True:
         with path.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             status = os.fstat(file.fileno())
             if not status.st_nlink:
-                continue  # its holder gave it back meanwhile
+                continue  # Its holder returned it meanwhile.
             file.seek(0)
             text = file.read()
-            # Either way, as the machine's clock may have been put right.
+            # In both directions, since the machine's clock may have been corrected.
             fresh = abs(time.time() - status.st_mtime) < wanted["seconds"]
             if text and fresh:
                 held = json.loads(text)

@@ -15,10 +15,10 @@ DOCUMENTATION = r"""
 module: daemon_settings
 short_description: Merge settings into the Docker engine's daemon.json
 description:
-  - Others' keys stay, given ones win, a null removes a key (JSON Merge Patch, RFC 7396).
-  - A setting that was given to an earlier run and is given no more gives way to what was there before, unless
-    somebody changed it since. C(data-root) stays, with all that is in it.
-  - The file is written only when its meaning changes, as its age tells whether the engine has read it.
+  - Other keys stay, given ones win, and a null removes a key (JSON Merge Patch, RFC 7396).
+  - A setting of an earlier run that is no longer given is reset to its value before that run, unless it was changed
+    by hand since. C(data-root) always stays, with all its data.
+  - The file is written only if its meaning changes, since its age shows whether the engine has read it.
 options:
   settings:
     description: Settings of the engine.
@@ -29,7 +29,7 @@ options:
     type: path
     default: /etc/docker/daemon.json
   record:
-    description: File that remembers what was written, and in the place of what. Made when it is not there.
+    description: File that records what was written, and the values before. Created if missing.
     type: path
     default: /etc/docker/managed-by-jupyterhub-ansible
 author: The jupyterhub-ansible authors
@@ -40,7 +40,7 @@ RETURN = r"""
 settings_changed: {description: The engine's settings file was or would be written., type: bool, returned: always}
 """
 
-# The engine would start without images, volumes and users' files.
+# Otherwise the engine would start without images, volumes and users' files.
 KEPT = ("data-root",)
 ABOUT = (
     "The role docker of jupyterhub-ansible installs and configures this machine's engine, and remembers here what it"
@@ -49,7 +49,7 @@ ABOUT = (
 
 
 def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return the old settings with the patch applied, by RFC 7396."""
+    """Return the old settings with the patch applied (RFC 7396)."""
     merged = dict(old)
     for key, value in patch.items():
         if value is None:
@@ -63,12 +63,12 @@ def merge(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def prune(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings without groups that have become empty."""
+    """Return the settings without empty mappings."""
     return {key: value for key, value in settings.items() if value != {}}
 
 
 def replaced(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return the patch that undoes a patch: what was in the place of each of its values, null for nothing."""
+    """Return the patch that undoes a patch: the former values, null for those that were unset."""
     before: dict[str, Any] = {}
     for key, value in patch.items():
         was = old.get(key)
@@ -77,7 +77,7 @@ def replaced(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def undo(settings: dict[str, Any], written: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings as they were before, but for what somebody changed after it was written."""
+    """Return the settings as they were before, except for what was changed by hand since."""
     restored = dict(settings)
     for key, value in written.items():
         now, was = settings.get(key), before.get(key)
@@ -96,15 +96,15 @@ def render(settings: dict[str, Any]) -> str:
 
 
 def conceal(text: str) -> str:
-    """Return the text without credentials in addresses (an HTTP proxy's, say)."""
+    """Return the text with credentials in URLs masked, such as an HTTP proxy's."""
     return re.sub(r"//[^/@\s\"]+@", "//***@", text)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the file's settings; none where there is no file.
+    """Return the file's settings; empty if there is no file.
 
     Raises:
-        ValueError: it holds something else than a JSON object.
+        ValueError: it is not a JSON object.
     """
     text = path.read_text() if path.exists() else ""
     settings = json.loads(text or "{}")
@@ -114,7 +114,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return what an earlier run remembered; nothing where a person made the file, as a sign only."""
+    """Return an earlier run's record; empty if a person created the file just as a marker."""
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -123,26 +123,26 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def validate(module: AnsibleModule, file: str) -> None:
-    """Stop at settings that the engine refuses, before they are in its way at the next start."""
+    """Fail for settings that the engine refuses, since it could not start with them."""
     dockerd = module.get_bin_path("dockerd")
     if not dockerd:
         return
     code, _, error = module.run_command([dockerd, "--validate", "--config-file", file])
-    # Engines before 23.0 cannot tell.
+    # Engines before 23.0 have no --validate.
     if code != 0 and "unknown flag" not in error:
         reason = conceal(error.strip())
         module.fail_json(msg=f"The Docker engine refuses these settings, so they were not written: {reason}")
 
 
 def write(module: AnsibleModule, path: Path, text: str) -> None:
-    """Put the text in place at once, so that no half-written file is ever read."""
+    """Replace the file atomically, so that nobody reads a half-written one."""
     with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, delete=False) as file:
         file.write(text)
     module.atomic_move(file.name, str(path))
 
 
 def difference(path: Path, before: str, after: str) -> dict[str, str]:
-    """Return what Ansible shows of a changed file."""
+    """Return a changed file's diff in the form that Ansible shows."""
     header = str(path)
     return {"before": conceal(before), "after": conceal(after), "before_header": header, "after_header": header}
 
@@ -179,9 +179,9 @@ def main() -> None:
             validate(module, candidate.name)
     if diff and not module.check_mode:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # First of all: a run that is cut off after this finds its own engine again, and what it meant to write.
+        # The record comes first, so that after an interruption the next run recognises its own engine and settings.
         record.touch()
-        # An HTTP proxy's password may be in it.
+        # It may contain an HTTP proxy's password.
         record.chmod(0o600)
         write(module, record, render(remembered))
         if new != old:

@@ -11,7 +11,7 @@ DOCUMENTATION = r"""
 module: engine_info
 short_description: Report on the machine's Docker engine
 description:
-  - Asks the engine on its socket and looks at its files. Changes nothing.
+  - Queries the engine's socket and reads its files. Changes nothing.
 options:
   socket:
     description: The engine's socket.
@@ -26,11 +26,11 @@ author: The jupyterhub-ansible authors
 
 RETURN = r"""
 running: {description: The engine answers., type: bool, returned: always}
-installed: {description: There is an engine on this machine. A mere client is none., type: bool, returned: always}
-ours: {description: The role docker installed it or was given it., type: bool, returned: always}
+installed: {description: There is an engine on this machine and not just a client., type: bool, returned: always}
+ours: {description: The role docker installed it or took it over., type: bool, returned: always}
 enabled: {description: systemd starts it at boot. Null without systemd., type: bool, returned: always}
 version: {description: The engine's version., type: str, returned: when running}
-api_version: {description: The newest API version it speaks., type: str, returned: when running}
+api_version: {description: The newest API version that it supports., type: str, returned: when running}
 rootless: {description: The engine is rootless., type: bool, returned: always}
 snap: {description: The engine is a snap., type: bool, returned: always}
 userns_remap: {description: Containers' users are mapped to others., type: bool, returned: always}
@@ -39,20 +39,20 @@ live_restore: {description: Containers survive an engine restart., type: bool, r
 swarm_active: {description: The engine is part of a swarm., type: bool, returned: always}
 root_dir: {description: Where it keeps images and volumes., type: str, returned: when running}
 log_driver: {description: What it does with containers' logs., type: str, returned: when running}
-rules: {description: The kernel has its rules. Null where that cannot be told., type: bool, returned: always}
-rules_off: {description: It is told to make no rules., type: bool, returned: always}
+rules: {description: The kernel has its firewall rules. Null if unknown., type: bool, returned: always}
+rules_off: {description: Its firewall rules are turned off., type: bool, returned: always}
 log_rotated: {description: Logs cannot grow without bound., type: bool, returned: always}
-started_before_settings: {description: It runs with older settings than daemon.json., type: bool, returned: always}
-cli: {description: The docker command is there., type: bool, returned: always}
+started_before_settings: {description: It started before daemon.json was changed., type: bool, returned: always}
+cli: {description: The docker command is installed., type: bool, returned: always}
 buildx: {description: The command can build with BuildKit., type: bool, returned: always}
-nft: {description: The nft command is there., type: bool, returned: always}
+nft: {description: The nft command is installed., type: bool, returned: always}
 socket_gid: {description: The group that may use the socket. Null without a socket., type: int, returned: always}
-dpkg_interrupted: {description: dpkg was ended in the middle of its work., type: bool, returned: always}
-dpkg_torn: {description: Packages that it left torn and that must be installed anew., type: list, returned: always}
-repository: {description: Files of docker_apt_repository that are there., type: list, returned: always}
-kernel_limits: {description: Lines for sysctl that raise what all servers share., type: list, returned: always}
+dpkg_interrupted: {description: dpkg was interrupted., type: bool, returned: always}
+dpkg_torn: {description: Packages that it left broken and that must be reinstalled., type: list, returned: always}
+repository: {description: Existing files of docker_apt_repository., type: list, returned: always}
+kernel_limits: {description: Lines for sysctl that raise limits which all servers share., type: list, returned: always}
 kernel_limits_low: {description: Those of them that are not in force., type: list, returned: always}
-kernel_limits_kept: {description: A file of ours keeps them over a boot., type: bool, returned: always}
+kernel_limits_kept: {description: Our sysctl file sets them at boot., type: bool, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Prove from inside a container what the users' network lets through."""
+"""Test from inside a container which connections the fence around the users' network allows."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from ..module_utils.rules.probe import NAMES, TRIES, TRY, closed_ones, open_ones
 
 DOCUMENTATION = r"""
 module: fence_proof
-short_description: Prove from inside a container what the users' network lets through
+short_description: Test from inside a container which connections the fence around the users' network allows
 description:
-  - Starts two containers on the users' network, one on another, and a listener on the host, tries every way that
-    should be open and every way that should be closed, and removes what it started.
-  - Does nothing where the same was proved before, since the fence was loaded.
-  - What must be closed and is open three times in a row does not stay so. All of the users' network but Hub and proxy
-    is closed, and the Hub told to start no server, until a later run finds nothing open.
-  - A name that no server can look up, while the machine can, is a warning.
+  - Starts two containers on the users' network, one on another network, and a listener on the host, tries every
+    connection that must be possible and every one that must not, and removes what it started.
+  - Does nothing if the same was proved before and the fence was not reloaded since.
+  - If a forbidden connection succeeds three times in a row, all of the users' network except Hub and proxy is closed,
+    and the Hub starts no servers, until a later run finds nothing open.
+  - Warns if servers cannot look up names while the machine can.
 options:
   network: {description: The users' network., type: str, required: true}
-  other_network: {description: Another network of the engine's., type: str, required: true}
+  other_network: {description: Another network of the engine., type: str, required: true}
   image: {description: An image with C(python) on its path., type: str, required: true}
   labels: {description: Labels of the containers., type: dict, required: true}
   gateway: {description: The host's address on the users' network., type: str, required: true}
   open: {description: Name to C(host:port) that a server must reach., type: dict, required: true}
   closed: {description: Name to C(host:port) that a server must not reach., type: dict, required: true}
-  subject: {description: What it is about; another subject is proved anew., type: list, required: true}
+  subject: {description: What was proved; if it changes, the proof is repeated., type: list, required: true}
   fence: {description: The script of the fence., type: path, required: true}
   hub: {description: The Hub's container., type: str, required: true}
-  stamp: {description: File that remembers the last proof, where a reboot forgets it., type: path, required: true}
+  stamp: {description: File with the subject of the last proof; lost at a reboot., type: path, required: true}
 """
 
 RETURN = r"""
-reached: {description: Name to whether the container reached it., type: dict, returned: when it was tried}
+reached: {description: Whether the container reached each name., type: dict, returned: when it was tried}
 """
 
 LISTEN = """
@@ -51,7 +51,7 @@ server = socket.create_server(("", 9))
 while True:
     server.accept()[0].close()
 """
-# Of the Hub's package (jupyterhub_ansible.spawner.fence_check): why no server may start.
+# The Hub starts no servers while this file exists (jupyterhub_ansible.spawner.fence_check); it contains the reason.
 CLOSED = "/srv/jupyterhub/closed"
 
 
@@ -59,7 +59,7 @@ def docker(*arguments: str) -> str:
     """Run the Docker client.
 
     Raises:
-        RuntimeError: with the client's own message.
+        RuntimeError: with the client's error message.
     """
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
@@ -86,11 +86,11 @@ def wait_for(address: str) -> None:
 
 
 def prove(params: dict[str, Any]) -> dict[str, bool]:
-    """Try every way from a container on the users' network.
+    """Try every connection from a container on the users' network.
 
     Returns:
-        For each name whether it was reached; ``another server``, ``a container of another network``, ``this machine``
-        and NAMES are added.
+        Whether each name was reached, including ``another server``, ``a container of another network``,
+        ``this machine`` and NAMES.
     """
     start = ["--entrypoint", "python"]
     for name, value in params["labels"].items():
@@ -107,9 +107,9 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
     try:
         networks = {"another server": params["network"], "a container of another network": params["other_network"]}
         with ThreadPoolExecutor() as pool:
-            # From here the ways are open: what is closed below is a listener that listens.
+            # The listeners are reachable from here, so the fence must be what closes them for servers.
             addresses = dict(zip(networks, pool.map(listening, networks.values()), strict=True))
-        # The listener is ours, so that no other program of the host is ever knocked at.
+        # A listener of our own, so as not to connect to other programs on the host.
         with socket.create_server((params["gateway"], 0)) as listener:
             ways = {
                 **{name: f"{address}:9" for name, address in addresses.items()},
@@ -138,7 +138,7 @@ def prove(params: dict[str, Any]) -> dict[str, bool]:
 
 
 def machine_looks_names_up() -> bool:
-    """Return whether the machine itself gets an answer about a name."""
+    """Return whether DNS lookups work on the machine itself."""
     asked = subprocess.run(
         [sys.executable, "-c", TRY, json.dumps([{NAMES: NAMES}, []])],
         capture_output=True,
@@ -150,10 +150,10 @@ def machine_looks_names_up() -> bool:
 
 
 def call(fence: str, verb: str) -> str:
-    """Call the script of the fence, and return what it says.
+    """Run a command of the fence's script, and return its output.
 
     Raises:
-        RuntimeError: with what it says.
+        RuntimeError: with the script's error message.
     """
     done = subprocess.run([fence, verb], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
@@ -161,21 +161,22 @@ def call(fence: str, verb: str) -> str:
     return done.stdout
 
 
-def tell_hub(hub: str, reason: str) -> None:
-    """Have the Hub start no server for this reason, or, without one, start them again."""
-    tell = 'if [ "$1" ]; then printf "%s\\n" "$1" > "$0"; else rm -f "$0"; fi'
-    docker("exec", hub, "sh", "-c", tell, CLOSED, reason)
+def set_closed(hub: str, reason: str) -> None:
+    """Make the Hub start no servers for this reason, or, without a reason, start them again."""
+    script = 'if [ "$1" ]; then printf "%s\\n" "$1" > "$0"; else rm -f "$0"; fi'
+    docker("exec", hub, "sh", "-c", script, CLOSED, reason)
 
 
 def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]:
-    """Try until nothing is open that must be closed, three times at most.
+    """Try up to three times, until no forbidden connection is possible.
 
     Returns:
-        What was open each time, what was reached the last time, and of which rules (as the script says it).
+        The forbidden connections that were possible every time, what was reached the last time, and the rules in force
+        then (as the script prints them).
     """
-    # What was closed for good reason is open no longer than it takes to see whether that is gone.
+    # A fence that a failed proof shut is opened only for a single attempt.
     was_shut = Path(params["fence"] + ".shut").exists()
-    # Nor when this is cut off, be it by Ctrl-C or by a line that breaks.
+    # Shut it again even if this is interrupted, by Ctrl-C or a broken connection.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     wrong: list[str] = []
@@ -197,22 +198,22 @@ def found_open(params: dict[str, Any]) -> tuple[list[str], dict[str, bool], str]
 
 
 def close(params: dict[str, Any], wrong: list[str]) -> str:
-    """Close all of the users' network but Hub and proxy, have no server started, and return why.
+    """Close the users' network except for Hub and proxy, make the Hub start no servers, and return the reason.
 
-    What of it fails is added: the reason must not be lost with it.
+    Errors of these steps are appended, so that the reason is reported anyway.
     """
     reason = (
         f"The fence around the users' network did not hold: from a user's server {', '.join(wrong)} could be reached. "
-        "So servers now reach Hub and proxy only, and none is started. Are Docker's own rules gone (a firewall that "
-        'was restarted; systemctl restart docker brings them back), or does Docker run with "iptables": false '
-        "(/etc/docker/daemon.json)? When that is mended, deploy again; docs/troubleshooting.md has more."
+        "So servers now reach Hub and proxy only, and none is started. Are Docker's own rules gone (after a firewall "
+        'was restarted; systemctl restart docker restores them), or does Docker run with "iptables": false '
+        "(/etc/docker/daemon.json)? Fix that, and deploy again; docs/troubleshooting.md has more."
     )
     failed = ""
-    for step, *arguments in ((call, params["fence"], "shut"), (tell_hub, params["hub"], reason)):
+    for step, *arguments in ((call, params["fence"], "shut"), (set_closed, params["hub"], reason)):
         try:
             step(*arguments)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            failed += f" This failed, too: {error}"
+            failed += f" This failed as well: {error}"
     return reason + failed
 
 
@@ -244,21 +245,21 @@ def main() -> None:
         shut_out = closed_ones(reached, params["open"])
         if shut_out:
             module.fail_json(
-                msg=f"The fence closes too much: a user's server does not reach {', '.join(shut_out)}, so nobody can "
-                "work. Look for a firewall's rule that drops it: nft list ruleset; docs/troubleshooting.md",
+                msg=f"The fence closes too much: a user's server cannot reach {', '.join(shut_out)}, so nobody can "
+                "work. Look for a firewall rule that drops it: nft list ruleset; docs/troubleshooting.md",
                 reached=reached,
             )
         if not reached[NAMES] and machine_looks_names_up():
             module.warn(
                 "From users' servers no name can be looked up, though this machine can: pip, git and the like will "
-                "fail there. docs/troubleshooting.md says what to look at."
+                "fail there. docs/troubleshooting.md says what to check."
             )
-        tell_hub(params["hub"], "")
-        # Others were loaded meanwhile: the next run tries those.
+        set_closed(params["hub"], "")
+        # If other rules were loaded meanwhile, the next run tests those.
         if call(params["fence"], "rules") == rules:
             stamp.write_text(subject)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        module.fail_json(msg=f"The fence could not be tried: {error}")
+        module.fail_json(msg=f"The fence could not be tested: {error}")
     module.exit_json(changed=False, reached=reached)
 
 

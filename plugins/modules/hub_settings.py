@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Write the Hub's settings, tried with the Hub's own code first."""
+"""Write the Hub's settings, after checking them with the Hub's own code."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: hub_settings
-short_description: Write the Hub's settings, tried with the Hub's own code first
+short_description: Write the Hub's settings, after checking them with the Hub's own code
 description:
-  - Settings that the Hub would not start with never replace those it runs with.
-  - Check mode tries them as well, where the Hub's image and secrets are on the machine already.
+  - Settings with which the Hub would not start never replace those that it runs with.
+  - Check mode checks them as well, if the Hub's image and secrets are on the machine already.
 extends_documentation_fragment: files
 options:
-  content: {description: The file's text (JSON)., type: str, required: true}
+  content: {description: The file's content (JSON)., type: str, required: true}
   path: {description: The file., type: path, required: true}
   image: {description: The Hub's image., type: str, required: true}
   secrets: {description: Folder of the Hub's secrets., type: path, required: true}
-  secrets_ready: {description: The secrets are those that the Hub will have., type: bool, required: true}
+  secrets_ready: {description: The folder has the secrets that the Hub will use., type: bool, required: true}
 """
 
-# Of `docker run`: there is no container to try them in.
+# Exit code of `docker run` if it could not create the container.
 NO_CONTAINER = 125
 PRIVATE = ("hub_traits", "hub_server_environment")
-HIDDEN = "(not shown, since it may hold a secret)"
+HIDDEN = "(not shown, since it may contain a secret)"
 
 
 def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
-    """Return why the Hub would not start with these settings; nothing when it would.
+    """Return why the Hub would not start with these settings, "" if it would.
 
     Args:
         content: the settings.
         image: the Hub's image.
         secrets: folder of the Hub's secrets.
-        surely: not being able to try is a reason, too.
+        surely: whether being unable to check them counts as a reason.
     """
-    # By standard input: no file has to be made for it. As root, since the secrets belong to the Hub's account.
+    # On standard input, so that no file is needed.  As root, since the secrets belong to the Hub's account.
     command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--pull=never"]
     command += [
         f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly",
@@ -59,11 +59,11 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
         return str(error) if surely else ""
     if done.returncode == 0 or (done.returncode == NO_CONTAINER and not surely):
         return ""
-    return done.stderr.strip() or f"the trial ended with status {done.returncode}"
+    return done.stderr.strip() or f"the check ended with status {done.returncode}"
 
 
 def difference(before: str, after: str) -> dict[str, Any]:
-    """Return the difference key by key, without what may hold a secret."""
+    """Return the difference key by key, without values that may contain a secret."""
     old, new = _read(before), _read(after)
     for key in PRIVATE:
         _hide(key, old, new)
@@ -74,7 +74,7 @@ def difference(before: str, after: str) -> dict[str, Any]:
 
 
 def _environments(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the catalogue by slug; nothing where somebody damaged it."""
+    """Return the catalogue by slug, without damaged entries."""
     entries = settings.get("images_environments")
     found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return {str(entry.get("slug")): entry for entry in found}
@@ -90,7 +90,7 @@ def _hide(key: str, olds: dict[str, Any], news: dict[str, Any]) -> None:
 
 
 def _read(text: str) -> dict[str, Any]:
-    """Return the settings; none where somebody damaged the file."""
+    """Return the settings, empty if the file is damaged."""
     try:
         settings = json.loads(text)
     except ValueError:
@@ -99,8 +99,8 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def write(module: AnsibleModule, path: Path, content: str, attributes: dict[str, Any]) -> None:
-    """Replace the file at once, by one that already has its owner and mode."""
-    # Always of the same name: what a run that was cut off left behind is the next one's to use.
+    """Replace the file atomically, by one that already has its owner and mode."""
+    # A fixed name, so that the next run overwrites what an interrupted one left behind.
     new = path.with_name(f".{path.name}.new")
     new.touch(mode=0o600)
     new.write_text(content)

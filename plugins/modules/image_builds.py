@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module `image_builds`: build images side by side, try each, and give it its tag only then."""
+"""Module `image_builds`: build images in parallel, test each one, and tag it only if it works."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DOCUMENTATION = r"""
 module: image_builds
 short_description: Build, pull or bootstrap images
 description:
-  - An image is built as soon as its parent is there. Its tag is given last, after a container of it did its work.
-  - Works with BuildKit, by buildx or an older client's own, and with the classic builder. Check mode only tells what
+  - An image is built as soon as its parent is there, and tagged last, after a container of it has been tested.
+  - Works with BuildKit, through buildx or an older client, and with the classic builder. Check mode only returns what
     would be made.
 options:
   images:
@@ -37,15 +37,15 @@ options:
   network:
     description:
       - The settings pip_index_url, npm_registry, http_proxy, https_proxy and no_proxy.
-      - They reach no image and no log.
+      - They do not end up in images or logs.
     type: dict
     default: {}
   ca_bundle:
-    description: The certificate authorities of this machine, which the images trust too.
+    description: The certificate authorities of this machine, which the images also trust.
     type: path
     required: true
   logs:
-    description: Private folder for each image's log and for the progress so far.
+    description: Private folder for each image's log and for the progress.
     type: path
     required: true
 """
@@ -53,11 +53,11 @@ options:
 LABEL = "jupyterhub-ansible"
 LOCK = Path("/run/lock/jupyterhub-ansible-images")
 PULL_TIMEOUT_S = 120
-# Absent where ca-certificates is not installed: then nothing more than the distribution's own is trusted.
+# Missing if ca-certificates is not installed: then only the distribution's own authorities are trusted.
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 TRY_TIMEOUT_S = 180
 ENGINE_SETTINGS = Path("/etc/docker/daemon.json")
-# The first client that builds with BuildKit by its plugin buildx only.
+# From this version on, the client builds with BuildKit only through its plugin buildx.
 WITHOUT_BUILDX = 23
 SUITE = re.compile(r"^(?:.*/)?debian:(?P<suite>[a-z]+)(-slim)?$")
 TRIALS = {
@@ -67,10 +67,10 @@ TRIALS = {
     "ingress": ["/usr/local/bin/try-ingress"],
     "environment": ["/opt/jupyter/libexec/try_server.py"],
 }
-# As the Hub starts users' servers (jupyterhub_ansible.spawner.limits), but for the profile, which is in a file.
+# As the Hub starts users' servers (jupyterhub_ansible.spawner.limits), except for the seccomp profile, which is a file.
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
 ROOT = "0"
-# Whatever an operator's own Dockerfile starts from, the Hub must be able to speak to it.
+# The Hub must be able to talk to any image, also to one of an operator's own Dockerfile.
 RELEASE = ["jupyterhub-singleuser", "--version"]
 
 
@@ -92,9 +92,9 @@ class Builder(Runner):
         super().__init__({**self.proxies, **chosen}, secrets_of(self.network.values()))
 
     def make(self, image: Mapping[str, Any], log: Path) -> None:
-        """Make one image; its parent is there."""
+        """Make one image, whose parent already exists."""
         if self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", image["ref"]]):
-            return  # Another run made it while this one waited.
+            return  # Another run made it while this one was waiting.
         if twin := self.twin(image):
             self.run(log, ["docker", "tag", twin, image["ref"]])
         elif image["kind"] == "os":
@@ -106,10 +106,10 @@ class Builder(Runner):
                 self.check_release(image, image["ref"], log)
         else:
             made = self.build(image, log)
-            self.run(log, ["docker", "tag", self.tried(image, made, log), image["ref"]])
+            self.run(log, ["docker", "tag", self.tested(image, made, log), image["ref"]])
 
     def twin(self, image: Mapping[str, Any]) -> str:
-        """Return the very same image of another project on this engine, or nothing."""
+        """Return the same image of another project on this engine, "" if there is none."""
         if not image["hash"]:
             return ""
         same = ["--filter", f"label={LABEL}.content-hash={image['hash']}", "--format", "{{.Repository}}:{{.Tag}}"]
@@ -117,12 +117,12 @@ class Builder(Runner):
         return next((ref for ref in refs if ref.endswith(f"/{image['name']}:{image['hash']}")), "")
 
     def needed(self, images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Return the images without the OS base, if the only one that is built on it needs no build."""
+        """Return the images to build; the OS base is left out if `base`, the only image built on it, exists already."""
         twins = {image["name"] for image in images if image["kind"] == "base" and self.twin(image)}
         return [image for image in images if image["kind"] != "os" or not twins]
 
     def make_os(self, image: Mapping[str, Any], log: Path) -> None:
-        """Choose the OS base once: one that is here, one from a registry, or one made of packages."""
+        """Get the OS base: a local image, one from a registry, or one made of packages."""
         source = image["source"]
         if not self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", source]):
             try:
@@ -133,10 +133,10 @@ class Builder(Runner):
         self.run(log, ["docker", "tag", source, image["ref"]])
 
     def bootstrap(self, image: Mapping[str, Any], log: Path) -> None:
-        """Make Debian of its packages: no registry is needed."""
+        """Make a Debian image from packages, without a registry."""
         match = SUITE.match(image["source"])
         if not match:
-            raise BuildError(f"{image['source']} cannot be pulled, and only debian:<suite> can be made of packages")
+            raise BuildError(f"{image['source']} cannot be pulled, and only debian:<suite> can be made from packages")
         if not shutil.which("mmdebstrap"):
             self.run(log, ["apt-get", "update", "-q"])
             packages = ["mmdebstrap", "debian-archive-keyring"]
@@ -144,7 +144,7 @@ class Builder(Runner):
             self.run(log, install, environment={"DEBIAN_FRONTEND": "noninteractive"})
         options = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
         options.insert(1, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
-        # As in the images of the registry: what a build wrote is lost with the build, anyway, if the power goes.
+        # As in the registry's images: after a power failure the build starts again anyway.
         options.append("--dpkgopt=force-unsafe-io")
         mirror = image["apt_mirror"].rstrip("/")
         sources = [f"deb {mirror} {suite} main" for suite in (match["suite"], f"{match['suite']}-updates")]
@@ -157,13 +157,13 @@ class Builder(Runner):
             self.run(log, ["docker", "import", "--change", labels, "--change", 'CMD ["bash"]', archive, image["ref"]])
 
     def build(self, image: Mapping[str, Any], log: Path) -> str:
-        """Build an image and return its id; nobody can use it yet."""
+        """Build an image without a tag, and return its id."""
         command = [*self.command]
         parent = "OS" if image["kind"] == "base" else "BASE"
         for key, value in {parent: image["parent_ref"], **image["args"]}.items():
             command.append(f"--build-arg={key}={value}")
-        # By name only: the values stay out of the process list. These predefined
-        # arguments are kept out of the image's history by the engine.
+        # By name only, so that the values are not in the process list.  The engine keeps these predefined arguments out
+        # of the image's history.
         command += [f"--build-arg={name}" for name in self.proxies]
         command += [f"--label={key}={value}" for key, value in labels_of(image).items()]
         with tempfile.TemporaryDirectory(dir=self.logs) as folder:
@@ -172,7 +172,7 @@ class Builder(Runner):
             return result.read_text().strip()
 
     def context(self, image: Mapping[str, Any]) -> bytes:
-        """Return the build context with this machine's own files in the place of empty ones."""
+        """Return the build context, with this machine's files in place of the empty ones."""
         bundle = self.ca_bundle.read_bytes() if self.ca_bundle.is_file() else b""
         ours = {"network.env": network_env(self.network).encode(), "ca-bundle.crt": bundle}
         packed = io.BytesIO()
@@ -186,14 +186,14 @@ class Builder(Runner):
                 target.addfile(member, content)
         return packed.getvalue()
 
-    def tried(self, image: Mapping[str, Any], made: str, log: Path) -> str:
-        """Return the image's id when a container of it does its work."""
+    def tested(self, image: Mapping[str, Any], made: str, log: Path) -> str:
+        """Return the image's id if a container of it works."""
         entrypoint, *arguments = TRIALS[image["kind"]]
-        # Unique, since other projects' runs may be trying the same content.
+        # Unique, since other projects' runs may be testing the same content.
         name = f"jupyterhub-ansible-trial-{image['name']}-{secrets.token_hex(4)}"
         run = ["docker", "run", "--rm", "--init", "--network=none", f"--name={name}"]
         with log.open("a", encoding="utf-8") as out:
-            out.write("Trying the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
+            out.write("Testing the image: " + " ".join(TRIALS[image["kind"]]) + "\n")
         with tempfile.TemporaryDirectory(dir=self.logs) as folder:
             if image["kind"] == "environment":
                 self.check_user(made, log)
@@ -201,7 +201,7 @@ class Builder(Runner):
                 profile = Path(folder) / "seccomp.json"
                 profile.write_text(image["seccomp"], encoding="utf-8")
                 run += [*AS_SERVERS, f"--security-opt=seccomp={profile}"]
-                # An operator's Dockerfile may start from an image that is not ours.
+                # An operator's Dockerfile may not be based on our image.
                 entrypoint, arguments = "sh", ["-c", f"[ ! -x {entrypoint} ] || exec {entrypoint}"]
             try:
                 self.run(log, [*run, f"--entrypoint={entrypoint}", made, *arguments], timeout=TRY_TIMEOUT_S)
@@ -211,38 +211,39 @@ class Builder(Runner):
         return made
 
     def check_user(self, made: str, log: Path) -> None:
-        """Refuse an image that runs as root: users' servers do as its user is, and all else goes by that."""
+        """Refuse an image that runs as root: users' servers run as the image's user, and isolation relies on that."""
         command = ["docker", "run", "--rm", "--network=none", *AS_SERVERS, "--entrypoint=id", made, "-u"]
         uid = self.answer(command)
         with log.open("a", encoding="utf-8") as out:
             out.write(f"The image runs as the user id {uid or '(it has no program id)'}\n")
         if uid == ROOT:
             raise BuildError(
-                "the image runs as root, which a user's server may not: end its Dockerfile with USER 1000, or the"
-                " number of another ordinary user"
+                "the image runs as root, which a user's server must not: end its Dockerfile with USER 1000, or the"
+                " uid of another ordinary user"
             )
 
     def check_release(self, image: Mapping[str, Any], made: str, log: Path) -> None:
-        """Refuse an image whose JupyterHub is of another major version than the Hub's."""
+        """Refuse an image whose JupyterHub has another major version than the Hub's."""
         printed = self.answer(["docker", "run", "--rm", "--network=none", made, *RELEASE])
         found = printed.splitlines()[-1].strip() if printed else "no jupyterhub-singleuser"
         with log.open("a", encoding="utf-8") as out:
             out.write(f"JupyterHub in the image: {found}; the Hub: {image['hub_release']}\n")
         if found.split(".")[0] != image["hub_release"].split(".")[0]:
             hub = f"the Hub is JupyterHub {image['hub_release']}"
-            raise BuildError(f"the image has {found}, and {hub}: the major versions must agree")
+            raise BuildError(f"the image has {found}, but {hub}: the major versions must match")
 
     def clean_up(self) -> None:
-        """Remove the stages that read the network's settings: the classic builder leaves them behind as images."""
+        """Remove the stages that read the network's settings, which the classic builder leaves behind as images."""
         subprocess.run(["docker", "image", "prune", "--force", f"--filter=label={LABEL}.stage"], capture_output=True)
 
 
 def builder(path: str, settings: Path) -> tuple[list[str], bool]:
-    """Return the command that builds, and whether it is BuildKit, the quicker one.
+    """Return the build command, and whether it uses BuildKit, which is faster.
 
     Args:
-        path: the folders in which a client may be.
-        settings: the engine's file.  One of before 23 keeps for ever what its BuildKit leaves behind, unless told.
+        path: the folders to search for a client.
+        settings: the engine's settings file.  Before version 23, BuildKit's cache grows forever unless its garbage
+            collection is enabled there.
     """
     if subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode == 0:
         return ["docker", "buildx", "build", "--builder=default", "--load"], True
@@ -261,7 +262,7 @@ def builder(path: str, settings: Path) -> tuple[list[str], bool]:
 
 
 def network_env(network: Mapping[str, str]) -> str:
-    """Return the shell lines that a build stage reads."""
+    """Return the file that a build stage sources."""
     names = {"pip_index_url": ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), "npm_registry": ("NPM_CONFIG_REGISTRY",)}
     quoted = {key: "'" + value.replace("'", "'\\''") + "'" for key, value in network.items()}
     return "".join(f"export {name}={quoted[key]}\n" for key in names if key in quoted for name in names[key])
@@ -269,7 +270,7 @@ def network_env(network: Mapping[str, str]) -> str:
 
 def labels_of(image: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels of an image that we make."""
-    # Coolify's nightly clean-up removes what no container uses, but for this label.
+    # Coolify's nightly clean-up removes unused images, except for those with this label.
     return {f"{LABEL}.kind": image["kind"], f"{LABEL}.content-hash": image["hash"], "coolify.managed": "true"}
 
 
@@ -294,11 +295,11 @@ def main() -> None:
     builder = Builder(module.params["network"], Path(module.params["ca_bundle"]), logs)
     if not builder.ca_bundle.is_file() and str(builder.ca_bundle) != SYSTEM_BUNDLE:
         module.fail_json(msg=f"images_ca_bundle: there is no file {builder.ca_bundle} on the target. Correct the path.")
-    # Of an address only the user and password are secret: a message must name the index that does not answer.
+    # Only the user and password of a URL are secret: messages must be able to name the index that does not answer.
     module.no_log_values = set(builder.masked)
     with LOCK.open("w") as lock:
         wait_for(lock, logs / "waiting")
-        # Of a machine that lost its power in the middle.
+        # Left over from a power failure in the middle of a build.
         for left in logs.glob("tmp*"):
             shutil.rmtree(left)
         try:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module `image_listing`: list the engine's images, and find what is in some of them, and in which version."""
+"""Module `image_listing`: list the engine's images, and find the programs and packages in some of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: image_listing
-short_description: List the engine's images, and find what is in some of them
+short_description: List the engine's images, and find the programs and packages in some of them
 description:
-  - Asks a container of each image, once; what was found is kept by the image's id, and forgotten with the image.
-  - Changes nothing. Check mode does not keep it either, and takes an engine that does not answer for an empty one.
-  - Fails where one of them runs as root, started as users' servers are.
+  - Runs a container of each image once; what it finds is cached by the image's id, as long as the image exists.
+  - Changes nothing else. Check mode does not write the cache, and treats an engine that does not answer as empty.
+  - Fails if one of them, started as users' servers are, runs as root.
 options:
-  refs: {description: The images to look into., type: list, elements: str, required: true}
-  path: {description: Where it is kept what was found., type: path, required: true}
+  refs: {description: The images to inspect., type: list, elements: str, required: true}
+  path: {description: File of the cache., type: path, required: true}
 """
 
 RETURN = r"""
@@ -32,12 +32,12 @@ listing:
   type: list
   returned: always
 own:
-  description: Those that the role made, as "<repository>:<tag>". They bear their tag in a label; what is built on top
-    of them inherits the label, but not the tag.
+  description: Those that the role made, as "<repository>:<tag>". They have their tag in a label; images that are built
+    on them inherit the label, but not the tag.
   type: list
   returned: always
 contents:
-  description: "By image: programs, Python's and Debian's packages, with their versions. Nothing of absent images."
+  description: "By image: programs, Python's and Debian's packages, with their versions. Without missing images."
   type: dict
   returned: always
 """
@@ -50,7 +50,7 @@ TIMEOUT_S = 60
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
 ROOT = 0
 WORKERS = 2
-# Runs in the image, with whatever Python that has.
+# Runs in the image, with whatever Python it has.
 LOOK = r"""
 import json, os, platform, re, shutil, subprocess
 from importlib import metadata
@@ -80,15 +80,15 @@ Image = dict[str, Any]
 
 
 def all_images() -> list[Image]:
-    """Return what the engine knows of all images, newest first."""
+    """Return the descriptions of all images, newest first."""
     ids = sorted(set(subprocess.run(LIST, capture_output=True, text=True, check=True).stdout.split()))
-    # One that goes meanwhile is an error beside the answer about all others.
+    # An image that was removed meanwhile is an error, but the answer still has all others.
     shown = subprocess.run([*INSPECT, *ids], capture_output=True, text=True, check=False).stdout if ids else ""
     return sorted(json.loads(shown or "[]"), key=lambda image: image.get("Created") or "", reverse=True)
 
 
 def lines(image: Image) -> Iterator[str]:
-    """Yield an image's names, each with its digests, as ``docker image ls --digests`` lists them."""
+    """Yield an image's names, each with its digests, as ``docker image ls --digests`` does."""
     digests = defaultdict(list)
     for name in image.get("RepoDigests") or []:
         repository, _, digest = name.partition("@")
@@ -110,13 +110,13 @@ def own_refs(images: list[Image]) -> list[str]:
 
 
 def ids_of(refs: list[str], images: list[Image]) -> dict[str, str]:
-    """Return the ids of the images that are there."""
+    """Return the ids of those of the images that exist."""
     names = {
         name: image["Id"] for image in images for key in ("RepoTags", "RepoDigests") for name in image.get(key) or []
     }
     ids = {}
     for ref in refs:
-        # Some names have longer forms, of which the engine knows.
+        # The engine also resolves other spellings of a name.
         if ref in names:
             ids[ref] = names[ref]
         else:
@@ -127,7 +127,7 @@ def ids_of(refs: list[str], images: list[Image]) -> dict[str, str]:
 
 
 def look(image: str) -> dict[str, Any]:
-    """Return what is in an image; nothing where it has no Python that could tell."""
+    """Return what is in an image, empty if it has no working Python."""
     name = f"image-listing-{uuid.uuid4().hex}"
     command = [
         "docker",
@@ -146,7 +146,7 @@ def look(image: str) -> dict[str, Any]:
         done = subprocess.run(command, input=LOOK, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         found = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        # Only the client has ended.
+        # The timeout ended only the client.
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
         return {}
     except (ValueError, IndexError):
@@ -155,7 +155,7 @@ def look(image: str) -> dict[str, Any]:
 
 
 def runs_as_root(image: str, found: dict[str, Any]) -> bool:
-    """Whether an image runs as root; one without Python is asked by the usual program."""
+    """Return whether an image runs as root; without Python, by running `id`."""
     if "uid" in found:
         return bool(found["uid"] == ROOT)
     command = ["docker", "run", "--rm", "--network=none", *AS_SERVERS, "--entrypoint=id", image, "-u"]
@@ -164,7 +164,7 @@ def runs_as_root(image: str, found: dict[str, Any]) -> bool:
 
 
 def known(path: Path) -> dict[str, Any]:
-    """Return what was kept; nothing where somebody damaged it."""
+    """Return the cache, empty if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -185,21 +185,21 @@ def main() -> None:
     try:
         images = all_images()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        # A dry run on a new machine: then all would be built.
+        # A dry run on a new machine, where all images would be built.
         if module.check_mode:
             module.exit_json(changed=False, listing=[], own=[], contents={})
         module.fail_json(msg=f"The engine's images cannot be listed: {getattr(error, 'stderr', '') or error}")
     ids = ids_of(module.params["refs"], images)
     before = known(path)
-    # An older version of this module did not ask as whom it runs.
+    # An older version of this module did not record the user id.
     new = sorted({image for image in ids.values() if "uid" not in before.get(image, {})})
     with ThreadPoolExecutor(WORKERS) as pool:
         found = {**before, **dict(zip(new, pool.map(look, new), strict=True))}
-    # What could not be looked at is tried again by the next run.
+    # Images that could not be inspected are tried again by the next run.
     now = {image: found[image] for image in sorted(set(ids.values())) if found[image]}
     if now != before and not module.check_mode:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Always of the same name: what a run that was cut off left behind is the next one's to use.
+        # A fixed name, so that the next run overwrites what an interrupted one left behind.
         replacement = path.with_name(f".{path.name}.new")
         replacement.touch(mode=0o600)
         replacement.write_text(json.dumps(now, indent=1), encoding="utf-8")
@@ -207,9 +207,9 @@ def main() -> None:
     contents = {ref: found[image] for ref, image in ids.items()}
     if roots := [ref for ref, image in ids.items() if runs_as_root(image, found[image])]:
         module.fail_json(
-            msg=f"images_environments: {', '.join(roots)}: runs as root, which a user's server may not. End its"
-            " Dockerfile with USER 1000, or the number of another ordinary user; or take another image. Users go on"
-            " with the environments that there were."
+            msg=f"images_environments: {', '.join(roots)}: runs as root, which a user's server must not. End its"
+            " Dockerfile with USER 1000, or the uid of another ordinary user, or use another image. Until then, users"
+            " keep the environments that they had."
         )
     listing = [line for image in images for line in lines(image)]
     module.exit_json(changed=False, listing=listing, own=own_refs(images), contents=contents)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module `image_prune`: remove tags that no container uses."""
+"""Module `image_prune`: remove images' tags that no container uses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: image_prune
-short_description: Remove tags of images, but none that a container uses
+short_description: Remove images' tags that no container uses
 description:
-  - A container that is stopped counts as well, for it may be started again.
-  - The image goes with its last tag.
+  - Stopped containers count as well, since they may be started again.
+  - An image is removed with its last tag.
 options:
   refs:
     description: The tags, as repository:tag.
@@ -20,7 +20,7 @@ options:
     elements: str
     required: true
   logs:
-    description: Folder of the builds' logs. That of an image whose last tag goes is removed, too.
+    description: Folder of the builds' logs. An image's log is removed with its last tag.
     type: path
     required: true
 """
@@ -37,7 +37,7 @@ def main() -> None:
     )
 
     def ask(*command: str, gone: str = "") -> list[str]:
-        """Return what the engine says; `gone` is its word for things that went since they were listed."""
+        """Return the words of the engine's output; `gone` is its error for things removed since they were listed."""
         code, out, error = module.run_command(["docker", *command])
         if code and not all(gone and gone in line for line in error.splitlines() if line):
             module.fail_json(msg=f"docker {command[0]} {command[1]} failed: {error.strip()}")
@@ -45,7 +45,7 @@ def main() -> None:
 
     refs = module.params["refs"]
     containers = ask("container", "ls", "--all", "--quiet", "--no-trunc")
-    # Users' servers come and go.
+    # Users' servers may be removed meanwhile.
     used = (
         set(ask("container", "inspect", "--format", "{{.Image}}", *containers, gone="No such container"))
         if containers

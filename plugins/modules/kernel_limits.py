@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Raise limits of the kernel, now and at each boot."""
+"""Raise limits of the kernel, now and at every boot."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: kernel_limits
-short_description: Raise limits of the kernel, now and at each boot
+short_description: Raise limits of the kernel, now and at every boot
 description:
-  - Writes a file for sysctl, and the values themselves, without the program sysctl.
-  - A value that the kernel does not let this machine change, as in many containers, is warned of.
+  - Writes a file for sysctl, and sets the values directly, without the program sysctl.
+  - Warns of values that cannot be changed on this machine, as in many containers.
 options:
   limits:
     description: Lines of the file, as engine_info returns them.
@@ -20,7 +20,7 @@ options:
     elements: str
     required: true
   low:
-    description: Those of them that are not in force. No other value is written.
+    description: Those of them that are not in force. Only these values are set.
     type: list
     elements: str
     required: true
@@ -29,7 +29,7 @@ options:
     type: path
     default: /etc/sysctl.d/zz-jupyterhub-ansible.conf
   kernel:
-    description: Where the kernel has them.
+    description: The kernel's folder of them.
     type: path
     default: /proc/sys
 author: The jupyterhub-ansible authors
@@ -40,8 +40,8 @@ refused: {description: Names of those that could not be raised., type: list, ret
 """
 
 HEAD = """\
-# Written by jupyterhub-ansible: users' servers all run as one user id, and these limits of the kernel are counted per
-# user id, or for the machine. Out of the way, what ends a server that takes too much is its own memory limit.
+# Written by jupyterhub-ansible: all users' servers run as one user id, and the kernel counts these limits per user id
+# or for the whole machine. With these limits raised, a server is bounded by its own memory limit instead.
 """
 
 
@@ -71,12 +71,13 @@ def main() -> None:
         done = module.check_mode or written(kernel / name.replace(".", "/"), value)
         (raised if done else refused).append(name)
     if refused:
-        module.warn(f"The kernel does not let this machine change {', '.join(refused)}: one server can take all of it.")
+        names = ", ".join(refused)
+        module.warn(f"The kernel does not let this machine change {names}: one server can use it up for all.")
     module.exit_json(changed=bool(diff or raised), refused=refused, diff=diff)
 
 
 def written(path: Path, value: str) -> bool:
-    """Return whether the kernel took a value."""
+    """Return whether the kernel accepted a value."""
     try:
         path.write_text(value)
     except OSError:

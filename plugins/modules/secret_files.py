@@ -16,17 +16,17 @@ module: secret_files
 short_description: Keep a folder of secret files for one container
 description:
   - Each secret is a file that only its owner can read, in a folder that only its owner can enter.
-  - Who runs Ansible's tasks owns the folders above it, and is the only one who can change what is in them.
-  - A secret that is given is written; one that is not given is generated once and then kept.
-  - Returns no secret, only a digest over all of them, by which a container tells that one changed.
+  - The user that runs Ansible's tasks owns the folders above it, and only that user can change their content.
+  - A given secret is written; otherwise one is generated once and then kept.
+  - Returns no secrets, only a digest of all of them, so that containers can be re-created after a change.
 options:
   path: {description: The folder (mode 0700)., type: path, required: true}
-  root: {description: The highest of the folders above it that is ours., type: path, required: true}
+  root: {description: The topmost of the folders above it that is ours., type: path, required: true}
   owner: {description: Numeric user id of the container that reads the files., type: int, required: true}
   files:
     description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
       the random secret to generate, written as twice as many hex digits). C(keep) is how many former values stay
-      in the lines below a value that is made anew.
+      in the lines below a new value.
     type: dict
     required: true
   exact:
@@ -34,24 +34,24 @@ options:
     type: bool
     default: false
   rotate:
-    description: Names of generated secrets that are made anew; copies follow.
+    description: Names of generated secrets to replace; their copies follow.
     type: list
     elements: str
     default: []
 """
 
 RETURN = r"""
-digest: {description: SHA-256 over all names and secrets; empty when check mode has none., type: str, returned: always}
+digest: {description: SHA-256 of all names and secrets; empty if unknown in check mode., type: str, returned: always}
 written: {description: Names of the files that were or would be written., type: list, returned: always}
 mended:
-  description: Folders and files whose owner or mode were or would be set, or that are removed.
+  description: Folders and files whose owner or mode were or would be corrected, or that are removed.
   type: list
   returned: always
 """
 
 
 def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
-    """The content that the file should have; None where it is still to be generated.
+    """Return the content that the file should have, None if it has to be generated.
 
     Raises:
         ValueError: the secret is given but empty.
@@ -72,15 +72,15 @@ def wanted(name: str, spec: dict[str, Any], path: Path) -> bytes | None:
 
 
 def generated(spec: dict[str, Any], path: Path) -> bytes:
-    """A new random secret, above the former ones that are to be kept."""
+    """Return a new random secret, followed by the former ones to keep."""
     former = path.read_bytes().split() if path.exists() else []
     new = secrets.token_hex(int(spec.get("bytes") or 32)).encode()
     return b"\n".join([new, *former[: int(spec.get("keep") or 0)]])
 
 
 def write(path: Path, content: bytes, owner: int) -> None:
-    """Replace a file at once: a reader sees the old secret or the new one, never half of it."""
-    # Always of the same name: what a run that was cut off left behind is the next one's to use.
+    """Replace a file atomically: a reader sees the old secret or the new one, never half of it."""
+    # A fixed name, so that the next run overwrites what an interrupted one left behind.
     new = path.with_name(f".{path.name}.new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -93,24 +93,24 @@ def write(path: Path, content: bytes, owner: int) -> None:
 
 
 def folders_above(path: Path, root: Path) -> list[Path]:
-    """The folders that the path is in, from the root down."""
+    """Return the folders that contain the path, from the root down."""
     return [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
 
 
 def open_to_others(folder: Path) -> bool:
-    """Whether somebody else could put another file in the place of one in it."""
+    """Return whether another user could replace files in the folder."""
     status = folder.stat()
     return status.st_uid != os.geteuid() or bool(status.st_mode & 0o022)
 
 
 def close(folder: Path) -> None:
-    """Let nobody else change what is in it; who may read it stays."""
+    """Make the folder writable by its owner only; read permissions stay."""
     os.chown(folder, os.geteuid(), -1)
     folder.chmod(folder.stat().st_mode & ~0o022 & 0o7777)
 
 
 def right(path: Path, owner: int, mode: int) -> bool:
-    """Whether owner and mode are as they should be."""
+    """Return whether owner and mode are as they should be."""
     if not path.exists():
         return False
     status = path.stat()
@@ -124,7 +124,7 @@ def set_right(path: Path, owner: int, mode: int) -> None:
 
 
 def surplus(folder: Path, files: dict[str, Any]) -> list[Path]:
-    """The files of the folder that are not wanted."""
+    """Return the files in the folder that are not wanted."""
     return [path for path in folder.iterdir() if path.name not in files] if folder.exists() else []
 
 
@@ -158,10 +158,10 @@ def main() -> None:
         for name, spec in sorted(module.params["files"].items()):
             path = folder / name
             source = spec.get("copy_from")
-            # In a dry run an earlier role has not written the file to copy yet.
+            # In a dry run, an earlier role may not have written the file to copy yet.
             unwritten = module.check_mode and source and not Path(source).exists()
-            anew = unwritten or (name in module.params["rotate"] and not source)
-            content = None if anew else wanted(name, spec, path)
+            is_new = unwritten or (name in module.params["rotate"] and not source)
+            content = None if is_new else wanted(name, spec, path)
             if content is None or not path.exists() or path.read_bytes() != content:
                 written.append(name)
                 if content is None:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Keep a script, its settings and the unit that watches over what it does, and have it in force."""
+"""Install a script, its settings and the unit that keeps its effect, and apply it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: watched_script
-short_description: Keep a script and the unit that watches over what it does, and have it in force
+short_description: Install a script and the unit that keeps its effect, and apply it
 description:
-  - Writes the script, its settings beside it (C(.conf), as the shell reads them), and where there is systemd the unit
-    that runs it at boot and watches from then on.
-  - Then has the script bring about what it is for. It compares that with what is wanted, so that what was changed by
-    hand is put back.
+  - Writes the script, its settings beside it (C(.conf), as shell assignments), and with systemd the unit that runs it
+    at boot and watches from then on.
+  - Then runs the script, which compares the current state with the wanted one, and so undoes changes made by hand.
 options:
-  about: {description: "What the script is for, in a message: C(The fence).", type: str, required: true}
+  about: {description: "What the script does, for messages: C(The fence).", type: str, required: true}
   path: {description: Where the script is (mode 0755)., type: path, required: true}
   content:
-    description: The script. C(keep) brings it about, and says C(in force) where it was already; C(check) says so, and
-      changes nothing.
+    description: The script. C(keep) applies it, and prints C(in force) if nothing had to be changed; C(check) only
+      prints that, and changes nothing.
     type: str
     required: true
   settings: {description: Names and values., type: dict, required: true}
   unit:
-    description: The unit (mode 0644) by its C(path) and C(content); none where there is no systemd.
+    description: The unit (mode 0644), as C(path) and C(content); none without systemd.
     type: dict
     options:
-      path: {description: Where it is., type: path, required: true}
-      content: {description: What is in it., type: str, required: true}
+      path: {description: The unit's file., type: path, required: true}
+      content: {description: The file's content., type: str, required: true}
   lacks:
-    description: The script has a command C(lacks), which says what this machine cannot do. It becomes a warning.
+    description: The script has a command C(lacks), which prints what this machine cannot do. It becomes a warning.
     type: bool
     default: false
 author: The jupyterhub-ansible authors
@@ -50,18 +49,18 @@ RUNS = "NeedDaemonReload=no SubState=running"
 
 
 def read(path: Path) -> str | None:
-    """Return a file's text; None where there is no file."""
+    """Return a file's content, None if it does not exist."""
     return path.read_text() if path.exists() else None
 
 
 def right(path: Path, mode: int) -> bool:
-    """Return whether a file's mode is as it should be, and its owner who runs this: root."""
+    """Return whether a file has this mode and belongs to the current user, root."""
     status = path.stat()
     return (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (os.geteuid(), os.getegid(), mode)
 
 
 def make_folder(module: AnsibleModule, folder: Path) -> None:
-    """Make the script's folder: everybody may look into it, and only root may change what is there."""
+    """Create the script's folder, which everyone may read but only root may change."""
     if not folder.exists() and not module.check_mode:
         make_folder(module, folder.parent)
         folder.mkdir()
@@ -69,7 +68,7 @@ def make_folder(module: AnsibleModule, folder: Path) -> None:
 
 
 def write(module: AnsibleModule, path: Path, content: str, mode: int, result: dict[str, Any]) -> None:
-    """Write a file that differs, and give it its owner and mode; add to the result what was or would be done."""
+    """Write a file if it differs, set its owner and mode, and add to the result what was or would be done."""
     before = read(path)
     if before == content and right(path, mode):
         return
@@ -88,7 +87,7 @@ def write(module: AnsibleModule, path: Path, content: str, mode: int, result: di
 
 
 def is_watched(module: AnsibleModule, unit: str) -> bool:
-    """Return whether the unit is enabled, and runs as its file has it."""
+    """Return whether the unit is enabled and runs with its current file."""
     code, _, _ = module.run_command(["systemctl", "--quiet", "is-enabled", unit])
     _, said, _ = module.run_command(
         ["systemctl", "show", "--property", "SubState", "--property", "NeedDaemonReload", unit]
@@ -97,7 +96,7 @@ def is_watched(module: AnsibleModule, unit: str) -> bool:
 
 
 def watch(module: AnsibleModule, unit: str) -> None:
-    """Have systemd run the unit, now and at every boot."""
+    """Make systemd run the unit, now and at every boot."""
     for command in (["daemon-reload"], ["--quiet", "enable", unit], ["restart", unit]):
         module.run_command(["systemctl", *command], check_rc=True)
 
@@ -124,13 +123,13 @@ def main() -> None:
     digest = hashlib.sha256(f"{params['content']}{settings}".encode()).hexdigest()
     result: dict[str, Any] = {"written": [], "diff": [], "digest": digest}
     make_folder(module, script.parent)
-    # The script last: a run that is cut off in between leaves none that nobody looks after, or that lacks its settings.
+    # The script comes last, so that an interrupted run leaves none without its unit or settings.
     if unit:
         write(module, Path(unit["path"]), unit["content"], 0o644, result)
     write(module, Path(f"{script}.conf"), settings, 0o644, result)
     write(module, script, params["content"], 0o755, result)
     result["changed"] = bool(result["written"])
-    # A dry run does not run what it would have written first.
+    # A dry run cannot run a script that it would have had to write first.
     if not (module.check_mode and result["changed"]):
         command = [str(script), "check" if module.check_mode else "keep"]
         code, said, error = module.run_command(command)
@@ -143,7 +142,7 @@ def main() -> None:
             result["changed"] = True
             if not module.check_mode:
                 watch(module, name)
-        # Only the machine's kernel can tell.
+        # That depends on the machine's kernel.
         _, lacks, _ = module.run_command([str(script), "lacks"]) if params["lacks"] else (0, "", "")
         if lacks.strip():
             module.warn(f"{params['about']}: {lacks.strip()}")

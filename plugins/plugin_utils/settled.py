@@ -1,8 +1,8 @@
-"""Whether a part of the machine is as a module left it, which the module itself takes long to find out.
+"""Finds out whether a part of the machine is still as a module left it, faster than the module itself can.
 
-When a module has brought its part to what is wanted, a hash of that and of what the part then is goes into a file in
-/run.  As long as both are the same, the module would change nothing.  Of containers the engine tells what they are
-(action `settled_container`), of all else a look at the machine does: a command of the shell (action `settled`).
+After a module has run, a hash of its arguments and a hash of the resulting state are written into a file in /run.  As
+long as both are the same, the module would change nothing.  The state of containers comes from the engine (action
+`settled_container`), that of everything else from a "look": a shell command (action `settled`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ IS = ("Id", "Image", "Path", "Args", "Config", "HostConfig")
 DOES = ("Status", "Paused")
 JOINED = ("NetworkID", "Aliases", "IPAMConfig")
 ASKED = ("Id", "State", "NetworkSettings")
-"""What tasks ask of a container."""
-# A dry run asks for the same in another way.
+"""What tasks read of a container."""
+# Differs in a dry run.
 NOT_WANTED = ("pull",)
-# Rounds that take a hundredth of a second: there may be passwords in a module's arguments.
+# Takes a hundredth of a second, against guessing: a module's arguments may contain passwords.
 ROUNDS = 20_000
-# Of a folder nothing that changes with what is in it; of a file whatever does, as ctime tells of each change.
+# For folders, nothing that changes with their content; for files, also ctime, which changes with every modification.
 FIND = r"find %s \( -type d -printf '%%p %%m %%U:%%G\n' -o -printf '%%p %%y %%i %%s %%m %%U:%%G %%C@ %%l\n' \) | sort"
 
 
@@ -31,11 +31,11 @@ def _hash(content: Any) -> str:
 
 
 def wanted(arguments: Mapping[str, Any], code: str) -> str:
-    """Return a hash of what a module is to do, by which nobody can guess at what is in its arguments.
+    """Return a hash of a module's task, from which its arguments cannot be guessed.
 
     Args:
         arguments: of the module.
-        code: what tells one version of it from the next, which may do more with the same arguments.
+        code: identifies the module's version, since another one may do more with the same arguments.
     """
     given = {key: value for key, value in arguments.items() if key not in NOT_WANTED}
     text = json.dumps([given, code], sort_keys=True)
@@ -57,16 +57,16 @@ def _watched(name: str, script: str) -> str:
 
 
 def looks(name: str, root: str) -> dict[str, dict[str, str]]:
-    """Return each look at a machine, by its name: its command, and the file in which it is remembered.
+    """Return the looks by name, each with its command and the file that stores its result.
 
-    A command that fails has seen something that is not settled.
+    A command that fails means that the part is not settled.
 
     Args:
         name: of the deployment.
         root: its folder.
     """
     folders = FIND % f"{shlex.quote(root)} -maxdepth 1 -type d"
-    # The engine lists those of the same age in any order.
+    # Sorted, since the engine lists images of the same age in any order.
     images = "docker image ls --no-trunc --digests --format '{{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}'"
     images = f'images=$({images}) && echo "$images" | sort'
     commands = {
@@ -79,7 +79,7 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
         "ingress-settings": _files(f"{root}/ingress/caddy/Caddyfile"),
         "hub-secrets": f"{folders} && {_files(f'{root}/proxy/secrets', f'{root}/hub/secrets')}",
         "hub-settings": _files(f"{root}/hub/hub.json"),
-        # Not of the fence: rules that are loaded anew take that file away.
+        # Need not cover the fence: reloading its rules removes this file.
         "fence-proof": _files(f"/run/{name}-fence-proof"),
     }
     return {
@@ -89,17 +89,17 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
 
 
 def remember(look: Mapping[str, str]) -> str:
-    """Return the command that looks once more, and remembers that and what it reads from its standard input."""
+    """Return the command that stores the look's current result, and what it reads from its standard input."""
     stamp = shlex.quote(look["stamp"])
     seen = f"seen=$({{ {look['command']}; }} </dev/null) && umask 077"
     return f'{seen} && {{ printf %s "$seen" | sha256sum; cat; }} >{stamp} || rm -f {stamp}'
 
 
 def compare(seen: Mapping[str, str], wanted: str) -> tuple[bool, dict[str, Any]]:
-    """Return whether a part of the machine is as a module with these arguments left it, and what the module returned.
+    """Return whether a part of the machine is as a module with these arguments left it, and the remembered values.
 
     Args:
-        seen: of host_report's `looks`: `now`, a hash of what there is, and `was`, what was remembered.
+        seen: from host_report's `looks`: `now`, a hash of the current state, and `was`, what was remembered.
         wanted: hash of the arguments.
     """
     was, _, text = seen["was"].partition("\n")
@@ -109,15 +109,15 @@ def compare(seen: Mapping[str, str], wanted: str) -> tuple[bool, dict[str, Any]]
         remembered = json.loads(text)
         return remembered["wanted"] == wanted, remembered["kept"]
     except (ValueError, KeyError, TypeError):
-        return False, {}  # damaged, or nothing was to be remembered
+        return False, {}  # Damaged, or nothing was remembered.
 
 
 def found(container: Mapping[str, Any], image: str) -> str:
-    """Return a hash of what a container is and does, without what changes by itself.
+    """Return a hash of a container's configuration and state, without what changes by itself.
 
     Args:
         container: as the engine describes it.
-        image: id of what the name of its image stands for, which may be another image since it was made.
+        image: the id that the name of its image has now, which may not be the image that it was created from.
     """
     networks = container["NetworkSettings"]["Networks"]
     return _hash(
@@ -125,7 +125,7 @@ def found(container: Mapping[str, Any], image: str) -> str:
             **{key: container.get(key) for key in IS},
             "state": {key: container["State"].get(key) for key in DOES},
             "networks": {name: {key: each.get(key) for key in JOINED} for name, each in networks.items()},
-            # The engine lists them in any order.
+            # Sorted, since the engine lists them in any order.
             "mounts": sorted(container.get("Mounts") or [], key=lambda mount: str(mount["Destination"])),
             "image": image,
         }
@@ -133,7 +133,7 @@ def found(container: Mapping[str, Any], image: str) -> str:
 
 
 def seen(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the role's tasks are told of an entry of host_report's `own_containers`."""
+    """Return what tasks need to know of an entry of host_report's `own_containers`."""
     container = report["container"]
     return {
         "stamp": report["stamp"],

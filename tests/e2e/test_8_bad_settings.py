@@ -54,7 +54,7 @@ def test_all_problems_are_told_at_once(deployment: Deployment) -> None:
         f'images_environments[{len(CATALOGUE)}] (slug "geo") (CLI option \'-e\'): unknown key "pipp"',
         "did you mean pip?",
         "GB are needed",
-        "hub_server_cpus (CLI option '-e'): must be a number, but is a text",
+        "hub_server_cpus (CLI option '-e'): must be a number, but is a string",
     )
 
 

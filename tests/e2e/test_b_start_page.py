@@ -429,7 +429,7 @@ def test_a_new_environment_is_there_while_somebody_works(
     run = place.deployment.run(settings=settings).succeeded()
     at_work()
     # It was tried before it was offered.
-    assert "Trying the image: " in (place.deployment.root / "builds/env-cows.log").read_text()
+    assert "Testing the image: " in (place.deployment.root / "builds/env-cows.log").read_text()
     server = new_user("offered").server()
     assert 'value="cows"' in server.spawn_page().text
     assert "cowsay" in server.spawn_page().text

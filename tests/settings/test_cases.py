@@ -1,4 +1,4 @@
-"""Every bad setting and every unfit machine gets its message, and nothing else is complained about."""
+"""Every invalid setting and every unsuitable machine gets its message, and nothing else is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plugins.plugin_utils.preflight import host, report, specs
 
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 SPECS = specs.load(ROLES, lambda path: yaml.safe_load(path.read_text()))
-# What Ansible would make of the defaults that are expressions.
+# Defaults that are expressions, as Ansible would evaluate them.
 DEFAULTS = {**SPECS.defaults, "jupyterhub_root": "/srv/jupyterhub"}
 KEY = "d2c9e4b07f6a1853c0e7f4a9b86d213590fe8c7ba61d04e2937f5c8b1a6e0d43"
 TRY_IT = {"hub_authenticator": "shared-password"}
@@ -41,7 +41,7 @@ GOOGLE: dict[str, Any] = {
     "jupyterhub_url": "https://hub.team.dev",
     "ingress_mode": "proxy",
 }
-# The same with HTTPS of its own.
+# The same with the Hub's own HTTPS.
 CADDY = {**GITHUB, "ingress_mode": "caddy"}
 BASES = {"set": TRY_IT, "github": GITHUB, "google": GOOGLE, "caddy": CADDY}
 GOOD = host.Host(
@@ -59,17 +59,17 @@ GOOD = host.Host(
         "absent_folders": [],
         "nvidia_hook": True,
         "address_is_local": True,
-        "leads_to": ["192.0.2.10"],
-        "leads_elsewhere": [],
+        "resolves_to": ["192.0.2.10"],
+        "resolves_elsewhere": [],
         "absent_files": [],
-        "certificate_trouble": "",
+        "certificate_problem": "",
         "has_ingress": False,
         "has_coolify": False,
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],
-        "strangers": [],
-        "guests": [],
+        "name_conflicts": [],
+        "foreign_containers": [],
         "bridge_holder": "",
         "foreign_root": "",
         "deployed": False,
@@ -90,7 +90,7 @@ GOOD = host.Host(
 
 
 def machine(changes: Mapping[str, Any]) -> host.Host:
-    """Return the good machine with some of its facts, reports or engine's traits changed."""
+    """Return the good machine with some of its facts, report or engine changed."""
     parts = {"facts": GOOD.facts, "report": GOOD.report, "engine": GOOD.engine}
     for key, value in changes.items():
         part = next(name for name, content in parts.items() if key in content)
@@ -101,7 +101,7 @@ def machine(changes: Mapping[str, Any]) -> host.Host:
 def problems(
     values: Mapping[str, Any], changes: Mapping[str, Any] | None = None, exposed: Mapping[str, str] | None = None
 ) -> list[str]:
-    """What is told of settings on top of the defaults."""
+    """Return the problems that are reported for settings on top of the defaults."""
     settings = Settings(
         {name: value for name, value in {**DEFAULTS, **values}.items() if name in SPECS.options},
         set(values),
@@ -118,7 +118,7 @@ def title(case: Mapping[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=title)
-def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
+def test_an_invalid_case_gets_its_message(case: Mapping[str, Any]) -> None:
     base = next((each for each in BASES if each in case), "set")
     bad = case.get(base, {})
     settings = {**BASES[base], **bad}
@@ -128,7 +128,7 @@ def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
     text = "\n".join(found)
     for part in case["says"]:
         assert part in text
-    # Some bad values break two settings; `says` then begins with both names.
+    # Some invalid values affect two settings; `says` then begins with both names.
     expected = {part.split(":")[0] for part in case["says"] if part.partition(":")[0] in bad}
     assert len(found) == max(1, len(expected)), text
     for part in case.get("never", []):
@@ -136,21 +136,21 @@ def test_a_bad_thing_gets_its_message(case: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("settings", BASES.values(), ids=BASES)
-def test_few_settings_on_a_good_machine_are_no_problem(settings: Mapping[str, Any]) -> None:
+def test_minimal_settings_on_a_good_machine_are_accepted(settings: Mapping[str, Any]) -> None:
     assert problems(settings) == []
 
 
-def test_of_the_defaults_alone_everything_that_lacks_is_told_at_once() -> None:
+def test_with_defaults_only_everything_missing_is_reported_at_once() -> None:
     found = problems({})
     assert [each.split(":")[0] for each in found] == [
         "hub_github_client_id",
         "hub_github_client_secret",
-        "who may log in",
+        "access",
     ]
     assert "callback URL http://127.0.0.1:8000/hub/oauth_callback" in found[0]
 
 
-def test_settings_that_are_meant_are_no_problem() -> None:
+def test_intended_settings_are_accepted() -> None:
     meant = {
         **TRY_IT,
         "jupyterhub_address": "127.0.0.2",
@@ -208,7 +208,7 @@ def test_settings_that_are_meant_are_no_problem() -> None:
     assert problems(meant) == []
 
 
-def test_access_that_is_meant_is_no_problem() -> None:
+def test_intended_access_is_accepted() -> None:
     meant: dict[str, Any] = {
         "hub_github_url": "https://github.team.dev:8443",
         "hub_github_callback_url": "https://hub.team.dev/hub/oauth_callback",
@@ -221,57 +221,57 @@ def test_access_that_is_meant_is_no_problem() -> None:
     }
     assert problems({**GITHUB, **meant}) == []
     assert problems({**GITHUB, "hub_allow_all": True}) == []
-    # Through a tunnel, and behind what speaks HTTPS elsewhere.
+    # Through a tunnel, and behind an HTTPS proxy on another machine.
     tunnel = {name: value for name, value in GITHUB.items() if name not in ("jupyterhub_url", "ingress_mode")}
     assert problems(tunnel) == []
     elsewhere = {"jupyterhub_address": "0.0.0.0", "ingress_trusted_proxies": ["192.0.2.7", "10.0.0.0/24", "fd00::/64"]}
     assert problems({**GITHUB, **elsewhere}) == []
 
 
-def test_ways_in_that_are_meant_are_no_problem() -> None:
+def test_intended_ingress_is_accepted() -> None:
     own = {"certificate_file": "/etc/ssl/hub.pem", "key_file": "/etc/ssl/hub.key"}
     per_user = {"JupyterHub": {"subdomain_host": "https://hub.team.dev"}}
     assert problems({**CADDY, "ingress_caddy": {"email": "ann@team.dev", "staging": True}}) == []
     assert (
         problems({**CADDY, "ingress_caddy": {"directory_url": "https://ca.team.dev/acme", "ca_file": "/ca.pem"}}) == []
     )
-    assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"leads_to": []}) == []
+    assert problems({**CADDY, "ingress_caddy": own, "hub_traits": per_user}, {"resolves_to": []}) == []
     assert problems({**CADDY, "ingress_caddy": own, "jupyterhub_url": "https://hub"}) == []
-    # The port that another mode would use may be another program's.
+    # Another program may use the port that other modes would need.
     taken = {"listeners": [{"port": "8000/tcp", "address": "127.0.0.1", "program": "nginx"}]}
     assert problems(CADDY, taken) == []
     assert problems({**CADDY, "ingress_mode": "coolify"}, {"has_coolify": True}) == []
 
 
-def test_a_name_that_leads_elsewhere_is_a_warning() -> None:
-    [warning] = host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), CADDY)
-    assert "leads to 2001:db8::7, which the machine does not have" in warning
+def test_a_name_that_resolves_elsewhere_is_a_warning() -> None:
+    [warning] = host.warnings(machine({"resolves_elsewhere": ["2001:db8::7"]}), CADDY)
+    assert "resolves to 2001:db8::7, which is not an address of the machine" in warning
     assert host.warnings(GOOD, CADDY) == []
-    assert host.warnings(machine({"leads_elsewhere": ["2001:db8::7"]}), GITHUB) == []
+    assert host.warnings(machine({"resolves_elsewhere": ["2001:db8::7"]}), GITHUB) == []
     [warning] = host.warnings(GOOD, {**CADDY, "ingress_trusted_proxies": ["10.0.0.1"]})
-    assert "ingress_trusted_proxies is read with ingress_mode: proxy alone, and that is caddy" in warning
+    assert "ingress_trusted_proxies only applies with ingress_mode: proxy, but ingress_mode is caddy" in warning
 
 
 @pytest.mark.parametrize("name", ["google", "azuread", "team.okpy.OkpyOAuthenticator", "a.B"])
-def test_other_ways_in_are_no_problem(name: str) -> None:
+def test_other_authenticators_are_accepted(name: str) -> None:
     theirs = {"OAuthenticator": {"client_id": "hub", "client_secret": KEY, "allowed_groups": ["data"]}}
     meant = {"hub_authenticator": name, "hub_traits": theirs, "hub_admin_users": ["mona@team.dev"]}
     assert problems(meant) == []
 
 
-def test_the_callback_url_may_be_written_where_it_is_right() -> None:
+def test_the_right_callback_url_is_accepted() -> None:
     right = {"oauth_callback_url": f"{GITHUB['jupyterhub_url']}/hub/oauth_callback"}
     assert problems({**GITHUB, "hub_traits": {"OAuthenticator": right}}) == []
 
 
-def test_plain_http_for_everybody_beside_https_is_a_warning() -> None:
+def test_an_http_port_open_to_everyone_is_a_warning() -> None:
     [warning] = addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": "0.0.0.0"})
-    assert "opens port 8000 to everybody" in warning
+    assert "opens port 8000 to everyone" in warning
     assert addresses.warnings({**DEFAULTS, **GITHUB}) == []
     assert addresses.warnings({**DEFAULTS, **GITHUB, "jupyterhub_address": None}) == []
 
 
-def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
+def test_the_operators_own_class_may_have_a_similar_name() -> None:
     meant = {"hub_authenticator": "team.MyGitLabOAuthenticator", "hub_admin_users": ["mona"]}
     traits = {
         "JupyterHub": {"spawner_class": "team.DockerSpawner2"},
@@ -281,17 +281,17 @@ def test_a_class_of_the_operators_own_may_have_a_name_like_another() -> None:
     assert problems({**meant, "hub_traits": traits}) == []
 
 
-def test_what_lets_somebody_in_may_be_an_option_of_the_class() -> None:
+def test_a_trait_of_the_class_may_allow_users() -> None:
     groups = {"AzureAdOAuthenticator": {"manage_groups": True, "admin_groups": ["admins"]}}
     known = {"OAuthenticator": {"client_id": "hub", "client_secret": KEY}}
     assert problems({"hub_authenticator": "azuread", "hub_traits": {**groups, **known}}) == []
 
 
-def test_a_variable_of_the_operators_own_may_have_another_projects_name() -> None:
+def test_the_operators_own_variable_may_have_another_projects_name() -> None:
     assert problems({**GITHUB, "github_client_id": "x"}) == []
 
 
-def test_a_setting_that_has_its_default_only_was_not_made_from_it() -> None:
+def test_a_variable_with_a_foreign_name_is_reported_if_the_setting_has_its_default() -> None:
     values = {**DEFAULTS, **GITHUB, "ALLOWED_GITHUB_ORGS": ["octo-org"]}
     settings = Settings(
         {name: value for name, value in values.items() if name in SPECS.options},
@@ -304,7 +304,7 @@ def test_a_setting_that_has_its_default_only_was_not_made_from_it() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS.options if SECRET_NAME.search(name)])
-def test_every_secret_is_asked_whether_it_is_weak_or_a_placeholder(name: str) -> None:
+def test_every_secret_is_checked_for_weakness_and_placeholders(name: str) -> None:
     base = GITHUB if "github" in name else TRY_IT
     for value in ("changeme", "ab" * 40):
         found = problems({**base, name: value})
@@ -312,7 +312,7 @@ def test_every_secret_is_asked_whether_it_is_weak_or_a_placeholder(name: str) ->
         assert value not in "".join(found)
 
 
-def test_our_own_proxy_may_hold_the_port() -> None:
+def test_our_own_proxy_may_use_the_port() -> None:
     held = {
         "listeners": [{"port": "8000/tcp", "address": "127.0.0.1", "program": "docker-proxy"}],
         "publishers": [{"port": "8000/tcp", "name": "jupyterhub-proxy", "addresses": ["127.0.0.1"], "ours": True}],
@@ -321,7 +321,7 @@ def test_our_own_proxy_may_hold_the_port() -> None:
     assert problems(TRY_IT, held) == []
 
 
-def test_a_listener_on_another_address_is_no_problem() -> None:
+def test_a_listener_on_another_address_is_accepted() -> None:
     assert problems(TRY_IT, {"listeners": [{"port": "8000/tcp", "address": "192.0.2.7", "program": "nginx"}]}) == []
 
 
@@ -334,7 +334,7 @@ def test_ubuntu_is_a_warning_only() -> None:
     assert host.warnings(GOOD, TRY_IT) == []
 
 
-def test_several_problems_come_in_one_numbered_message() -> None:
+def test_several_problems_are_one_numbered_message() -> None:
     settings = Settings(
         {**DEFAULTS, **TRY_IT, "jupyterhub_port": "x", "hub_server_pids": datetime.date(2026, 1, 1)},
         {"hub_pids"},
@@ -342,7 +342,9 @@ def test_several_problems_come_in_one_numbered_message() -> None:
     )
     text = message(report.check_settings(SPECS, settings)[0])
     assert text.startswith("3 problems were found, nothing was changed:\n1. ")
-    assert 'jupyterhub_port (group_vars/prod.yml, line 3): must be a whole number, but is a text: "x"\n   Fix: ' in text
+    assert (
+        'jupyterhub_port (group_vars/prod.yml, line 3): must be a whole number, but is a string: "x"\n   Fix: ' in text
+    )
     assert "hub_server_pids: must be a whole number, but is a date" in text
 
 
@@ -356,7 +358,7 @@ def test_a_secret_setting_never_shows_its_value(value: str) -> None:
 
 def test_a_secret_of_the_wrong_type_is_not_shown_in_part_either() -> None:
     assert problems({**TRY_IT, "hub_user_password": ["x" * 50 + "canary" * 9]}) == [
-        "hub_user_password: must be a text, but is a list\n   Fix: put it in quotes"
+        "hub_user_password: must be a string, but is a list\n   Fix: put it in quotes"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What `make init` starts from: what the examples name exists, and is accepted as soon as it is filled in."""
+"""The examples that `make init` starts from: their settings exist, and are accepted once filled in."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PRODUCTION = PROJECT / "examples/production"
 INVENTORY = Path("inventory/production.yml")
 SETTINGS = Path("group_vars/production/settings.yml")
 VAULT = SETTINGS.with_name("vault.yml")
-# A comment that is YAML: a setting, or a line below one. All others are sentences.
+# A comment that is YAML: a setting, or a line below one. All other comments are sentences.
 COMMENTED = re.compile(r"^( *)# ((?:  )*(?:- )?[a-z0-9_.]+:(?: .*)?)$", re.MULTILINE)
 VAULTED_SECRET = "vault_hub_github_client_secret"
 VAULTED = re.compile(r"\{\{ vault_\w+ \}\}")
 
 
 def uncommented(path: Path) -> dict[str, Any]:
-    """The file as it is when everything in it is chosen."""
+    """Return the file with all settings uncommented."""
     content: dict[str, Any] = yaml.safe_load(COMMENTED.sub(r"\1\2", (PRODUCTION / path).read_text()))
     return content
 
 
 def settings_of(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Without Ansible's own variables, and without what comes from a vault."""
+    """Return the settings without Ansible's own variables and the vault's."""
     return {
         name: value
         for name, value in variables.items()
@@ -45,7 +45,7 @@ def hosts() -> dict[str, dict[str, Any]]:
 
 
 def test_every_comment_is_a_sentence_or_a_setting() -> None:
-    # Else a setting in a comment would not be tested below.
+    # Otherwise a setting in a comment would not be tested below.
     assert len(hosts()) == 2
     names = re.findall(r"^# ([a-z]+_\w+)", (PRODUCTION / SETTINGS).read_text(), re.MULTILINE)
     assert len(names) >= 6
@@ -57,23 +57,23 @@ def test_all_settings_exist() -> None:
     assert named - set(SPECS.options) == set()
 
 
-def test_the_vault_holds_what_the_others_name() -> None:
+def test_the_vault_contains_what_the_others_refer_to() -> None:
     text = (PRODUCTION / INVENTORY).read_text() + (PRODUCTION / SETTINGS).read_text()
     assert set(re.findall(r"\{\{ (vault_\w+) \}\}", text)) == set(uncommented(VAULT))
 
 
-def test_what_is_shown_is_the_default() -> None:
+def test_shown_values_are_the_defaults() -> None:
     shown = {name: value for name, value in settings_of(uncommented(SETTINGS)).items() if name not in GITHUB}
     assert shown == {name: DEFAULTS[name] for name in shown}
 
 
 @pytest.mark.parametrize("host", hosts())
-def test_preflight_accepts_them_with_everything_chosen(host: str) -> None:
+def test_preflight_accepts_them_with_everything_uncommented(host: str) -> None:
     machine = {"memory_mb": 16000}
     assert problems({**settings_of(uncommented(SETTINGS)), **GITHUB, **settings_of(hosts()[host])}, machine) == []
 
 
-def test_what_is_not_filled_in_is_refused_with_its_fix() -> None:
+def test_placeholders_are_refused_with_their_fix() -> None:
     found = problems({**uncommented(SETTINGS), "hub_github_client_secret": uncommented(VAULT)[VAULTED_SECRET]})
     assert {each.partition(":")[0] for each in found if "is still a placeholder" in each} >= {
         "hub_github_client_id",
@@ -92,12 +92,12 @@ def blocks() -> list[Any]:
 @pytest.mark.parametrize("settings", blocks())
 def test_preflight_accepts_what_the_pages_on_logins_show(settings: dict[str, Any]) -> None:
     login = settings.get("hub_authenticator", "github")
-    # What was said before on that page.
+    # Settings shown earlier on that page.
     before = GITHUB if login == "github" else {name: GITHUB[name] for name in ("jupyterhub_url", "ingress_mode")}
     assert problems({**before, **settings_of(settings)}) == []
 
 
-def test_git_leaves_alone_what_is_written_from_them() -> None:
+def test_git_ignores_the_files_made_from_them() -> None:
     names = [str(INVENTORY), str(SETTINGS), str(VAULT), ".vault-password"]
     ignored = subprocess.run(["git", "check-ignore", *names], cwd=PROJECT, capture_output=True, text=True)
     assert ignored.stdout.split() == names

@@ -1,4 +1,4 @@
-"""Real runs of Ansible: bad settings stop them before anything is changed, in words, without secrets."""
+"""Real runs of Ansible: invalid settings stop them before anything is changed, with messages without secrets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ all:
 
 
 class Operator:
-    """Somebody with an inventory of their own, on which playbooks are run for real."""
+    """An operator with an inventory, who really runs playbooks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Operator:
             self.port: int = listener.getsockname()[1]
 
     def write(self, text: str) -> None:
-        # A name of its own, so that a Hub of this machine is a stranger.
+        # Another name than that of a Hub deployed on this machine.
         self.settings.write_text(
             f"jupyterhub_name: settings-tst\njupyterhub_root: {self.root}\nnetwork_users_subnet: 10.254.16.0/20\n"
             f"hub_authenticator: shared-password\n{text}"
@@ -111,18 +111,18 @@ def test_all_problems_in_one_message_and_no_secret_in_the_loudest_output(operato
     assert done.returncode == 2
     for part in (
         "problems were found, nothing was changed:",
-        "all/settings.yml, line 5): must be a whole number, but is a text",
+        "all/settings.yml, line 5): must be a whole number, but is a string",
         "hub_user_password (",
-        "must be a text, but is a list",
+        "must be a string, but is a list",
         "jupyterhub_address (",
         "is not an IP address",
         "hub_admin_password (",
-        "needs a variable that is not set: 'vault_that_nobody_set' is undefined",
+        "refers to a variable that is not set: 'vault_that_nobody_set' is undefined",
         "hub_user_pasword (",
         "did you mean hub_user_password",
         "hub_server_environment.TOKEN (",
         "hub_default_environment (",
-        "names no environment of images_environments",
+        "is not in images_environments",
     ):
         assert part in output
     assert "Traceback" not in output
@@ -157,7 +157,7 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
     operator.settings.rename(folder / "settings.yml")
     lines = [line.partition(":")[0] for line in (folder / "settings.yml").read_text().splitlines()]
     (folder / "vault.yml").write_text(f"vault_cookie_secret: {OPEN['vault']}\nvault_other: {OPEN['vault']}\n")
-    assert operator.run("--check").returncode == 0, "a folder that is not git's"
+    assert operator.run("--check").returncode == 0, "a folder without git"
     for command in (["init", "--quiet"], ["add", "."]):
         subprocess.run(["git", *command], cwd=operator.folder, check=True)
 
@@ -171,7 +171,7 @@ def test_secrets_in_plain_text_in_files_that_git_tracks(operator: Operator) -> N
         assert f"{about} ({place}): is in plain text in a file that git tracks" in output
     assert f"{folder}/vault.yml: is in plain text" in output
     assert [canary for canary in OPEN.values() if canary in output] == []
-    # Encrypted it is nobody's business where it lies.
+    # Once encrypted, it may be anywhere.
     (folder / "vault.yml").write_text(encrypt((folder / "vault.yml").read_text()))
     assert "3 problems were found" in operator.run().stdout
 
@@ -185,7 +185,7 @@ def test_a_port_that_another_program_holds(operator: Operator) -> None:
     assert f"port {port} is taken by py" in done.stdout + done.stderr
 
 
-def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: Operator) -> None:
+def test_good_settings_pass_and_the_command_line_is_named_as_a_source(operator: Operator) -> None:
     operator.write(f"jupyterhub_port: {operator.port}\n")
     done = operator.run("--check", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,7 +196,7 @@ def test_good_settings_pass_and_a_value_of_the_command_line_is_named(operator: O
     done = operator.run("-e", "hub_server_pids=512")
     assert done.returncode == 2
     assert "hub_server_pids (CLI option '-e'): must be a whole number" in done.stdout + done.stderr
-    # Booleans bear no tag of Ansible: their line is searched for.
+    # Booleans have no tag of Ansible, so their line is searched for.
     assert "hub_server_memory_mb (" in done.stdout + done.stderr
     assert "all.yml, line 6): must be a whole number, but is true or false" in done.stdout + done.stderr
     assert """-e '{"name": value}'""" in done.stdout + done.stderr
@@ -208,7 +208,7 @@ def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
     recap = done.stdout.partition("PLAY RECAP")[2]
     assert done.returncode == 2
     assert "hub_server_memory_mb" in done.stdout + done.stderr
-    # Nothing but the problem: no task of another role.
+    # No task of another role ran.
     assert "ok=0 " in recap
     assert "changed=0" in recap
     assert not operator.root.exists()
@@ -223,7 +223,7 @@ def test_the_site_stops_before_it_changes_anything(operator: Operator) -> None:
         ("user_password", "hub_authenticator: github", "hub_authenticator: github does not use this secret; only"),
     ],
 )
-def test_secrets_that_are_not_the_hosts_to_make(operator: Operator, secret: str, settings: str, told: str) -> None:
+def test_secrets_that_the_host_cannot_generate(operator: Operator, secret: str, settings: str, told: str) -> None:
     operator.write(settings)
     done = operator.run("-e", f"secret_to_rotate={secret}", playbook=PROJECT / "playbooks/rotate.yml")
     assert done.returncode == 2
@@ -233,8 +233,8 @@ def test_secrets_that_are_not_the_hosts_to_make(operator: Operator, secret: str,
     assert not operator.root.exists()
 
 
-def test_hosts_of_one_inventory_are_hubs_of_their_own(operator: Operator) -> None:
-    """What is wrong with one does not stop the other."""
+def test_hosts_of_one_inventory_are_independent(operator: Operator) -> None:
+    """A problem of one does not stop the other."""
     operator.write("jupyterhub_port: '{{ ports[inventory_hostname] }}'\nports: {localhost: 0, other: 18000}")
     machine = yaml.safe_load(MACHINE)
     machine["all"]["hosts"]["other"] = machine["all"]["hosts"]["localhost"]
@@ -252,4 +252,4 @@ def test_hosts_of_one_inventory_are_hubs_of_their_own(operator: Operator) -> Non
 
 def test_preflight_is_the_first_role_of_the_site() -> None:
     roles = yaml.safe_load((PROJECT / "playbooks/site.yml").read_text())[0]["roles"]
-    assert roles[0] == "preflight", "what comes before it could change something"
+    assert roles[0] == "preflight", "an earlier role could change something"

@@ -1,4 +1,4 @@
-"""What several unit tests start from."""
+"""Fixtures of the unit tests."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a setting of the Hub needs, where CONTRIBUTING lists it: none of these places was forgotten."""
+"""Every setting of the Hub is in all the places that CONTRIBUTING lists."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def test_the_model_has_every_setting() -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_hub_does_something_with_it(name: str) -> None:
+def test_the_hub_uses_it(name: str) -> None:
     used = any(row.setting == name for row in ROWS) or re.search(rf"settings\.{name}\b", CODE)
     assert used, f"{name}: neither rules/trait_table.py nor other code reads it"
 
 
 @pytest.mark.parametrize("name", [*SETTINGS, *SECRETS])
-def test_a_case_shows_what_is_refused(name: str) -> None:
+def test_a_case_shows_an_invalid_value(name: str) -> None:
     assert re.search(rf"\b{name}\b", CASES), f"{name}: no row of tests/settings/cases.yml"
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_readers_are_told_when_they_need_it(name: str) -> None:
+def test_documentation_says_when_it_is_needed(name: str) -> None:
     assert re.search(rf"\b{name}\b", DOCS), f"{name}: neither README.md nor docs/ but for the reference"
 
 
-def test_every_row_is_of_a_setting() -> None:
+def test_every_row_has_a_setting() -> None:
     assert {row.setting for row in ROWS} <= {*SETTINGS}
 
 

@@ -1,4 +1,4 @@
-"""Preflight knows the authenticators that the Hub's packages register, and judges each of them."""
+"""Preflight accepts or refuses each authenticator that the Hub's packages register."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_every_registered_authenticator_is_accepted_or_refused() -> None:
     assert not set(AUTHENTICATORS) & set(REFUSED)
 
 
-def test_every_registered_class_is_known_by_its_name() -> None:
+def test_every_registered_class_maps_to_its_name() -> None:
     registered = {each.name: each.value.replace(":", ".") for each in entry_points(group="jupyterhub.authenticators")}
     # PAM's class is the default.
     assert {name: name_of(path) for name, path in registered.items()} == {

@@ -1,4 +1,4 @@
-"""Why there is no certificate, from what Caddy wrote; the scenario ingress has a real authority."""
+"""Why there is no certificate, from Caddy's log; the scenario ingress has a real authority."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils import acme_problems
 from plugins.modules import caddy_serves
 
 HOST = "hub.example.net"
@@ -30,13 +31,13 @@ RETRY = {"level": "error", "msg": "will retry", "error": f"[{HOST}] Obtain: {UNF
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_what_the_authority_says_comes_before_what_caddy_makes_of_it(later: bool) -> None:
+def test_the_authoritys_complaint_comes_before_caddys_own(later: bool) -> None:
     written = log(challenge("connection", "10.0.0.1: Connection refused", later), RETRY)
-    complaint = caddy_serves.worst(list(caddy_serves.complaints(written, HOST)))
+    complaint = acme_problems.most_telling(list(acme_problems.complaints(written, HOST)))
     assert complaint == "urn:ietf:params:acme:error:connection - 10.0.0.1: Connection refused"
 
 
-# As Pebble says it of a port 443 that is closed, or that somebody answers on who does not know the challenge.
+# Pebble's message if port 443 is closed, or something answers there that does not know the challenge.
 UNREACHED = ("unauthorized", f"Failed to connect to {HOST}:443 for the tls-alpn-01 challenge")
 REFUSED = ("connection", f"Get http://{HOST}/.well-known: dial tcp 10.0.0.1:80: connect: connection refused")
 ELSE = ("unauthorized", "Non-200 status code from HTTP: 404")
@@ -45,12 +46,12 @@ ELSE = ("unauthorized", "Non-200 status code from HTTP: 404")
 @pytest.mark.parametrize(
     ("met", "what"),
     [
-        # Both ports closed, in any order; or one way only, since the other had its turn before.
+        # Both ports closed, in any order; or only one tried, since the other one was tried before.
         ([REFUSED, UNREACHED], "cannot reach"),
         ([UNREACHED, REFUSED], "cannot reach"),
         ([UNREACHED], "cannot reach"),
         ([REFUSED], "cannot reach"),
-        # As Boulder says it.
+        # Boulder's messages.
         ([("connection", "10.0.0.1: Timeout during connect (likely firewall problem)")], "cannot reach"),
         ([("tls", "10.0.0.1: Connection reset by peer")], "cannot reach"),
         ([("serverInternal", "10.0.0.1: Error dialing: no route to host")], "cannot reach"),
@@ -64,16 +65,16 @@ ELSE = ("unauthorized", "Non-200 status code from HTTP: 404")
         ([("somethingNew", "no"), ("caa", "forbidden")], "CAA record"),
     ],
 )
-def test_what_several_ways_met(monkeypatch: pytest.MonkeyPatch, met: list[tuple[str, str]], what: str) -> None:
-    """Whichever challenge comes first or last."""
-    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
+def test_the_most_telling_complaint(monkeypatch: pytest.MonkeyPatch, met: list[tuple[str, str]], what: str) -> None:
+    """In any order of the challenges."""
+    monkeypatch.setattr(acme_problems, "resolves_to", lambda host: "10.0.0.1")
     written = log(*(challenge(kind, detail) for kind, detail in met), RETRY)
-    complaint = caddy_serves.worst(list(caddy_serves.complaints(written, HOST)))
-    assert what in caddy_serves.explained(complaint, HOST).splitlines()[0]
+    complaint = acme_problems.most_telling(list(acme_problems.complaints(written, HOST)))
+    assert what in acme_problems.explained(complaint, HOST).splitlines()[0]
 
 
-def test_a_caddy_that_was_started_is_heard_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tries before the module runs: on a busy machine the first challenge had failed by then."""
+def test_the_log_is_read_from_the_start_of_a_fresh_caddy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries before the module runs: on a busy machine the first challenge has already failed by then."""
     monkeypatch.setattr(caddy_serves, "shown", lambda address, host: None)
     calls: list[tuple[str, ...]] = []
 
@@ -85,7 +86,7 @@ def test_a_caddy_that_was_started_is_heard_from_its_start(monkeypatch: pytest.Mo
         return SimpleNamespace(returncode=0, stdout=written, stderr="")
 
     monkeypatch.setattr(caddy_serves, "docker", docker)
-    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
+    monkeypatch.setattr(acme_problems, "resolves_to", lambda host: "10.0.0.1")
     failed: list[str] = []
 
     def fail(msg: str) -> None:
@@ -99,17 +100,17 @@ def test_a_caddy_that_was_started_is_heard_from_its_start(monkeypatch: pytest.Mo
     assert {call[2] for call in calls if call[0] == "logs"} == {"2026-11-01T00:00:00Z"}
 
 
-def test_what_is_about_another_name_is_left_out() -> None:
+def test_entries_about_other_names_are_ignored() -> None:
     others = {"level": "error", "msg": "will retry", "error": "[other.example.net] Obtain: x"}
     written = log(challenge("dns", "NXDOMAIN", host="other.example.net"), others)
-    assert list(caddy_serves.complaints(written, HOST)) == []
-    assert not caddy_serves.gave_up(written, HOST)
-    assert caddy_serves.worst([]) == ""
+    assert list(acme_problems.complaints(written, HOST)) == []
+    assert not acme_problems.gave_up(written, HOST)
+    assert acme_problems.most_telling([]) == ""
 
 
 def test_caddy_gave_up_when_it_waits_before_it_tries_again() -> None:
-    assert not caddy_serves.gave_up(log(challenge("connection", "x")), HOST)
-    assert caddy_serves.gave_up(log(RETRY), HOST)
+    assert not acme_problems.gave_up(log(challenge("connection", "x")), HOST)
+    assert acme_problems.gave_up(log(RETRY), HOST)
 
 
 @pytest.mark.parametrize(
@@ -117,27 +118,27 @@ def test_caddy_gave_up_when_it_waits_before_it_tries_again() -> None:
     [
         ("urn:ietf:params:acme:error:dns - NXDOMAIN", f"no address for {HOST}", "A record"),
         ("urn:ietf:params:acme:error:malformed - while resolving URL", f"no address for {HOST}", "A record"),
-        ("urn:ietf:params:acme:error:connection - refused", f"reach {HOST} on port 80 or 443", "leads to 10.0.0.1)"),
-        ("urn:ietf:params:acme:error:unauthorized - 404", f"something else answers at {HOST}", "leads to 10.0.0.1)"),
-        ("urn:ietf:params:acme:error:tls - no", f"something else answers at {HOST} on port", "leads to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:connection - refused", f"reach {HOST} on port 80 or 443", "resolves to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:unauthorized - 404", f"something else answers at {HOST}", "resolves to 10.0.0.1)"),
+        ("urn:ietf:params:acme:error:tls - no", f"something else answers at {HOST} on port", "resolves to 10.0.0.1)"),
         ("urn:ietf:params:acme:error:caa - forbidden", "a CAA record", "allow it there"),
         ("urn:ietf:params:acme:error:rateLimited - too many", "refuses more", "ingress_caddy: {staging: true}"),
         ("urn:ietf:params:acme:error:rejectedIdentifier - no", f"no certificates for {HOST}", "certificate_file"),
         ("urn:ietf:params:acme:error:invalidContact - no", "refuses the e-mail address", "ingress_caddy.email"),
-        ("urn:ietf:params:acme:error:externalAccountRequired - no", "wants an account", "directory_url"),
-        ("urn:ietf:params:acme:error:somethingNew - no", "the certificate authority refuses", "its words below"),
+        ("urn:ietf:params:acme:error:externalAccountRequired - no", "requires an account", "directory_url"),
+        ("urn:ietf:params:acme:error:somethingNew - no", "the certificate authority refuses", "its message below"),
         ("Get https://ca: x509: certificate signed by unknown authority", "does not trust", "ingress_caddy.ca_file"),
         ("Get https://ca: dial tcp 10.0.0.9:443: i/o timeout", "cannot be reached", "internet"),
         ("lookup ca on 127.0.0.11:53: no such host", "cannot be reached", "directory_url"),
-        ("whatever", "the certificate authority refuses", "its words below"),
+        ("whatever", "the certificate authority refuses", "its message below"),
     ],
 )  # fmt: skip
 def test_a_complaint_is_explained(monkeypatch: pytest.MonkeyPatch, complaint: str, what: str, fix: str) -> None:
-    monkeypatch.setattr(caddy_serves, "leads_to", lambda host: "10.0.0.1")
-    first, second, third = caddy_serves.explained(complaint, HOST).splitlines()
+    monkeypatch.setattr(acme_problems, "resolves_to", lambda host: "10.0.0.1")
+    first, second, third = acme_problems.explained(complaint, HOST).splitlines()
     assert what in first
     assert fix in second.removeprefix("   Fix: ")
-    assert third == f"   It said: {complaint}"
+    assert third == f"   The message was: {complaint}"
 
 
 def test_the_dates_of_a_certificate() -> None:
@@ -146,6 +147,6 @@ def test_the_dates_of_a_certificate() -> None:
     assert certificate.left(datetime(2026, 12, 16, tzinfo=UTC)) == 0.5
 
 
-def test_a_name_without_an_address_leads_nowhere() -> None:
-    assert caddy_serves.leads_to("127.0.0.1") == "127.0.0.1"
-    assert caddy_serves.leads_to("nothing.invalid") == "nowhere, as this machine sees it"
+def test_a_name_without_an_address_resolves_to_nothing() -> None:
+    assert acme_problems.resolves_to("127.0.0.1") == "127.0.0.1"
+    assert acme_problems.resolves_to("nothing.invalid") == "nothing, as seen from this machine"

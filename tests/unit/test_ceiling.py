@@ -1,4 +1,4 @@
-"""The script of the ceiling of all users' servers, in whatever control groups a machine has (with stand-ins)."""
+"""The script of the memory ceiling of all users' servers, for each kind of control groups (with stand-ins)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from project import ROLES
 
 MB = 1024**2
-# What systemd does with a property, as far as it is used.
+# What systemd does with a property, as far as the script uses it.
 SYSTEMCTL = """#!/bin/sh
 case $1 in
   show) cat "$5.max" 2>/dev/null || echo infinity ;;
@@ -20,7 +20,7 @@ esac
 
 
 class Machine:
-    """A machine with 8 GB: a folder in its place."""
+    """A machine with 8 GB, represented by a folder."""
 
     def __init__(self, folder: Path, *, systemd: bool, version: int) -> None:
         self.folder = folder
@@ -72,7 +72,7 @@ CEILING = str(7 * 1024 * MB)
 def test_the_machine_s_memory_without_the_reserve(tmp_path: Path, systemd: bool, version: int, file: str) -> None:
     machine = Machine(tmp_path, systemd=systemd, version=version)
     machine.keep()
-    # In whole pages: else what the kernel says would not be what was written.
+    # In whole pages: otherwise the kernel would return another value than was written.
     assert (tmp_path / file).read_text().strip() == CEILING
     machine.reserve(2048)
     machine.keep()
@@ -86,8 +86,8 @@ def test_swap_counts(tmp_path: Path) -> None:
     assert (tmp_path / "b/calls").read_text().split()[-1] == "MemorySwapMax=0"
 
 
-def test_groups_out_of_reach_are_left(tmp_path: Path) -> None:
-    # Root may write anywhere, but where there is nothing.
+def test_groups_that_cannot_be_written_are_skipped(tmp_path: Path) -> None:
+    # A missing folder, since root may write to any existing one.
     machine = Machine(tmp_path, systemd=False, version=1)
     (machine.groups / "memory").rmdir()
     assert machine("keep") == "in force"

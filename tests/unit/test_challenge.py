@@ -1,4 +1,4 @@
-"""Hub and server agree on the proof; each half lies in an image of its own."""
+"""Hub and server agree on the proof, though each half is in another image."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 from jupyterhub_ansible.spawner import challenge
 
 
-def test_the_two_halves_fit() -> None:
+def test_the_two_halves_match() -> None:
     asked = challenge.nonce()
     assert challenge.PATH == jupyterhub_challenge.PATH
     assert challenge.is_answer("token", asked, {"hmac": jupyterhub_challenge.answer("token", asked)})
@@ -17,7 +17,7 @@ def test_the_two_halves_fit() -> None:
 
 
 @pytest.mark.parametrize("said", [None, [], "text", {}, {"hmac": None}, {"hmac": 1}, {"hmac": "é"}])
-def test_any_other_answer_is_none(said: object) -> None:
+def test_any_other_answer_is_rejected(said: object) -> None:
     assert not challenge.is_answer("token", "0" * 64, said)
 
 
@@ -27,7 +27,7 @@ def test_nothing_else_is_signed(nonce: str) -> None:
         jupyterhub_challenge.answer("token", nonce)
 
 
-def test_without_a_hub_there_is_nothing_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hub_no_handler_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jupyterhub_challenge_handler", SimpleNamespace(ChallengeHandler=1))
     added: list[object] = []
     server = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""compose/ is what bin/compose.py would write, and holds together."""
+"""compose/ is what bin/compose.py would write, and is consistent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from jupyterhub_ansible.settings import environment_variables
 from jupyterhub_ansible.settings.model import Settings
 
-from bin import compose
+from bin import compose, compose_dockerfile
 
 COMPOSE = compose.TARGET
 FILE: dict[str, Any] = yaml.safe_load((COMPOSE / "docker-compose.yml").read_text())
@@ -25,7 +25,7 @@ def test_it_is_up_to_date() -> None:
     assert compose.stale() == [], "run `make compose`"
 
 
-def test_what_is_stale_is_found_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stale_parts_are_found_and_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = Path(shutil.copytree(COMPOSE, tmp_path / "compose"))
     monkeypatch.setattr(compose, "TARGET", copy)
     (copy / "hub.json").unlink()
@@ -43,7 +43,7 @@ def test_what_is_stale_is_found_and_written(tmp_path: Path, monkeypatch: pytest.
         assert (copy / path.name).read_text() == path.read_text()
 
 
-def test_a_file_that_lost_its_marks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_its_markers_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "TARGET", tmp_path)
     (tmp_path / "README.md").write_text("| variable |\n")
     with pytest.raises(SystemExit, match=r"compose/README\.md lacks the lines .* writes its variables"):
@@ -68,7 +68,7 @@ def test_limits_are_the_role_s(service: str) -> None:
     assert given["ulimits"] == {"nofile": limits["files"]}
 
 
-def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
+def test_settings_are_the_role_s_and_every_variable_takes_effect() -> None:
     given = {
         name: "https://hub.acme.test/hub/oauth_callback" if name == "OAUTH_CALLBACK_URL" else "x"
         for name in environment_variables.VARIABLES
@@ -86,7 +86,7 @@ def test_settings_are_the_role_s_and_every_variable_finds_its_place() -> None:
     assert by_slug["marimo"].image == by_slug["datascience"].image == "x"
 
 
-def test_our_own_images_tell_activity_and_are_never_fetched() -> None:
+def test_our_own_images_report_activity_and_are_never_pulled() -> None:
     for each in json.loads((COMPOSE / "hub.json").read_text())["images_environments"]:
         assert each["tells_activity"]
         assert "pull" not in each
@@ -117,15 +117,19 @@ def test_every_variable_that_the_files_read_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "compose/README.md", "docs/how-to/coolify.md"])
-def test_the_table_of_variables_is_one(page: str) -> None:
-    text = (compose.PROJECT / page).read_text()
+def test_the_variables_are_documented_in_one_table(page: str) -> None:
+    text = (compose_dockerfile.PROJECT / page).read_text()
     assert compose.table() in text or "compose/README.md#variables" in text or "README.md#variables" in text
 
 
 def test_defaults_of_the_table_are_the_roles() -> None:
     below = json.loads((COMPOSE / "hub.json").read_text())
     assert environment_variables.VARIABLES["JUPYTERHUB_USERS_SUBNET"].default == below["network_users_subnet"]
-    assert environment_variables.VARIABLES["JUPYTERHUB_NAME"].default == below["jupyterhub_name"] == compose.NAME
+    assert (
+        environment_variables.VARIABLES["JUPYTERHUB_NAME"].default
+        == below["jupyterhub_name"]
+        == compose_dockerfile.NAME
+    )
 
 
 def test_services_are_stages_of_the_one_dockerfile() -> None:
@@ -134,17 +138,17 @@ def test_services_are_stages_of_the_one_dockerfile() -> None:
     assert targets == {"hub", "proxy", "env-base", "env-datascience"}
 
 
-def test_every_file_that_the_dockerfile_copies_is_there() -> None:
+def test_every_file_that_the_dockerfile_copies_exists() -> None:
     for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE):
         for source in line.split()[:-1]:
-            assert (compose.PROJECT / source).exists(), line
+            assert (compose_dockerfile.PROJECT / source).exists(), line
             assert any(source.startswith(seen) for seen in SEEN), "the build's context has it"
     stages = set(re.findall(r" AS (\S+)$", DOCKERFILE, re.MULTILINE))
     assert set(re.findall(r"--from=(\S+)", DOCKERFILE)) <= stages
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) - {"${OS}"} <= stages
 
 
-def test_images_of_environments_end_at_once_and_are_found() -> None:
+def test_containers_of_environments_end_at_once_and_their_images_are_found() -> None:
     for slug in ("base", "datascience"):
         service = FILE["services"][f"env-{slug}"]
         assert service["restart"] == "no"
@@ -152,26 +156,26 @@ def test_images_of_environments_end_at_once_and_are_found() -> None:
         assert "environment" not in service
     for label in ("jupyterhub-ansible.project=${PROJECT}", "jupyterhub-ansible.environment=datascience"):
         assert label in DOCKERFILE
-    # Those of Hub and proxy need no shield: their containers run.
+    # Hub and proxy need no such label: their containers are running.
     assert DOCKERFILE.count("coolify.managed=true") == 2
 
 
 def test_an_unknown_stage_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x/Dockerfile").write_text("FROM ${BASE}\nFROM debian\n")
-    monkeypatch.setattr(compose, "FILES", tmp_path)
+    monkeypatch.setattr(compose_dockerfile, "FILES", tmp_path)
     with pytest.raises(SystemExit, match="does not understand: FROM debian"):
-        list(compose.stages(compose.Stage("x", "base", "new")))
+        list(compose_dockerfile.stages(compose_dockerfile.Stage("x", "base", "new")))
 
 
-def test_a_copy_is_of_the_first_folder_that_has_it() -> None:
-    copied = compose.copy_from(["hub", "."], "COPY --chmod=0644 requirements.txt network.env /c/")
+def test_a_file_is_copied_from_the_first_folder_that_has_it() -> None:
+    copied = compose_dockerfile.copy_line(["hub", "."], "COPY --chmod=0644 requirements.txt network.env /c/")
     assert copied == "COPY --chmod=0644 images/hub/requirements.txt images/network.env /c/"
     with pytest.raises(SystemExit, match=r"hub/Dockerfile copies nothing\.txt, which is in none of hub"):
-        compose.copy_from(["hub"], "COPY nothing.txt /c/")
+        compose_dockerfile.copy_line(["hub"], "COPY nothing.txt /c/")
 
 
-def test_the_hub_starts_as_in_its_own_image() -> None:
+def test_the_hub_has_the_same_command_as_in_its_own_image() -> None:
     command = re.findall(r"^CMD .*jupyterhub_ansible\.app.*$", DOCKERFILE, re.MULTILINE)
     assert len(command) == 2
     assert command[0] == command[1]

@@ -1,4 +1,4 @@
-"""The module waits for a container's own health check, and says why it never succeeds (with a stand-in for docker)."""
+"""The module waits for a container's own health check, and reports why it fails (with a stand-in for docker)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from project import run_module
 
-# Answers as Docker's client does; the container's state comes from files beside it.
+# Answers like Docker's client; the container's state is in files beside it.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
 case "$1" in
@@ -48,33 +48,33 @@ def test_waits_for_the_containers_own_check(tmp_path: Path) -> None:
     assert not result.get("failed")
     assert not result["changed"]
     assert len((tmp_path / "tries").read_text().split()) == 3
-    # Which costs the machine more than the check.
+    # That would cost more than the check itself.
     assert len((tmp_path / "asked").read_text().split()) == 1
 
 
-def test_a_container_that_takes_long_is_asked_again(tmp_path: Path) -> None:
+def test_a_slow_container_is_checked_again(tmp_path: Path) -> None:
     assert not run(tmp_path, enough=12).get("failed")
     assert len((tmp_path / "asked").read_text().split()) == 2
 
 
-def test_healthy_container_is_not_asked_again(tmp_path: Path) -> None:
+def test_a_healthy_container_is_not_checked_again(tmp_path: Path) -> None:
     assert not run(tmp_path, enough=1, Health={"Status": "healthy"}).get("failed")
     assert not (tmp_path / "tries").exists()
 
 
-def test_container_that_ended_is_told_at_once_with_its_last_words(tmp_path: Path) -> None:
+def test_a_container_that_ended_is_reported_at_once_with_its_log(tmp_path: Path) -> None:
     result = run(tmp_path, enough=1, timeout_s=600, Running=False, ExitCode=3)
     assert result["failed"]
     assert "hub is not healthy: it ended with status 3" in result["msg"]
     assert "last words" in result["msg"]
 
 
-def test_container_that_ends_again_and_again_is_told_at_once(tmp_path: Path) -> None:
+def test_a_container_that_keeps_restarting_is_reported_at_once(tmp_path: Path) -> None:
     result = run(tmp_path, enough=1, timeout_s=600, Restarting=True)
     assert "it ends as soon as it is started" in result["msg"]
 
 
-def test_check_that_never_succeeds_is_quoted(tmp_path: Path) -> None:
+def test_a_failing_check_is_quoted(tmp_path: Path) -> None:
     result = run(tmp_path, enough=10**6, timeout_s=1)
     assert result["failed"]
     assert "its health check failed for 1 seconds, at last with: not yet" in result["msg"]

@@ -30,14 +30,14 @@ def deployed(resource: Resource) -> dict[str, Any]:
     return resource.deployment("f" * 40, "101112131415")
 
 
-def test_what_is_required_is_asked_for_and_not_prefilled() -> None:
+def test_required_variables_are_asked_for_and_not_prefilled() -> None:
     empty = Resource(UUID, (COMPOSE / "docker-compose.yml").read_text(), {}, "https://hub.example.org:8000")
     empty.deployment("f" * 40, "1")
     assert empty.required == set(GIVEN)
     assert {empty.variables[name] for name in GIVEN} == {""}
 
 
-def test_secrets_are_made_once_and_are_such_that_the_hub_takes_them(resource: Resource) -> None:
+def test_secrets_are_generated_once_and_the_hub_accepts_them(resource: Resource) -> None:
     resource.deployment("f" * 40, "1")
     first = dict(resource.variables)
     resource.deployment("e" * 40, "2")
@@ -48,16 +48,16 @@ def test_secrets_are_made_once_and_are_such_that_the_hub_takes_them(resource: Re
     assert re.fullmatch("[0-9a-f]{64}", found["cookie_secret"])
 
 
-def test_nothing_is_attached_but_to_the_resource_s_own_network(deployed: dict[str, Any]) -> None:
+def test_services_are_attached_to_the_resource_s_own_network_only(deployed: dict[str, Any]) -> None:
     services = deployed["services"]
     assert {name for name in services if "networks" not in services[name]} == {"env-base", "env-datascience"}
     assert services["hub"]["networks"] == services["proxy"]["networks"] == {UUID: None}
     assert list(deployed["networks"]) == [UUID]
 
 
-def test_no_name_in_it_is_needed_by_the_hub(deployed: dict[str, Any]) -> None:
+def test_the_hub_relies_on_no_name_that_coolify_changes(deployed: dict[str, Any]) -> None:
     text = yaml.safe_dump(deployed["services"]["hub"])
-    # A file that Coolify would write itself, a port that it has itself, a name that it changes.
+    # Coolify would write the file itself, uses the port itself, and changes the name.
     assert "ports" not in deployed["services"]["proxy"]
     assert deployed["services"]["hub"]["volumes"][0].startswith("/var/run/docker.sock:")
     assert deployed["services"]["env-base"]["image"] == f"{UUID}_env-base:{'f' * 40}"
@@ -66,13 +66,13 @@ def test_no_name_in_it_is_needed_by_the_hub(deployed: dict[str, Any]) -> None:
     assert f"{shared[0]}:/run/proxy" in text
 
 
-def test_labels_hold_no_variable_since_coolify_takes_them_for_text(deployed: dict[str, Any]) -> None:
+def test_labels_contain_no_variables_which_coolify_would_not_expand(deployed: dict[str, Any]) -> None:
     assert not [label for service in deployed["services"].values() for label in service["labels"] if "$" in label]
     assert "jupyterhub-ansible.kind=compose-proxy" in deployed["services"]["proxy"]["labels"]
 
 
 def test_traefik_s_labels(deployed: dict[str, Any]) -> None:
-    """In Traefik's own syntax: every router has a rule and a service that is there, on the proxy's public port."""
+    """In Traefik's own syntax: every router has a rule and an existing service, on the proxy's public port."""
     labels = dict(label.split("=", 1) for label in deployed["services"]["proxy"]["labels"])
     routers = {name.split(".")[3] for name in labels if name.startswith("traefik.http.routers.")}
     assert routers == {f"https-0-{UUID}-proxy", f"http-0-{UUID}-proxy"}
@@ -87,8 +87,8 @@ def test_traefik_s_labels(deployed: dict[str, Any]) -> None:
     assert labels["traefik.docker.network"] == UUID
 
 
-def test_health_is_that_of_hub_and_proxy(resource: Resource) -> None:
-    # Coolify leaves out what is never restarted.
+def test_hub_and_proxy_decide_on_health(resource: Resource) -> None:
+    # Coolify ignores containers that are never restarted.
     counted = [name for name, service in resource.raw["services"].items() if service.get("restart") != "no"]
     assert counted == ["proxy", "hub"]
     for name in counted:
@@ -96,7 +96,7 @@ def test_health_is_that_of_hub_and_proxy(resource: Resource) -> None:
         assert "healthcheck " in test, "what the image has: neither curl nor wget"
 
 
-def test_arguments_of_builds_are_added_to_every_stage_and_hide_none(resource: Resource) -> None:
+def test_build_arguments_are_added_to_every_stage_and_override_none(resource: Resource) -> None:
     resource.deployment("f" * 40, "1")
     before = (COMPOSE / "Dockerfile").read_text()
     after = resource.dockerfile(before).splitlines()
@@ -104,7 +104,7 @@ def test_arguments_of_builds_are_added_to_every_stage_and_hide_none(resource: Re
     stages = [line for line in after if line.startswith("FROM ")]
     assert after.count("ARG JUPYTERHUB_SETTINGS") == len(stages)
     used = set(re.findall(r"\$\{?([A-Z_]+)", re.sub(r"^#.*", "", before, flags=re.MULTILINE)))
-    # One of these without a value would hide what a stage sets for itself.
+    # One of these without a value would override what a stage sets itself.
     assert not used & set(resource.arguments())
 
 

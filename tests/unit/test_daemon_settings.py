@@ -84,7 +84,7 @@ def test_settings_that_are_taken_out_go(machine: Machine) -> None:
     assert machine.after() == {}
 
 
-def test_what_the_owner_wrote_stays_or_comes_back(machine: Machine) -> None:
+def test_the_owner_s_settings_stay_or_are_restored(machine: Machine) -> None:
     owners = {"debug": False, "log-opts": {"tag": "mine"}, "dns": ["192.0.2.1"], "mtu": 1400}
     machine.file.write_text(json.dumps(owners))
     with_ours = machine.after(debug=True, dns=None, **{"log-opts": {"max-size": "1m"}})
@@ -104,26 +104,26 @@ def test_the_folder_of_users_files_stays_where_it_is(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "This engine is handed over.\n", "[]"])
-def test_a_marker_that_a_person_made(machine: Machine, content: str) -> None:
+def test_a_marker_that_was_made_by_hand(machine: Machine, content: str) -> None:
     machine.marker.write_text(content)
     machine.file.write_text('{"mtu": 1400}')
     assert machine.after(debug=True) == {"mtu": 1400, "debug": True}
-    # It may hold an HTTP proxy's password from now on.
+    # From now on it may contain an HTTP proxy's password.
     assert stat.S_IMODE(machine.marker.stat().st_mode) == 0o600
     assert machine.after() == {"mtu": 1400}
 
 
-def test_a_file_that_says_it_already_is_only_remembered(machine: Machine) -> None:
+def test_a_file_with_the_wanted_settings_is_only_recorded(machine: Machine) -> None:
     machine.file.write_text('{"debug": true}')
     before = machine.file.stat().st_mtime_ns
     result = machine.run(debug=True)
-    # Its age tells whether the engine has read it.
+    # Its age shows whether the engine has read it.
     assert (result["changed"], result["settings_changed"]) == (True, False)
     assert machine.file.stat().st_mtime_ns == before
     assert machine.after() == {"debug": True}
 
 
-def test_a_run_that_was_cut_off_before_it_wrote_the_settings(machine: Machine) -> None:
+def test_a_run_that_was_interrupted_before_it_wrote_the_settings(machine: Machine) -> None:
     machine.file.write_text('{"debug": false}')
     machine.run(debug=True)
     machine.file.write_text('{"debug": false}')
@@ -131,7 +131,7 @@ def test_a_run_that_was_cut_off_before_it_wrote_the_settings(machine: Machine) -
     assert machine.after() == {"debug": False}
 
 
-def test_a_dry_run_writes_nothing_and_tells_both_files(machine: Machine) -> None:
+def test_a_dry_run_writes_nothing_and_shows_both_files(machine: Machine) -> None:
     result = machine.run(check=True, **{"http-proxy": "http://user:canary@proxy.example:3128"})
     assert result["changed"]
     assert not machine.file.exists()
@@ -141,7 +141,7 @@ def test_a_dry_run_writes_nothing_and_tells_both_files(machine: Machine) -> None
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_what_the_engine_refuses_is_told_by_a_dry_run_too(
+def test_a_dry_run_reports_what_the_engine_refuses(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool
 ) -> None:
     dockerd = tmp_path / "dockerd"
@@ -154,9 +154,9 @@ def test_what_the_engine_refuses_is_told_by_a_dry_run_too(
     assert "no such directive" in result["msg"]
 
 
-def test_what_gives_the_machine_away_is_refused_without_preflight_too() -> None:
+def test_unsafe_settings_are_refused_without_preflight_too() -> None:
     harmless = engine_settings.harmless_engine_settings
     settings = {"log-driver": "json-file", "hosts": ["fd://"], "live-restore": True}
     assert harmless(settings) == settings
-    with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives everybody .* Fix: remove"):
+    with pytest.raises(AnsibleFilterError, match=r"docker_daemon_settings\.hosts: .* gives root .* Fix: remove"):
         harmless({**settings, "hosts": ["fd://", "tcp://0.0.0.0:2375"]})

@@ -1,4 +1,4 @@
-"""What is generated in docs/ is up to date, links lead somewhere, and the tables say what the code says."""
+"""Generated pages in docs/ are up to date, links have a target, and tables agree with the code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dead_links(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     assert list(dead_links(page)) == []
 
 
@@ -68,7 +68,7 @@ def test_markup_of_ansible_becomes_markdown() -> None:
     )
 
 
-def test_a_long_default_is_pointed_at() -> None:
+def test_a_long_default_is_referred_to() -> None:
     assert reference.default(["x" * 80], "hub") == "see `roles/hub/defaults/main.yml`"
     assert reference.default(False, "hub") == "`false`"
     assert reference.default(None, "hub") == "unset"

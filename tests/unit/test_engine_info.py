@@ -1,4 +1,4 @@
-"""What docker_engine makes of an engine's answers and a machine's files."""
+"""How docker_engine interprets an engine's answers and a machine's files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_plain_engine() -> None:
         ("snap", {}, {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}),
         ("podman", {"Components": [{"Name": "Podman Engine"}]}, {}),
         ("swarm_active", {}, {"Swarm": {"LocalNodeState": "active"}}),
-        # Locked or joining: part of a swarm all the same.
+        # Locked or joining, but still part of a swarm.
         ("swarm_active", {}, {"Swarm": {"LocalNodeState": "locked"}}),
     ],
 )
@@ -78,14 +78,14 @@ def test_log_rotation(driver: str, settings: dict[str, Any], rotated: bool) -> N
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"'])
-def test_settings_that_are_no_object_are_none(tmp_path: Path, text: str) -> None:
+def test_settings_that_are_not_an_object_are_ignored(tmp_path: Path, text: str) -> None:
     path = tmp_path / "daemon.json"
     path.write_text(text)
     assert docker_engine.read_settings(path) == {}
     assert docker_engine.read_settings(tmp_path / "absent") == {}
 
 
-def test_age_tells_whether_the_engine_has_read_its_settings(tmp_path: Path) -> None:
+def test_age_shows_whether_the_engine_has_read_its_settings(tmp_path: Path) -> None:
     pid, settings = tmp_path / "pid", tmp_path / "daemon.json"
     assert docker_engine.is_older(pid, settings) is False
     pid.touch()
@@ -153,7 +153,7 @@ def test_engine_is_asked_on_its_socket(engine: tuple[str, list[bytes]]) -> None:
 
 
 @pytest.mark.parametrize("reply", [answer({}, "500 Internal Server Error"), b"no HTTP\r\n\r\n", b""])
-def test_engine_that_talks_nonsense_does_not_run(engine: tuple[str, list[bytes]], reply: bytes) -> None:
+def test_engine_with_invalid_answers_is_not_running(engine: tuple[str, list[bytes]], reply: bytes) -> None:
     path, answers = engine
     answers.append(reply)
     assert docker_engine.gather(path, 2)["running"] is False
@@ -163,12 +163,12 @@ def test_no_engine(tmp_path: Path) -> None:
     assert docker_engine.gather(str(tmp_path / "absent.sock"), 2)["running"] is False
 
 
-def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path: Path) -> None:
+def test_dpkg_was_interrupted_if_it_left_a_journal_and_is_not_running(tmp_path: Path) -> None:
     (tmp_path / "updates").mkdir()
     assert not docker_engine.is_dpkg_interrupted(tmp_path)
     (tmp_path / "updates/0000").touch()
     assert docker_engine.is_dpkg_interrupted(tmp_path)
-    # dpkg's own kind of lock, which a process never sees of itself.
+    # Held by another process, since this kind of lock never blocks its own process.
     lock = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
     with subprocess.Popen(
         [sys.executable, "-c", lock, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -176,7 +176,7 @@ def test_dpkg_was_interrupted_when_it_left_a_journal_and_is_not_at_work(tmp_path
         assert dpkg.stdout
         dpkg.stdout.readline()
         assert not docker_engine.is_dpkg_interrupted(tmp_path)
-        # What it is at is not torn.
+        # While dpkg runs, its packages are not broken.
         (tmp_path / "status").write_text(stanza("now", "install reinstreq half-installed"))
         assert docker_engine.torn_packages(tmp_path) == []
         dpkg.kill()
@@ -187,7 +187,7 @@ def stanza(name: str, status: str, architecture: str = "amd64") -> str:
     return f"Package: {name}\nStatus: {status}\nArchitecture: {architecture}\nDescription: x\n reinstreq y\n\n"
 
 
-def test_packages_that_dpkg_left_torn_are_those_of_its_last_word(tmp_path: Path) -> None:
+def test_the_journal_overrides_the_status_of_broken_packages(tmp_path: Path) -> None:
     assert docker_engine.torn_packages(tmp_path) == []
     whole, torn = "install ok installed", "install reinstreq half-installed"
     (tmp_path / "status").write_text(
@@ -214,7 +214,7 @@ Said = str | tuple[int, str] | None
 
 
 def commands(folder: Path, said: dict[tuple[str, str, str], Said]) -> None:
-    """Put iptables and nft there, which list, or fail, as said for a program, table and chain."""
+    """Install fake iptables and nft, which list or fail as given for a program, table and chain."""
     for program in ("iptables", "nft"):
         lines = ["#!/bin/sh", 'case "$*" in']
         for (who, table, name), answer in said.items():
@@ -240,11 +240,11 @@ def commands(folder: Path, said: dict[tuple[str, str, str], Said]) -> None:
         (GONE, GONE, "-P FORWARD ACCEPT\n", {}, False),
         (INCOMPATIBLE, INCOMPATIBLE, "-P FORWARD ACCEPT\n", {"nat": GONE_IN_NFT, "filter": GONE_IN_NFT}, False),
         (GONE, FILTER, FORWARD, {}, False),
-        # iptables -F: the chains are there, and nothing leads into them.
+        # iptables -F: the chains exist, but nothing jumps to them.
         (NAT, FILTER, "-P FORWARD DROP\n", {}, False),
-        # A foreign rule of nft's stands in the chain, which holds Docker's all the same.
+        # The chain has a rule made with nft, but also Docker's rules.
         (NAT, FILTER, INCOMPATIBLE, {"FORWARD": FORWARD_OF_NFT}, True),
-        # None of these says that a rule is gone.
+        # None of these means that a rule is missing.
         (NAT, FILTER, INCOMPATIBLE, {}, None),
         (INCOMPATIBLE, FILTER, FORWARD, {"nat": (1, "Error: cache initialization failed")}, None),
         (NAT, LOCKED, FORWARD, {"filter": GONE_IN_NFT}, None),
@@ -301,16 +301,16 @@ def test_rules_of_an_engine_that_uses_nftables(
     assert docker_engine.has_rules(INFO | {"FirewallBackend": {"Driver": "nftables+firewalld"}}) is expected
 
 
-def test_an_engine_that_is_told_to_make_no_rules(tmp_path: Path) -> None:
+def test_an_engine_without_rules(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text(str(os.getpid()))
-    assert not docker_engine.is_told_no_rules({}, tmp_path / "pid")
-    assert docker_engine.is_told_no_rules({"iptables": False}, tmp_path / "absent")
+    assert not docker_engine.is_without_rules({}, tmp_path / "pid")
+    assert docker_engine.is_without_rules({"iptables": False}, tmp_path / "absent")
     command = ["sh", "-c", "echo; read end", "--iptables=false"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         try:
-            assert docker_engine.is_told_no_rules({}, tmp_path / "pid")
+            assert docker_engine.is_without_rules({}, tmp_path / "pid")
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""What the proof of the fence makes of what it finds (with stand-ins for Docker and the fence's script)."""
+"""What follows from the results of the fence's proof (with stand-ins for Docker and the fence's script)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPEN = {**GOOD, "another server": True}
 
 
 class Machine:
-    """A folder as the target's, and runs of the module on it."""
+    """A target machine, represented by a folder, on which the module runs."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.monkeypatch = folder, monkeypatch
@@ -51,7 +51,7 @@ class Machine:
         return found
 
     def run(self, *found: dict[str, bool] | Exception) -> dict[str, Any]:
-        """Run the module, which finds that, one proof after the other, and every proof is needed."""
+        """Run the module; its proofs have these results in turn, and all of them must be used."""
         self.found = list(found)
         arguments = {
             "network": "users",
@@ -85,8 +85,8 @@ class Machine:
         return (self.folder / "stamp").exists()
 
 
-def test_what_must_be_closed_has_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a connection that is refused was refused by a firewall."""
+def test_forbidden_targets_have_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that only a firewall can refuse the connection."""
     said = {"users": "other", "control": "apart", "other": "127.0.0.2", "apart": "127.0.0.3"}
     commands: list[tuple[str, ...]] = []
     waited: list[str] = []
@@ -123,12 +123,12 @@ def test_a_proof_is_not_repeated(machine: Machine) -> None:
     assert machine.told == [""], "servers may start"
 
 
-def test_what_was_open_once_was_an_accident(machine: Machine) -> None:
+def test_a_single_open_result_is_ignored(machine: Machine) -> None:
     assert not machine.run(OPEN, OPEN, GOOD).get("failed")
     assert machine.calls == ["open"]
 
 
-def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
+def test_three_open_results_in_a_row_close_the_network(machine: Machine) -> None:
     result = machine.run(OPEN, OPEN, OPEN)
     assert result["failed"]
     for word in ("another server could be reached", "systemctl restart docker", '"iptables": false', "deploy again"):
@@ -138,7 +138,7 @@ def test_what_is_open_three_times_in_a_row_is_closed(machine: Machine) -> None:
     assert not machine.stamp
 
 
-def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
+def test_rules_that_were_reloaded_during_the_proof_are_proved_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def prove(params: dict[str, Any]) -> dict[str, bool]:
@@ -152,7 +152,7 @@ def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
     assert machine.stamp
 
 
-def test_what_cannot_be_closed_does_not_hide_why(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_closing_does_not_hide_the_reason(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def docker(*_: str) -> str:
         raise RuntimeError("docker exec: container is not running")
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_closed_does_not_hide_why(machine: Machine, monkeypatch: 
         assert word in result["msg"]
 
 
-def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(machine: Machine) -> None:
+def test_a_closed_network_is_opened_for_a_single_attempt(machine: Machine) -> None:
     machine.run(OPEN, OPEN, OPEN)
     assert machine.run(OPEN)["failed"]
     assert machine.run(RuntimeError("docker run: no such image"))["failed"]
@@ -175,7 +175,7 @@ def test_what_was_closed_is_open_no_longer_than_to_see_whether_it_is_mended(mach
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_was_closed_is_closed_when_the_run_is_cut_off(
+def test_a_closed_network_is_closed_again_if_the_run_is_interrupted(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     (machine.folder / "fence.shut").touch()
@@ -193,16 +193,16 @@ def test_what_was_closed_is_closed_when_the_run_is_cut_off(
     assert machine.calls == ["open", "shut"]
 
 
-def test_a_hub_that_is_not_reached_fails_the_run(machine: Machine) -> None:
+def test_an_unreachable_hub_fails_the_run(machine: Machine) -> None:
     result = machine.run({**GOOD, "the Hub": False})
-    assert "a user's server does not reach the Hub" in result["msg"]
+    assert "a user's server cannot reach the Hub" in result["msg"]
     assert machine.calls == ["open"]
     assert not machine.stamp
 
 
 @pytest.mark.parametrize("resolves", [True, False])
-def test_a_lookup_that_fails_is_reported_only(machine: Machine, resolves: bool) -> None:
-    """And not at all on a machine that has no resolver itself."""
+def test_a_failed_lookup_is_only_a_warning(machine: Machine, resolves: bool) -> None:
+    """And not even that on a machine without a working resolver."""
     machine.resolves = resolves
     result = machine.run({**GOOD, NAMES: False})
     assert not result.get("failed")

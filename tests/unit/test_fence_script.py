@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from project import ROLES
 
-# The kernel's tables are files. One that cannot count refuses all of what is given to it, as nft does.
+# The kernel's tables are files. Without support for counting, all of the input is refused, as by nft.
 NFT = """#!/bin/sh
 case "$*" in
   "--file -" | "--check --file -")
@@ -33,7 +33,7 @@ table=jh_fence
 
 
 class Machine:
-    """A folder in the place of the machine."""
+    """A machine, represented by a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -78,7 +78,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_once_is_enough(machine: Machine) -> None:
+def test_loaded_rules_are_not_reloaded(machine: Machine) -> None:
     assert machine("check") == "not in force"
     assert machine("keep") == "loaded"
     assert machine("keep") == "in force"
@@ -88,7 +88,7 @@ def test_once_is_enough(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("gone", ["table.inet", "bridge/bridge-nf-call-iptables"])
-def test_what_was_lost_is_loaded_and_proved_again(machine: Machine, gone: str) -> None:
+def test_missing_rules_are_reloaded_and_proved_again(machine: Machine, gone: str) -> None:
     machine("keep")
     before = machine("rules").splitlines()
     proof = machine.write("run/jh-fence-proof", "proved\n")
@@ -111,8 +111,8 @@ def test_published_ports_and_metadata_are_closed(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("verb", ["keep", "shut"])
-def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machine: Machine, verb: str) -> None:
-    """Only what Hub, proxy and the machine are answered."""
+def test_connections_made_while_rules_were_missing_are_cut(machine: Machine, verb: str) -> None:
+    """Except for replies to Hub, proxy and the machine."""
     machine(verb)
     forward, _, incoming = machine.table.partition("chain input")
     for chain, answers in ((forward, "ip daddr { 10.213.0.2, 10.213.0.3 }"), (incoming, "ct direction reply")):
@@ -125,7 +125,7 @@ def test_what_was_connected_while_the_rules_were_flushed_does_not_stay_so(machin
     [
         ({"etc/resolv.conf": "nameserver 169.254.169.254\n"}, "169.254.169.254"),
         ({"etc/resolv.conf": "search x\nnameserver\t168.63.129.16 # Azure\n"}, "168.63.129.16"),
-        # Docker asks these itself, from outside the container.
+        # Docker itself queries these, from outside the container.
         ({"etc/resolv.conf": "nameserver 127.0.0.1\nnameserver ::1\n"}, ""),
         (
             {
@@ -153,11 +153,11 @@ def test_the_machine_s_resolvers_are_open(machine: Machine, files: dict[str, str
     rule = f"meta l4proto {{ tcp, udp }} th dport 53 ct original ip daddr {{ {expected} }} accept"
     assert machine.table.count(rule) == (2 if expected else 0)
     assert machine.table.count("dport 53") == (2 if expected else 0)
-    # Before what closes link-local addresses.
+    # Before the rule that closes link-local addresses.
     assert not expected or machine.table.index(rule) < machine.table.index("169.254.0.0/16")
 
 
-def test_other_settings_are_taken_over(machine: Machine) -> None:
+def test_changed_settings_are_applied(machine: Machine) -> None:
     machine("keep")
     machine.write("fence.conf", SETTINGS.replace("10.213.", "10.214."))
     assert machine("check") == "not in force"
@@ -166,7 +166,7 @@ def test_other_settings_are_taken_over(machine: Machine) -> None:
     assert "10.213." not in machine.table
 
 
-def test_other_resolvers_are_taken_over(machine: Machine) -> None:
+def test_changed_resolvers_are_applied(machine: Machine) -> None:
     machine("keep")
     machine.write("etc/resolv.conf", "nameserver 169.254.169.254\n")
     assert machine("check") == "not in force"
@@ -174,7 +174,7 @@ def test_other_resolvers_are_taken_over(machine: Machine) -> None:
     assert "{ 169.254.169.254 }" in machine.table
 
 
-def test_connections_of_a_server_are_counted(machine: Machine) -> None:
+def test_connections_of_a_server_are_limited(machine: Machine) -> None:
     machine("keep")
     assert machine.table.count("ct state new add @connections { ip saddr ct count over 4000 } drop") == 2
     assert machine.table.count("ct state new add @doors { ip saddr ct count over 250 } drop") == 1
@@ -184,14 +184,14 @@ def test_connections_of_a_server_are_counted(machine: Machine) -> None:
     assert machine("lacks") == ""
 
 
-def test_a_kernel_that_cannot_count_gets_the_rest(machine: Machine) -> None:
+def test_without_support_for_counting_the_other_rules_are_loaded(machine: Machine) -> None:
     machine.write("no-count", "")
     assert machine("keep") == "loaded"
     assert "ct count" not in machine.table
     assert "ct status dnat drop" in machine.table
     assert machine("keep") == "in force"
     assert "cannot count a server's connections" in machine("lacks")
-    # It was so for a moment only.
+    # Only temporarily.
     (machine.folder / "no-count").unlink()
     assert machine("keep") == "loaded"
     assert "ct count" in machine.table
@@ -199,13 +199,13 @@ def test_a_kernel_that_cannot_count_gets_the_rest(machine: Machine) -> None:
     assert machine("keep") == "in force"
 
 
-def test_rules_that_cannot_be_loaded_are_said(machine: Machine) -> None:
+def test_rules_that_cannot_be_loaded_are_reported(machine: Machine) -> None:
     machine.write("broken", "")
     assert machine("keep") == "Operation not permitted"
     assert machine("check") == "not in force"
 
 
-def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -> None:
+def test_a_hanging_call_does_not_block_others_forever(machine: Machine) -> None:
     machine.script.write_text(machine.script.read_text().replace("lock_timeout_s=50", "lock_timeout_s=1"))
     with subprocess.Popen(
         ["flock", str(machine.folder / "run/jh-fence.lock"), "sh", "-c", "echo; read end"],
@@ -220,7 +220,7 @@ def test_a_call_that_stands_still_holds_up_no_other_for_ever(machine: Machine) -
     assert machine("shut") == "loaded"
 
 
-def test_shut_is_shut_until_it_is_opened(machine: Machine) -> None:
+def test_it_stays_shut_until_it_is_opened(machine: Machine) -> None:
     machine("keep")
     assert machine("shut") == "loaded"
     for table in (machine.table, (machine.folder / "table.bridge").read_text()):
@@ -236,7 +236,7 @@ def test_shut_is_shut_until_it_is_opened(machine: Machine) -> None:
     assert machine("open") == "in force"
 
 
-def test_watch_mends_and_says_so(machine: Machine) -> None:
+def test_watch_repairs_and_reports_it(machine: Machine) -> None:
     process = subprocess.Popen(
         [str(machine.script), "watch"], cwd=machine.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -259,7 +259,7 @@ def test_watch_mends_and_says_so(machine: Machine) -> None:
         (machine.folder / "table.inet").unlink()
         assert process.stdout.readline() == "The fence cannot be loaded: Operation not permitted\n"
         (machine.folder / "broken").unlink()
-        # The script that lies there now is the one that runs.
+        # The current version of the script is run.
         machine.script.write_text(machine.script.read_text().replace("Another program", "Somebody"))
         while (line := process.stdout.readline()).startswith("The fence cannot"):
             pass

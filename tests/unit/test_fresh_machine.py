@@ -1,4 +1,4 @@
-"""What the tests bring into being on a machine that has nothing yet, while scenarios run side by side."""
+"""What the tests create on a bare machine, while scenarios run in parallel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAKE_KEY = PROJECT / "molecule/shared/make-key"
 
 
 def at_once(command: list[str | Path], times: int = 6) -> list[str]:
-    """Run a command several times side by side; return what each said, and insist on success."""
+    """Run a command several times in parallel, require success, and return the outputs."""
     running = [
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(times)
@@ -61,13 +61,13 @@ PLAYS = sorted(path for path in PROJECT.glob("molecule/*/**/*.yml") if path.name
 
 
 @pytest.mark.parametrize("play", PLAYS, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_what_scenarios_share_is_asked_for_under_its_lock(play: Path) -> None:
-    """On this machine `creates` is asked before the command takes its lock: two scenarios both go on."""
+def test_shared_things_are_checked_under_their_lock(play: Path) -> None:
+    """`creates` is checked before the command takes its lock, so two scenarios could both continue."""
     shared = [task for task in _tasks(yaml.safe_load(play.read_text())) if task.get("delegate_to") == "localhost"]
     assert [task["name"] for task in shared if {"creates", "removes"} & {*task.get("args", {})}] == []
 
 
-# Of an engine 20.10 that was installed a minute ago; what is left out says nothing of addresses.
+# From a freshly installed engine 20.10; omitted lines have no addresses.
 DEFAULT_BRIDGE = {
     "Name": "bridge",
     "Id": "1d634f9a1d2d7d8e9a8a1551b851ff550a29c5a0d749e0316186483d0b361992",

@@ -1,4 +1,4 @@
-"""The health check of all containers: what it takes for an answer."""
+"""The health check of all containers: which answers count as healthy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
             connection, _ = listener.accept()
             with connection:
                 question = b""
-                # It comes line by line.
+                # Sent line by line.
                 while not question.endswith(b"\r\n\r\n"):
                     question += connection.recv(4096)
                 asked.append(question)
@@ -56,7 +56,7 @@ def test_an_answer_of_200_is_health(answer: bytes, code: int, said: str) -> None
     assert (done.returncode, done.stdout) == (code, said)
 
 
-def test_nobody_who_listens_is_none() -> None:
+def test_without_a_listener_it_is_unhealthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
     done = check(port)
@@ -64,7 +64,7 @@ def test_nobody_who_listens_is_none() -> None:
     assert "Connection refused" in done.stderr
 
 
-def test_silence_is_none() -> None:
+def test_without_an_answer_it_is_unhealthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = check(str(listener.getsockname()[1]))
     assert (done.returncode, done.stdout) == (1, "answered nothing\n")

@@ -12,7 +12,7 @@ from jupyterhub_ansible.rules import containers, mounts, traits
 from jupyterhub_ansible.rules.placeholders import is_placeholder
 from project import ROLES
 
-OURS = mounts.ours("hub", "homes-{username}", ())
+OURS = mounts.protected("hub", "homes-{username}", ())
 NFS = {"type": "nfs", "o": "addr=nas.team.dev,rw,nfsvers=4", "device": ":/export/team"}
 PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
 
@@ -128,10 +128,10 @@ def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
     ],
 )
 def test_folders_that_are_each_users(source: str, taken: bool) -> None:
-    ours = mounts.ours("hub", None, ["/srv/jupyterhub"])
+    ours = mounts.protected("hub", None, ["/srv/jupyterhub"])
     found = list(traits.refused({"DockerSpawner": {"volumes": {source: "/x"}}}, "github", ours))
     assert [each.what for each in found] == (
-        [] if taken else ["would be a folder of the machine for a user of its name"]
+        [] if taken else ["could be a system folder, depending on the user's name"]
     )
 
 
@@ -220,10 +220,10 @@ def test_sources_of_mounts(source: str, taken: bool) -> None:
 
 
 def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
-    wrong = mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
+    wrong = mounts.wrong_source("/data", mounts.Protected(folders=(mounts.COOLIFY,)))
     assert wrong
     assert "/data/coolify is where Coolify keeps its keys" in wrong[1]
-    assert mounts.wrong_source("/data/sets", mounts.Ours(folders=(mounts.COOLIFY,))) is None
+    assert mounts.wrong_source("/data/sets", mounts.Protected(folders=(mounts.COOLIFY,))) is None
 
 
 @pytest.mark.parametrize(

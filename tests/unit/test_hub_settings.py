@@ -48,14 +48,18 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("hub_server_memory_mb", ..., "hub_server_memory_mb (hub.json): is not set"),
         ("hub_server_memmory_mb", 1, "hub_server_memmory_mb (hub.json): there is no such setting"),
         ("hubb", {}, "hubb (hub.json): is not a known setting"),
-        ("proxy_token", "s3cret" * 9, "proxy_token (hub.json): is a secret, and no setting; give it by CONFIGPROXY"),
+        ("proxy_token", "s3cret" * 9, "proxy_token (hub.json): is a secret, not a setting; set it by CONFIGPROXY"),
         ("deployment", ..., "deployment (hub.json): is not set"),
-        ("jupyterhub_address", "0.0.0.0", 'jupyterhub_address (hub.json): others reach "0.0.0.0"'),
+        ("jupyterhub_address", "0.0.0.0", 'jupyterhub_address (hub.json): others can reach "0.0.0.0"'),
         ("hub_authenticator", "github", "hub_github_client_id (hub.json): is not set, and hub_authenticator: github"),
         ("images_environments", [], "images_environments (hub.json): is empty"),
         ("images_environments.0.image", ..., 'images_environments[0] (slug "base") (hub.json): lacks the key "image"'),
         ("images_environments.0.pip", ["numpy"], 'images_environments[0] (slug "base") (hub.json): unknown key "pip"'),
-        ("hub_traits", {"Spawner": {"mem_limit": "2G"}}, "hub_traits.Spawner.mem_limit (hub.json): has a setting"),
+        (
+            "hub_traits",
+            {"Spawner": {"mem_limit": "2G"}},
+            "hub_traits.Spawner.mem_limit (hub.json): has its own setting",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(hub_files: Path, where: str, value: Any, message: str) -> None:
@@ -91,7 +95,7 @@ def test_groups_of_github_are_in_small_letters(hub_files: Path) -> None:
         ("hub_free_images", {"Acme:data": ["x"]}),
     ):
         told = complaint(hub_files, where, value, {**EXAMPLE, **GITHUB})
-        assert 'is not in small letters, as the Hub\'s groups are: "Acme:data"' in told
+        assert 'must be lower case, like the Hub\'s groups: "Acme:data"' in told
 
 
 def test_no_value_that_may_be_secret_is_told(hub_files: Path) -> None:
@@ -134,12 +138,12 @@ def test_names_of_before_are_told_with_the_new_ones(hub_files: Path) -> None:
         load()
     lines = str(error.value).splitlines()
     assert lines == [
-        "authenticator (hub.json): is called hub_authenticator now; write hub_authenticator",
-        "access (hub.json): is called hub_allow_all, hub_allowed_users, hub_admin_users, hub_blocked_users now; write"
+        "authenticator (hub.json): is now called hub_authenticator; write hub_authenticator",
+        "access (hub.json): is now called hub_allow_all, hub_allowed_users, hub_admin_users, hub_blocked_users; write"
         " hub_allow_all, hub_allowed_users, hub_admin_users, hub_blocked_users",
-        "server.memory_mb (hub.json): is called hub_server_memory_mb now; write hub_server_memory_mb",
-        "server.pids (hub.json): is called hub_server_pids now; write hub_server_pids",
-        "tokens.max_age_days (hub.json): is called hub_token_max_age_days now; write hub_token_max_age_days",
+        "server.memory_mb (hub.json): is now called hub_server_memory_mb; write hub_server_memory_mb",
+        "server.pids (hub.json): is now called hub_server_pids; write hub_server_pids",
+        "tokens.max_age_days (hub.json): is now called hub_token_max_age_days; write hub_token_max_age_days",
     ]
 
 

@@ -98,7 +98,7 @@ def test_difference_shows_all_but_what_may_hold_a_secret(tmp_path: Path) -> None
     }
     to, back = run(tmp_path, with_secrets), run(tmp_path, NEW)
     assert "canary" not in json.dumps([to, back])
-    hidden = "(not shown, since it may hold a secret)"
+    hidden = "(not shown, since it may contain a secret)"
     for diff, side in ((to["diff"], "after"), (back["diff"], "before")):
         assert diff[side]["hub_server_memory_mb"] == 2
         assert diff[side]["hub_server_environment"].startswith(hidden)

@@ -1,4 +1,4 @@
-"""When a user's server was last in use, as the server's own extension tells it."""
+"""When a user's server was last active, as its own extension determines it."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ class Manager:
 
 
 class Marimo:
-    """marimo's server: whether a cell runs, or why it does not say."""
+    """marimo's server: whether a cell is running, or the error instead of an answer."""
 
     runs: bool | Exception = False
 
@@ -42,7 +42,7 @@ class Marimo:
 
 
 class Server:
-    """A server of which nothing was heard since it was started, long ago."""
+    """A server without activity since it was started, long ago."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.processes: list[Process] = []
@@ -53,7 +53,7 @@ class Server:
         self.settings: dict[str, Any] = {
             "started": LONG_AGO,
             "last_activity_times": {},
-            # What Jupyter itself counts: the polls of open pages, and that a kernel was culled.
+            # What Jupyter itself counts as activity: polls of open pages, and the culling of a kernel.
             "api_last_activity": datetime.now(UTC),
             "kernel_manager": self.kernels,
             "terminal_manager": SimpleNamespace(terminals=self.terminals),
@@ -92,7 +92,7 @@ def test_nothing_runs_and_pages_poll(server: Server) -> None:
     assert server.activity.last_activity() == LONG_AGO
 
 
-def test_a_busy_kernel_is_in_use_and_stays_so_a_while_after_it_is_gone(server: Server) -> None:
+def test_a_busy_kernel_counts_as_active_for_a_while_after_it_is_gone(server: Server) -> None:
     server.kernels.kernels = {"1": kernel("busy")}
     assert server.looks_in_use()
     server.kernels.kernels = {}
@@ -113,7 +113,7 @@ def test_marimo(server: Server) -> None:
 
 
 @pytest.mark.parametrize("error", [TimeoutError("no answer"), ValueError("odd"), HTTPError(599)])
-def test_a_marimo_that_does_not_answer_is_no_use_and_told_in_the_log(server: Server, error: Exception) -> None:
+def test_a_marimo_that_does_not_answer_is_not_active_and_is_logged(server: Server, error: Exception) -> None:
     server.marimo.runs = error
     assert not server.looks_in_use()
     assert len(server.logged) == 1
@@ -133,12 +133,12 @@ def test_a_job_keeps_its_terminal_too(server: Server) -> None:
     server.processes.append(process(9, "sleep", 7))
     assert server.looks_in_use()
     assert server.terminals["7"].last_activity > LONG_AGO
-    # Jupyter culls this one, whatever happens in the other.
+    # Jupyter culls this one, regardless of the other.
     assert server.terminals["8"].last_activity == LONG_AGO
 
 
-def test_what_computes_unseen(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A finished cell of it may have left that behind.
+def test_a_computing_background_process_counts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Possibly left behind by a finished cell.
     server.kernels.kernels = {"1": kernel("idle")}
     now = time.monotonic()
     monkeypatch.setattr("jupyterhub_idle.activity.time", SimpleNamespace(monotonic=lambda: now))
@@ -146,7 +146,7 @@ def test_what_computes_unseen(server: Server, monkeypatch: pytest.MonkeyPatch) -
         now += 100
         before = server.processes[0].ticks if server.processes else 0
         ticks = before + round(100 * share * TICKS_PER_S)
-        # The server itself serves pages.
+        # The server itself, which also uses CPU time.
         own = process(os.getpid(), "jupyterhub-sing", 1, terminal=0, ticks=10**6 * round(now))
         server.processes = [process(30, "python", 30, terminal=0, ticks=ticks), own]
         assert server.looks_in_use() is in_use
@@ -173,12 +173,12 @@ def test_requests(server: Server, asked: Any, counts: bool) -> None:
     assert server.is_in_use() is counts
 
 
-def test_what_other_extensions_say_counts(server: Server) -> None:
+def test_other_extensions_activity_counts(server: Server) -> None:
     server.settings["last_activity_times"]["jupyter-server-proxy"] = datetime.now(UTC)
     assert server.is_in_use()
 
 
-def test_keeping_keeps_kernels_and_terminals(server: Server) -> None:
+def test_keep_marks_kernels_and_terminals_as_active(server: Server) -> None:
     server.kernels.kernels = {"1": kernel("idle")}
     server.terminals["1"] = SimpleNamespace(ptyproc=SimpleNamespace(pid=7), last_activity=LONG_AGO)
     server.activity.keep()
@@ -194,8 +194,8 @@ def test_the_end_is_the_earlier_of_both() -> None:
     assert Plan(max_age_s=200).end(started, used) == (LONG_AGO + timedelta(seconds=200), "age")
 
 
-def test_the_plan_is_the_hub_s() -> None:
+def test_timeouts_come_from_the_hub() -> None:
     text = '{"timeout_s": 60, "max_age_s": 0, "notice_s": 15, "look_s": 4}'
     assert planned({"JUPYTERHUB_IDLE_CULLING": text}) == Plan(60, 0, 15, 4)
-    # Of a server that is never stopped, or that no Hub started; it looks all the same.
+    # A server that is never culled, or not started by a Hub; activity is checked anyway.
     assert planned({}) == Plan(0, 0, 0, 150)

@@ -1,4 +1,4 @@
-"""Whether a marimo notebook runs, asked of a stand-in for marimo, in handlers as jupyter-server-proxy makes them."""
+"""Whether a marimo notebook is running, with a stand-in for marimo and handlers as from jupyter-server-proxy."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ TOKEN = "Basic marimo"
 
 
 def proxied(name: str, state: dict[str, Any] | None) -> tuple[Any, ...]:
-    """A route as by ServerProcess.make_proxy_handler, and what its handlers are made of."""
+    """A route as from ServerProcess.make_proxy_handler, with the arguments of its handlers."""
     attributes = {"name": name, "update_last_activity": True, "request_headers_override": {"Authorization": TOKEN}}
 
     class Proxy(RequestHandler):
@@ -71,7 +71,7 @@ def running_at(port: int, *, running: bool = True) -> Marimo:
     ("kernels", "runs"),
     [({}, False), ({"a": "idle", "b": "stopped"}, False), ({"a": "idle", "b": "running"}, True)],
 )
-def test_any_session_that_runs(kernels: dict[str, str], runs: bool) -> None:
+def test_any_running_session_counts(kernels: dict[str, str], runs: bool) -> None:
     async def check(port: int) -> None:
         assert await running_at(port).is_running() is runs
 
@@ -96,7 +96,7 @@ def test_another_answer_is_an_error() -> None:
     asked({"a": "running"}, check, status=401)
 
 
-def test_pages_of_marimo_count_for_nothing_before_the_first_is_opened_and_those_of_others_do() -> None:
+def test_requests_to_marimo_do_not_count_before_it_is_started_but_others_do() -> None:
     # Nothing is known of its process yet.
     marimo, route = proxied("marimo", {})
     other, other_route = proxied("rstudio", {})

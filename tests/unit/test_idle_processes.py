@@ -1,4 +1,4 @@
-"""What /proc says of jobs and of what computes."""
+"""Jobs and CPU time, from /proc."""
 
 import os
 import subprocess
@@ -16,11 +16,11 @@ def stat(folder: Path, line: str) -> None:
     (path / "stat").write_text(line)
 
 
-def test_a_command_may_hold_anything(tmp_path: Path) -> None:
+def test_a_command_may_contain_anything(tmp_path: Path) -> None:
     rest = "S 1 40 40 34816 40 4194304 1 2 3 4 70 30 5 6 20 0 1 0 100 1 1\n"
     for pid, command in ((40, "bash"), (41, "a) S 9 9 (b"), (42, "tmux: server")):
         stat(tmp_path, f"{pid} ({command}) {rest}")
-    # What is no process, and what ended meanwhile.
+    # Not a process, and one that ended meanwhile.
     (tmp_path / "self").mkdir()
     (tmp_path / "99").mkdir()
     assert sorted(processes.processes(tmp_path)) == [
@@ -41,7 +41,7 @@ def test_a_command_may_hold_anything(tmp_path: Path) -> None:
         # Stopped by Ctrl-Z; dead.
         ("python", "T", 34816, False),
         ("python", "Z", 34816, False),
-        # A kernel, the server itself, what has left its terminal.
+        # A kernel, the server itself, and a process that left its terminal.
         ("python", "S", 0, False),
     ],
 )
@@ -51,7 +51,7 @@ def test_jobs(command: str, state: str, terminal: int, is_job: bool) -> None:
     assert sessions_with_a_job(found) == ({7} if is_job else set())
 
 
-def test_seconds_computed_are_those_since_then_of_all_but_one() -> None:
+def test_cpu_seconds_since_then_of_all_processes_but_one() -> None:
     found = [Process(1, "a", "S", 1, 0, 500), Process(2, "b", "R", 1, 0, 900), Process(3, "new", "R", 1, 0, 100)]
     seconds = processes.computed_s(found, {1: 0, 2: 700, 9: 5}, besides=1)
     assert seconds == 300 / processes.TICKS_PER_S

@@ -1,4 +1,4 @@
-"""The module that lists images and finds versions in them, with a stand-in for docker and the real look inside."""
+"""The module that lists images and finds versions in them, with a stand-in for docker and the real script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from project import run_module
 
 from plugins.modules import image_listing
 
-# Has the images of the file `images`; a container says what is in the file `says`, and is counted.
+# Has the images in the file `images`; a container prints the file `says`, and is counted.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
 case "$*" in run*"=id"*) echo 1000; exit ;; esac
@@ -70,7 +70,7 @@ def runs(folder: Path) -> int:
     return (folder / "runs").read_text().count("run") if (folder / "runs").exists() else 0
 
 
-def test_an_image_is_looked_at_once(folder: Path) -> None:
+def test_an_image_is_inspected_once(folder: Path) -> None:
     expected = {"x/base:1": FOUND, "x/twin:1": FOUND}
     assert run(folder, "x/base:1", "x/twin:1") == expected
     assert runs(folder) == 1, "two names of one image"
@@ -80,8 +80,8 @@ def test_an_image_is_looked_at_once(folder: Path) -> None:
     assert runs(folder) == 1
 
 
-def test_own_images_bear_their_tag_in_a_label(folder: Path) -> None:
-    """What an operator built on top has the label of what it was built on."""
+def test_own_images_have_their_tag_in_a_label(folder: Path) -> None:
+    """Images that an operator builds on ours inherit the label."""
     made = {"Config": {"Labels": {image_listing.LABEL: "11aa"}}, "RepoDigests": None, "Created": None}
     images = [
         {**made, "Id": "sha256:a", "RepoTags": ["x/base:11aa", "y/base:11aa", "x/base:mine"]},
@@ -106,7 +106,7 @@ def test_digests_are_those_of_the_repository(folder: Path) -> None:
     ]
 
 
-def test_the_engine_knows_longer_names(folder: Path) -> None:
+def test_the_engine_resolves_longer_names(folder: Path) -> None:
     assert run(folder, "docker.io/x/base:1", "x/other:1", "y/d@sha256:e").keys() == {
         "docker.io/x/base:1",
         "x/other:1",
@@ -122,7 +122,7 @@ def test_an_engine_without_images(folder: Path) -> None:
     assert (result["listing"], result["own"], result["contents"]) == ([], [], {})
 
 
-def test_what_is_gone_is_forgotten(folder: Path) -> None:
+def test_missing_images_are_forgotten(folder: Path) -> None:
     run(folder, "x/base:1", "x/other:1")
     run(folder, "x/other:1")
     assert json.loads((folder / "builds/contents.json").read_text()).keys() == {"sha256:b"}
@@ -132,7 +132,7 @@ def test_an_image_that_is_not_there_yet(folder: Path) -> None:
     assert run(folder, "x/new:1", "x/other:1") == {"x/other:1": FOUND}
 
 
-def test_a_dry_run_keeps_nothing(folder: Path) -> None:
+def test_a_dry_run_does_not_write_the_cache(folder: Path) -> None:
     assert run(folder, "x/base:1", check=True) == {"x/base:1": FOUND}
     assert not (folder / "builds").exists()
 
@@ -153,15 +153,15 @@ def test_engine_that_does_not_answer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "code"), [("", 127), ("no json", 0), ("5", 0)])
-def test_an_image_that_cannot_tell_is_asked_again(folder: Path, text: str, code: int) -> None:
+def test_an_image_without_a_result_is_inspected_again(folder: Path, text: str, code: int) -> None:
     says(folder, text, code)
     assert run(folder, "x/base:1") == {"x/base:1": {}}
     says(folder, "a warning\n" + json.dumps(FOUND))
     assert run(folder, "x/base:1") == {"x/base:1": FOUND}
 
 
-def test_nobody_is_offered_root(folder: Path) -> None:
-    """Nor with what an older version kept, which did not ask."""
+def test_images_that_run_as_root_are_refused(folder: Path) -> None:
+    """Also if an older version cached the image without the user id."""
     (folder / "builds").mkdir()
     kept = {"sha256:a": {key: value for key, value in FOUND.items() if key != "uid"}}
     (folder / "builds/contents.json").write_text(json.dumps(kept))
@@ -188,7 +188,7 @@ def test_damaged_file(folder: Path) -> None:
 
 
 def test_the_look_inside() -> None:
-    """Run here, it finds what is here."""
+    """Run on this machine, it finds what is installed here."""
     done = subprocess.run([sys.executable, "-"], input=image_listing.LOOK, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["programs"]["Python"] == platform.python_version()

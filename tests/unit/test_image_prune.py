@@ -1,4 +1,4 @@
-"""Old images go, beside users who come and go."""
+"""Old images are removed while users' servers start and stop."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def prune(folder: Path, says: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def test_a_container_that_ends_meanwhile_is_no_failure(tmp_path: Path) -> None:
+def test_a_container_that_is_removed_meanwhile_is_not_an_error(tmp_path: Path) -> None:
     assert prune(tmp_path, "No such container: left")["removed"] == ["jupyterhub/hub:2"]
     assert "image rm jupyterhub/hub:2" in (tmp_path / "calls").read_text()
 
 
 @pytest.mark.parametrize("trouble", ["permission denied", "context deadline exceeded"])
-def test_any_other_trouble_is(tmp_path: Path, trouble: str) -> None:
+def test_any_other_problem_is_an_error(tmp_path: Path, trouble: str) -> None:
     answer = prune(tmp_path, trouble)
     assert answer["failed"]
     assert trouble in answer["msg"]

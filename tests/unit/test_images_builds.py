@@ -1,4 +1,4 @@
-"""How images are built side by side, and what is told of it."""
+"""Images are built in parallel, with progress and errors reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def images(**parents: str | None) -> list[dict[str, Any]]:
     return [{"name": name, "ref": f"p/{name}:1", "parent": parent} for name, parent in parents.items()]
 
 
-def test_parents_first_and_side_by_side(tmp_path: Path) -> None:
+def test_parents_first_and_in_parallel(tmp_path: Path) -> None:
     """Two children of one parent are made at the same time, after it."""
     made: list[str] = []
     together = threading.Barrier(2, timeout=10)
@@ -43,7 +43,7 @@ def test_parents_first_and_side_by_side(tmp_path: Path) -> None:
     assert result["failures"] == []
 
 
-def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
+def test_a_failure_stops_only_children(tmp_path: Path) -> None:
     def make(image: Mapping[str, Any], log: Path) -> None:
         if image["name"] == "env-base":
             log.write_text("Step 1\nit broke\n")
@@ -54,7 +54,7 @@ def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
     assert [image["name"] for image in result["made"]] == ["base", "proxy"]
     [base, child] = result["failures"]
     assert base["tail"] == ["Step 1", "it broke"]
-    assert child["error"] == "env-base, which it stands on, was not made"
+    assert child["error"] == "its parent env-base was not made"
     told = action.message(result["failures"])
     assert "The image env-base was not made: docker build ended with code 1." in told
     assert str(tmp_path / "env-base.log") in told
@@ -63,7 +63,7 @@ def test_a_failure_stops_what_stands_on_it_only(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def docker_without_buildx(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client that a builder asks what it can do; the machine that runs these tests may have none."""
+    """Fake docker client, since the machine that runs these tests may have none."""
     client = tmp_path_factory.mktemp("bin") / "docker"
     client.write_text("#!/bin/sh\nexit 1\n")
     client.chmod(0o755)
@@ -98,7 +98,7 @@ def test_settings_take_the_place_of_the_contexts_empty_files(tmp_path: Path) -> 
 
 
 def test_a_proxys_password_is_in_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments are in the process list, for all to read."""
+    """Arguments are in the process list, which everyone can read."""
     maker = builder(tmp_path, https_proxy="http://user:c4nary@proxy.test:3128")
     seen: list[Any] = []
 
@@ -126,7 +126,7 @@ TIDY = {"builder": {"gc": {"enabled": True}}}
         # The client of Debian 13 with the plugin, then without it.
         ({"bin": "26.1.5"}, TIDY, "docker build --force-rm", False),
         ({"bin": "26.1.5 buildx"}, {}, "docker buildx build --builder=default --load", True),
-        # Debian 12's, also behind one that came otherwise; and on an engine that would never throw anything away.
+        # Debian 12's client, also after another one in the path; and with an engine that never cleans up its cache.
         ({"bin": "20.10.24+dfsg1"}, TIDY, "bin/docker build", True),
         ({"local": "28.2.2", "bin": "20.10.24+dfsg1"}, TIDY, "bin/docker build", True),
         ({"bin": "20.10.24+dfsg1"}, {}, "docker build --force-rm", False),
@@ -135,7 +135,7 @@ TIDY = {"builder": {"gc": {"enabled": True}}}
         ({"bin": ""}, TIDY, "docker build --force-rm", False),
     ],
 )
-def test_the_quicker_builder_where_there_is_one(
+def test_the_faster_builder_is_preferred(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clients: dict[str, str],
@@ -167,7 +167,7 @@ def test_a_step_that_hangs_is_ended(tmp_path: Path) -> None:
 
 
 def test_the_same_image_of_another_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same name and hash under another project's prefix, not just any image with the label."""
+    """Only one with the same name and hash under another project's prefix, not just any image with the label."""
     maker = builder(tmp_path)
     monkeypatch.setattr(maker, "answer", lambda command: "mine/copy:abc\nother/hub:abc")
     assert maker.twin({"name": "hub", "hash": "abc"}) == "other/hub:abc"
@@ -175,7 +175,7 @@ def test_the_same_image_of_another_project(tmp_path: Path, monkeypatch: pytest.M
     assert maker.twin({"name": "env-x", "hash": ""}) == ""
 
 
-def test_the_system_is_not_made_for_a_base_that_another_project_has(
+def test_the_os_base_is_not_made_if_another_project_has_the_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker = builds.Builder({}, tmp_path, tmp_path)
@@ -191,7 +191,7 @@ def test_the_system_is_not_made_for_a_base_that_another_project_has(
 def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = builder(tmp_path)
     monkeypatch.setattr(maker, "answer", lambda command: "Entered start.sh\n5.4.1")
-    with pytest.raises(BuildError, match=r"has 5\.4\.1, and the Hub is JupyterHub 6\.1\.1"):
+    with pytest.raises(BuildError, match=r"has 5\.4\.1, but the Hub is JupyterHub 6\.1\.1"):
         maker.check_release({"hub_release": "6.1.1"}, "id", tmp_path / "log")
 
 
@@ -200,7 +200,7 @@ def test_another_major_version_of_jupyterhub(tmp_path: Path, monkeypatch: pytest
 def test_an_environment_that_runs_as_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: str, refused: bool, kind: str
 ) -> None:
-    """It gets no tag; one that has no program to tell is for the Hub to refuse."""
+    """It gets no tag; if an image cannot tell its user, the Hub refuses it."""
     maker, ran = builder(tmp_path), []
     asked = {"--entrypoint=id": uid, "jupyterhub-singleuser": "6.1.1"}
     monkeypatch.setattr(maker, "answer", lambda command: next((asked[word] for word in command if word in asked), ""))
@@ -216,7 +216,7 @@ def test_an_environment_that_runs_as_root(
         assert ran[-1][1] == ("tag" if kind == "environment" else "pull")
 
 
-def test_an_environment_is_tried_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_is_tested_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, ran = builder(tmp_path), []
 
     def run(log: Path, command: list[str], **_: Any) -> None:
@@ -226,7 +226,7 @@ def test_an_environment_is_tried_as_servers_are_started(tmp_path: Path, monkeypa
     monkeypatch.setattr(maker, "answer", lambda command: "6.1.1")
     monkeypatch.setattr(maker, "run", run)
     image = {"name": "env-x", "kind": "environment", "hub_release": "6.1.1", "seccomp": "{the profile}"}
-    assert maker.tried(image, "id", tmp_path / "log") == "id"
+    assert maker.tested(image, "id", tmp_path / "log") == "id"
     [(trial, profile)] = ran
     assert {"--cap-drop=ALL", "--security-opt=no-new-privileges"} <= {*trial}
     assert profile == "{the profile}"
@@ -242,14 +242,14 @@ def test_an_environment_is_tried_as_servers_are_started(tmp_path: Path, monkeypa
         ("npm error code ENOTFOUND", "images_npm_registry"),
         ("write /x: no space left on device", "docker system df"),
         ("No solution found when resolving dependencies:", "change the pip list"),
-        ("E: Unable to locate package libfoo", "typing error"),
+        ("E: Unable to locate package libfoo", "check the spelling"),
     ],
 )
-def test_usual_causes(said: str, setting: str) -> None:
+def test_common_causes(said: str, setting: str) -> None:
     assert setting in action.advice(["Step 3/7", said, "returned a non-zero code: 1"])
 
 
-def test_an_unusual_cause_is_left_to_the_log() -> None:
+def test_other_causes_are_in_the_log_only() -> None:
     assert action.advice(["segmentation fault"]) == ""
 
 
@@ -261,14 +261,14 @@ def test_a_notice_while_another_build_is_under_way(tmp_path: Path) -> None:
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
-        assert "waiting for what another run began" in notice.read_text()
+        assert "waiting for another run's builds" in notice.read_text()
         fcntl.flock(theirs, fcntl.LOCK_UN)
         thread.join(5)
         assert not notice.exists()
 
 
 @pytest.mark.parametrize("silence", [" ---> Running in 0a1b2c3d4e5f", "#9 sha256:0a1b2c3d4e5f"])
-def test_what_builders_say_to_themselves_is_no_progress(tmp_path: Path, silence: str) -> None:
+def test_uninformative_lines_are_not_shown_as_progress(tmp_path: Path, silence: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"#8 fetching\n{silence}\n\n")
     assert Progress._line("hub", 0, log).endswith("  #8 fetching\n")

@@ -1,10 +1,9 @@
-"""The images' names follow from what they are made of."""
+"""Images' names are hashes of what they are made of."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from jupyterhub_ansible.settings.model import Environment
 from jupyterhub_ansible.spawner.seccomp import PROFILE
 from project import IMAGES, ROLES
 
@@ -49,20 +47,20 @@ def test_names() -> None:
     assert len(made["hub"]["hash"]) == 16
 
 
-def test_the_project_is_no_part_of_the_hash() -> None:
-    """Two projects on one engine share what is the same."""
+def test_the_project_is_not_part_of_the_hash() -> None:
+    """Two projects on one engine share identical images."""
     assert hashes(plan(BASE)) == hashes(plan(BASE, project="other"))
 
 
-def test_what_changes_with_a_file(files: Path) -> None:
+def test_a_changed_file_changes_its_images(files: Path) -> None:
     before = plan(BASE, SCIENCE, files=str(files))
     with (files / "singleuser/entrypoint").open("a") as entrypoint:
         entrypoint.write("# changed\n")
     assert changed(before, plan(BASE, SCIENCE, files=str(files))) == {"env-base", "env-datascience"}
 
 
-def test_what_is_no_content(files: Path) -> None:
-    """Neither a clone's umask and times, nor what Python leaves behind."""
+def test_umask_and_caches_are_not_content(files: Path) -> None:
+    """A clone's umask and times, and Python's caches, do not count."""
     before = plan(BASE, files=str(files))
     (files / "hub/requirements.txt").chmod(0o600)
     (files / "hub/requirements.txt").touch()
@@ -71,13 +69,13 @@ def test_what_is_no_content(files: Path) -> None:
     assert changed(before, plan(BASE, files=str(files))) == set()
 
 
-def test_whether_a_file_may_be_run_is_content(files: Path) -> None:
+def test_the_executable_bit_is_content(files: Path) -> None:
     before = plan(BASE, files=str(files))
     (files / "proxy/entrypoint").chmod(0o644)
     assert changed(before, plan(BASE, files=str(files))) == {"proxy"}
 
 
-def test_a_refresh_builds_all_but_the_system() -> None:
+def test_a_refresh_rebuilds_all_but_the_os_base() -> None:
     before = plan(BASE)
     assert changed(before, plan(BASE, refresh_date="2026-02-01")) == set(before) - {"os"}
 
@@ -102,7 +100,7 @@ def test_operators_dockerfile(tmp_path: Path) -> None:
     (tmp_path / "r/Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     before = plan(entry, playbook_dir=str(tmp_path))
     (tmp_path / "r/Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN true\n")
-    # `base` is built for it, though users are not offered it.
+    # `base` is built for it, even if it is not in the catalogue.
     assert "env-base" in before
     assert changed(before, plan(entry, playbook_dir=str(tmp_path))) == {"env-r"}
 
@@ -113,12 +111,12 @@ def test_ready_image() -> None:
     assert "env-base" not in made
 
 
-def test_nothing_says_how_it_is_made() -> None:
-    with pytest.raises(AnsibleFilterError, match="geo: nothing says how it is made"):
+def test_an_entry_without_a_source() -> None:
+    with pytest.raises(AnsibleFilterError, match="geo: does not say where its image comes from"):
         plan({"slug": "geo", "title": "Geo"})
 
 
-def test_a_mirror_that_images_keep_has_no_password() -> None:
+def test_a_mirror_with_a_password_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="images_apt_mirror") as refused:
         plan(BASE, apt_mirror="https://user:hunter2@mirror.test/debian")
     assert "hunter2" not in str(refused.value)
@@ -140,14 +138,14 @@ def test_missing() -> None:
     assert names(plan_filters.images_missing(made, listing(made, "proxy"))) == ["proxy"]
 
 
-def test_the_system_is_needed_for_base_only() -> None:
+def test_the_os_base_is_needed_for_base_only() -> None:
     made = plan(BASE)
     assert names(plan_filters.images_missing(made, listing(made, "os"))) == []
     assert names(plan_filters.images_missing(made, listing(made, "os", "base"))) == ["os", "base"]
 
 
 @pytest.mark.parametrize("ref", ["docker.io/library/busybox", "busybox", "busybox:latest", "busybox@sha256:ab"])
-def test_a_ready_image_that_is_there(ref: str) -> None:
+def test_a_ready_image_that_exists(ref: str) -> None:
     made = plan({"slug": "x", "title": "X", "image": ref})
     shown = [*listing(made, "env-x"), "busybox:latest busybox@sha256:ab"]
     assert names(plan_filters.images_missing(made, shown)) == []
@@ -162,7 +160,7 @@ def test_packed_context() -> None:
     assert {member.mtime for member in members.values()} == {0}
 
 
-def test_environments_are_tried_with_the_servers_profile() -> None:
+def test_environments_are_tested_with_the_servers_profile() -> None:
     hub, base = plan_filters.images_packed([plan(BASE)["hub"], plan(BASE)["env-base"]])
     assert "seccomp" not in hub
     assert base["seccomp"] == PROFILE
@@ -171,7 +169,7 @@ def test_environments_are_tried_with_the_servers_profile() -> None:
 def test_surplus() -> None:
     made = plan(BASE)
     old = [f"hub1/env-base:{number:016x}" for number in range(5)]
-    # An operator's own may have such a tag, too, in the very same repository.
+    # An operator's own image may have such a tag as well, even in the same repository.
     strangers = ["other/env-base:" + "a" * 16, "hub1/env-base:mine", "postgres:18", "hub1/mine:" + "b" * 16]
     strangers.append("hub1/env-base:" + "c" * 16)
     shown = [f"{ref} x@<none>" for ref in [made["env-base"]["ref"], *strangers, *old]]
@@ -180,7 +178,7 @@ def test_surplus() -> None:
     assert plan_filters.images_surplus(made, shown, own, "hub1", 5) == []
 
 
-def test_a_base_that_a_registry_gave_has_no_label() -> None:
+def test_a_base_from_a_registry_has_no_label() -> None:
     shown = [f"hub1/os:{number}" for number in ("a" * 16, "b" * 16, "c" * 16, "mine")]
     assert plan_filters.images_surplus(plan(BASE), shown, [], "hub1", 2) == ["hub1/os:" + "c" * 16]
 
@@ -192,121 +190,11 @@ def test_surplus_of_an_environment_that_is_no_longer_in_the_catalogue() -> None:
     assert plan_filters.images_surplus(plan(BASE, SCIENCE), shown, [left], "hub1", 2) == []
 
 
-def test_catalogue_for_the_hub() -> None:
-    brought: dict[str, Any] = {"slug": "x", "title": "X", "image": "a/b:1", "home": "/home/me", "idle_timeout_s": 0}
-    catalogue = [BASE, brought]
-    [base, ready] = plan_filters.images_catalogue(catalogue, plan(*catalogue))
-    assert base["image"].startswith("hub1/env-base:")
-    assert (ready["image"], ready["home"]) == ("a/b:1", "/home/me")
-    # Never is not the same as what holds for all.
-    assert ("idle_timeout_s" in base, ready["idle_timeout_s"]) == (False, 0)
-    # An image of others may tell the Hub anything of when it was in use, or nothing.
-    assert (base["tells_activity"], ready["tells_activity"]) == (True, False)
-
-
-def test_profiles_of_one_image() -> None:
-    """Another page, size or group is no other image: nothing is built for it."""
-    lab = {"slug": "marimo", "title": "marimo", "image_of": "base", "default_url": "/marimo/"}
-    assert hashes(plan(BASE, lab)) == hashes(plan(BASE))
-    catalogue = [BASE, lab]
-    [base, marimo] = plan_filters.images_catalogue(catalogue, plan(*catalogue))
-    assert marimo["image"] == base["image"]
-    assert marimo["default_url"] == "/marimo/"
-
-
-def test_a_profile_of_a_ready_image() -> None:
-    catalogue = [{"slug": "x", "title": "X", "image": "a/b:1"}, {"slug": "y", "title": "Y", "image_of": "x"}]
-    made = plan(*catalogue)
-    assert "env-y" not in made
-    assert "env-base" not in made
-    assert [entry["image"] for entry in plan_filters.images_catalogue(catalogue, made)] == ["a/b:1", "a/b:1"]
-
-
-@pytest.mark.parametrize("slug", ["base", "datascience"])
-def test_a_profile_of_an_image_that_is_not_offered_itself(slug: str) -> None:
-    catalogue = [{"slug": "marimo", "title": "marimo", "image_of": slug}]
-    made = plan(*catalogue)
-    assert hashes(made) == hashes(plan(BASE, *([SCIENCE] if slug == "datascience" else [])))
-    assert plan_filters.images_catalogue(catalogue, made)[0]["image"] == made[f"env-{slug}"]["ref"]
-
-
 @pytest.mark.parametrize("named", ["gone", "y"])
-def test_a_profile_of_nothing(named: str) -> None:
+def test_image_of_must_name_an_image(named: str) -> None:
     catalogue = [{"slug": "x", "title": "X", "image_of": named}, {"slug": "y", "title": "Y", "image_of": "base"}]
-    with pytest.raises(AnsibleFilterError, match=f"x: image_of names {named}, which makes no image"):
+    with pytest.raises(AnsibleFilterError, match=f"x: image_of names {named}, which has no image of its own"):
         plan(*catalogue)
-
-
-def test_what_else_the_hub_is_told() -> None:
-    entry = {
-        **BASE,
-        "sizes": [
-            {"slug": "very-small", "memory_mb": 512, "cpus": 0.5},
-            {"slug": "l", "title": "Large", "memory_mb": 1024, "cpus": 1},
-        ],
-        "groups": ["acme:data"],
-        "users": ["ann"],
-        "environment": {"A": "b"},
-        "mounts": [{"source": "/srv/data", "target": "/data"}, {"source": "v", "target": "/v", "read_only": False}],
-        "gpus": 1,
-    }
-    [told] = plan_filters.images_catalogue([entry], plan(entry))
-    assert {key: told[key] for key in entry} == entry
-    known = Environment.model_validate(told)
-    assert [size.name for size in known.sizes] == ["Very small", "Large"]
-    assert [mount.read_only for mount in known.mounts] == [True, False]
-    # The Hub's own code takes it, as well as an entry that says nothing.
-    for each in plan_filters.images_catalogue([entry, SCIENCE], plan(entry, SCIENCE)):
-        Environment.model_validate_json(json.dumps(each))
-
-
-FOUND = {
-    "programs": {"Python": "3.13.5"},
-    "packages": {
-        "julia": "0.6",
-        "jupyterlab": "4.6.6",
-        "numpy": "2.4.6",
-        "scikit-learn": "1.9",
-        "tornado": "6",
-        "cowsay": "6.1",
-    },
-    "debian": {"gdal-bin": "3.10", "libc6": "2.41"},
-}
-
-
-def said(entry: dict[str, Any], *others: dict[str, Any]) -> list[str]:
-    catalogue = [entry, *others]
-    made = plan(*catalogue)
-    contents = dict.fromkeys(plan_filters.images_refs(made), FOUND)
-    return [each["name"] for each in plan_filters.images_catalogue(catalogue, made, contents)[0]["contents"]]
-
-
-@pytest.mark.parametrize(
-    ("entry", "names"),
-    [
-        (BASE, []),
-        (SCIENCE, ["numpy", "scikit-learn"]),
-        ({"slug": "y", "title": "Y", "image_of": "datascience"}, ["numpy", "scikit-learn"]),
-        # What was asked for, whatever else is there.
-        (
-            {
-                "slug": "g",
-                "title": "G",
-                "pip": ["cowsay>=6", "Scikit_Learn[x]", "git+https://x/numpy", "gone"],
-                "apt": ["gdal-bin"],
-            },
-            ["cowsay", "scikit-learn", "gdal-bin"],
-        ),
-        # Of one that is made elsewhere, what is widely known.
-        ({"slug": "r", "title": "R", "image": "a/b:1"}, ["numpy", "scikit-learn"]),
-    ],
-)
-def test_what_is_said_of_the_contents(entry: dict[str, Any], names: list[str]) -> None:
-    assert said(entry) == ["Python", "JupyterLab", *names]
-
-
-def test_nothing_is_said_of_what_nobody_looked_at() -> None:
-    assert plan_filters.images_catalogue([BASE], plan(BASE))[0]["contents"] == []
 
 
 def test_images_of_users() -> None:
@@ -316,7 +204,7 @@ def test_images_of_users() -> None:
 
 
 def test_locks_agree() -> None:
-    """The data scientist's packages leave the server's at their versions, and those the Hub's."""
+    """datascience keeps the server's versions, and the server has the Hub's JupyterHub."""
 
     def pins(lock: str) -> dict[str, str]:
         lines = (FILES / lock / "requirements.txt").read_text().splitlines()
@@ -329,14 +217,14 @@ def test_locks_agree() -> None:
 
 
 @pytest.mark.parametrize("folder", [FILES / "proxy", ROLES.parent / "tests/e2e"])
-def test_npms_locks_name_no_host(folder: Path) -> None:
-    """`resolved` would send npm past a mirror that the operator set."""
+def test_npm_locks_name_no_host(folder: Path) -> None:
+    """With `resolved`, npm would ignore a mirror that the operator set."""
     lock = (folder / "package-lock.json").read_text()
     assert '"integrity"' in lock
     assert '"resolved"' not in lock
 
 
-def test_caddys_image_is_there_where_it_is_needed_and_stays_for_a_way_back() -> None:
+def test_caddys_image_is_planned_if_needed_and_kept_for_changing_back() -> None:
     assert "ingress" not in plan(BASE)
     built = plan(BASE, ingress="built")["ingress"]
     assert built["ref"].startswith("hub1/ingress:")

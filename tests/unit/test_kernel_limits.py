@@ -1,4 +1,4 @@
-"""What all users' servers share of the kernel: raised, kept over a boot, and never lowered."""
+"""Kernel limits that all users' servers share are raised, also after a boot, and never lowered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOW = {
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """Make a machine with the kernel's usual values; /etc/sysctl.d is `kept`."""
+    """A machine with the kernel's default values; /etc/sysctl.d is `kept`."""
     for name, value in LOW.items():
         path = tmp_path / "kernel" / name.replace(".", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def test_all_are_raised_and_kept(machine: Path) -> None:
 
 
 def test_nothing_is_lowered(machine: Path) -> None:
-    """Without a limit, pipes are as good as can be; the others' highest values are ours."""
+    """Pipes are unlimited; the others already have their highest values."""
     (machine / "kernel/fs/pipe-user-pages-soft").write_text("0")
     (machine / "kernel/fs/aio-max-nr").write_text(str(2**63))
     run(machine)
@@ -67,7 +67,7 @@ def test_nothing_is_lowered(machine: Path) -> None:
     assert (machine / "kernel/fs/aio-max-nr").read_text() == str(2**63)
 
 
-def test_after_a_boot_or_with_a_file_that_somebody_changed(machine: Path) -> None:
+def test_after_a_boot_or_with_a_changed_file(machine: Path) -> None:
     run(machine)
     (machine / "kernel/kernel/pty/max").write_text("4096")
     assert found(machine)["kernel_limits_low"] == ["kernel.pty.max = 1048576"]
@@ -78,7 +78,7 @@ def test_after_a_boot_or_with_a_file_that_somebody_changed(machine: Path) -> Non
     assert found(machine)["kernel_limits_low"] == []
 
 
-def test_a_kernel_that_has_not_all_of_them(machine: Path) -> None:
+def test_a_kernel_without_some_of_them(machine: Path) -> None:
     (machine / "kernel/fs/aio-max-nr").unlink()
     run(machine)
     assert "aio" not in (machine / "kept/ours.conf").read_text()
@@ -86,7 +86,7 @@ def test_a_kernel_that_has_not_all_of_them(machine: Path) -> None:
 
 
 def test_a_kernel_that_refuses(machine: Path) -> None:
-    """As in a container: the run goes on, and says so, but did not change that."""
+    """As in a container: a warning, and the limit does not count as changed."""
     run(machine)
     limit = machine / "kernel/kernel/pty/max"
     limit.unlink()
@@ -97,18 +97,18 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     assert run_module("kernel_limits", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
     told = run_module("kernel_limits", {**arguments, **paths})
     assert not told["changed"]
-    assert "kernel.pty.max: one server can take all of it" in str(told["warnings"])
+    assert "kernel.pty.max: one server can use it up for all" in str(told["warnings"])
 
 
-def test_the_hub_looks_at_the_same(machine: Path) -> None:
+def test_the_hub_checks_the_same_limits(machine: Path) -> None:
     assert of_the_hub.LIMITS == docker_engine.KERNEL_LIMITS
     assert of_the_hub.low(machine / "kernel") == found(machine)["kernel_limits_low"]
     run(machine)
     assert of_the_hub.low(machine / "kernel") == []
 
 
-def test_a_file_that_machines_often_have_is_not_read_after_ours() -> None:
-    """The last one read wins, in the order of names."""
+def test_our_file_is_read_after_common_ones() -> None:
+    """Files are read in the order of their names, and the last one wins."""
     default = yaml.safe_load(kernel_limits.DOCUMENTATION)["options"]["path"]["default"]
     assert str(docker_engine.SYSCTL_FILE) == default
     assert docker_engine.SYSCTL_FILE.name > "99-sysctl.conf"

@@ -1,4 +1,4 @@
-"""What `make test` says at its end: of the time that it took, and of what failed."""
+"""The summary of `make test`: how long it took, and what failed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_failures() -> None:
     assert len(shown) < 800
 
 
-def test_first_layer_that_fails_ends_it_and_the_table_is_there(
+def test_the_first_failing_layer_ends_it_with_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make = tmp_path / "make"
@@ -48,7 +48,7 @@ def test_first_layer_that_fails_ends_it_and_the_table_is_there(
     monkeypatch.setenv("MAKE", str(make))
     monkeypatch.setattr(layers, "TIMES", tmp_path / "times")
     monkeypatch.setattr(layers, "SCENARIOS", tmp_path)
-    # Of an earlier run.
+    # From an earlier run.
     (tmp_path / "times").mkdir()
     (tmp_path / "times/e2e.json").write_text("{}")
     assert layers.main(["settings", "lint unit", "e2e"]) == 1

@@ -1,4 +1,4 @@
-"""A user's server without the Hub's database layer; each try in a Python of its own, which has imported nothing yet."""
+"""A user's server runs without the Hub's database layer; each test in a new Python process without earlier imports."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def said(script: str) -> str:
 IMPORT = "with jupyterhub_lean.placeholders(): import jupyterhub.services.auth, jupyterhub.log, jupyterhub.metrics\n"
 
 
-def test_what_a_server_imports_brings_no_database_layer() -> None:
+def test_a_server_does_not_import_the_database_layer() -> None:
     left = "print(sorted({name.split('.')[0] for name in sys.modules} & {'sqlalchemy', 'alembic', 'jupyterhub'}))"
     hubs = "print([name for name in sys.modules if name.startswith(('jupyterhub.orm', 'jupyterhub.handlers'))])"
     assert said(IMPORT + left + "\n" + hubs) == "['jupyterhub']\n[]\n"
-    # It is what upstream imports that is left out.
+    # The module that is left out is the one that upstream imports.
     assert "sqlalchemy" in said("import jupyterhub.services.auth\n" + left)
 
 
-def test_who_imports_it_later_gets_the_real_one() -> None:
+def test_a_later_import_gets_the_real_module() -> None:
     script = """
 import sqlalchemy, sqlalchemy.orm
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,7 +43,7 @@ print(sqlalchemy.Column.__module__, orm.User.__tablename__, hasattr(HealthCheckH
     assert said(IMPORT + script).startswith("sqlalchemy.sql.schema users True 2.")
 
 
-def test_what_turns_out_to_be_needed_is_loaded_and_said() -> None:
+def test_a_needed_attribute_is_loaded_and_logged() -> None:
     script = """
 import jupyterhub.scopes
 assert jupyterhub.scopes.orm.User.__tablename__ == "users"
@@ -54,13 +54,13 @@ assert jupyterhub.scopes.orm.User is jupyterhub.orm.User
     assert said(IMPORT + script) == words
 
 
-def test_what_was_there_before_stays() -> None:
+def test_an_earlier_import_stays() -> None:
     script = "import sqlalchemy as before\n" + IMPORT + "import sqlalchemy; print(sqlalchemy is before)"
     assert said(script) == "True\n"
 
 
-def test_where_the_import_fails_the_server_is_upstreams() -> None:
-    # A name more than was known: a JupyterHub of later.
+def test_if_the_import_fails_upstreams_server_is_used() -> None:
+    # An unknown name, as from a later JupyterHub.
     script = """
 import os, types
 jupyterhub_lean._PLACEHOLDERS["jupyterhub.singleuser.later"] = {}
@@ -79,7 +79,7 @@ jupyterhub_lean.main()
     assert "This server starts with the Hub's database layer: its import without it failed" in done.stderr
 
 
-def test_what_may_be_used_is_loaded_then() -> None:
+def test_a_placeholder_loads_its_module_when_used() -> None:
     script = """
 with jupyterhub_lean.placeholders():
     import requests as early

@@ -28,7 +28,7 @@ def wanted(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def playbook() -> Iterator[subprocess.Popen[bytes]]:
-    """Something that lives until it is killed, and is no child of the process that waits for it."""
+    """A process that lives until it is killed, and is not a child of the one that waits for it."""
     with subprocess.Popen(["sleep", "60"]) as process:
         yield process
         process.kill()
@@ -39,7 +39,7 @@ def take(wanted: dict[str, Any], token: str) -> dict[str, Any] | None:
     return holder
 
 
-def test_the_first_run_gets_it_and_the_second_is_told_who_has_it(wanted: dict[str, Any]) -> None:
+def test_the_first_run_gets_it_and_the_second_learns_who_has_it(wanted: dict[str, Any]) -> None:
     assert take_lease(wanted) is None
     holder = take(wanted, "t2")
     assert holder
@@ -48,7 +48,7 @@ def test_the_first_run_gets_it_and_the_second_is_told_who_has_it(wanted: dict[st
     assert "t1" in Path(wanted["path"]).read_text(), "nothing of the first run's was touched"
 
 
-def test_a_sign_of_life_is_seen(wanted: dict[str, Any]) -> None:
+def test_a_renewal_is_seen(wanted: dict[str, Any]) -> None:
     take_lease(wanted)
     first, same = take(wanted, "t2"), take(wanted, "t2")
     assert first == same
@@ -57,9 +57,7 @@ def test_a_sign_of_life_is_seen(wanted: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("late_s", [31, -31])
-def test_one_that_was_not_renewed_is_taken_over_whichever_way_the_clock_was_set(
-    wanted: dict[str, Any], late_s: int
-) -> None:
+def test_an_expired_lease_is_taken_over_even_if_the_clock_was_changed(wanted: dict[str, Any], late_s: int) -> None:
     take_lease(wanted)
     os.utime(wanted["path"], (time.time() - late_s,) * 2)
     assert take(wanted, "t2") is None
@@ -68,7 +66,7 @@ def test_one_that_was_not_renewed_is_taken_over_whichever_way_the_clock_was_set(
     assert holder["by"] == "t2"
 
 
-def test_of_many_at_once_one_gets_it(wanted: dict[str, Any]) -> None:
+def test_only_one_of_many_gets_it(wanted: dict[str, Any]) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(20):
             answers = list(pool.map(lambda number: take(wanted, f"t{number}"), range(8)))
@@ -76,7 +74,7 @@ def test_of_many_at_once_one_gets_it(wanted: dict[str, Any]) -> None:
             Path(wanted["path"]).unlink()
 
 
-def test_one_that_is_given_back_at_that_moment_is_no_lease(
+def test_a_lease_that_is_returned_meanwhile_does_not_count(
     wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_lease(wanted)
@@ -93,7 +91,7 @@ def test_one_that_is_given_back_at_that_moment_is_no_lease(
 
 
 class Machine:
-    """Runs the commands of a lease on this very machine, in place of the folder /run."""
+    """Runs the commands of a lease on this machine, in another folder than /run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,7 +118,7 @@ def kept(machine: Machine, ours: lease.Lease) -> threading.Thread:
 
 
 @pytest.mark.parametrize("system", ["Linux", "another"])
-def test_it_is_renewed_while_the_run_lives_and_given_back_when_it_is_killed(
+def test_it_is_renewed_while_the_run_lives_and_returned_when_it_is_killed(
     machine: Machine, playbook: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
     if system == "another":
@@ -142,7 +140,7 @@ def test_it_is_renewed_while_the_run_lives_and_given_back_when_it_is_killed(
     assert not path.exists()
 
 
-def test_the_next_runs_lease_is_neither_renewed_nor_given_back(
+def test_the_next_runs_lease_is_neither_renewed_nor_returned(
     machine: Machine, playbook: subprocess.Popen[bytes]
 ) -> None:
     path = machine.folder / "team.lease"
@@ -155,7 +153,7 @@ def test_the_next_runs_lease_is_neither_renewed_nor_given_back(
     assert path.stat().st_mtime == 0
 
 
-def test_a_machine_that_is_rebooted_or_cut_off_is_no_error(machine: Machine, playbook: subprocess.Popen[bytes]) -> None:
+def test_an_unreachable_machine_is_not_an_error(machine: Machine, playbook: subprocess.Popen[bytes]) -> None:
     machine.reachable = False
     thread = kept(machine, lease.Lease("team", playbook.pid))
     time.sleep(0.4)
@@ -166,7 +164,7 @@ def test_a_machine_that_is_rebooted_or_cut_off_is_no_error(machine: Machine, pla
     assert not thread.is_alive(), "it waits no longer than the lease lasts"
 
 
-def test_work_in_the_background_outlives_its_parent_and_has_a_session_of_its_own(tmp_path: Path) -> None:
+def test_work_in_the_background_outlives_its_parent_and_has_its_own_session(tmp_path: Path) -> None:
     script = f"""
 import os, pathlib, time
 from plugins.plugin_utils.preflight import lease

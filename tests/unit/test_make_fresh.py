@@ -1,4 +1,4 @@
-"""tests/fresh_machine.py says what goes, and refuses; programs of the machine are stand-ins, its files a folder."""
+"""tests/fresh_machine.py lists what it removes, or refuses; programs are stand-ins, the machine's files a folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import fresh_machine
 import pytest
 
-# What changes something; all others only ask.
+# Commands that change something; all others only read.
 DANGEROUS = ("rm --force", "purge", "link delete", "-restore", "nft delete", "groupdel", "umount", "kill ")
 PROGRAMS = {
-    # The engine goes with its package.
+    # The engine is removed with its package.
     "docker": """
         test -e packages || exit 1
         if test -e fails && expr "$*" : ".*$(cat fails)" >/dev/null; then echo no answer >&2; exit 1; fi
@@ -81,7 +81,7 @@ ANONYMOUS = "4ae2269c92e46712a8f88453ea14f484"
 
 
 class Place:
-    """A machine that is a folder: its programs, what they answer, and its files."""
+    """A machine, represented by a folder: its programs, their answers, and its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -117,7 +117,7 @@ class Place:
         self.containers.append({"Name": f"/{name}", "Config": {"Labels": labels}, "Mounts": mounts})
 
     def write(self) -> None:
-        """Have the engine tell of containers and volumes, or its folder, where it does not answer."""
+        """Add containers and volumes to the engine's answers, or to its folder, if it does not answer."""
         if self.containers:
             (self.folder / "containers.json").write_text(json.dumps(self.containers))
         if self.volumes:
@@ -159,7 +159,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(fresh_machine, "kill", kill)
     monkeypatch.setattr(fresh_machine, "mounted", list)
     monkeypatch.setattr(fresh_machine, "names_of_the_tests", lambda: {"jhtest", "jhe2e", "jhbench"})
-    # What the tests make: a machine of Molecule, a user's server, what bench and end-to-end tests make beside the Hub.
+    # Things of the tests: a machine of Molecule, a user's server, objects of bench and end-to-end tests.
     place.add("jhtest-docker-bare", {KIND: "test"}, ANONYMOUS)
     place.add("jhe2e-user-alice", {PROJECT: "jhe2e", KIND: "user"}, "jhe2e-user-alice")
     place.add("registry", {TEST: "e2e"})
@@ -172,12 +172,12 @@ def made_fresh(place: Place) -> int:
     return fresh_machine.main(fresh_machine.Machine(place.root))
 
 
-def test_the_tests_have_names_of_their_own() -> None:
+def test_the_tests_names_are_unique() -> None:
     assert {"jhtest", "jhbench"} < fresh_machine.names_of_the_tests()
     assert "jupyterhub" not in fresh_machine.names_of_the_tests()
 
 
-def test_what_goes_is_listed_and_stays_without_the_word(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_confirmation_it_only_lists(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.write()
     before = place.files()
     assert made_fresh_again(place) == 2
@@ -201,7 +201,7 @@ def test_what_goes_is_listed_and_stays_without_the_word(place: Place, capsys: py
     assert place.files() == before
 
 
-def test_with_the_word_it_goes_and_what_is_others_stays(
+def test_with_confirmation_it_removes_only_what_belongs_to_the_tests(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
@@ -218,7 +218,7 @@ def test_with_the_word_it_goes_and_what_is_others_stays(
     assert removed.endswith("rm --force --volumes jhtest-docker-bare jhe2e-user-alice registry")
     [purged] = [call for call in place.asked() if "purge" in call]
     assert purged.endswith("containerd docker.io runc")
-    # A second time there is nothing to do.
+    # The second time there is nothing to do.
     assert made_fresh_again(place) == 0
     assert capsys.readouterr().out == "This machine is fresh.\n"
 
@@ -233,7 +233,7 @@ def made_fresh_again(place: Place) -> int:
     [
         ("postgres", {}, "container postgres\n"),
         ("jupyterhub-hub", {PROJECT: "jupyterhub", KIND: "hub"}, "container jupyterhub-hub, of the Hub jupyterhub ("),
-        # A name of the tests is not enough, where a label says whose it is.
+        # A name like those of the tests is not enough if a label says otherwise.
         ("jhtest-mine", {PROJECT: "mine"}, "container jhtest-mine, of the Hub mine ("),
     ],
 )
@@ -262,7 +262,7 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
         (place.folder / "hangs").touch()
     place.volumes |= {"jupyterhub-user-ann": {PROJECT: "jupyterhub"}, "data": {}, "f00": {}}
     place.add("jhtest-other", {KIND: "test"}, "f00")
-    # A Hub that was stopped and removed, but for its secrets; and one elsewhere, which its unit tells of.
+    # A Hub that was removed except for its secrets; and one in another folder, as its unit shows.
     (place.root / "srv/jupyterhub/hub/secrets").mkdir(parents=True)
     (place.root / "opt/lab/proxy").mkdir(parents=True)
     (place.root / "etc/systemd/system/lab-fence.service").write_text(
@@ -280,14 +280,14 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
     assert place.asked() == []
 
 
-def test_an_engine_that_is_not_apts_is_a_reason_to_refuse(
+def test_an_engine_not_from_apt_is_a_reason_to_refuse(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
     monkeypatch.setattr(fresh_machine.Machine, "engines", lambda machine: [(7, "/usr/local/bin/dockerd")])
     assert made_fresh(place) == 1
     assert "an engine that apt did not install: /usr/local/bin/dockerd" in capsys.readouterr().err
-    # One that is another machine's, whose socket is here.
+    # Another machine's engine, whose socket is mounted here.
     monkeypatch.setattr(fresh_machine.Machine, "engines", lambda machine: [])
     assert made_fresh_again(place) == 1
     assert "it does not run on this machine" in capsys.readouterr().err
@@ -298,7 +298,7 @@ def test_an_engine_that_is_not_apts_is_a_reason_to_refuse(
 
 
 @pytest.mark.parametrize("command", ["ps --all", "container inspect", "volume ls", "volume inspect", "image ls"])
-def test_what_an_engine_does_not_tell_is_a_reason_to_refuse(
+def test_a_missing_answer_of_the_engine_is_a_reason_to_refuse(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
@@ -323,7 +323,7 @@ def test_others_that_use_containerd_are_a_reason_to_refuse(
     assert place.asked() == []
 
 
-def test_a_containerd_is_asked_whose_containers_it_has(
+def test_containers_of_containerd_are_checked(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fresh_machine.Machine, "engines", lambda machine: [(7, "/usr/bin/containerd")])
@@ -339,7 +339,7 @@ def test_a_containerd_is_asked_whose_containers_it_has(
     assert made_fresh_again(place) == 2
 
 
-def test_what_is_no_engines_in_a_data_root_is_a_reason_to_refuse(
+def test_foreign_files_in_a_data_root_are_a_reason_to_refuse(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
@@ -362,7 +362,7 @@ def test_nothing_is_deleted_through_a_mount(
     assert made_fresh(place) == 1
     assert f"{mounts[0]}: it is mounted in what would go" in capsys.readouterr().err
     assert place.asked() == []
-    # The engine's own are unmounted first; one that stays ends it.
+    # The engine's own mounts are unmounted first; any other stops the removal.
     mounts[:] = [f"{place.root}/var/lib/docker/volumes/data/_data", f"{place.root}/srv/other"]
     before = place.files()
     with pytest.raises(SystemExit, match=r"could not be unmounted: .*/volumes/data/_data$"):
@@ -370,7 +370,7 @@ def test_nothing_is_deleted_through_a_mount(
     assert place.files() == before
 
 
-def test_a_folder_that_is_bound_stays_and_is_emptied(
+def test_a_bind_mounted_folder_stays_and_is_emptied(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
@@ -380,19 +380,19 @@ def test_a_folder_that_is_bound_stays_and_is_emptied(
     assert list(data.iterdir()) == []
 
 
-def test_without_rules_of_others_forwarding_is_open_again() -> None:
+def test_without_rules_of_others_forwarding_is_allowed_again() -> None:
     saved = "*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\nCOMMIT\n"
     assert fresh_machine.without_docker(saved, []) == "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
 
 
-def test_an_engine_that_hangs_is_removed_all_the_same(
+def test_a_hanging_engine_is_removed_anyway(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("THROWAWAY", "yes")
     (place.folder / "hangs").touch()
     assert made_fresh(place) == 0, capsys.readouterr().err
     assert "containers: jhe2e-user-alice, jhtest-docker-bare, registry" in capsys.readouterr().out
-    # It would not have answered this, either.
+    # It would not have answered this either.
     assert [call for call in place.asked() if "rm --force" in call] == []
 
 
@@ -401,7 +401,7 @@ def test_a_machine_that_never_had_an_engine_is_fresh(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(fresh_machine.Machine, "engines", lambda machine: [])
-    # Nor a program to ask.
+    # It does not have the programs either.
     monkeypatch.setattr(fresh_machine, "SYSTEM_PATH", str(tmp_path))
     assert fresh_machine.main(fresh_machine.Machine(tmp_path)) == 0
     assert capsys.readouterr().out == "This machine is fresh.\n"

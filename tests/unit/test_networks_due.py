@@ -1,4 +1,4 @@
-"""Networks that are as they are wanted are left alone; any other is the module's to look at."""
+"""Networks that already are as wanted are skipped; all others are left to the module."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ SEEN: dict[str, dict[str, Any]] = {
 }
 
 
-def test_as_they_are_wanted() -> None:
+def test_as_wanted() -> None:
     assert networks_due([USERS, CONTROL], SEEN, "team") == []
 
 
-def test_not_there() -> None:
+def test_missing() -> None:
     assert networks_due([USERS, CONTROL], {}, "team") == [USERS, CONTROL]
 
 
@@ -59,7 +59,7 @@ def test_not_there() -> None:
         lambda n: n["IPAM"]["Config"].append({"Subnet": "10.9.0.0/24"}),
     ],
 )
-def test_otherwise(change: Callable[[dict[str, Any]], object]) -> None:
+def test_different(change: Callable[[dict[str, Any]], object]) -> None:
     seen = copy.deepcopy(SEEN)
     change(seen["team-users"])
     assert networks_due([USERS, CONTROL], seen, "team") == [USERS]

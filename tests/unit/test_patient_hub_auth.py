@@ -1,4 +1,4 @@
-"""A user's server while the Hub is replaced: real HubAuth, against a Hub that answers, refuses, or is not there."""
+"""A user's server while the Hub is being replaced: real HubAuth, with a Hub that answers, refuses, or is down."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 def asked(clock: Clock, *answers: int | None, wait_s: float = 1, use_cache: bool = True) -> list[Any]:
-    """What a server makes of each answer of the Hub's (a status; None: nobody listens), `wait_s` after the last."""
+    """The server's results for answers of the Hub (a status, or None if it is down), each `wait_s` after the last."""
 
     async def scenario() -> list[Any]:
         status, seen = [200], []
@@ -63,15 +63,15 @@ def asked(clock: Clock, *answers: int | None, wait_s: float = 1, use_cache: bool
 
 
 @pytest.mark.parametrize("silence", [None, 503, 502])
-def test_the_last_answer_holds_while_no_hub_answers(clock: Clock, silence: int | None) -> None:
+def test_the_last_answer_is_kept_while_the_hub_is_down(clock: Clock, silence: int | None) -> None:
     assert asked(clock, 200, silence, silence, 200, silence) == ["alice"] * 5
 
 
-def test_it_does_not_hold_for_long(clock: Clock) -> None:
+def test_it_is_not_kept_for_long(clock: Clock) -> None:
     assert asked(clock, 200, None, None, None, wait_s=50) == ["alice", "alice", "alice", 500]
 
 
-def test_it_holds_for_all_that_a_page_asks_at_once(clock: Clock) -> None:
+def test_it_is_kept_for_all_requests_of_a_page(clock: Clock) -> None:
     answers = [{"name": "alice"}]
 
     async def ask(*args: Any, **kwargs: Any) -> Any:
@@ -89,16 +89,16 @@ def test_it_holds_for_all_that_a_page_asks_at_once(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("refusal", "told"), [(403, None), (401, 500), (404, 500)])
-def test_a_word_of_the_hub_s_counts(clock: Clock, refusal: int, told: int | None) -> None:
-    # And what it said before is forgotten.
+def test_an_answer_of_the_hub_counts(clock: Clock, refusal: int, told: int | None) -> None:
+    # And its earlier answer is forgotten.
     assert asked(clock, 200, refusal, None) == ["alice", told, 500]
 
 
-def test_nobody_who_was_never_seen(clock: Clock) -> None:
+def test_unknown_users_are_refused(clock: Clock) -> None:
     assert asked(clock, None) == [500]
 
 
-def test_who_asks_past_the_cache_gets_no_old_answer(clock: Clock) -> None:
+def test_requests_that_bypass_the_cache_get_no_old_answer(clock: Clock) -> None:
     assert asked(clock, 200, None, use_cache=False) == ["alice", 500]
 
 

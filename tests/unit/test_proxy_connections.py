@@ -1,4 +1,4 @@
-"""What the proxy says of connections that it turns away, tried in the Node that Playwright brings along."""
+"""What the proxy logs about refused connections, tested in the Node that comes with Playwright."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ rush(false, 10);
 """
 
 
-def test_who_is_turned_away_is_logged_once_a_minute() -> None:
+def test_refused_connections_are_logged_once_a_minute() -> None:
     module = IMAGES / "proxy/headers/connections.mjs"
     done = subprocess.run(
         [NODE, "--input-type=module", "--eval", TRY % module.as_uri()],

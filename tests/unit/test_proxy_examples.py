@@ -1,4 +1,4 @@
-"""The example for Traefik, which runs in no test: what it says is of Traefik's words, and what it names is there."""
+"""The example for Traefik, which no test runs: its keys are Traefik's, and what it refers to exists."""
 
 from __future__ import annotations
 

@@ -103,5 +103,5 @@ def test_address_is_the_one_that_browsers_use() -> None:
     )
 
 
-def test_address_of_this_machine_is_one_that_a_browser_takes() -> None:
+def test_address_of_this_machine_works_in_a_browser() -> None:
     assert " http://[::1]:8000\n" in banner(HERE, jupyterhub_address="::1")

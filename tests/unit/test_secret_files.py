@@ -42,7 +42,7 @@ def test_generates_once_and_keeps(tmp_path: Path) -> None:
     assert (folder / "token").read_text() == token
 
 
-def test_made_anew(tmp_path: Path) -> None:
+def test_rotation(tmp_path: Path) -> None:
     files: dict[str, Any] = {"cookie": {}, "key": {"keep": 2}, "other": {}}
     first = run(tmp_path, files)
     before = {name: (tmp_path / name).read_text() for name in files}
@@ -71,7 +71,7 @@ def test_nobody_else_can_read(tmp_path: Path) -> None:
     run(folder, {"token": {}})
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
-    # Somebody opened it by hand: put right, and the content stays.
+    # Opened to others by hand: corrected, and the content stays.
     token = (folder / "token").read_text()
     (folder / "token").chmod(0o644)
     folder.chmod(0o755)
@@ -83,7 +83,7 @@ def test_nobody_else_can_read(tmp_path: Path) -> None:
     assert (folder / "token").read_text() == token
 
 
-def test_nobody_else_can_change_what_is_above(tmp_path: Path) -> None:
+def test_nobody_else_can_change_the_folders_above(tmp_path: Path) -> None:
     root = tmp_path / "hub"
     folder = root / "secrets"
     run(folder, {"token": {}})
@@ -93,15 +93,15 @@ def test_nobody_else_can_change_what_is_above(tmp_path: Path) -> None:
     assert stat.S_IMODE(root.stat().st_mode) == 0o2775
     assert run(folder, {"token": {}})["mended"] == [str(root)]
     assert stat.S_IMODE(root.stat().st_mode) == 0o2755
-    # Who may read it is the operator's choice.
+    # Read permissions are the operator's choice.
     root.chmod(0o750)
     assert not run(folder, {"token": {}})["changed"]
-    # What is above the root is not ours.
+    # Folders above the root are not ours.
     tmp_path.chmod(0o777)
     assert not run(folder, {"token": {}})["changed"]
 
 
-def test_given_secret_replaces_generated_one_and_is_not_told(tmp_path: Path) -> None:
+def test_given_secret_replaces_generated_one_and_is_not_returned(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     before = run(folder, {"token": {}})
     after = run(folder, {"token": {"value": "canary-5157"}})
@@ -110,10 +110,10 @@ def test_given_secret_replaces_generated_one_and_is_not_told(tmp_path: Path) -> 
     assert "canary-5157" not in json.dumps(after)
 
 
-def test_what_a_run_that_was_cut_off_left_half_written_is_used_up(tmp_path: Path) -> None:
+def test_a_half_written_file_of_an_interrupted_run_is_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     kept = run(folder, {"kept": {}})["digest"]
-    # As a machine that loses its power in write() leaves it.
+    # As after a power failure in write().
     (folder / ".new.new").touch(mode=0o600)
     (folder / ".new.new").write_text("a longer half of another secret than what is written now" * 9)
     (folder / "empty").touch(mode=0o600)
@@ -148,7 +148,7 @@ def test_empty_secret_is_refused(tmp_path: Path, value: str) -> None:
     assert "'token' is set but empty" in result["msg"]
 
 
-def test_what_is_not_wanted_any_more_goes_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_other_files_are_removed_if_asked(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     run(folder, {"key.pem": {"value": "x" * 40}, "ca.pem": {"value": "the-root-of-an-authority"}})
     assert not run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}})["changed"]

@@ -1,4 +1,4 @@
-"""A container is left alone when it is as docker_container left it, and whatever was changed by hand is seen."""
+"""A container is skipped if it is as docker_container left it; changes made by hand are detected."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         lambda c: c.update(Id="other"),
     ],
 )
-def test_what_was_changed_by_hand_is_seen(change: Callable[[dict[str, Any]], object]) -> None:
+def test_changes_by_hand_are_detected(change: Callable[[dict[str, Any]], object]) -> None:
     assert settled.found(changed(change), "sha256:1") != settled.found(CONTAINER, "sha256:1")
 
 
@@ -68,11 +68,11 @@ def test_what_was_changed_by_hand_is_seen(change: Callable[[dict[str, Any]], obj
         lambda c: c["Mounts"].reverse(),
     ],
 )
-def test_what_changes_by_itself_does_not_count(change: Callable[[dict[str, Any]], object]) -> None:
+def test_runtime_state_does_not_count(change: Callable[[dict[str, Any]], object]) -> None:
     assert settled.found(changed(change), "sha256:1") == settled.found(CONTAINER, "sha256:1")
 
 
-def test_a_name_that_is_another_image_since() -> None:
+def test_a_name_that_refers_to_another_image_now() -> None:
     assert settled.found(CONTAINER, "sha256:2") != settled.found(CONTAINER, "sha256:1")
 
 
@@ -82,7 +82,7 @@ def test_a_dry_run_wants_the_same() -> None:
 
 
 class Machine:
-    """A machine with the container, on which the action runs as tasks do."""
+    """A machine with the container, on which the action runs like a task."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.container = copy.deepcopy(CONTAINER)
@@ -124,7 +124,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine) -> None:
+def test_the_module_runs_until_the_container_is_settled(machine: Machine) -> None:
     assert machine.task(seen=False)["changed"] is True
     assert machine.calls == [WANTED]
     result = machine.task()
@@ -133,7 +133,7 @@ def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine) -> None:
         "changed": False,
         "container": {key: CONTAINER[key] for key in ("Id", "State", "NetworkSettings")},
     }
-    # What is wanted differs; and it was changed by hand.
+    # Different arguments; and a change by hand.
     machine.task(memory="1G")
     assert machine.calls == [{**WANTED, "memory": "1G"}]
     machine.task(memory="1G")
@@ -143,7 +143,7 @@ def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine) -> None:
     assert len(machine.calls) == 1
 
 
-def test_a_failure_and_a_dry_run_leave_nothing_behind(machine: Machine) -> None:
+def test_a_failure_and_a_dry_run_are_not_remembered(machine: Machine) -> None:
     machine.task(check=True)
     assert machine.stamp == ""
     machine.answer = {"failed": True, "msg": "no"}
@@ -151,7 +151,7 @@ def test_a_failure_and_a_dry_run_leave_nothing_behind(machine: Machine) -> None:
     assert machine.stamp == ""
 
 
-def test_a_dry_run_predicts_with_it(machine: Machine) -> None:
+def test_a_dry_run_uses_it(machine: Machine) -> None:
     machine.task()
     assert machine.task(check=True, pull="missing")["changed"] is False
     assert machine.calls == []

@@ -1,4 +1,4 @@
-"""A module is not asked where all that it would look at is as it left it; what was changed since is seen."""
+"""A module is skipped if its part of the machine is as it left it; later changes are detected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ cat {}
 
 
 class Machine:
-    """A machine's files in a folder, on which the action runs as a task does, after preflight's look."""
+    """A machine's files in a folder, on which the action runs like a task, after preflight."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = folder / "srv"
@@ -62,7 +62,7 @@ class Machine:
 
     def task(self, look: str, check: bool = False, facts: dict[str, Any] | None = None, **arguments: Any) -> Any:
         """Run preflight's look and the task."""
-        around = host_report.look_around(self.looks)
+        around = host_report.run_looks(self.looks)
         seen = {name: {"now": "", "was": "", **each, **around.get(name, {})} for name, each in self.looks.items()}
         action = settled.ActionModule.__new__(settled.ActionModule)
         given = {"module": "some_module", "look": look, "keep": ["digest"], "arguments": arguments}
@@ -97,7 +97,7 @@ LOOKS = [
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine, look: str) -> None:
+def test_the_module_runs_until_its_part_is_settled(machine: Machine, look: str) -> None:
     assert machine.task(look, a=1)["changed"] is True
     assert machine.asked == [{"a": 1}]
     assert machine.task(look, a=1) == {"changed": False, "digest": "d"}
@@ -108,7 +108,7 @@ def test_it_is_asked_until_it_was_seen_to_be_settled(machine: Machine, look: str
 
 
 def write(path: Path) -> None:
-    """Another content of the same length, and put back the time, as who hides something would."""
+    """Write other content of the same length and restore the time, as if to hide the change."""
     before = path.stat()
     path.write_text("two")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -145,7 +145,7 @@ CHANGES: list[tuple[str, Callable[[Machine], object]]] = [
 
 
 @pytest.mark.parametrize(("look", "change"), CHANGES)
-def test_what_was_changed_by_hand_is_seen(machine: Machine, look: str, change: Callable[[Machine], object]) -> None:
+def test_changes_by_hand_are_detected(machine: Machine, look: str, change: Callable[[Machine], object]) -> None:
     machine.task(look)
     machine.task(look)
     assert machine.asked == []
@@ -154,7 +154,7 @@ def test_what_was_changed_by_hand_is_seen(machine: Machine, look: str, change: C
     assert machine.asked == [{}]
 
 
-def test_what_comes_and_goes_beside_it_does_not_count(machine: Machine) -> None:
+def test_unrelated_files_do_not_count(machine: Machine) -> None:
     machine.task("proxy-secrets")
     (machine.root / "hub/other").write_text("x")
     (machine.root / "file").write_text("x")
@@ -163,7 +163,7 @@ def test_what_comes_and_goes_beside_it_does_not_count(machine: Machine) -> None:
     assert machine.asked == []
 
 
-def test_certificates_come_and_go_in_their_folder(machine: Machine) -> None:
+def test_new_certificates_in_their_folder_do_not_count(machine: Machine) -> None:
     machine.task("ingress-data")
     (machine.root / "ingress/data/caddy").mkdir()
     machine.task("ingress-data")
@@ -171,7 +171,7 @@ def test_certificates_come_and_go_in_their_folder(machine: Machine) -> None:
 
 
 def test_the_order_of_images_does_not_count(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The engine lists those of the same age in any order (seen: 26.1); one that does not answer settled nothing."""
+    """The engine lists images of the same age in any order (seen with 26.1); without an answer nothing is settled."""
     (machine.root / "builds").mkdir()
     (machine.root / "builds/contents.json").touch()
     engine = tmp_path / "docker"
@@ -190,8 +190,8 @@ def test_the_order_of_images_does_not_count(machine: Machine, monkeypatch: pytes
     assert lists("a", "b", "c", code=1) == [{}]
 
 
-def test_an_action_in_front_of_a_module_is_run(machine: Machine) -> None:
-    """What Ansible writes files with is one; it gets the module's arguments, and the play's variables."""
+def test_a_module_s_action_is_run(machine: Machine) -> None:
+    """As for Ansible's copy; the action gets the module's arguments and the play's variables."""
     asked: list[Any] = []
 
     def made(name: str, task: Any, **_: Any) -> Any:
@@ -209,8 +209,8 @@ def test_an_action_in_front_of_a_module_is_run(machine: Machine) -> None:
     assert machine.asked == []
 
 
-def test_what_is_not_there_is_not_settled(machine: Machine) -> None:
-    """A proof that was not kept is given again."""
+def test_a_missing_file_is_not_settled(machine: Machine) -> None:
+    """A proof whose file is missing is repeated."""
     machine.task("fence-proof")
     machine.task("fence-proof")
     assert machine.asked == [{}]
@@ -220,8 +220,8 @@ def test_what_is_not_there_is_not_settled(machine: Machine) -> None:
     assert machine.asked == []
 
 
-def test_a_fence_that_is_down_is_never_settled(machine: Machine) -> None:
-    """Another program may have flushed it just after the module had raised it."""
+def test_a_fence_that_is_not_in_force_is_never_settled(machine: Machine) -> None:
+    """Another program may have flushed its rules right after the module had loaded them."""
     machine.force.write_text("not in force\n")
     machine.task("fence")
     machine.task("fence")
@@ -238,7 +238,7 @@ def test_a_failure_a_warning_and_a_dry_run_are_not_remembered(machine: Machine) 
         assert machine.asked == [{}]
 
 
-def test_after_a_change_nothing_counts_that_was_seen_before(machine: Machine) -> None:
+def test_after_a_change_earlier_results_are_not_used(machine: Machine) -> None:
     machine.answer = {"changed": False, "digest": "d"}
     assert "ansible_facts" not in machine.task("hub-settings")
     machine.answer = {"changed": True, "digest": "d"}
@@ -249,7 +249,7 @@ def test_after_a_change_nothing_counts_that_was_seen_before(machine: Machine) ->
     assert machine.asked == []
 
 
-def test_a_newer_version_of_the_module_is_asked(machine: Machine) -> None:
+def test_a_newer_version_of_the_module_runs(machine: Machine) -> None:
     machine.task("hub-settings")
     machine.code.write_text("version 2")
     machine.task("hub-settings")
@@ -258,13 +258,13 @@ def test_a_newer_version_of_the_module_is_asked(machine: Machine) -> None:
     assert machine.asked == []
 
 
-def test_who_rotates_is_never_told_that_it_was_done(machine: Machine) -> None:
+def test_a_rotation_is_never_skipped(machine: Machine) -> None:
     for _ in range(2):
         machine.task("nowhere", rotate=["key"])
         assert machine.asked == [{"rotate": ["key"]}]
 
 
-def test_a_damaged_stamp_counts_for_nothing(machine: Machine) -> None:
+def test_a_damaged_stamp_is_ignored(machine: Machine) -> None:
     machine.task("hub-settings")
     stamp = Path(machine.looks["hub-settings"]["stamp"])
     assert stamp.stat().st_mode & 0o777 == 0o600
@@ -275,7 +275,7 @@ def test_a_damaged_stamp_counts_for_nothing(machine: Machine) -> None:
         assert machine.asked == [{}]
 
 
-def test_a_password_cannot_be_guessed_from_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_cannot_be_guessed_from_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[int] = []
 
     def derive(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:

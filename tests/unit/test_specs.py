@@ -64,9 +64,9 @@ def test_options_are_typed_and_described(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLE_NAMES)
-def test_settings_bear_the_name_of_their_role(role: str) -> None:
+def test_settings_begin_with_the_name_of_their_role(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
-    # Else a misspelt setting of this role would pass unnoticed.
+    # Otherwise a misspelt setting of this role would go unnoticed.
     assert OURS.match(f"{role}_")
 
 

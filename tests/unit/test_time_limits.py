@@ -1,4 +1,4 @@
-"""A test that hangs is cut off, says where it stood, and leaves nothing behind; signals are those of a terminal."""
+"""A hanging test is ended, its position is shown, and nothing is left behind; signals work as in a terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from project import ROLES
 
 PROJECT = ROLES.parent
 CONFTEST = PROJECT / "tests/conftest.py"
-# As no other test of this machine sleeps.
+# A duration that no other test on this machine uses.
 NAP = ["sleep", str(300_000 + os.getpid())]
 # Bodies of tests.
 HANGS = {
     "in_python": "time.sleep(300)",
-    # `with` waits for the program, which has to be ended first.
+    # `with` waits for the program, so it has to be ended first.
     "reading": "with subprocess.Popen(NAP, stdout=subprocess.PIPE) as run: run.stdout.read()",
     "on_one_that_does_not_want_to_end": "subprocess.Popen(OBSTINATE, start_new_session=True).wait()",
     "in_a_thread": "with ThreadPoolExecutor() as pool: pool.submit(subprocess.run, NAP).result()",
@@ -39,7 +39,7 @@ class Suite:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # The last resort comes late, or a busy machine would meet it in every test.
+        # The last resort comes late, since a busy machine would otherwise trigger it in every test.
         self.times(TEARDOWN_S=1, END_S=0.5, LAST_S=30, EXIT_S=3)
         shutil.copy(PROJECT / "pyproject.toml", folder)
 
@@ -49,7 +49,7 @@ class Suite:
         (self.folder / "conftest.py").write_text(CONFTEST.read_text() + "".join(lines))
 
     def run(self, test: str, *arguments: str, ignoring: int | None = None) -> tuple[int, str]:
-        """Run a test in pytest, started by somebody who ignores a signal; it ends within seconds."""
+        """Run a test in pytest, started by a process that ignores a signal; it ends within seconds."""
         path = self.folder / "test_it.py"
         path.write_text(HEAD + test)
         before = signal.signal(ignoring, signal.SIG_IGN) if ignoring else None
@@ -74,7 +74,7 @@ def suite(tmp_path: Path) -> Suite:
 
 
 def left() -> list[str]:
-    """Sleepers of these tests that still run."""
+    """Processes of these tests that are still sleeping."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -86,7 +86,7 @@ def left() -> list[str]:
     return found
 
 
-def test_one_that_hangs_is_cut_off_and_says_where(suite: Suite) -> None:
+def test_a_hanging_test_is_ended_and_its_position_is_shown(suite: Suite) -> None:
     tests = [f"@pytest.mark.timeout(0.5)\ndef test_{name}(cleaned):\n    {body}\n" for name, body in HANGS.items()]
     code, output = suite.run(
         "@pytest.fixture\n"
@@ -107,7 +107,7 @@ def test_one_that_hangs_is_cut_off_and_says_where(suite: Suite) -> None:
     assert left() == []
 
 
-def test_fixtures_that_hang_after_a_failure_are_cut_off_too(suite: Suite) -> None:
+def test_fixtures_that_hang_after_a_failure_are_ended_too(suite: Suite) -> None:
     code, output = suite.run(
         "@pytest.fixture\n"
         "def first():\n"
@@ -127,7 +127,7 @@ def test_fixtures_that_hang_after_a_failure_are_cut_off_too(suite: Suite) -> Non
     assert "put back" in output
 
 
-def test_code_that_hears_no_signal_ends_the_run_and_says_where(suite: Suite) -> None:
+def test_code_that_ignores_signals_ends_the_run_and_its_position_is_shown(suite: Suite) -> None:
     suite.times(LAST_S=1)
     code, output = suite.run(
         "@pytest.mark.timeout(1)\n"
@@ -140,7 +140,7 @@ def test_code_that_hears_no_signal_ends_the_run_and_says_where(suite: Suite) -> 
     assert "in test_hangs" in output
 
 
-def test_a_thread_that_a_test_left_does_not_hold_up_the_end(suite: Suite) -> None:
+def test_a_left_over_thread_does_not_block_the_end(suite: Suite) -> None:
     code, output = suite.run(
         "def test_leaves_one():\n    threading.Thread(target=time.sleep, args=(300,), name='left').start()\n",
     )
@@ -150,7 +150,7 @@ def test_a_thread_that_a_test_left_does_not_hold_up_the_end(suite: Suite) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGALRM])
-def test_what_a_script_in_the_background_ignores_is_heard(suite: Suite, number: int) -> None:
+def test_signals_that_a_background_script_ignores_work(suite: Suite, number: int) -> None:
     code, output = suite.run(
         "def test_program_hears_it():\n"
         "    run = subprocess.Popen(NAP)\n"
@@ -170,7 +170,7 @@ def test_each_layer_has_its_limit(pytestconfig: pytest.Config, request: pytest.F
     marker = request.node.get_closest_marker("timeout")
     assert marker
     assert marker.args == (60,)
-    # Of machines and deployed Hubs, and of a scenario's tests, which Molecule runs elsewhere in the project.
+    # For machines and deployed Hubs, and for a scenario's tests, which Molecule runs in another folder.
     assert float(pytestconfig.getini("timeout")) == 1200
     asked = [sys.executable, "-m", "pytest", "--collect-only", "--hosts=local://", "../../tests/testinfra/docker"]
     said = subprocess.check_output(asked, cwd=PROJECT / "molecule/docker", text=True, stderr=subprocess.STDOUT)
@@ -199,13 +199,13 @@ def molecule_run(folder: Path, *scenarios: str, **programs: str) -> subprocess.C
         path.write_text(text if text is script else f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "SCENARIO_LIMIT_S": "1", "LANES": "1"}
-    # What the timeout of subprocess ends is bash alone.
+    # The timeout of subprocess ends only bash.
     command = [str(folder / "molecule/run"), *scenarios]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
 
 
-def test_what_takes_longest_begins_first(tmp_path: Path) -> None:
-    """But for two that need no images of this host, which are being built; known times count."""
+def test_the_longest_scenarios_start_first(tmp_path: Path) -> None:
+    """Except for two that do not need this host's images, which are still being built; known times count."""
     seconds = tmp_path / "artefacts/molecule/hub.seconds"
     seconds.parent.mkdir(parents=True)
     seconds.write_text("2000")
@@ -218,8 +218,8 @@ def test_what_takes_longest_begins_first(tmp_path: Path) -> None:
     assert order[2:] == ["hub", "e2e", "ingress", "resilience_trixie", "proxy"]
 
 
-def test_a_scenario_that_hangs_is_cut_off_and_says_where(tmp_path: Path) -> None:
-    """Outside its tests, which have limits: in Ansible."""
+def test_a_hanging_scenario_is_ended_and_its_position_is_shown(tmp_path: Path) -> None:
+    """In Ansible, not in its tests, which have their own limits."""
     done = molecule_run(tmp_path, "one", molecule=f"echo 'TASK [hub : Wait]'\n{' '.join(NAP)} &\nwait")
     assert done.returncode == 1, done.stderr
     assert "TASK [hub : Wait]" in done.stdout

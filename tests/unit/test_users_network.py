@@ -8,7 +8,7 @@ from plugins.filter.users_network import users_network
 
 
 @pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.77.0/24", "172.20.0.0/16"])
-def test_servers_never_draw_a_fixed_address(subnet: str) -> None:
+def test_servers_never_get_a_fixed_address(subnet: str) -> None:
     plan = users_network(subnet)
     servers = ipaddress.IPv4Network(plan["range"])
     fixed = [ipaddress.IPv4Address(plan[name]) for name in ("gateway", "hub", "proxy")]
@@ -19,7 +19,7 @@ def test_servers_never_draw_a_fixed_address(subnet: str) -> None:
 
 
 def test_plan_is_frozen() -> None:
-    # Containers hold these addresses: another plan for the same subnet would replace the network.
+    # Containers have these addresses: another plan for the same subnet would replace the network.
     assert users_network("10.213.0.0/20") == {
         "subnet": "10.213.0.0/20",
         "gateway": "10.213.0.1",

@@ -1,4 +1,4 @@
-"""A script, its settings and its unit are kept, and what it does is in force (with a stand-in for the script)."""
+"""A script, its settings and its unit are installed, and its effect is in force (with a stand-in for the script)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from project import run_module
 
-# In force is what lies beside the script, as the real one's rules lie in the kernel.
+# The file beside the script stands for the rules in the kernel.
 SCRIPT = """#!/bin/sh
 cd "$(dirname "$0")"
 if [ "$1" = lacks ]; then cat lacks 2>/dev/null; exit 0; fi
@@ -35,7 +35,7 @@ esac
 
 
 class Fence:
-    """A folder as the target's, and runs of the module on it."""
+    """A target machine, represented by a folder, on which the module runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ class Fence:
         return run_module("watched_script", arguments, PATH=f"{self.folder}/bin:{os.environ['PATH']}")
 
     def predicted(self, **options: Any) -> dict[str, Any]:
-        """Run it, after a dry run that is to say the same and to change nothing."""
+        """Run it, after a dry run that must report the same and change nothing."""
         before = self._state()
         prediction = self.run(dry=True, **options)
         assert self._state() == before
@@ -107,7 +107,7 @@ def test_other_rules_are_written_and_loaded(tmp_path: Path) -> None:
     assert (result["changed"], result["written"]) == (True, [str(fence.script)])
     assert fence.content in (tmp_path / "loaded").read_text()
     assert result["digest"] != first["digest"]
-    # The dry run did not run the script that it would have replaced.
+    # The dry run did not run the old script, which it would have replaced.
     assert fence.calls() == ["keep", "keep"]
 
 
@@ -122,7 +122,7 @@ def test_other_settings_are_written_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["enabled", "running", "reload"])
-def test_systemd_looks_after_it(tmp_path: Path, state: str) -> None:
+def test_systemd_runs_the_unit(tmp_path: Path, state: str) -> None:
     fence = Fence(tmp_path)
     fence.run()
     assert (tmp_path / "restarts").read_text() == "restart fence.service\n", "nothing here restarts an engine"
@@ -137,7 +137,7 @@ def test_systemd_looks_after_it(tmp_path: Path, state: str) -> None:
     assert not fence.predicted()["changed"]
 
 
-def test_rules_removed_by_hand_are_put_back(tmp_path: Path) -> None:
+def test_rules_removed_by_hand_are_restored(tmp_path: Path) -> None:
     fence = Fence(tmp_path)
     fence.run()
     (tmp_path / "loaded").unlink()
@@ -146,7 +146,7 @@ def test_rules_removed_by_hand_are_put_back(tmp_path: Path) -> None:
     assert fence.calls() == ["keep", "check", "keep"]
 
 
-def test_mode_changed_by_hand_is_put_back(tmp_path: Path) -> None:
+def test_mode_changed_by_hand_is_restored(tmp_path: Path) -> None:
     fence = Fence(tmp_path)
     fence.run()
     fence.script.chmod(0o600)
@@ -178,7 +178,7 @@ def test_rules_that_cannot_be_loaded_stop_the_run(tmp_path: Path) -> None:
     assert str(fence.script) in result["msg"]
 
 
-def test_what_the_kernel_cannot_do_is_said_by_every_run(tmp_path: Path) -> None:
+def test_missing_kernel_support_is_reported_by_every_run(tmp_path: Path) -> None:
     fence = Fence(tmp_path)
     (tmp_path / "lacks").write_text("this kernel cannot count\n")
     for _ in range(2):

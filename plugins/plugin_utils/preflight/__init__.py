@@ -1,6 +1,6 @@
-"""What `preflight` checks: plain Python without Ansible, so that tests take seconds.
+"""The checks of `preflight`: plain Python without Ansible, so that they can be tested in seconds.
 
-A check is one small function: of settings in `rules`, by subject, and of the machine
-in `host`; `names` and `strict` know names and types; `report` runs them all.
-Rules about values that the Hub checks as well are in its package, which module_utils/rules links to.
+Each check is a small function: those of the machine are in `host`, `conflicts` and `engine`, those of settings that
+only the playbook has in `engine_settings` and `ingress`.  All other rules are in the Hub's package, which
+module_utils/rules links to.  `report` runs them all.
 """

@@ -1,4 +1,4 @@
-"""Rules for the Docker engine that is there, from what the module `host_report` says of it."""
+"""Rules for the machine's Docker engine, from what the module `host_report` returns about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...module_utils.rules.registry import Findings
 from .host import Host, rule
 
 OLDEST_ENGINE = (20, 10)
-# Not every kind of engine can carry this: key of engine_info, words, reason.
+# Kinds of engines that cannot run a Hub: key of engine_info, description, reason.
 FOREIGN_KINDS = (
     ("rootless", "is rootless", "it cannot give the Hub's files and networks their owners and addresses"),
     ("snap", "is a snap", "its confinement hides the Hub's files from it"),
@@ -22,12 +22,12 @@ FOREIGN_KINDS = (
 
 @rule()
 def engine(host: Host) -> Findings:
-    """An engine of a kind that cannot carry this is recognised."""
-    for kind, words, reason in FOREIGN_KINDS:
+    """Not every kind of engine can run a Hub."""
+    for kind, description, reason in FOREIGN_KINDS:
         if host.engine.get(kind):
             yield Finding(
-                f"it {words}: {reason}",
-                "use a machine without it, or replace it by the distribution's docker.io",
+                f"it {description}: {reason}",
+                "use a machine without it, or replace it with the distribution's docker.io",
                 "the Docker engine",
             )
     version = str(host.engine.get("version") or "")
@@ -38,21 +38,25 @@ def engine(host: Host) -> Findings:
 
 @rule()
 def engine_rules(host: Host) -> Findings:
-    """Without them servers reach containers of other networks, and nothing outside; a restart is not ours to decide."""
+    """Without its firewall rules, servers reach containers of other networks but nothing outside.
+
+    Restarting an engine that would stop containers, or that is not ours, is the operator's decision.
+    """
     if host.engine.get("rules") is not False or (host.engine.get("ours") and host.engine.get("live_restore")):
         return
-    ends = "" if host.engine.get("live_restore") else ", which ends all containers, as it is without live-restore"
-    restart = f"restart the engine{ends}: systemctl restart docker (without systemd: service docker restart)"
+    stops = "" if host.engine.get("live_restore") else ", which stops all containers, since live-restore is off"
+    restart = f"restart the engine{stops}: systemctl restart docker (without systemd: service docker restart)"
     if host.engine.get("rules_off"):
         yield Finding(
-            'it runs with "iptables": false, so nothing keeps its networks apart or leads them out',
-            f"take that out of /etc/docker/daemon.json, or of its command, and {restart}",
+            'it runs with "iptables": false, so its networks are neither isolated from each other nor connected to'
+            " the outside",
+            f"remove that from /etc/docker/daemon.json, or from its command line, and {restart}",
             "the Docker engine",
         )
     else:
         yield Finding(
-            "its own rules are gone from the kernel (nft flush ruleset? systemctl restart nftables?), so nothing keeps"
-            " its networks apart or leads them out",
+            "its own rules are gone from the kernel (nft flush ruleset? systemctl restart nftables?), so its networks"
+            " are neither isolated from each other nor connected to the outside",
             restart,
             "the Docker engine",
         )
@@ -60,7 +64,7 @@ def engine_rules(host: Host) -> Findings:
 
 @rule("docker_daemon_settings")
 def data_root(host: Host, daemon_settings: Mapping[str, Any]) -> Findings:
-    """The engine would start without images, volumes and users' files."""
+    """With another folder the engine would start without images, volumes and users' files."""
     used = host.engine.get("root_dir")
     wanted = daemon_settings.get("data-root", used) or "/var/lib/docker"
     if used and host.engine.get("ours") and Path(str(wanted)) != Path(used):

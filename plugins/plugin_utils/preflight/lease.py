@@ -1,8 +1,7 @@
-"""The lease on a machine: one run at a time changes it.
+"""The lease on a machine, so that only one run at a time changes it.
 
-It is a file on the machine, taken by the module `host_report`, and renewed from
-here for as long as the run lasts.  A run that was killed gives it back, one
-whose network was lost can do nothing but let it expire.
+The lease is a file on the machine.  The module `host_report` takes it, and this code renews it while the run lasts.
+A killed run still returns it; if the connection was lost, it expires.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from secrets import token_hex
 from typing import Any
 
 RENEW_S = 5
-# After this time without a sign of life the module gives it to the next run.
+# After this time without renewal the next run may take it.
 LEASE_S = 30
 
 Execute = Callable[[str], bool | None]
-"""Runs a command on the machine: whether it succeeded; None where the machine cannot be reached."""
+"""Runs a command on the machine and returns whether it succeeded, or None if the machine is unreachable."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The lease on the machine for one run: that of an ansible-playbook process."""
+    """The lease on the machine for one run, that is, one ansible-playbook process."""
 
     name: str
     process: int
     token: str = field(default_factory=token_hex)
 
     def request(self) -> dict[str, Any]:
-        """Return what the module needs to take it."""
+        """Return what the module needs to take the lease."""
         by = f"{getpass.getuser()}@{socket.gethostname()} (process {self.process})"
         return {"path": f"/run/{self.name}.lease", "by": by, "token": self.token, "seconds": LEASE_S}
 
     def keep(self, execute: Execute) -> None:
-        """Renew it as long as the process lives, then give it back."""
+        """Renew the lease as long as the process lives, then return it."""
         path = shlex.quote(f"/run/{self.name}.lease")
-        # Whoever was cut off for long may find the next run's.
+        # After a long interruption the lease may belong to the next run.
         ours = f"grep -qs {self.token} {path}"
         while not ends(self.process, RENEW_S):
             if execute(f"{ours} && touch {path}") is False:
@@ -55,8 +54,8 @@ class Lease:
 
 
 def ends(process: int, within_s: float) -> bool:
-    """Wait for a process, which need not be a child, and return whether it ended."""
-    if not hasattr(os, "pidfd_open"):  # Ansible runs on something else than Linux
+    """Wait for a process, not necessarily a child, and return whether it ended."""
+    if not hasattr(os, "pidfd_open"):  # Not on Linux.
         time.sleep(within_s)
         return bool(subprocess.run(["ps", "-p", str(process)], capture_output=True).returncode)
     try:
@@ -70,7 +69,7 @@ def ends(process: int, within_s: float) -> bool:
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """Do it in a process that outlives this one, and shares neither its session nor its way to end."""
+    """Do the work in a process that outlives this one, with its own session and default signal handlers."""
     if os.fork():
         return
     try:
@@ -79,21 +78,21 @@ def in_background(work: Callable[[], None]) -> None:
             signal.signal(number, signal.SIG_DFL)
         work()
     finally:
-        # Whatever happened: what stands above on the stack is another program's.
+        # Never return: the rest of the call stack belongs to Ansible.
         os._exit(0)
 
 
-def sought(holder: Mapping[str, Any]) -> str:
-    """Return what the operator reads while it is unclear whether the other run lives."""
+def waiting_message(holder: Mapping[str, Any]) -> str:
+    """Return the message for the time until it is clear whether the other run is still alive."""
     return (
-        f"Waiting for the run of {holder['by']}, since {holder['since']}: for its next sign of life,"
-        f" or until there was none for {LEASE_S} s."
+        f"Waiting for the run of {holder['by']}, since {holder['since']}: until it renews its lease on this machine,"
+        f" or has not done so for {LEASE_S} s."
     )
 
 
-def taken(holder: Mapping[str, Any]) -> str:
-    """Return why a run that met another one stops."""
+def refusal_message(holder: Mapping[str, Any]) -> str:
+    """Return the error message for a run that found another one at work."""
     return (
-        f"Another run works on this machine: that of {holder['by']}, since {holder['since']}."
-        " Nothing was changed. Run this again when that one has ended."
+        f"Another run is changing this machine: that of {holder['by']}, since {holder['since']}."
+        " Nothing was changed. Try again when that run has ended."
     )

@@ -1,4 +1,4 @@
-"""Where a setting was set, and whether its value may be shown: from the tags of ansible-core 2.19."""
+"""Where a setting was set, and whether its value may be shown, from the tags of ansible-core 2.19."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...module_utils.rules.specs import Specs
 SECRET_IN_TEMPLATE = re.compile(r"\{[{%].*(vault|password|secret|key|token)", re.DOTALL)
 # A key in a mapping, such as a trait.
 SECRET_KEY = re.compile(r"(password|secret|token)$", re.IGNORECASE)
-# Ansible's own passwords, and the secrets that settings are made from.
+# Ansible's own passwords, and the vault's variables that settings refer to.
 SECRET_VARIABLE = re.compile(r"vault_|ansible_(ssh_|sudo_|su_|become_)?pass(word)?$")
 VAULT_FILE = re.compile(r"vault.*\.ya?ml|.*[._-]vault\.ya?ml")
 VAULT_HEADER = "$ANSIBLE_VAULT"
@@ -28,7 +28,7 @@ PASSWORD_IN_URL = re.compile(r"://[^/@\s:]+:[^/@\s]+@")
 
 
 class Sources:
-    """Answers about settings, from their values as written and as evaluated."""
+    """Knows where settings come from, by their values as written and as evaluated."""
 
     def __init__(self, raw: Mapping[str, Any], values: Mapping[str, Any], specs: Specs) -> None:
         self.raw = raw
@@ -37,11 +37,11 @@ class Sources:
         self.keys = {str(key): key for key in raw}
 
     def where(self, name: str) -> str:
-        """Return file and line of a setting, or "" where that cannot be known."""
+        """Return file and line of a setting, or "" if unknown."""
         if name not in self.raw:
             return ""
         origins = [Origin.get_tag(tagged) for tagged in _flat(self.raw[name])]
-        # An overriding value comes under the key of the value that it overrides.
+        # An overriding value keeps the key of the value that it overrides, so then the key's place is wrong.
         if name not in self.specs.defaults:
             origins.append(Origin.get_tag(self.keys[name]))
         origin = next((each for each in origins if each), None)
@@ -59,9 +59,9 @@ class Sources:
         return sorted({place.rpartition(LINE)[0] for place in places if LINE in place})
 
     def exposed(self) -> dict[str, str]:
-        """Return the secrets that stand in plain text in files that git tracks, with file and line.
+        """Return the secrets that are in plain text in files that git tracks, with file and line.
 
-        What was kept as a vault and is none is told once, by the file.
+        A vault file that is not encrypted is reported once, as a file.
         """
         found: dict[str, str] = {}
         for name, raw in self.raw.items():
@@ -69,7 +69,7 @@ class Sources:
             if not ours and not SECRET_VARIABLE.match(name):
                 continue
             secret = not ours or bool(SECRET_NAME.search(name) or self.specs.options[name].get("no_log"))
-            for about, value in _texts(name, raw):
+            for about, value in _strings(name, raw):
                 path = _plain_in(value)
                 readable = secret or SECRET_KEY.search(about) or PASSWORD_IN_URL.search(value)
                 if path and readable and _tracked(path):
@@ -79,7 +79,7 @@ class Sources:
         return found
 
     def _searched(self, name: str) -> str:
-        """Return the only line that sets a boolean or null: Ansible cannot tag these."""
+        """Return the place of a boolean or null, which Ansible cannot tag, if exactly one line sets it."""
         folders = {str(self.raw.get(folder)) for folder in ("inventory_dir", "playbook_dir")}
         places = {
             _place(str(path), number)
@@ -93,7 +93,7 @@ class Sources:
         return places.pop() if len(places) == 1 else ""
 
     def is_secret(self, name: str) -> bool:
-        """Return whether no message may show the value: by name, by spec, or because some of it was encrypted."""
+        """Return whether messages must not show the value: by its name or spec, or because part of it was encrypted."""
         if SECRET_NAME.search(name) or self.specs.options.get(name, {}).get("no_log"):
             return True
         parts = [*_flat(self.raw.get(name)), *_flat(self.values.get(name))]
@@ -108,20 +108,20 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(each)
 
 
-def _texts(about: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the texts in a value, each under its path."""
+def _strings(about: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the strings in a value, each with its path."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _texts(f"{about}.{key}", inner)
+            yield from _strings(f"{about}.{key}", inner)
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
-            yield from _texts(f"{about}[{index}]", inner)
+            yield from _strings(f"{about}[{index}]", inner)
     elif isinstance(value, str):
         yield about, value
 
 
 def _plain_in(value: str) -> Path | None:
-    """Return the file in which a text is readable; None for what is encrypted, is made from others, or says nothing."""
+    """Return the file that has a string in plain text; None if it is encrypted, a template or a placeholder."""
     origin = Origin.get_tag(value)
     if not origin or not origin.path or _encrypted(value) or "{{" in value or is_placeholder(value, secret=True):
         return None
@@ -131,8 +131,8 @@ def _plain_in(value: str) -> Path | None:
 
 @cache
 def _tracked(path: Path) -> bool:
-    """Return whether git has a file; False as well where there is no git."""
-    # It also answers whom the folder does not belong to.
+    """Return whether git tracks a file; False also if git is not installed."""
+    # safe.directory: the folder may belong to another user.
     command = ["git", "-c", "safe.directory=*", "-C", str(path.parent), "ls-files", "--error-unmatch", path.name]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -156,7 +156,7 @@ def _is_vault(path: Path) -> bool:
 
 
 def _place(path: str, line: int | None) -> str:
-    """Return file and line, the path relative to the working folder where it lies in it."""
+    """Return file and line, with a relative path if the file is in the working folder."""
     # Resolved, since inventory/group_vars may be a link to group_vars.
     short = str(Path(path).resolve()).removeprefix(f"{Path.cwd()}/")
     return f"{short}{LINE}{line}" if line else short

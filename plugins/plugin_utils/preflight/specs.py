@@ -1,4 +1,4 @@
-"""The settings of all roles, read from their folders."""
+"""Reads the settings of all roles from their folders."""
 
 from __future__ import annotations
 

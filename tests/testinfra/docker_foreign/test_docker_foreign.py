@@ -67,7 +67,7 @@ def test_engine_whose_rules_were_flushed_is_left_to_its_owner(host: Any, converg
 
     assert not run.ok
     assert "its own rules are gone from the kernel" in run.said
-    assert "ends all containers" in run.said
+    assert "stops all containers" in run.said
     assert "systemctl restart docker" in run.said
     assert host.check_output("systemctl show --property ActiveEnterTimestamp docker") == before
     host.check_output("systemctl restart docker && docker start somebody-elses")

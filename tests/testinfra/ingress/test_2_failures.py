@@ -110,7 +110,7 @@ def test_ports_that_are_closed(place: Place) -> None:
     run.says(f"The Hub runs, but browsers cannot reach it: there is no certificate for {NAME}")
     run.says(f"the certificate authority cannot reach {NAME} on port 80 or 443")
     run.says("open TCP ports 80 and 443 in the firewalls of the machine and of its provider")
-    run.says("it leads to 192.0.2.2")
+    run.says("it resolves to 192.0.2.2")
     # Whichever challenge was tried last: one names the port with the type "connection", the other "unauthorized".
     assert re.search(r"connection refused|Failed to connect to", place.log("ingress"))
     # Open again, the next run does not wait until Caddy would have tried by itself.
@@ -183,7 +183,7 @@ def test_a_certificate_of_ones_own_and_its_renewal(place: Place) -> None:
     run.says(f"cannot be used: it is not for {NAME}")
     place.host.check_output(make, "1", NAME)
     run = place.deploy(ingress_caddy=own).succeeded()
-    run.says(f"The certificate of {NAME} ends on")
+    run.says(f"The certificate of {NAME} expires on")
     run.says("Renew it")
     first, container = serial(place), place.host.check_output("docker inspect -f {{.Id}} jupyterhub-ingress")
     assert place.host.check_output("docker exec jupyterhub-ingress stat -c %a /etc/caddy/secrets/key.pem") == "600"

@@ -20,7 +20,7 @@ sed -n 's/^Package: //p' "$record"
 """
 HUB_JSON = "/srv/jupyterhub/hub/hub.json"
 SECRETS = ("hub/secrets/cookie_secret", "hub/secrets/crypt_key", "proxy/secrets/token")
-WAITS = "waiting for what another run began to build on this machine"
+WAITS = "waiting for another run's builds on this machine"
 
 
 def within(host: Any, seconds: int, condition: str) -> None:

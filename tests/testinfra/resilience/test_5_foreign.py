@@ -112,14 +112,14 @@ def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
 
     for problem in (
         "6 problems were found",
-        f"the container {HUB} bears one of our names without our label",
-        f"the network {USERS} bears one of our names without our label",
+        f"the container {HUB} has one of this Hub's names but not its label",
+        f"the network {USERS} has one of this Hub's names but not its label",
         "remove or rename it, or set another jupyterhub_name",
         "port 8000 is taken by the container web",
-        f"the container web, which is not ours, is on our network {CONTROL}",
+        f"the container web is not part of this Hub, but is on its network {CONTROL}",
         f"docker network disconnect {CONTROL} web",
         "10.77.0.0/20 overlaps 10.77.1.0/24, which the machine reaches by the Docker network other",
-        f"{FOLDER} belongs to something else: it holds jupyterhub.sqlite",
+        f"{FOLDER} belongs to something else: it contains jupyterhub.sqlite",
     ):
         assert problem in run.said, problem
 
@@ -135,7 +135,7 @@ def test_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
     assert "2 problems were found" in run.said
     assert "port 8000 is taken by python3" in run.said
     assert "jupyterhub_port: 8001" in run.said
-    assert "needs the bridge br-jupyterhub, which a network interface that is no Docker network's has" in run.said
+    assert "needs the bridge br-jupyterhub, but that name is taken by a network interface outside Docker" in run.said
 
 
 def test_out_of_the_way_they_are_left_alone(site: Site) -> None:

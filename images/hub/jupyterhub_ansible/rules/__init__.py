@@ -1,5 +1,5 @@
-"""The rule book: what settings may be, in plain functions that need nothing but Python.
+"""The rule book: which values settings may have, in plain functions that need nothing but Python.
 
-The playbook's preflight runs it before anything is changed, the Hub when it starts, as a Compose application as well:
-the same values are refused, in the same words.  `check` runs it all; `tables` has the rules by subject.
+The playbook's preflight runs it before changing anything; the Hub, also as a Compose application, runs it at startup.
+Both refuse the same values with the same messages.  `check` runs everything; `tables` has the rules by subject.
 """

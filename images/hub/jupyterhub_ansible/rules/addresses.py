@@ -1,4 +1,4 @@
-"""Addresses of hosts and pages."""
+"""Host names, IP addresses and URLs."""
 
 import ipaddress
 import re
@@ -10,7 +10,7 @@ CALLBACK_PATH = "/hub/oauth_callback"
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is named by its IP address."""
+    """Return whether a host is given as an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -19,15 +19,15 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address or name reaches this machine only."""
+    """Return whether an address or name is a loopback one."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address == "localhost" or address.endswith(".localhost")
 
 
-def is_near(host: str) -> bool:
-    """Return whether a host is in a private network, or this machine."""
+def is_private(host: str) -> bool:
+    """Return whether a host is in a private network or is this machine."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -35,41 +35,41 @@ def is_near(host: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, "" where there is none."""
+    """Return the host of a URL, "" if it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
 
-def is_readable_on_the_way(url: str) -> bool:
-    """Return whether a URL is plain http to another machine."""
+def is_plain_http_to_another_machine(url: str) -> bool:
+    """Return whether others on the network could read the traffic."""
     host = host_of(url)
     return url.startswith("http://") and bool(host) and not is_loopback(host)
 
 
 def callback_url(url: str) -> str:
-    """Return where a provider sends browsers back to."""
+    """Return the URL that an OAuth provider redirects browsers to after the login."""
     return f"{url}{CALLBACK_PATH}"
 
 
 def wrong_form(url: str) -> tuple[str, str] | None:
-    """Return what keeps a URL from being scheme and host alone, and the fix; None if it is that."""
+    """Return what is wrong with a URL that must be a scheme and a host only, and the fix; None if it is valid."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "has a port or a host that cannot be", "use a port of 1 to 65535, or leave it out"
+        return "has an invalid host or port", "use a port from 1 to 65535, or leave it out"
     bare = _bare(parts)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         advice = f"did you mean https://{url}?" if HOST_NAME.fullmatch(url) and "." in url else EXAMPLE
         return "is not an http:// or https:// address", advice
     if "@" in parts.netloc:
-        return "names a user", f"leave that out: {bare}"
+        return "contains a user name", f"leave it out: {bare}"
     if port == 0 or not (HOST_NAME.fullmatch(parts.hostname or "") or is_address(parts.hostname or "")):
-        return "has a port or a host that cannot be", EXAMPLE
+        return "has an invalid host or port", EXAMPLE
     if parts.path or parts.query or parts.fragment or url != bare:
-        return "is more than https:// and a host", f"did you mean {bare}?"
+        return "must be a scheme and a host only", f"did you mean {bare}?"
     return None
 
 

@@ -1,10 +1,10 @@
-"""Names of authenticators."""
+"""Which authenticators may be chosen, by registered name or by class."""
 
 import re
 
-from .words import did_you_mean, shown
+from .formatting import did_you_mean, shown
 
-# The names that JupyterHub and oauthenticator register, with classes (tests/unit/test_authenticators.py compares).
+# The names that oauthenticator registers, with their classes (tests/unit/test_authenticators.py compares).
 PROVIDERS = {
     "google": "GoogleOAuthenticator",
     "gitlab": "GitLabOAuthenticator",
@@ -18,52 +18,52 @@ PROVIDERS = {
     "openshift": "OpenShiftOAuthenticator",
 }
 AUTHENTICATORS = ("github", "shared-password", *PROVIDERS)
-# Registered as well, and of no use here.
+# Registered as well, but not usable here.
 REFUSED = {
-    "dummy": ("lets anybody in under any name", "shared-password does that, with a password and on loopback only"),
+    "dummy": ("lets anyone in under any name", "use shared-password, which asks for a password, on loopback only"),
     "null": ("lets nobody in", f"choose one of: {', '.join(AUTHENTICATORS)}"),
     **dict.fromkeys(
         ("default", "pam"),
-        ("asks for accounts of the Hub's container, which has none", f"choose one of: {', '.join(AUTHENTICATORS)}"),
+        ("needs accounts in the Hub's container, which has none", f"choose one of: {', '.join(AUTHENTICATORS)}"),
     ),
     **{
-        f"local-{name}": ("makes accounts in the Hub's container, where no server runs", f"write {name}")
+        f"local-{name}": ("creates accounts in the Hub's container, where no server runs", f"write {name}")
         for name in AUTHENTICATORS
         if name not in ("shared-password", "mediawiki")
     },
 }
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
-# Whose classes have names, by which rules know them.
+# Their classes have registered names, which other rules go by.
 UPSTREAM = ("jupyterhub.", "oauthenticator.")
 
 
 def name_of(path: str) -> str:
-    """Return the registered name of a class of JupyterHub's or oauthenticator's, "" if it has none."""
-    word = path.rpartition(".")[2]
-    own = word.removeprefix("Local")
+    """Return the registered name of a class from JupyterHub or oauthenticator, "" if it has none."""
+    cls = path.rpartition(".")[2]
+    own = cls.removeprefix("Local")
     names = {each.replace("-", ""): each for each in (*AUTHENTICATORS, *REFUSED)}
     short = own.removesuffix("OAuthenticator").removesuffix("Authenticator").lower()
     name = next((each for each in PROVIDERS if PROVIDERS[each] == own), names.get(short, ""))
-    return f"local-{name}" if name and own != word else name
+    return f"local-{name}" if name and own != cls else name
 
 
 def wrong_authenticator(value: str) -> tuple[str, str] | None:
-    """Return why this names no authenticator that can be used, and the fix; None if it does.
+    """Return why this authenticator cannot be used, and the fix; None if it can.
 
-    A class of the operator's is tried with the image.
+    The operator's own class is tested with the image.
     """
     upstream = value.startswith(UPSTREAM)
     name = name_of(value) if upstream else ""
     if refused := REFUSED.get(name or value):
         return f"{shown(value)} {refused[0]}", refused[1]
     if value.endswith("GitHubOAuthenticator"):
-        return f"{shown(value)} would not check memberships again", "write github"
+        return f"{shown(value)} would not re-check memberships", "write github"
     if upstream:
-        # A rule for a name is not evaded by writing its class.
+        # Writing the class must not bypass the rules for its name.
         advice = f"write {name}" if name else f"use one of: {', '.join(AUTHENTICATORS)}"
-        return f"{shown(value)} is a class of those that go by a name", advice
+        return f"{shown(value)} is a class that has to be chosen by its registered name", advice
     if value not in AUTHENTICATORS and not CLASS_PATH.fullmatch(value):
-        word = value.removesuffix("OAuthenticator").removesuffix("Authenticator").lower().replace("_", "-")
+        short = value.removesuffix("OAuthenticator").removesuffix("Authenticator").lower().replace("_", "-")
         advice = f"use one of: {', '.join(AUTHENTICATORS)}; or a class, as package.module.Class"
-        return f"names no authenticator: {shown(value)}", did_you_mean(word, AUTHENTICATORS, advice)
+        return f"is not a known authenticator: {shown(value)}", did_you_mean(short, AUTHENTICATORS, advice)
     return None

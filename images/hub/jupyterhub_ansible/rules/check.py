@@ -1,4 +1,4 @@
-"""All checks on one set of settings: names, types, and the rules; the playbook's preflight and the Hub run the same."""
+"""All checks of one set of settings: names, types and rules.  Preflight and the Hub run the same ones."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from .tables import TABLES
 
 SECRET_NAME = re.compile(r"(password|secret|key|token)$")
 DEFAULT = "the default"
-"""Where a setting stands that nobody gave."""
-# -e name=value is always a text, whatever it looks like.
+"""The place of a setting that has its default."""
+# The value of -e name=value is always a string.
 COMMAND_LINE = "CLI option"
 EXPOSED_FIX = (
     "encrypt it (.venv/bin/ansible-vault encrypt FILE, or encrypt_string for one value) or move it to a file that git "
-    "ignores; and take a new one, since git's history keeps this one"
+    "ignores; then replace the secret, since git's history keeps the old one"
 )
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
 
 
 @dataclass
 class Settings:
-    """Values as the roles will see them; `broken` are those that Ansible could not evaluate."""
+    """Values as the roles will see them; `broken` holds those that Ansible could not evaluate."""
 
     values: dict[str, Any]
     names: set[str] = field(default_factory=set)
     broken: dict[str, Finding] = field(default_factory=dict)
     where: Callable[[str], str] = lambda name: ""
     is_secret: Callable[[str], bool] = lambda name: bool(SECRET_NAME.search(name))
-    # Secrets in plain text in files that git tracks, and where.
+    # Secrets in plain text in files that git tracks, with file and line.
     exposed: Mapping[str, str] = field(default_factory=dict)
-    # What rules may read beside the settings.
+    # What rules may read besides the settings.
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def is_given(self, name: str) -> bool:
@@ -47,27 +47,27 @@ class Settings:
     def problem(self, finding: Finding, name: str = "") -> Problem:
         """Return a finding as a problem, with the place where its setting was set."""
         about = finding.about or name
-        # What is about no setting has no place: "who may log in".
+        # A finding about no single setting, such as "access", has no place.
         where = self.where(about.split("[")[0].split(".")[0])
         hint = TYPED_HINT if where.startswith(COMMAND_LINE) and finding.what.startswith("must be") else ""
         return Problem(about, where, self.masked(finding.what), self.masked(finding.fix) + hint)
 
     def masked(self, text: str) -> str:
-        """Return a text without the values of secrets, whatever check wrote them into it."""
+        """Return a text with the values of secrets masked, whichever check put them there."""
         for name, value in self.values.items():
             if self.is_secret(name):
-                for word in sorted(leaves(value), key=len, reverse=True):
-                    text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
+                for leaf in sorted(leaves(value), key=len, reverse=True):
+                    text = re.sub(rf"(?<!\w){re.escape(leaf)}(?!\w)", "***", text)
         return text
 
     def well_formed(self, specs: Specs, bad: Collection[str]) -> dict[str, Any]:
-        """Return what rules may rely on: evaluated, of the right type, and None where it is unset."""
+        """Return the settings that rules may rely on: evaluated and of the right type, None if unset."""
         good = {name: self.values.get(name) for name in specs.options if name not in bad}
         return {**good, **self.context}
 
 
 def leaves(value: Any) -> Iterator[str]:
-    """Yield all texts and numbers in a value, in the forms that messages have for them."""
+    """Yield all strings and numbers in a value, in the forms in which messages show them."""
     if isinstance(value, Mapping):
         for inner in value.values():
             yield from leaves(inner)
@@ -81,7 +81,7 @@ def leaves(value: Any) -> Iterator[str]:
 def check_settings(
     specs: Specs, settings: Settings, tables: Iterable[Rules] = TABLES
 ) -> tuple[list[Problem], dict[str, Any]]:
-    """Return the problems of the settings, and those settings that further checks may rely on."""
+    """Return the problems of the settings, and the settings that further checks may rely on."""
     named = unknown(settings.names, specs.options, specs.computed, settings.is_given)
     problems = [settings.problem(finding) for finding in named]
     bad = set(settings.broken)

@@ -1,20 +1,21 @@
-"""What may be asked of Docker for users' servers beside the settings: what is listed here, and nothing else.
+"""The Docker options that may be set for users' servers besides the settings; all others are refused.
 
-A list of what is forbidden would let through what the next version of Docker brings.
-docs/how-to/container-options.md has the same list for readers.
+An allowlist, since a denylist would let through whatever the next version of Docker adds.
+docs/how-to/container-options.md has the same list for operators.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .words import did_you_mean
+from .formatting import did_you_mean
 
 DOCS = "docs/how-to/container-options.md lists what can be set"
-MACHINE = "would take down the walls between servers and the machine"
-FILES = "would mount what no rule has looked at"
-NETWORK = "would take servers out of their fenced network"
-LIMITS = "would take servers out of their limits"
+MACHINE = "would remove the isolation between servers and the machine"
+FILES = "would bypass the checks on mounts"
+NETWORK = "would move servers out of their fenced network"
+LIMITS = "would lift the limits on servers"
+OWN_SETTING = "has its own setting"
 
 Found = Iterator[tuple[tuple[str, ...], str, str]]
 """Where it is, what is wrong, and the fix."""
@@ -25,9 +26,9 @@ _MEMORY = "set hub_server_memory_mb instead"
 _CPUS = "set hub_server_cpus instead"
 _PIDS = "set hub_server_pids instead"
 
-# Of the server's own processes alone; the others count for a uid, which all servers share, or set priorities.
+# Limits per process; the others count per uid, which all servers share, or set priorities.
 ULIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "nofile", "rss", "stack")
-# GPUs, and nothing that holds data or leads to the kernel's memory.
+# GPUs only: nothing that holds data or gives access to the kernel's memory.
 DEVICE = re.compile(r"/dev/(dri|kfd|accel|nvidia[A-Za-z0-9-]*)(/[A-Za-z0-9]+)*")
 RUNTIMES = (
     "runc",
@@ -64,7 +65,7 @@ def _gpus(value: Any) -> bool:
 
 
 def _gpu(request: Mapping[str, Any]) -> bool:
-    # docker-py takes both ways of writing.
+    # docker-py accepts both spellings.
     by_name = {str(name).lower().replace("_", ""): value for name, value in request.items()}
     ids = by_name.get("deviceids") or []
     return (
@@ -93,8 +94,8 @@ def _nfs(value: Any) -> bool:
     options = value.get("Options")
     if not isinstance(options, Mapping) or not options.keys() <= {"type", "o", "device"}:
         return False
-    # The engine mounts what these say, whatever the type.
-    flags = {word.partition("=")[0].strip() for word in str(options.get("o", "")).split(",")}
+    # Docker obeys these flags whatever the type.
+    flags = {option.partition("=")[0].strip() for option in str(options.get("o", "")).split(",")}
     return (
         options.get("type") in ("nfs", "nfs4")
         and bool(NFS.fullmatch(str(options.get("device"))))
@@ -114,7 +115,7 @@ def _yes(value: Any) -> bool:
     return value is True
 
 
-# Each with what values of it are safe, and the words for them.
+# Each option with the check for safe values, and their description.
 HOST_CONFIG: dict[str, tuple[Check, str]] = {
     **dict.fromkeys(
         (
@@ -146,7 +147,7 @@ HOST_CONFIG: dict[str, tuple[Check, str]] = {
     "device_requests": (_gpus, "GPUs: the driver nvidia, or cdi with names of GPUs"),
     "devices": (_devices, "GPUs: /dev/dri, /dev/kfd, /dev/accel and /dev/nvidia..."),
     "init": (_yes, "true"),
-    "oom_score_adj": (_killed_first, f"1 to {_OOM_SCORE_MAX}: servers are ended before the Hub"),
+    "oom_score_adj": (_killed_first, f"1 to {_OOM_SCORE_MAX}: servers are killed before the Hub"),
     "runtime": (_runtime, f"one of {', '.join(RUNTIMES)}"),
     "ulimits": (_ulimits, f"a list of {{name: ..., soft: ..., hard: ...}} with the names {', '.join(ULIMITS)}"),
 }
@@ -170,12 +171,12 @@ CREATE: dict[str, tuple[Check, str]] = {
         (_anything, ""),
     ),
     "runtime": HOST_CONFIG["runtime"],
-    "user": (_user, 'the number of a user who is not root, in quotes, such as "1000:100"'),
+    "user": (_user, 'the uid of a user other than root, in quotes, such as "1000:100"'),
 }
 PROPAGATION = ("private", "rprivate", "slave", "rslave")
 CLIENT: dict[str, tuple[Check, str]] = {
     **dict.fromkeys(("max_pool_size", "num_pools", "timeout", "version"), (_anything, "")),
-    # In the Hub's container there is one engine's socket alone; a port may be anybody's.
+    # The Hub's container has only its own engine's socket, while a port could be anyone's.
     "base_url": (_socket, "unix:// and the path of a socket"),
 }
 MOUNT: dict[str, tuple[Check, str]] = {
@@ -184,16 +185,16 @@ MOUNT: dict[str, tuple[Check, str]] = {
         (_anything, ""),
     ),
     "type": (lambda value: value in ("bind", "volume", "tmpfs"), "bind, volume or tmpfs"),
-    # What is mounted in a server stays there.
+    # Mounts made inside a server must not appear on the machine.
     "propagation": (lambda value: value in (None, *PROPAGATION), f"one of {', '.join(PROPAGATION)}"),
     "driver_config": (
         _nfs,
-        '{Name: local, Options: {type: nfs, o: "addr=...", device: ":/path"}}; for others make the volume with '
-        "docker volume create, and write its name as the source",
+        '{Name: local, Options: {type: nfs, o: "addr=...", device: ":/path"}}; for other drivers create the volume '
+        "with docker volume create, and write its name as the source",
     ),
 }
 
-# Why what is not listed is not; what is named nowhere is not known to be safe.
+# Why options that are not listed are refused; any other option is not known to be safe.
 _REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
@@ -231,23 +232,23 @@ _REFUSED: dict[str, tuple[str, str]] = {
         ("cgroup_parent", "cpu_rt_period", "cpu_rt_runtime", "kernel_memory", "oom_kill_disable"),
         (LIMITS, f"remove it; {DOCS}"),
     ),
-    **dict.fromkeys(("mem_limit", "memswap_limit"), ("has a setting of its own", _MEMORY)),
-    **dict.fromkeys(("cpu_count", "cpu_percent", "cpu_quota", "nano_cpus"), ("has a setting of its own", _CPUS)),
-    "pids_limit": ("has a setting of its own", _PIDS),
-    **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is for the deployment to decide", "remove it")),
-    "image": ("has a setting of its own", "set images_environments instead"),
+    **dict.fromkeys(("mem_limit", "memswap_limit"), (OWN_SETTING, _MEMORY)),
+    **dict.fromkeys(("cpu_count", "cpu_percent", "cpu_quota", "nano_cpus"), (OWN_SETTING, _CPUS)),
+    "pids_limit": (OWN_SETTING, _PIDS),
+    **dict.fromkeys(("auto_remove", "name", "restart_policy"), ("is set by the deployment", "remove it")),
+    "image": (OWN_SETTING, "set images_environments instead"),
 }
 
 
 def unsafe(options: Any, listed: Mapping[str, tuple[Check, str]], *path: str) -> Found:
-    """Yield what of some options is not listed as safe. What is no mapping at all is told elsewhere."""
+    """Yield the options that are not listed as safe.  Another rule reports a value that is not a mapping."""
     for name, value in options.items() if isinstance(options, Mapping) else ():
         if name not in listed:
             otherwise = did_you_mean(name, listed, f"remove it; {DOCS}")
-            yield ((*path, name), *_REFUSED.get(name, ("is not an option that is known to be safe", otherwise)))
+            yield ((*path, name), *_REFUSED.get(name, ("is not known to be safe", otherwise)))
         elif not listed[name][0](value):
             yield (*path, name), _unsafe_value(name), f"write {listed[name][1]}; or remove it"
 
 
 def _unsafe_value(name: str) -> str:
-    return "would run servers as root, or as an unknown user" if name == "user" else "has a value that is not safe"
+    return "would run servers as root, or as an unknown user" if name == "user" else "has an unsafe value"

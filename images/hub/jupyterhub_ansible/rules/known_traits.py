@@ -1,4 +1,4 @@
-"""What JupyterHub's classes can be configured with: the table that bin/traits.py writes from the lock."""
+"""The configurable traits of JupyterHub's classes, from the table that bin/traits.py writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLE = Path(__file__).with_name("known_traits.json")
 
 
 def expand(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Give every class the traits of its parents, too: the table holds only what a class changes."""
+    """Add the inherited traits to every class: the table holds only what a class adds or changes."""
 
     @functools.cache
     def traits(name: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def known_classes() -> dict[str, dict[str, str]]:
     """Return every class that `c.<Class>.<trait>` may name, with the kind of each of its traits.
 
     A kind is one of `bool`, `int`, `float`, `str`, `list`, `set`, `tuple`, `dict`, `none`, `callable` and `any`, or
-    several with `|` between them.  Nothing that YAML holds is `callable`; a set or a tuple is written as a list there,
-    and a float may be an int.  `any` is what only the class itself can judge.
+    several joined by `|`.  In YAML nothing is `callable`, sets and tuples are written as lists, and a float may be
+    an int.  Values of kind `any` only the class itself can check.
     """
     return expand(json.loads(TABLE.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Names that look like settings of this project but are none: of old, from elsewhere, or misspelt."""
+"""Names that look like settings of this project but are not: old ones, other projects' or misspelt ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from .problems import Finding, did_you_mean
 
 OURS = re.compile(r"(jupyterhub|preflight|docker|images|network|proxy|hub|ingress)_")
-# How alike a name outside our prefixes must be to be taken for a slip of the pen.
+# How similar a name without one of our prefixes must be to count as a typo.
 ALIKE = 0.9
 
 
-# What others call it: what it is called here.
+# Other projects' and former names, with the name here.
 RENAMED = {
     "github_client_id": "hub_github_client_id",
     "github_client_secret": "hub_github_client_secret",
@@ -38,12 +38,12 @@ RENAMED = {
     "configproxy_auth_token": "proxy_token",
     "proxy_users_subnet": "network_users_subnet",
 }
-# What is said in another way: how.
+# Names whose purpose is served in another way here.
 MOVED = {
     "docker_notebook_image": 'give images_environments an entry with "image"',
     "docker_notebook_image_base": 'give images_environments an entry with "image"',
     "docker_notebook_image_datascience": 'give images_environments an entry with "image"',
-    "hub_image": "the Hub's image is built: what it is made of is in roles/images",
+    "hub_image": "remove it: the Hub's image is built, from images/hub",
     "hub_server_image": 'give images_environments an entry with "image"',
     "jupyterhub_config": "write traits into hub_traits, as {Class: {trait: value}}",
 }
@@ -54,18 +54,18 @@ def unknown(
 ) -> Iterator[Finding]:
     """Yield the variables that no role reads; their values are never shown.
 
-    `is_given` tells whether the operator set a setting, as opposed to a role's default.
+    `is_given` returns whether the operator set a setting, as opposed to a role's default.
     """
     for name in sorted(set(names) - set(settings) - set(computed)):
         small = name.lower()
         here = RENAMED.get(small)
         ours = OURS.match(small)
         if here and not ours and is_given(here):
-            continue  # a variable of the operator's, from which the setting may be made
+            continue  # The operator's own variable, which the setting's value may come from.
         if here:
             yield Finding(f"is called {here} here", f"write {here}", name)
         elif small in MOVED:
-            yield Finding("is no setting here", MOVED[small], name)
+            yield Finding("is not a setting here", MOVED[small], name)
         elif ours:
             advice = did_you_mean(name, settings, "remove it (docs/reference/settings.md lists all)")
             yield Finding("there is no such setting", advice, name)

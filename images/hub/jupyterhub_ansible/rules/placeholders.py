@@ -1,4 +1,4 @@
-"""Values that only stand for one."""
+"""Placeholders that still have to be replaced by a value."""
 
 import re
 
@@ -7,18 +7,18 @@ PLACEHOLDER = re.compile(
     r"placeholder.*|your[-_ ].*|<.*>",
     re.IGNORECASE,
 )
-# What nobody has for a secret, but many for a placeholder.
+# Common placeholders for secrets, which are never real ones.
 SECRET_PLACEHOLDER = re.compile(
     r"(my[-_ ]?)?(top[-_ ]?)?(secret|password|passwd|token|key|example|none|null)", re.IGNORECASE
 )
-# RFC 2606 keeps these names for documentation.
+# RFC 2606 reserves these names for documentation.
 EXAMPLE_HOST = re.compile(r"(^|[/@.])(example\.(org|com|net)|your[-_]?(domain|host|server)\b)", re.IGNORECASE)
-# Names that Hetzner's machines really have.
+# Hetzner's machines really have such names.
 REAL_HOST = re.compile(r"\.your-server\.de\b", re.IGNORECASE)
 
 
 def is_placeholder(value: str, *, secret: bool = False) -> bool:
-    """Return whether a value only stands for one."""
+    """Return whether a value is a placeholder."""
     text = value.strip()
     if secret and SECRET_PLACEHOLDER.fullmatch(text):
         return True

@@ -1,22 +1,22 @@
-"""How a container tries the ways out of the users' network, and what its answers mean."""
+"""The probe that tries connections from inside the users' network, and what its results mean."""
 
 from collections.abc import Collection, Mapping
 
 NAMES = "names"
-"""Way and name of the lookup of a name: as every server is, the container is told by Docker where to ask."""
+"""Name and target of the DNS lookup, which asks the name server that Docker configures for every container."""
 TRIES = 3
-"""What must be closed counts as open when it was open so many times in a row."""
-# Who refuses a connection was reached.  Not so for what must be closed: our listeners there listen, so that it is a
-# firewall that refuses.  The proxy's API is beside one of them, on the control network, and nowhere else.
-# That a name is unknown is an answer.
+"""A target that must be unreachable counts as reachable after so many successes in a row."""
+# A refused connection counts as reached for targets that must be reachable.  For the others it does not: our own
+# listeners accept connections there, so a firewall refused it.  The proxy's API is beside one of them, on the control
+# network only.  For DNS, "no such name" is an answer.
 TRY = """
 import concurrent.futures, json, socket, sys
 QUERY = bytes([42, 42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 18]) + b"jupyterhub-ansible" + bytes([7]) + b"invalid"
 QUERY += bytes([0, 0, 1, 0, 1])
 def looked_up():
     for line in open("/etc/resolv.conf"):
-        word, server = (line.split() + ["", ""])[:2]
-        if word == "nameserver":
+        key, server = (line.split() + ["", ""])[:2]
+        if key == "nameserver":
             try:
                 with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
                     asked.settimeout(5)
@@ -33,7 +33,7 @@ def reached(name, way):
         return looked_up()
     host, _, port = way.rpartition(":")
     try:
-        # Of what must be closed there is nothing to wait for: an open way is the kernel's, and takes no time.
+        # A shorter timeout for what must be closed: if it is open, the kernel connects at once.
         socket.create_connection((host, int(port)), timeout=2 if name in open_ways else 1).close()
     except ConnectionRefusedError:
         return name in open_ways
@@ -44,15 +44,15 @@ ways, open_ways = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
     print(json.dumps(dict(zip(ways, pool.map(reached, ways, ways.values())))))
 """
-"""A program: its argument is JSON of the ways (`host:port` by name) and of the names of those that must be open; it
-prints JSON of what it reached."""
+"""A program whose argument is JSON: the targets (`host:port` by name) and the names of those that must be reachable.
+It prints as JSON which ones it reached."""
 
 
 def open_ones(reached: Mapping[str, bool], open_ways: Collection[str]) -> list[str]:
-    """Return what was reached and must not be."""
+    """Return the targets that were reached but must not be."""
     return [name for name, was in reached.items() if was and name not in (*open_ways, NAMES)]
 
 
 def closed_ones(reached: Mapping[str, bool], open_ways: Collection[str]) -> list[str]:
-    """Return what was not reached and must be."""
+    """Return the targets that were not reached but must be."""
     return [name for name in open_ways if not reached.get(name)]

@@ -1,17 +1,17 @@
-"""A problem, and the one message that lists them all."""
+"""Problems, and the one message that lists them all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .words import did_you_mean as did_you_mean
-from .words import shown as shown
+from .formatting import did_you_mean as did_you_mean
+from .formatting import shown as shown
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: what is wrong, and the fix; `about` when it is not the setting that was checked."""
+    """What a check found: what is wrong, and the fix; `about` if it is not about the setting that was checked."""
 
     what: str
     fix: str
@@ -20,7 +20,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Problem:
-    """A finding, the setting or thing it is about, and where that was set."""
+    """A finding, with the setting or thing that it is about, and where that was set."""
 
     about: str
     where: str
@@ -33,7 +33,7 @@ class Problem:
 
 
 def message(problems: Iterable[Problem]) -> str:
-    """Return all problems as one numbered text, each of them once."""
+    """Return all problems as one numbered list, without repetitions."""
     listed = list(dict.fromkeys(problems))
     count = "1 problem was" if len(listed) == 1 else f"{len(listed)} problems were"
     lines = [f"{number}. {problem}" for number, problem in enumerate(listed, 1)]

@@ -12,10 +12,10 @@ Check = Callable[..., Findings]
 
 
 class Rules:
-    """A table of rules; as a decorator, `@rule("setting", ...)`, it adds one that reads these settings.
+    """A table of rules; used as a decorator, `@rule("setting", ...)`, it adds a rule that reads these settings.
 
-    It is called only when all of them are set and well-formed.  One that ends in `?` may be
-    unset, one that ends in `??` may be wrong as well: the rule then gets None for it.
+    The rule is called only if all of them are set and well-formed.  A setting with `?` after its name may be unset,
+    one with `??` may also be invalid: the rule then gets None for it.
     """
 
     def __init__(self) -> None:
@@ -31,9 +31,9 @@ class Rules:
         return register
 
     def findings(self, good: Mapping[str, Any], *context: Any) -> Iterator[tuple[str, Finding]]:
-        """Run the rules that can be; yield the first setting that each reads and what was found.
+        """Run the rules whose settings allow it, and yield each finding with the first setting that its rule reads.
 
-        `good` holds the well-formed settings, those that are unset as None.
+        `good` holds the well-formed settings, with None for unset ones.
         """
         for needs, check in self.entries:
             names = [need.rstrip("?") for need in needs]

@@ -1,4 +1,4 @@
-"""Secrets: hard to guess, and as their makers hand them out. No message holds a value."""
+"""The Hub's secrets, and checks of how they look.  No message contains a secret's value."""
 
 import re
 from itertools import pairwise
@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 
 class Secret(NamedTuple):
-    """A secret by its names: the setting, the file that the Hub reads, and the variable of a Compose application."""
+    """A secret's setting, the file that the Hub reads, and the environment variable of a Compose application."""
 
     setting: str
     file: str
     variable: str = ""
     meaning: str = ""
-    """For the documentation of the variable (Markdown)."""
+    """Documents the variable (Markdown)."""
     login: str = ""
-    """The authenticator that alone needs it."""
+    """The only authenticator that needs it, if not all do."""
     required: bool = False
-    """Nobody but its owner can make it."""
+    """It cannot be generated."""
 
 
 SECRETS = (
@@ -57,7 +57,7 @@ def needed(authenticator: str) -> tuple[Secret, ...]:
 _FEW = 4
 _DIGITS = 16
 CLIENT_SECRET_MIN = 20
-# The first that is tried.
+# What an attacker tries first.
 _COMMON = re.compile(
     r"(my)?(password|passwort|passw0rd|secret|admin|root|user|test|jupyter(hub)?|hub|letmein|welcome|iloveyou|qwert[yz]\w*|"
     r"correct ?horse ?battery ?staple)?[\d\W_]*",
@@ -66,29 +66,29 @@ _COMMON = re.compile(
 
 
 def weakness(value: str) -> str:
-    """Return why a secret is easy to guess, "" if it is not for any of these reasons."""
+    """Return why a secret is easy to guess, "" if no reason is known."""
     if len(set(value)) <= _FEW:
-        return f"it has {len(set(value))} different characters"
+        return "it has too few different characters"
     if (value + value).find(value, 1) < len(value):
         return "it repeats itself"
     steps = {ord(after) - ord(before) for before, after in pairwise(value)}
     if steps in ({1}, {-1}):
-        return "it is a row of neighbours"
-    # Sixteen digits are what a generated one may come to.
+        return "its characters are consecutive"
+    # Sixteen or more digits may have been generated.
     if _COMMON.fullmatch(value) and not (value.isdigit() and len(value) >= _DIGITS):
-        return "it is a common word, or digits alone"
+        return "it is a common word or only digits"
     return ""
 
 
 def wrong_client_secret(value: str, client_id: str | None) -> tuple[str, str] | None:
-    """Return what is wrong with the client secret of a GitHub app, and the fix; None if nothing is."""
+    """Return what is wrong with the client secret of a GitHub app, and the fix; None if it is valid."""
     if client_id is not None and value == client_id:
-        return "is the client ID", "take the client secret, which the app's page shows once, when it is made"
+        return "is the client ID", "use the client secret, which the app's page shows only once, when it is created"
     if re.search(r"[\s'\"`]|[^ -~]", value):
-        return "has spaces, quotes or line breaks in it", "copy it again, and write it on the line of its name"
+        return "has spaces, quotes or line breaks in it", "copy it again, and write it on one line after its name"
     if len(value) < CLIENT_SECRET_MIN:
         return (
-            f"has {len(value)} characters, and GitHub's have 40",
-            "copy the whole of it, or generate a new one on the app's page",
+            f"has {len(value)} characters, but GitHub's have 40",
+            "copy all of it, or generate a new one on the app's page",
         )
     return None

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 TABLE = Path(__file__).with_name("specs.json")
-"""Of the settings that the Hub has: `make docs` writes it from the roles."""
+"""The settings that the Hub reads; `make docs` writes this file from the roles."""
 
 
 @dataclass
 class Specs:
-    """Options by setting, with the role each belongs to, its default, and names that roles compute themselves."""
+    """Options by setting, with each one's role and default, and the names that roles compute themselves."""
 
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)

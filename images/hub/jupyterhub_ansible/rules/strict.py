@@ -1,7 +1,7 @@
-"""Types as the specs say, without the leniency of Ansible.
+"""Types exactly as the specs declare them.
 
-Ansible's own validation takes "a,b" for a list, "no" for a boolean, "5" for a
-number, and lets empty values pass; what it accepted then surprises a container.
+Ansible's own validation accepts "a,b" as a list, "no" as a boolean, "5" as a number, and empty values; a container
+would then fail on them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def is_float(value: Any) -> bool:
     return is_int(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-# type of the spec: test, words for it, how to write it
+# Type in the spec: test, description, how to write it.
 TYPES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
-    "str": (lambda value: isinstance(value, str), "a text", "put it in quotes"),
-    "path": (lambda value: isinstance(value, str), "a path", "give a path as text"),
+    "str": (lambda value: isinstance(value, str), "a string", "put it in quotes"),
+    "path": (lambda value: isinstance(value, str), "a path", "write the path as a string"),
     "bool": (lambda value: isinstance(value, bool), "true or false", "write true or false, without quotes"),
     "int": (is_int, "a whole number", "write a whole number, without quotes and unit"),
     "float": (is_float, "a number", "write a number, without quotes and unit"),
@@ -40,16 +40,16 @@ TYPES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
 
 
 def kind(value: Any) -> str:
-    """Return the words for the type that a value has."""
+    """Return the description of a value's type."""
     if isinstance(value, datetime.date):
         return "a date"
-    return next((words for name, (test, words, _) in TYPES.items() if name != "path" and test(value)), "a value")
+    return next((text for name, (test, text, _) in TYPES.items() if name != "path" and test(value)), "a value")
 
 
 def check(path: str, value: Any, option: Mapping[str, Any], show: Show = shown) -> Iterator[Finding]:
     """Yield what is wrong with a value, nested ones included; `show` returns a value for the message, or ""."""
     wanted = option.get("type", "str")
-    test, words, how = TYPES[wanted]
+    test, described, how = TYPES[wanted]
     if value is None:
         if option.get("required") or option.get("default") is not None:
             yield Finding("is empty (null)", "give it a value, or remove it", path)
@@ -58,7 +58,7 @@ def check(path: str, value: Any, option: Mapping[str, Any], show: Show = shown) 
         yield Finding("is empty", "give it a value, or remove it", path)
         return
     if not test(value):
-        yield Finding(f"must be {words}, but is {kind(value)}{_quoted(show(value))}", how, path)
+        yield Finding(f"must be {described}, but is {kind(value)}{_quoted(show(value))}", how, path)
         return
     choices = option.get("choices")
     if choices and value not in choices:
@@ -99,18 +99,18 @@ def _check_keys(path: str, value: Mapping[Any, Any], options: Mapping[str, Any],
 
 
 def not_json(path: str, value: Any) -> Iterator[Finding]:
-    """Yield what JSON cannot carry: dates, numbers as keys, not-a-number."""
+    """Yield what JSON cannot represent: dates, numbers as keys, not-a-number."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                yield Finding(f"has the key {shown(key)}, which is not a text", "put the key in quotes", path)
+                yield Finding(f"has the key {shown(key)}, which is not a string", "put the key in quotes", path)
             else:
                 yield from not_json(f"{path}.{key}", inner)
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
             yield from not_json(f"{path}[{index}]", inner)
     elif value is not None and not isinstance(value, (str, bool)) and not is_float(value):
-        yield Finding(f"is {kind(value)} that JSON cannot carry", "put it in quotes", path)
+        yield Finding(f"is {kind(value)}, which JSON cannot represent", "put it in quotes", path)
 
 
 def _quoted(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Which option of JupyterHub's classes each setting sets."""
+"""Which trait of JupyterHub's classes each setting sets."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ DAY_S = 86400
 
 
 class Row(NamedTuple):
-    """`convert` makes the option's value from the setting's; `login`: the authenticator that alone has the option."""
+    """`convert` turns the setting's value into the trait's; `login` is the only authenticator with that trait."""
 
     setting: str
     cls: str
@@ -27,12 +27,12 @@ ROWS = (
     Row("hub_github_client_id", "OAuthenticator", "client_id", login="github"),
     Row("hub_github_url", "GitHubOAuthenticator", "github_url", login="github"),
     Row("hub_github_allowed_organizations", "GitHubOAuthenticator", "allowed_organizations", set, "github"),
-    # Not on their own class: they need that groups are managed, which ours decides.
+    # Set on our class, which decides whether groups are managed, as these traits require.
     Row("hub_github_allowed_teams", "GitHubMemberAuthenticator", "allowed_groups", set, "github"),
     Row("hub_github_admin_teams", "GitHubMemberAuthenticator", "admin_groups", set, "github"),
-    # In seconds, 0 for any time; those of servers, services and OAuth have their own.
+    # In seconds, 0 for no limit; tokens of servers, services and OAuth have their own.
     Row("hub_token_max_age_days", "JupyterHub", "token_expires_in_max_seconds", lambda days: days * DAY_S),
-    # JupyterHub takes a limit of 0 for "any number".
+    # JupyterHub takes a limit of 0 as "no limit".
     Row("hub_named_servers_limit", "JupyterHub", "allow_named_servers", lambda limit: limit > 0),
     Row("hub_named_servers_limit", "JupyterHub", "named_server_limit_per_user"),
     Row("hub_start_timeout_s", "Spawner", "http_timeout"),
@@ -52,4 +52,4 @@ ROWS = (
         "hub_free_images", "UserServerSpawner", "free_images", lambda images: {name: [*images[name]] for name in images}
     ),
 )
-"""The Hub's configuration goes through it, and the rule against options that have a setting."""
+"""Used by the Hub's configuration, and by the rule against traits that have a setting."""

@@ -1,28 +1,28 @@
-"""Options of JupyterHub's classes that are set past the settings: what would undo what these promise."""
+"""Traits in hub_traits that would bypass a setting, or break what the deployment guarantees."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import containers
-from .mounts import Ours, may_be_closed, may_be_of_machine, wrong_source
+from .mounts import Protected, may_be_protected_volume, may_be_system_folder, wrong_source
 from .trait_table import DAY_S, ROWS
 
-DISGUISED = "has a setting of its own"
-DECIDED = "is for the deployment to decide"
+HAS_SETTING = containers.OWN_SETTING
+FIXED = "is set by the deployment"
 REMOVE = "remove it"
-NOTHING = Ours()
+NOTHING = Protected()
 
 
 class Refusal(NamedTuple):
-    """`path`: class, trait, and what is within."""
+    """A refused value; `path` is class, trait and the keys below it."""
 
     path: tuple[str, ...]
     what: str
     fix: str
 
 
-# Options that say the same as a setting, beside those of the table.
+# Traits that correspond to a setting, besides those of the table.
 _AUTHENTICATOR = {
     "whitelist": "hub_allowed_users",
     "user_password": "hub_user_password",
@@ -43,24 +43,24 @@ _PROXY = {"auth_token": "proxy_token"}
 _KEEPER = {"keys": "hub_crypt_key"}
 
 
-# Some of their values have no setting.
-_JUDGED = ("auth_refresh_age", "token_expires_in_max_seconds")
+# Some of their values have no setting, so they are checked by value.
+_BY_VALUE = ("auth_refresh_age", "token_expires_in_max_seconds")
 _OF_GROUPS = tuple(row.trait for row in ROWS if row.cls == "Spawner")
 
 
 def _of_table(kind: str, authenticator: str = "") -> dict[str, str]:
-    """Return the settings by the options that they set, of the classes that end so."""
+    """Return the settings by trait, for the classes whose names end in `kind`."""
     return {
         row.trait: row.setting
         for row in ROWS
-        if row.cls.endswith(kind) and row.login in ("", authenticator) and row.trait not in _JUDGED
+        if row.cls.endswith(kind) and row.login in ("", authenticator) and row.trait not in _BY_VALUE
     }
 
 
-# Where Hub, proxy, engine and users' servers find each other, and what a choice of the start page gives a server.
-_DECIDED_OF_HUB = ("hub_bind_url", "hub_connect_url", "hub_connect_ip", "hub_connect_port", "hub_ip", "hub_port")
-_DECIDED_OF_PROXY = ("api_url", "should_start")
-_DECIDED_OF_SPAWNER = (
+# How Hub, proxy, engine and users' servers reach each other, and how a profile's options are applied.
+_FIXED_OF_HUB = ("hub_bind_url", "hub_connect_url", "hub_connect_ip", "hub_connect_port", "hub_ip", "hub_port")
+_FIXED_OF_PROXY = ("api_url", "should_start")
+_FIXED_OF_SPAWNER = (
     "apply_user_options",
     "container_ip",
     "host_ip",
@@ -77,12 +77,12 @@ _DECIDED_OF_SPAWNER = (
     "use_docker_client_env",
     "use_internal_ip",
 )
-# Without them nobody would be looked at again: leaving would not mean leaving.
-_LOOKS_AGAIN = ("enable_auth_state", "auth_refresh_age")
+# Without them memberships would not be re-checked, so users who left would keep access.
+_MEMBERSHIP_CHECKS = ("enable_auth_state", "auth_refresh_age")
 _LONGEST_REFRESH_S = DAY_S
-# Parents that every class has: what is set on them is set on all.
-_EVERYBODY = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
-# A spawner of the operator's own is a class by its path; those that are there already start servers without walls.
+# Common parents of all classes: a trait set on one of them applies to every class.
+_COMMON_PARENTS = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
+# The operator's own spawner is given by its class path; the ready-made ones start servers without isolation.
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _OTHER_SPAWNERS = ("dockerspawner.", "jupyterhub.")
 _LISTED = {
@@ -90,7 +90,7 @@ _LISTED = {
     "extra_create_kwargs": containers.CREATE,
     "client_kwargs": containers.CLIENT,
 }
-# Those of SERVICE_... are Coolify's, which hands its generated ones to every container.
+# Coolify passes its generated secrets to every container as SERVICE_...
 _SECRET_VARIABLE = re.compile(
     r"(SECRET|PASSWORD|(^|_|API)(TOKEN|(?<!LICENSE_)KEY))S?(_FILE)?$|^JUPYTERHUB_SETTINGS$|^SERVICE_", re.IGNORECASE
 )
@@ -98,71 +98,73 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 _SAFE_FIELDS = {"{username}", "{safe_username}", "{servername}", "{imagename}"}
 
 
-def refused(classes: Mapping[str, Any], authenticator: str | None, ours: Ours = NOTHING) -> Iterator[Refusal]:
+def refused(classes: Mapping[str, Any], authenticator: str | None, closed: Protected = NOTHING) -> Iterator[Refusal]:
     """Yield what may not be set on classes.
 
     Args:
         classes: `{class: {trait: value}}`.
         authenticator: its name, or class.
-        ours: what is not to be mounted.
+        closed: what servers must not mount.
     """
     for name, traits in classes.items():
         for trait, value in traits.items() if isinstance(traits, Mapping) else ():
-            yield from _refused((name, trait), name, value, authenticator or "", ours)
+            yield from _refused((name, trait), name, value, authenticator or "", closed)
 
 
-def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, ours: Ours) -> Iterator[Refusal]:
+def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected) -> Iterator[Refusal]:
     trait = path[-1]
-    everybody, own = name in _EVERYBODY, authenticator.rpartition(".")[2]
-    is_authenticator = name.endswith("Authenticator") or name == own or everybody
-    is_hub, is_proxy = (name == "JupyterHub" or everybody), (name.endswith("Proxy") or everybody)
-    is_spawner = everybody or not (is_authenticator or is_hub or is_proxy or name == "CryptKeeper")
+    is_parent, own = name in _COMMON_PARENTS, authenticator.rpartition(".")[2]
+    is_authenticator = name.endswith("Authenticator") or name == own or is_parent
+    is_hub, is_proxy = (name == "JupyterHub" or is_parent), (name.endswith("Proxy") or is_parent)
+    is_spawner = is_parent or not (is_authenticator or is_hub or is_proxy or name == "CryptKeeper")
     settings: dict[str, str] = {}
-    decided: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     if is_authenticator:
         settings |= _of_table("Authenticator", authenticator) | _AUTHENTICATOR
         settings |= _GITHUB if authenticator == "github" else {}
     if is_hub:
-        settings, decided = settings | _of_table("JupyterHub") | _HUB, decided + _DECIDED_OF_HUB
+        settings, fixed = settings | _of_table("JupyterHub") | _HUB, fixed + _FIXED_OF_HUB
     if is_proxy:
-        settings, decided = settings | _PROXY, decided + _DECIDED_OF_PROXY
+        settings, fixed = settings | _PROXY, fixed + _FIXED_OF_PROXY
     if is_spawner:
-        settings, decided = settings | _of_table("Spawner"), decided + _DECIDED_OF_SPAWNER
+        settings, fixed = settings | _of_table("Spawner"), fixed + _FIXED_OF_SPAWNER
     if name == "CryptKeeper":
         settings |= _KEEPER
     if trait in settings:
-        yield Refusal(path, DISGUISED, f"set {settings[trait]} instead")
-    elif trait in decided:
-        yield Refusal(path, DECIDED, REMOVE)
-    elif is_authenticator and trait in ("allow_existing_users", *_LOOKS_AGAIN):
-        yield from _lets_in(path, value, authenticator)
+        yield Refusal(path, HAS_SETTING, f"set {settings[trait]} instead")
+    elif trait in fixed:
+        yield Refusal(path, FIXED, REMOVE)
+    elif is_authenticator and trait in ("allow_existing_users", *_MEMBERSHIP_CHECKS):
+        yield from _keeps_former_users(path, value, authenticator)
     elif is_hub and trait == "token_expires_in_max_seconds":
-        # Parts of a day have no setting.
+        # The setting counts in days, so fractions of a day need the trait.
         if isinstance(value, int) and value % DAY_S == 0:
-            yield Refusal(path, DISGUISED, "set hub_token_max_age_days instead")
+            yield Refusal(path, HAS_SETTING, "set hub_token_max_age_days instead")
     elif is_hub and trait == "spawner_class":
         yield from _other_spawner(path, value)
     else:
-        # Whatever the class is called: only spawners have such.
-        yield from _of_servers(path, name, value, authenticator, ours)
+        # Regardless of the class's name, since only spawners have these traits.
+        yield from _of_servers(path, name, value, authenticator, closed)
 
 
-def _lets_in(path: tuple[str, ...], value: Any, authenticator: str) -> Iterator[Refusal]:
+def _keeps_former_users(path: tuple[str, ...], value: Any, authenticator: str) -> Iterator[Refusal]:
     if path[-1] == "allow_existing_users":
         if value:
-            yield Refusal(path, "lets in who was in once, whoever left meanwhile", REMOVE)
+            yield Refusal(path, "would let in everyone who ever logged in, even after they left", REMOVE)
     elif authenticator == "github" and (
         not value or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > _LONGEST_REFRESH_S)
     ):
-        yield Refusal(path, "would keep in whoever left the organisation or team", REMOVE)
+        yield Refusal(path, "would let users in who have left the organisation or team", REMOVE)
 
 
 def _other_spawner(path: tuple[str, ...], value: Any) -> Iterator[Refusal]:
     if isinstance(value, str) and (value.startswith(_OTHER_SPAWNERS) or not _CLASS_PATH.fullmatch(value)):
-        yield Refusal(path, "would start servers without their limits and walls", REMOVE)
+        yield Refusal(path, "would start servers without limits and isolation", REMOVE)
 
 
-def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str, ours: Ours) -> Iterator[Refusal]:
+def _of_servers(
+    path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected
+) -> Iterator[Refusal]:
     trait = path[-1]
     if trait in _LISTED:
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
@@ -170,7 +172,7 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
         for source, target in value.items():
             mode = target.get("mode") if isinstance(target, Mapping) else None
             modes = str(mode or ("rw" if trait == "volumes" else "ro")).split(",")
-            yield from _wrong_source((*path, source), source, ours, read_only="ro" in modes)
+            yield from _wrong_source((*path, source), source, closed, read_only="ro" in modes)
             if isinstance(target, Mapping):
                 yield from (Refusal(*found) for found in containers.unsafe(target, _BIND, *path, source))
     elif trait == "mounts" and isinstance(value, list):
@@ -179,49 +181,49 @@ def _of_servers(path: tuple[str, ...], name: str, value: Any, authenticator: str
             yield from (Refusal(*found) for found in containers.unsafe(mount, containers.MOUNT, *where))
             if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
                 read_only = mount.get("read_only") is True
-                yield from _wrong_source((*where, "source"), mount.get("source"), ours, read_only=read_only)
+                yield from _wrong_source((*where, "source"), mount.get("source"), closed, read_only=read_only)
     elif trait == "env_keep" and isinstance(value, list):
         for variable in value:
             if isinstance(variable, str) and _SECRET_VARIABLE.search(variable):
-                yield Refusal((*path, variable), "would tell every user a secret of the Hub", REMOVE)
+                yield Refusal((*path, variable), "would reveal a secret of the Hub to every user", REMOVE)
     elif trait == "group_overrides" and isinstance(value, Mapping):
         for group, override in value.items():
             traits = override.get("spawner_override") if isinstance(override, Mapping) else None
             for each, inner in traits.items() if isinstance(traits, Mapping) else ():
                 where = (*path, str(group), "spawner_override", str(each))
-                # Of one group, there is no setting for these.
+                # For a single group these have no setting.
                 if each not in _OF_GROUPS:
-                    yield from _refused(where, name, inner, authenticator, ours)
+                    yield from _refused(where, name, inner, authenticator, closed)
 
 
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *containers.PROPAGATION}
 _BIND: dict[str, tuple[containers.Check, str]] = {
     "bind": (lambda value: True, ""),
-    # Docker takes propagation for a part of it as well.
+    # Docker accepts propagation as part of the mode.
     "mode": (lambda value: isinstance(value, str) and set(value.split(",")) <= _MODES, "rw or ro"),
     "propagation": containers.MOUNT["propagation"],
 }
 
 
-def _wrong_source(path: tuple[str, ...], source: Any, ours: Ours, *, read_only: bool) -> Iterator[Refusal]:
+def _wrong_source(path: tuple[str, ...], source: Any, closed: Protected, *, read_only: bool) -> Iterator[Refusal]:
     text = str(source)
     before, *fields = re.split(r"(?=\{)", text, maxsplit=1)
     if text.startswith("/"):
         if set(_FIELD.findall(text)) - _SAFE_FIELDS:
-            # Names of users and servers are only made safe for paths in these.
-            yield Refusal(path, "has a field that could lead anywhere", "use {username} and {servername}")
+            # Only in these fields are the names of users and servers escaped for paths.
+            yield Refusal(path, "has a field that could point anywhere", "use {username} and {servername}")
             return
-        if fields and may_be_of_machine(before, ours):
-            fix = "take a folder of its own, such as /srv/homes/{username}"
-            yield Refusal(path, "would be a folder of the machine for a user of its name", fix)
+        if fields and may_be_system_folder(before, closed):
+            fix = "use a dedicated folder, such as /srv/homes/{username}"
+            yield Refusal(path, "could be a system folder, depending on the user's name", fix)
             return
     elif fields and not before:
-        yield Refusal(path, "would be another volume for a user of its name", "begin it with a word of your own")
+        yield Refusal(path, "could be any volume, depending on the user's name", "begin it with a prefix of your own")
         return
-    elif fields and may_be_closed(before, ours):
-        yield Refusal(path, "may be a user's home, or the Hub's", "set hub_volume_name_template instead")
+    elif fields and may_be_protected_volume(before, closed):
+        yield Refusal(path, "may be a user's home or the Hub's data", "set hub_volume_name_template instead")
         return
     for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
-        if wrong := wrong_source(plain, ours, read_only=read_only):
+        if wrong := wrong_source(plain, closed, read_only=read_only):
             yield Refusal(path, wrong[0], wrong[1])
             return

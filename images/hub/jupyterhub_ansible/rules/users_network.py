@@ -1,11 +1,11 @@
-"""The plan of the users' network: the same for the playbook, and for the Hub where it makes that network itself."""
+"""The plan of the users' network, for the playbook and for a Hub that creates that network itself."""
 
 import ipaddress
 from typing import NamedTuple
 
 
 class Plan(NamedTuple):
-    """Fixed addresses at the network's start, and the range that servers draw from."""
+    """Fixed addresses at the network's start, and the range that Docker assigns to servers."""
 
     subnet: str
     gateway: str
@@ -15,10 +15,10 @@ class Plan(NamedTuple):
 
 
 def plan(subnet: str) -> Plan:
-    """Divide an IPv4 subnet, such as ``10.213.0.0/20``, between fixed addresses and those of users' servers.
+    """Divide an IPv4 subnet, such as ``10.213.0.0/20``, between fixed addresses and users' servers.
 
-    Servers draw from the upper half, so that none can hold the address of the Hub or the proxy while one of the two is
-    being replaced.
+    Servers get addresses from the upper half, so that none can take the address of the Hub or the proxy while that one
+    is being replaced.
     """
     network = ipaddress.IPv4Network(subnet)
     first = network.network_address

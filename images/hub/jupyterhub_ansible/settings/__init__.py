@@ -1,1 +1,1 @@
-"""The Hub's settings: hub.json, environment variables and secrets, checked."""
+"""Reads and checks the Hub's settings: hub.json, environment variables and secrets."""

@@ -1,7 +1,7 @@
 """`python -m jupyterhub_ansible check`: would the Hub start with these settings?
 
-Loads the Hub's configuration as the Hub does, says OK or the problems (exit code 1), and starts nothing.
-With `--example` it brings settings of its own: a check of the image itself.
+Loads the Hub's configuration as the Hub does and prints OK, or the problems (exit code 1); starts nothing.
+With `--example` it uses example settings instead, which checks the image itself.
 """
 
 import argparse
@@ -29,12 +29,12 @@ EXAMPLE: dict[str, Any] = {
     **specs.of_the_hub().given_defaults(),
     **json.loads(Path(__file__).with_name("example.json").read_text()),
 }
-"""Settings that an image is tried with: the defaults, and what a Hub needs besides."""
+"""Settings to check an image with: the defaults, and what a Hub requires besides."""
 
 
 @contextlib.contextmanager
 def example_settings() -> Iterator[None]:
-    """Let `load()` find the example, with secrets made up for it, in a folder that is removed afterwards."""
+    """Make `load()` read the example, with random secrets, from a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "hub.json").write_text(json.dumps(EXAMPLE))
@@ -52,9 +52,9 @@ def _known_classes(app: JupyterHub) -> dict[str, Any]:
     return {parent.__name__: parent for cls in chosen for parent in cls.__mro__ if hasattr(parent, "class_traits")}
 
 
-def _similar(word: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word, known, n=1)
-    return f"; do you mean {match[0]}?" if match else ""
+def _similar(name: str, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {match[0]}?" if match else ""
 
 
 def _accepts(cls: Any, values: Config) -> bool:
@@ -66,17 +66,17 @@ def _accepts(cls: Any, values: Config) -> bool:
 
 
 def _refused(cls: Any, values: Config) -> Iterator[str]:
-    """Traits that `cls` does not have, or whose value it does not take; no value is told."""
+    """Traits that `cls` does not have or whose values it does not accept; messages contain no values."""
     name = cls.__name__
     known = cls.class_traits(config=True)
     if unknown := values.keys() - known:
         yield from (f"hub_traits: {name}.{trait}: no such trait{_similar(trait, known)}" for trait in unknown)
     elif not _accepts(cls, values):
-        # The values of a class do not stand alone: some are checked against one another.
-        guilty = [trait for trait in values if _accepts(cls, _without(values, trait))]
-        yield from (f"hub_traits: {name}.{trait}: must be {known[trait].info()}" for trait in guilty)
-        if not guilty:
-            yield f"hub_traits: {name}: more than one value is of the wrong kind: {', '.join(values)}"
+        # Tested by leaving one out, since some values of a class are checked against each other.
+        wrong = [trait for trait in values if _accepts(cls, _without(values, trait))]
+        yield from (f"hub_traits: {name}.{trait}: must be {known[trait].info()}" for trait in wrong)
+        if not wrong:
+            yield f"hub_traits: {name}: more than one value is of the wrong type: {', '.join(values)}"
 
 
 def _without(values: Config, trait: str) -> Config:
@@ -84,13 +84,13 @@ def _without(values: Config, trait: str) -> Config:
 
 
 def problems(config_file: Path) -> list[str]:
-    """What would stop the Hub from starting, or be ignored by it: `hub_traits` and our own alike.
+    """Return what would keep the Hub from starting, or what it would ignore, in `hub_traits` and in our configuration.
 
     Raises:
-        SystemExit: hub.json or a secret cannot be used; its text says why.
+        SystemExit: hub.json or a secret is unusable; the message says why.
     """
     config = PyFileConfigLoader(str(config_file)).load_config()
-    # First, since the other classes are chosen by it.
+    # First, since it chooses the other classes.
     if found := list(_refused(JupyterHub, config["JupyterHub"])):
         return found
     classes = _known_classes(JupyterHub(config=config))

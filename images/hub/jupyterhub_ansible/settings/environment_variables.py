@@ -1,7 +1,7 @@
-"""Settings and secrets from environment variables, where the Hub runs as a Compose application, and only there.
+"""Settings and secrets from environment variables; used only where the Hub runs as a Compose application.
 
-They are laid over the settings of the image's hub.json. JUPYTERHUB_SETTINGS holds any of these, as YAML or JSON;
-the other variables are the few that everybody sets. An empty variable counts as unset: Compose passes on such.
+They override the image's hub.json.  JUPYTERHUB_SETTINGS takes any setting, as YAML or JSON; the other variables are
+the few that every deployment needs.  An empty variable counts as unset, since Compose passes unset ones on as empty.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ OF_VARIABLES = {
     "deployment": "JUPYTERHUB_NAME",
     "compose": "JUPYTERHUB_NAME",
 }
-"""What a Compose application has by these variables alone, since networks and images go by it."""
+"""Settings that in a Compose application only these variables may set, since its networks and images depend on them."""
 SWITCH = "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT"
-"""Set to 1 by the Compose application; elsewhere the variables are not looked at."""
+"""Set to 1 by the Compose application; without it the variables are ignored."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 ANYTHING = "JUPYTERHUB_SETTINGS"
 
-# Coolify's SERVICE_HEX_64_* has 128 digits, JupyterHub wants exactly 64.
+# Coolify's SERVICE_HEX_64_* has 128 digits, while JupyterHub requires exactly 64.
 _LONG_HEX = re.compile(r"[0-9a-f]{128}")
 _KEYS = ("cookie_secret", "crypt_key")
 
@@ -38,14 +38,14 @@ Settings = dict[str, Any]
 
 
 class EnvironmentVariableError(Exception):
-    """Variables that cannot be used; `str()` gives one line per problem, with no value in it."""
+    """Variables are invalid; `str()` gives one line per problem, without values."""
 
 
 def is_read(environ: Mapping[str, str]) -> bool:
-    """Return whether the variables are to be looked at.
+    """Return whether the Hub takes settings from the variables.
 
     Raises:
-        EnvironmentVariableError: the switch says neither.
+        EnvironmentVariableError: the switch is neither on nor off.
     """
     switch = environ.get(SWITCH, "").strip().lower()
     if switch not in ON + OFF:
@@ -53,10 +53,10 @@ def is_read(environ: Mapping[str, str]) -> bool:
     return switch in ON
 
 
-def _words(text: str) -> list[str]:
-    # Twice the same is once.
-    words = (word.strip() for word in text.split(","))
-    return list({word.casefold(): word for word in words if word}.values())
+def _names(text: str) -> list[str]:
+    """Split at commas, without duplicates."""
+    names = (name.strip() for name in text.split(","))
+    return list({name.casefold(): name for name in names if name}.values())
 
 
 def _client_id(settings: Settings, text: str) -> None:
@@ -65,22 +65,22 @@ def _client_id(settings: Settings, text: str) -> None:
 
 def _callback(settings: Settings, text: str) -> None:
     if not text.endswith(CALLBACK_PATH):
-        raise ValueError(f"must be the public address with {CALLBACK_PATH} at its end, as in the OAuth app")
+        raise ValueError(f"must be the public address followed by {CALLBACK_PATH}, as in the OAuth app")
     settings["jupyterhub_url"] = text.removesuffix(CALLBACK_PATH)
 
 
 def _organizations(settings: Settings, text: str) -> None:
-    words = _words(text)
+    names = _names(text)
     named = {
-        "hub_github_allowed_organizations": [word for word in words if ":" not in word],
-        "hub_github_allowed_teams": [word for word in words if ":" in word],
+        "hub_github_allowed_organizations": [name for name in names if ":" not in name],
+        "hub_github_allowed_teams": [name for name in names if ":" in name],
     }
-    # Teams that JUPYTERHUB_SETTINGS lets in stay where the variable names organizations only, and the reverse.
+    # If the variable names organizations only, the teams of JUPYTERHUB_SETTINGS stay, and the other way round.
     settings |= {kind: names for kind, names in named.items() if names}
 
 
 def _admins(settings: Settings, text: str) -> None:
-    settings["hub_admin_users"] = _words(text)
+    settings["hub_admin_users"] = _names(text)
 
 
 def _image(slug: str) -> Callable[[Settings, str], None]:
@@ -90,15 +90,15 @@ def _image(slug: str) -> Callable[[Settings, str], None]:
         slugs = [item.get("slug") if isinstance(item, dict) else None for item in items]
         if None in slugs or slugs.count(slug) > 1:
             raise ValueError(
-                f"images_environments must be a list, each with a slug of its own; correct {ANYTHING} or hub.json"
+                f"images_environments must be a list of environments with unique slugs; correct {ANYTHING} or hub.json"
             )
         if slug not in slugs:
             raise ValueError(f"the catalogue has no environment {slug}")
-        # What the deployment found was in another one; a profile of the same image (`image_of`) goes with it.
+        # Profiles of the same image (`image_of`) change with it.
         old = items[slugs.index(slug)].get("image")
         for item in items:
             if item["slug"] == slug or (old and item.get("image") == old):
-                # Of an image that is made elsewhere nothing is known, and nobody else fetches it.
+                # Nothing is known of another image's contents, and only the Hub could pull it.
                 item |= {"image": text, "tells_activity": False, "pull": True}
                 item.pop("contents", None)
 
@@ -111,7 +111,7 @@ def _name(settings: Settings, text: str) -> None:
     settings["deployment"] = {**settings.get("deployment", {}), "users_network": f"{text}-users"}
     items = settings.get("images_environments")
     for item in items if isinstance(items, list) else ():
-        # Images that are built beside the Hub go by its name.
+        # The names of images built together with the Hub begin with its name.
         if isinstance(item, dict) and str(item.get("image")).startswith(f"{old}/env-"):
             item["image"] = f"{text}/{item['image'].partition('/')[2]}"
 
@@ -121,7 +121,7 @@ def _users_subnet(settings: Settings, text: str) -> None:
 
 
 class Variable(NamedTuple):
-    """A variable: what it does to the settings, which it sets, and what the documentation says of it (Markdown)."""
+    """A variable: how it changes the settings, which one it sets, and its documentation (Markdown)."""
 
     apply: Callable[[Settings, str], None]
     setting: str
@@ -130,13 +130,13 @@ class Variable(NamedTuple):
     required: bool = False
 
 
-# The first that is applied: the others may name what it renames.
+# JUPYTERHUB_NAME comes first: the others may refer to what it renames.
 VARIABLES: dict[str, Variable] = {
     "JUPYTERHUB_NAME": Variable(
         _name,
         "jupyterhub_name",
-        "the Hub's name, which begins the names of its networks, of users' containers and of their volumes: never"
-        " change it; another one for a second Hub on the same machine",
+        "the Hub's name, the prefix of its networks, of users' containers and of their volumes: never change it;"
+        " a second Hub on the same machine needs another one",
         default="jupyterhub",
     ),
     "GITHUB_CLIENT_ID": Variable(_client_id, "hub_github_client_id", "the OAuth app's client ID", required=True),
@@ -156,63 +156,63 @@ VARIABLES: dict[str, Variable] = {
     "ADMIN_GITHUB_USERS": Variable(
         _admins,
         "hub_admin_users",
-        "administrators, who may log in, too; separated by commas. One of these two is needed",
+        "administrators, who may also log in; separated by commas. At least one of these two is required",
     ),
     "DOCKER_NOTEBOOK_IMAGE_BASE": Variable(
         _image("base"),
         "images_environments",
-        "an image of your own for this environment, and for profiles of the same image",
+        "your own image for this environment, and for profiles of the same image",
     ),
     "DOCKER_NOTEBOOK_IMAGE_DATASCIENCE": Variable(
         _image("datascience"),
         "images_environments",
-        "an image of your own for this environment, and for profiles of the same image",
+        "your own image for this environment, and for profiles of the same image",
     ),
     "JUPYTERHUB_USERS_SUBNET": Variable(
         _users_subnet,
         "network_users_subnet",
-        "private IPv4 network of the users' servers, /16 to /24, that nothing else on the machine uses",
+        "private IPv4 network for users' servers, /16 to /24, that nothing else on the machine uses",
         default="10.213.0.0/20",
     ),
 }
 
 SECRETS: dict[str, Secret] = {each.variable: each for each in rules.SECRETS if each.variable}
-"""Where the Compose file is one of your own, each may be given as <name>_FILE, too: a file that holds it."""
+"""In a Compose file of your own, each can also be given as <name>_FILE, the path of a file that contains it."""
 
 ANYTHING_MEANING = "any other setting of `hub.json`, as YAML or JSON, such as `{hub_server_memory_mb: 4096}`"
 
 
 def _merged(below: Any, above: Any) -> Any:
-    """`above` over `below`: mappings key by key, anything else as a whole."""
+    """`above` merged over `below`: mappings key by key, anything else as a whole."""
     if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
     return above
 
 
-def _strange(value: Any, *path: str) -> Iterator[str]:
-    """Tell what YAML knows and JSON does not: dates, sets, names that are no text."""
+def _not_json(value: Any, *path: str) -> Iterator[str]:
+    """Yield problems for what YAML can express but JSON cannot: dates, sets, keys that are not strings."""
     if isinstance(value, dict):
         for name, each in value.items():
             if isinstance(name, str):
-                yield from _strange(each, *path, name)
+                yield from _not_json(each, *path, name)
             else:
-                yield f"{'.'.join(path) or 'it'}: has a name that is no text; write it in quotes"
+                yield f"{'.'.join(path) or 'it'}: has a key that is not a string; write it in quotes"
     elif isinstance(value, list):
         for number, each in enumerate(value):
-            yield from _strange(each, *path, str(number))
+            yield from _not_json(each, *path, str(number))
     elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))):
-        yield f"{'.'.join(path)}: is no text, number, list or mapping; write it in quotes"
+        yield f"{'.'.join(path)}: is not a string, number, list or mapping; write it in quotes"
 
 
 def _anything(text: str) -> Settings:
     try:
         settings = yaml.safe_load(text.strip())
-        problems = list(_strange(settings)) if isinstance(settings, dict) else []
-    # What a tag (!!int x) or a mapping within itself brings, which are no errors of YAML's own.
+        problems = list(_not_json(settings)) if isinstance(settings, dict) else []
+    # A tag (!!int x) or a mapping that contains itself raises errors that are not YAMLError.
     except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        # Not the error's own text, which quotes the line.
+        # The error's own message would quote the line.
         raise ValueError(f"is neither YAML nor JSON{where}") from None
     if problems:
         raise ValueError(f"\n{ANYTHING}: ".join(problems))
@@ -227,16 +227,16 @@ def places(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that variables set, with the variable of each.
 
     Raises:
-        ValueError: JUPYTERHUB_SETTINGS cannot be used (`overlaid` says so first).
+        ValueError: JUPYTERHUB_SETTINGS is invalid (`overlaid` reports that first).
     """
-    of_all = {name: each.setting for name, each in VARIABLES.items()}
-    of_all |= {name: each.setting for name, each in SECRETS.items()}
+    settings = {name: each.setting for name, each in VARIABLES.items()}
+    settings |= {name: each.setting for name, each in SECRETS.items()}
     by_anything = dict.fromkeys(_anything(environ.get(ANYTHING, "")), ANYTHING)
-    return by_anything | {setting: name for name, setting in of_all.items() if environ.get(name, "").strip()}
+    return by_anything | {setting: name for name, setting in settings.items() if environ.get(name, "").strip()}
 
 
 def hint(text: str) -> str:
-    """Return which variables set the settings that a message names, but not by their variables."""
+    """Return which variables set the settings that a message mentions without naming their variables."""
     named = {
         name: each.setting
         for name, each in VARIABLES.items()
@@ -249,10 +249,10 @@ def hint(text: str) -> str:
 
 
 def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """Return the settings with those of the environment over them; the variables of everybody's win.
+    """Return the settings overridden by those of the environment; JUPYTERHUB_SETTINGS yields to the other variables.
 
     Raises:
-        EnvironmentVariableError: a variable's value cannot be used.
+        EnvironmentVariableError: a variable's value is invalid.
     """
     problems = []
     try:
@@ -274,15 +274,15 @@ def overlaid(settings: Settings, environ: Mapping[str, str]) -> Settings:
     return result
 
 
-def _fitting(key: str) -> str:
+def _shortened(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest() if _LONG_HEX.fullmatch(key) else key
 
 
 def secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets of the environment, and of the files that it names.
+    """Return the secrets from the environment, and from the files that it names.
 
     Raises:
-        EnvironmentVariableError: a file cannot be read or is empty, or a secret is given twice.
+        EnvironmentVariableError: a file is unreadable or empty, or a secret is given twice.
     """
     found, problems = {}, []
     for variable, secret in SECRETS.items():
@@ -299,11 +299,12 @@ def secrets(environ: Mapping[str, str]) -> dict[str, str]:
             else:
                 if not text:
                     problems.append(f"{variable}_FILE: {file} is empty; write the secret into it")
-        if name in _KEYS and any(_LONG_HEX.fullmatch(word) and weakness(word) for word in text.split()):
-            problems.append(f"{variable}: is easy to guess; take another one, such as `openssl rand -hex 32` prints")
+        # There may be several keys.
+        keys = text.split() if name in _KEYS else []
+        if any(_LONG_HEX.fullmatch(key) and weakness(key) for key in keys):
+            problems.append(f"{variable}: is easy to guess; make another one with: openssl rand -hex 32")
         if text:
-            # Keys may be several.
-            found[name] = "\n".join(_fitting(word) for word in text.split()) if name in _KEYS else text
+            found[name] = "\n".join(map(_shortened, keys)) if keys else text
     if problems:
         raise EnvironmentVariableError("\n".join(problems))
     return found

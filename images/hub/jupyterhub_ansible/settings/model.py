@@ -1,7 +1,6 @@
-"""The Hub's settings: hub.json, what the environment lays over it (Compose only), and the secrets beside it.
+"""The Hub's settings: hub.json, overridden by environment variables (Compose only), and the secrets.
 
-Data, never code.  They have the names that they have in the playbook, and are judged by the same rules; the classes
-below only give them types.
+Data, never code.  Names and rules are those of the playbook; the classes below only add types.
 """
 
 import json
@@ -23,16 +22,16 @@ SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
 SECRETS_DIR = Path("/run/secrets")
 DATABASE_URL = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 OF_THE_DEPLOYMENT = ("deployment", "compose")
-"""Parts of hub.json that are no settings."""
+"""Parts of hub.json that are not settings."""
 
 
 class SettingsError(Exception):
-    """The settings or secrets cannot be used; `str()` gives one line per problem, with no secret in it."""
+    """The settings or secrets are invalid; `str()` gives one line per problem, without secrets."""
 
 
-# Providers take upper and lower case for the same.
+# Providers ignore case.
 Name = Annotated[str, StringConstraints(to_lower=True)]
-# Not strict, since a list is no set.
+# Not strict, since JSON has lists instead of sets.
 Names = Annotated[frozenset[Name], Strict(False)]
 
 
@@ -41,14 +40,14 @@ class _Model(BaseModel):
 
 
 class Content(_Model):
-    """Something that is in an image, as the deployment found it there."""
+    """A program or package that the deployment found in an image."""
 
     name: str
     version: str
 
 
 class Size(_Model):
-    """Limits that a user can choose; `memory_mb` in MiB, swap included, and `cpus` in processors."""
+    """Limits that a user can choose: `memory_mb` in MiB, including swap, and `cpus` in processors."""
 
     slug: str
     title: str = ""
@@ -57,12 +56,12 @@ class Size(_Model):
 
     @property
     def name(self) -> str:
-        """What users see; by default the slug with a capital."""
+        """What users see: the title, or else the capitalized slug."""
         return self.title or self.slug.replace("-", " ").capitalize()
 
 
 class Mount(_Model):
-    """What is mounted beside the home: a folder of the machine, or else a volume by its name."""
+    """A mount besides the home: the source is a folder of the machine or a volume's name."""
 
     source: str
     target: str
@@ -70,13 +69,12 @@ class Mount(_Model):
 
 
 class Environment(_Model):
-    """One entry of `images_environments`: an image that users can choose, and what a server of it gets.
+    """One entry of `images_environments`: an image that users can choose, and what its servers get.
 
     `sizes`: the first is the default; if empty, `hub_server_memory_mb` and `hub_server_cpus` apply.  `groups`, `users`:
-    who may use it, everybody if both are empty. `gpus`: how many, -1 for all. `idle_timeout_s`: in place of
-    `hub_idle_timeout_s`; `tells_activity`: its servers tell the Hub truthfully when they were last in use, as our image
-    does, so that the proxy's traffic need not be taken for that. `pull`: the Hub fetches the image when it is absent,
-    where no deployment does.
+    who may use it, everyone if both are empty.  `gpus`: how many, -1 for all.  `idle_timeout_s`: overrides
+    `hub_idle_timeout_s`.  `tells_activity`: its servers report their activity reliably, as our image does, so that the
+    proxy's traffic need not count as activity.  `pull`: the Hub pulls a missing image, since no deployment does.
     """
 
     slug: str
@@ -98,9 +96,9 @@ class Environment(_Model):
 
 
 class Deployment(_Model):
-    """Where Hub and proxy are, which follows from the settings.
+    """Addresses of Hub and proxy, derived from the settings.
 
-    Without `proxy_address`, from where the proxy comes to the Hub, the Hub looks for it by itself (Compose).
+    Requests of the proxy come from `proxy_address`; without it, the Hub looks the address up itself (Compose).
     """
 
     users_network: str
@@ -110,16 +108,16 @@ class Deployment(_Model):
 
 
 class Compose(_Model):
-    """Where the Hub runs as a Compose application: it makes the users' network and raises the fence by itself.
+    """Present if the Hub runs as a Compose application: it then creates the users' network and the fence itself.
 
-    `hashes`: by slug of what the images were made that belong to this Hub.
+    `hashes`: content hashes of the images that belong to this Hub, by slug.
     """
 
     hashes: dict[str, str] = {}
 
 
 class Settings(_Model):
-    """hub.json; docs/reference/settings.md says what each setting is."""
+    """hub.json; docs/reference/settings.md describes each setting."""
 
     jupyterhub_name: str
     jupyterhub_url: str
@@ -161,23 +159,23 @@ class Settings(_Model):
 
     @property
     def groups_of_environments(self) -> frozenset[str]:
-        """The groups whose members may use something that others may not."""
+        """The groups that give access to an environment or to free images."""
         return frozenset().union(self.hub_free_images, *(each.groups for each in self.images_environments))
 
 
 class Loaded(NamedTuple):
-    """What the Hub's configuration is made of."""
+    """What the Hub's configuration is built from."""
 
     settings: Settings
     secrets: Secrets
 
 
 def problems(given: Mapping[str, Any], secrets: Mapping[str, str], places: Mapping[str, str]) -> list[str]:
-    """Return what preflight would complain of in settings of hub.json and secrets, one line each.
+    """Return the problems that preflight would report for hub.json and secrets, one line each.
 
     Args:
         given: hub.json.
-        secrets: their texts, by setting.
+        secrets: their values, by setting.
         places: where settings were set, if not in hub.json.
     """
     values = {name: value for name, value in given.items() if name not in OF_THE_DEPLOYMENT} | {**secrets}
@@ -192,18 +190,18 @@ def problems(given: Mapping[str, Any], secrets: Mapping[str, str], places: Mappi
         where=lambda name: place(name) if name in values or name in declared.options else "",
         context={"compose": given.get("compose")},
     )
-    old = [Problem(name, place(name), f"is called {new} now", f"write {new}") for name, new in old_names(given)]
+    old = [Problem(name, place(name), f"is now called {new}", f"write {new}") for name, new in old_names(given)]
     misplaced = [
-        Problem(each.setting, "hub.json", "is a secret, and no setting", f"give it by {each.variable or 'its file'}")
+        Problem(each.setting, "hub.json", "is a secret, not a setting", f"set it by {each.variable or 'its file'}")
         for each in SECRETS
         if each.setting in given
     ]
     found = [*old, *misplaced, *check.check_settings(declared, settings)[0]]
-    # Of a playbook's variables only those that look like settings are judged, here all.
-    told = {each.about for each in found}
+    # In a playbook other variables are fine; hub.json has only settings.
+    reported = {each.about for each in found}
     found += [
         Problem(name, place(name), "is not a known setting", "remove it (docs/reference/settings.md lists all)")
-        for name in settings.names - declared.options.keys() - told
+        for name in settings.names - declared.options.keys() - reported
     ]
     return [_line(each) for each in dict.fromkeys(found)]
 
@@ -226,7 +224,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
-    """Read and check hub.json and the secrets, and tell the problems of both at once.
+    """Read and check hub.json and the secrets, and report the problems of both together.
 
     Args:
         path: hub.json; by default $JUPYTERHUB_SETTINGS_FILE or /etc/jupyterhub/hub.json.
@@ -256,7 +254,7 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
         found.append(str(error))
     secrets = {each.setting: texts[each.file] for each in SECRETS if each.file in texts}
     found = [*problems(settings, secrets, places), *found]
-    # What is missing altogether is a matter of whoever wrote hub.json.
+    # Settings that the rules treat as optional, but hub.json must contain.
     lacking = _lacking(settings)
     if found or lacking:
         found += [f"{name} (hub.json): is not set" for name in lacking]

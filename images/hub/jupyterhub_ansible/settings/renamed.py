@@ -1,4 +1,4 @@
-"""What settings of hub.json were called before they had the playbook's names."""
+"""The former names of settings in hub.json, before they got the playbook's names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,7 +47,7 @@ RENAMED: dict[str, str | dict[str, str]] = {
 
 
 def old_names(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the old names that are in use, each with its new one."""
+    """Yield the old names in use, each with its new name."""
     for name, new in RENAMED.items():
         if name not in given:
             continue

@@ -1,4 +1,4 @@
-"""The Hub's secrets: one file each, in a folder that only the Hub's user can enter."""
+"""The Hub's secrets: one file each, in a folder that only the Hub's user can read."""
 
 import stat
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ class SecretsError(Exception):
 
 @dataclass(frozen=True)
 class Secrets:
-    """The Hub's secrets; `repr()` shows none. Those that the authenticator does not need are empty.
+    """The Hub's secrets, hidden from `repr()`.  Those that the authenticator does not need are empty.
 
-    `cookie_secret` and each of `crypt_keys` are 32 bytes, 64 hexadecimal digits in their files (JupyterHub wants
-    exactly that many: `JupyterHub.cookie_secret`, `CryptKeeper.keys`). The first key encrypts, the others only decrypt
-    what was encrypted with them.
+    `cookie_secret` and each of `crypt_keys` are 32 bytes, 64 hexadecimal digits in their files: JupyterHub requires
+    exactly that length (`JupyterHub.cookie_secret`, `CryptKeeper.keys`).  The first key encrypts, the others only
+    decrypt.
     """
 
     cookie_secret: bytes = field(repr=False)
@@ -30,7 +30,7 @@ class Secrets:
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> "Secrets":
-        """Return them from their texts, by file, that the rules have found to be right."""
+        """Return them from the files' contents, by file name, which the rules have already checked."""
         others = {name: text for name, text in texts.items() if name not in ("cookie_secret", "crypt_key")}
         return cls(
             cookie_secret=bytes.fromhex(texts["cookie_secret"]),
@@ -54,7 +54,7 @@ def _read(secret: Secret, path: Path) -> str:
 
 
 def read_secrets(folder: Path, authenticator: str, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the secrets that a Hub with this authenticator needs, by file: those that are given, or from `folder`.
+    """Return the secrets that a Hub with this authenticator needs, by file: given ones, or else those in `folder`.
 
     Raises:
         SecretsError: one is missing, unreadable, empty, or open to other users.

@@ -1,8 +1,7 @@
-"""Rules for settings that are of the right type: ranges, forms, and settings that must fit each other.
+"""Rules for settings of the right type: ranges, formats, and settings that must agree with each other.
 
-To add one, write a function under `@rule(settings it reads)` in the module of its
-subject; what it yields is about the first of these settings, unless it says otherwise.
-Messages show a value only where no secret can be in it.
+To add one, write a function under `@rule(settings it reads)` in the module of its subject.  A finding is about the
+first of these settings, unless it names another one.  Messages show a value only if it cannot contain a secret.
 """
 
 from __future__ import annotations
@@ -38,4 +37,4 @@ TABLES: tuple[Rules, ...] = tuple(
         options,
     )
 )
-"""In this order: what one table complains of, the later ones leave alone."""
+"""In this order: once a table reports a setting, later tables skip it."""

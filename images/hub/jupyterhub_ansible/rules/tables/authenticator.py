@@ -1,4 +1,4 @@
-"""The way in: one that there is."""
+"""The authenticator must be a usable one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ rule = Rules()
 
 @rule("hub_authenticator")
 def authenticator(value: str) -> Findings:
-    """One that exists; a class of the operator's is tried with the image."""
+    """It must exist; the operator's own class is tested with the image."""
     if wrong := wrong_authenticator(value):
         yield Finding(*wrong)

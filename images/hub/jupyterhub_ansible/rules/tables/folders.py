@@ -1,13 +1,13 @@
-"""What of this machine is not to be mounted into users' servers."""
+"""Which volumes and folders users' servers must not mount, as the settings decide it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..mounts import COOLIFY, Ours, folder, ours
+from ..mounts import COOLIFY, Protected, folder, protected
 
-NOT_TO_BE_MOUNTED = (
+READ_FOR_MOUNTS = (
     "jupyterhub_name??",
     "jupyterhub_root??",
     "hub_volume_name_template??",
@@ -15,21 +15,21 @@ NOT_TO_BE_MOUNTED = (
     "ingress_mode??",
     "compose??",
 )
-"""The settings that say so, in the order of the arguments below."""
+"""The settings that this depends on, in the order of the arguments below."""
 
 
-def not_to_be_mounted(
+def protected_by_settings(
     project: str | None,
     root: str | None,
     template: str | None,
     daemon: Mapping[str, Any] | None,
     mode: str | None,
     compose: Any,
-) -> Ours:
-    """Return our volumes and folders: of the Hub, with its secrets, of the engine, and of Coolify where it may be."""
+) -> Protected:
+    """Return the volumes and folders of the Hub (with its secrets), of the engine, and of Coolify where it may be."""
     folders = (
         root,
         str((daemon or {}).get("data-root") or ""),
         COOLIFY if mode == "coolify" or compose is not None else "",
     )
-    return ours(project or "jupyterhub", template, (folder(each) for each in folders if each))
+    return protected(project or "jupyterhub", template, (folder(each) for each in folders if each))

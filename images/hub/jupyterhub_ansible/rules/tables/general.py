@@ -1,4 +1,4 @@
-"""Names, folders, networks, the engine, the images; and ranges of all numbers."""
+"""Names, folders, networks and images; and the ranges of all numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..registry import Check, Findings, Rules
 
 rule = Rules()
 
-# setting: smallest and largest value (None: no limit)
+# Smallest and largest value (None: no limit) by setting.
 RANGES: dict[str, tuple[float, float | None]] = {
     "jupyterhub_port": (1, 65535),
     "preflight_disk_min_gb": (0, None),
@@ -40,61 +40,62 @@ ADDRESSES = (
 
 @rule("jupyterhub_name")
 def name(value: str) -> Findings:
-    """Docker's names, a bridge's 15 characters (`br-<name>`) and DNS set the limits."""
+    """Limited by Docker's names, by the 15 characters of a bridge's name (`br-<name>`), and by DNS."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", value):
         yield Finding(
-            f"cannot begin names of containers and networks: {shown(value)}",
-            "use 1 to 12 lower-case letters, digits and hyphens, a letter first and no hyphen last",
+            f"is not a valid prefix for names of containers and networks: {shown(value)}",
+            "use 1 to 12 lower-case letters, digits and hyphens, beginning with a letter and not ending in a hyphen",
         )
 
 
 @rule("jupyterhub_name")
-def name_of_no_user(value: str) -> Findings:
-    """Server `b-user-c` of a Hub `a` would be server `c` of a Hub `a-user-b`."""
+def name_cannot_collide(value: str) -> Findings:
+    """Server `b-user-c` of a Hub `a` would have the same name as server `c` of a Hub `a-user-b`."""
     if "user" in value.split("-")[1:]:
-        yield Finding('contains the word "-user": names of two Hubs could meet', "choose another name")
+        yield Finding('contains "-user", so names of two Hubs could collide', "choose another name")
 
 
 @rule("jupyterhub_root")
 def root(value: str) -> Findings:
-    """Ownership and modes of this folder are changed: it must not be one that others use."""
+    """Its ownership and modes are changed, so nothing else may use this folder."""
     parts = value.split("/")
     if ".." in parts or len([part for part in parts if part not in ("", ".")]) < 2:
-        yield Finding(f"is not a folder of its own: {shown(value)}", "name one such as /srv/jupyterhub")
+        yield Finding(f"is not a dedicated folder: {shown(value)}", "use one such as /srv/jupyterhub")
 
 
 @rule("network_users_subnet")
 def users_subnet(value: str) -> Findings:
-    """Private, and large enough for two containers and many servers."""
+    """It must be private, and large enough for two containers and many servers."""
     if wrong := ranges.wrong_users_subnet(value):
         yield Finding(*wrong)
 
 
 @rule("images_refresh_date")
 def refresh_date(value: str) -> Findings:
-    """A part of the images' hashes."""
+    """It is part of the images' hashes."""
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", value):
         yield Finding(f"is not a date: {shown(value)}", 'write it in quotes as "YYYY-MM-DD"')
 
 
 @rule("images_apt_mirror")
 def apt_mirror(value: str) -> Findings:
-    """The images keep it, for packages that are added to them later."""
+    """The images keep it, for packages that are installed later."""
     if "@" in value:
         yield Finding(
-            "has a password, which would be kept in all images", "give a mirror without one, or images_http_proxy"
+            "has a password, which would be stored in all images",
+            "use a mirror without a password, or set images_http_proxy",
         )
 
 
 @rule("images_base")
 def base_image(value: str) -> Findings:
-    """What Docker takes for a reference."""
+    """Docker must accept it as a reference."""
     if not re.fullmatch(r"[\w./:@-]+", value):
         yield Finding(f"is not an image reference: {shown(value)}", "write one such as debian:trixie-slim")
 
 
 def _register_tables() -> None:
-    """Rules of one form for many settings."""
+    """Register rules that are the same for many settings."""
 
     def in_range(low: float, high: float | None) -> Check:
         def check(value: float) -> Findings:

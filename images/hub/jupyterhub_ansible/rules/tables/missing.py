@@ -1,4 +1,4 @@
-"""Values that are still to be given: needed and left out, or left as a placeholder."""
+"""Required values that are not set, or are still placeholders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .addresses import public_url
 
 rule = Rules()
 
-GENERATED = "make one with: openssl rand -hex 32 (or leave it out: one is generated)"
+GENERATED = "make one with: openssl rand -hex 32 (or leave it out to have one generated)"
 SECRETS = ("hub_user_password", "hub_admin_password", "hub_cookie_secret", "hub_crypt_key", "proxy_token")
 ADDRESSES = {
-    "jupyterhub_url": "write the address that browsers use, or remove it: then it is that of jupyterhub_address",
+    "jupyterhub_url": "write the address that browsers use, or remove it to use that of jupyterhub_address",
     "hub_github_url": "write https://github.com, or the address of your GitHub Enterprise Server",
     "hub_github_callback_url": "remove it: it follows from jupyterhub_url",
     **dict.fromkeys(
@@ -22,9 +22,9 @@ ADDRESSES = {
     ),
 }
 LISTS = {
-    "hub_admin_users": "write the login names of the administrators, as GitHub has them",
-    "hub_allowed_users": "write the login names of those who may log in, or remove it",
-    "hub_blocked_users": "write the login names of those who may not log in, or remove it",
+    "hub_admin_users": "write the administrators' login names, as GitHub has them",
+    "hub_allowed_users": "write the login names of users who may log in, or remove it",
+    "hub_blocked_users": "write the login names of users who may not log in, or remove it",
     "hub_github_allowed_organizations": "write the organisations as in github.com/<organisation>, or remove it",
     "hub_github_allowed_teams": 'write "organisation:team", or remove it',
     "hub_github_admin_teams": 'write "organisation:team", or remove it',
@@ -32,7 +32,7 @@ LISTS = {
 
 
 def _absent(value: str | None, *, secret: bool = False) -> str:
-    """Return how a value that is needed is not there, "" where it is."""
+    """Return whether a required value is unset or a placeholder, as a message; "" if it is neither."""
     if value is None:
         return "is not set, and hub_authenticator: github needs it"
     return "is still a placeholder" if is_placeholder(value, secret=secret) else ""
@@ -42,7 +42,7 @@ def _absent(value: str | None, *, secret: bool = False) -> str:
 def client_id(
     value: str | None, authenticator: str, url: str | None, address: str | None, port: int | None
 ) -> Findings:
-    """GitHub asks for it."""
+    """GitHub requires it."""
     if authenticator == "github" and (absent := _absent(value)):
         callback = callback_url(public_url(url, address, port))
         yield Finding(
@@ -54,7 +54,7 @@ def client_id(
 
 @rule("hub_github_client_secret?", "hub_authenticator")
 def client_secret(value: str | None, authenticator: str) -> Findings:
-    """GitHub asks for it."""
+    """GitHub requires it."""
     if authenticator == "github" and (absent := _absent(value, secret=True)):
         yield Finding(
             absent,
@@ -64,7 +64,7 @@ def client_secret(value: str | None, authenticator: str) -> Findings:
 
 
 def _register_tables() -> None:
-    """Rules of one form for many settings."""
+    """Register rules that are the same for many settings."""
 
     def text(fix: str, *, secret: bool = False) -> Check:
         def check(value: str) -> Findings:

@@ -1,6 +1,6 @@
-"""Options that are passed on to JupyterHub's classes as they are, against the table of what these take.
+"""Checks of hub_traits against the table of JupyterHub's classes and their traits.
 
-A class that the operator brings is in no table; it is tried with the image.
+The operator's own classes are not in that table; they are tested with the image.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..strict import is_float, is_int
 
 rule = Rules()
 
-# How alike the name of a class must be to be taken for a slip of the pen.
+# How similar the name of a class must be to count as a typo.
 ALIKE = 0.85
 FORM = "write it as {Class: {trait: value}}"
-# What is in YAML, by the kinds of traits; null where a trait takes it goes without saying.
-WORDS = {
+# What to write in YAML, by kind of trait; null is not mentioned, though some traits take it.
+YAML_TYPES = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
-    "str": "a text",
+    "str": "a string",
     "list": "a list",
     "dict": "a mapping",
     "set": "a list",
@@ -36,7 +36,7 @@ FORMS = {
     "true or false": "true or false, without quotes",
     "a whole number": "it without quotes",
     "a number": "it without quotes",
-    "a text": "it in quotes",
+    "a string": "it in quotes",
     "a list": "[value, value]",
     "a mapping": "{key: value}",
 }
@@ -64,27 +64,25 @@ def form(classes: Mapping[str, Any]) -> Findings:
         if not re.fullmatch(r"[A-Z]\w*", name):
             inside = re.fullmatch(r"(?:c\.)?([A-Z]\w*)\.(\w+)", name)
             advice = f"did you mean {inside[1]}: {{{inside[2]}: ...}}?" if inside else FORM
-            yield Finding("is no name of a class", advice, f"hub_traits.{name}")
+            yield Finding("is not a class name", advice, f"hub_traits.{name}")
         elif not isinstance(traits, Mapping):
             yield Finding("is not a mapping of traits", FORM, f"hub_traits.{name}")
 
 
 @rule("hub_traits", "hub_authenticator??")
 def known(classes: Mapping[str, Any], authenticator: str | None) -> Findings:
-    """A misspelt class would count for nothing, a misspelt trait as well."""
+    """A misspelt class or trait would have no effect."""
     table = known_classes()
-    brought = {each.rpartition(".")[2] for each in (authenticator or "", *_texts(classes)) if "." in each}
+    own = {each.rpartition(".")[2] for each in (authenticator or "", *_strings(classes)) if "." in each}
     for name, traits in classes.items():
         if name in table and isinstance(traits, Mapping):
             yield from _known_traits(name, traits, table[name])
-        elif name not in table and name not in brought:
-            # With something before it, it is the name of a class that was made from it.
+        elif name not in table and name not in own:
+            # A known name with something before it is probably a subclass.
             close = [each for each in get_close_matches(name, table, 2, ALIKE) if not name.endswith(each)]
             close = close or [each for each in table if each.startswith(name)]
             if close:
-                yield Finding(
-                    "is no class of JupyterHub's", f"did you mean {' or '.join(close)}?", f"hub_traits.{name}"
-                )
+                yield Finding("is not a JupyterHub class", f"did you mean {' or '.join(close)}?", f"hub_traits.{name}")
 
 
 def _known_traits(name: str, traits: Mapping[str, Any], table: Mapping[str, str]) -> Findings:
@@ -93,22 +91,22 @@ def _known_traits(name: str, traits: Mapping[str, Any], table: Mapping[str, str]
         if trait not in table:
             close = get_close_matches(trait, table, 2, 0.7)
             advice = f"did you mean {' or '.join(close)}?" if close else "remove it, or look for it in another class"
-            yield Finding(f"is no option of the class {name}", advice, about)
+            yield Finding(f"is not a trait of the class {name}", advice, about)
             continue
         wanted = set(table[trait].split("|"))
         if "any" in wanted or wanted & kinds_of(value):
             continue
-        words = list(dict.fromkeys(word for kind, word in WORDS.items() if kind in wanted))
-        if words:
-            forms = " or ".join(FORMS[word] for word in words)
-            yield Finding(f"must be {' or '.join(words)}", f"write {forms}", about)
+        types = list(dict.fromkeys(name for kind, name in YAML_TYPES.items() if kind in wanted))
+        if types:
+            forms = " or ".join(FORMS[each] for each in types)
+            yield Finding(f"must be {' or '.join(types)}", f"write {forms}", about)
         else:
-            yield Finding("takes a function, which no setting can be", "remove it", about)
+            yield Finding("takes a function, which a setting cannot contain", "remove it", about)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a value: one of them may be the path of a class."""
+def _strings(value: Any) -> Iterator[str]:
+    """Yield all strings in a value: one of them may be the path of a class."""
     if isinstance(value, str):
         yield value
     for inner in value.values() if isinstance(value, Mapping) else ():
-        yield from _texts(inner)
+        yield from _strings(inner)
