@@ -1,6 +1,6 @@
 """Names of users' containers and volumes.
 
-Frozen: a changed name is a lost home.  tests/unit/test_hub_naming.py holds golden names.
+Frozen: a changed name is a lost home.  tests/unit/test_spawner_naming.py holds golden names.
 
 A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`.  The number of hyphens tells the parts apart:
 

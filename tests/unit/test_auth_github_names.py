@@ -1,0 +1,224 @@
+"""GitHub logins that change, or change hands: rights and homes belong to the account's number."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from github import GitHub
+from github_login import may_stay
+from jupyterhub import orm
+from jupyterhub_ansible.auth import emergency_link
+from jupyterhub_ansible.auth.github import RefusedError
+
+
+def test_a_renamed_account_is_the_same_user(door: Any, github: GitHub) -> None:
+    entrance = door(allowed_organizations={"acme"})
+    ann = entrance.enter("Ann")
+    github.rename_user("Ann", "Anna")
+    assert entrance.enter("Anna")["name"] == "ann"
+    assert entrance.stays(ann)["name"] == "ann"
+
+
+def test_a_login_that_changed_hands_inherits_nothing(door: Any, github: GitHub) -> None:
+    entrance = door(allow_all=True, admin_users={"ann"})
+    assert entrance.enter("Ann")["admin"] is True
+    github.delete_user("Ann")
+    github.add_user("ann")
+    with pytest.raises(RefusedError) as refused:
+        entrance.enter("ann")
+    assert "The name ann belongs to another GitHub account here" in refused.value.jupyterhub_message
+
+
+def test_a_login_that_changed_hands_is_no_membership(door: Any, github: GitHub) -> None:
+    entrance = door(allowed_organizations={"acme"})
+    ann = entrance.enter("Ann")
+    github.rename_user("Ann", "Anna")
+    github.remove_member("Acme", "Anna")
+    github.add_user("ann")
+    github.set_member("Acme", "ann", public=True)
+    assert entrance.stays(ann) is False
+
+
+def test_who_was_refused_holds_no_name(door: Any, github: GitHub) -> None:
+    entrance = door(allowed_organizations={"acme"})
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
+    github.delete_user("bob")
+    github.add_user("bob")
+    github.set_member("Acme", "bob")
+    assert entrance.enter("bob")["name"] == "bob"
+
+
+def test_an_organization_s_name_that_changed_hands_gives_nothing(
+    door: Any, github: GitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was renamed, and somebody made one of the old name, with a team of the same name."""
+    entrance = door(allowed_organizations={"acme"}, admin_groups={"acme:data-science"})
+    ann = entrance.enter("Ann")
+    assert ann["admin"] is True
+    github.organization("Acme").login = "Acme-Inc"
+    number = github.add_organization("acme").id
+    github.add_team("acme", "Data Science")
+    github.set_member("acme", "bob", public=True)
+    github.add_team_member("acme", "data-science", "bob")
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
+    assert entrance.stays(ann) is False
+    told = [each for each in caplog.messages if "The organization acme is number" in each]
+    assert len(told) == 1
+    assert f"is number {number} now" in told[0]
+    assert told[0].endswith("python -m jupyterhub_ansible identity forget acme:")
+    # By teams alone, too; and where memberships may not be read, nothing is assumed.
+    with pytest.raises(RefusedError):
+        door(allowed_groups={"acme:data-science"}).enter("bob")
+    with pytest.raises(RefusedError):
+        asyncio.run(entrance._enter(entrance.token("bob", scopes="")))
+    # It is what was wanted.
+    entrance.authenticator._identities.forget_organization("acme")
+    assert entrance.enter("bob")["groups"] == ["acme:data-science"]
+
+
+@pytest.mark.parametrize("scope", [["admin:org"], ["user"], []])
+def test_an_organization_s_number_counts_with_any_scope(door: Any, github: GitHub, scope: list[str]) -> None:
+    entrance = door(allowed_organizations={"acme"}, scope=scope)
+    github.set_member("Acme", "Ann", public=True)
+    entrance.enter("Ann")
+    github.organization("Acme").login = "Acme-Inc"
+    github.add_organization("acme")
+    github.set_member("acme", "bob", public=True)
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")
+
+
+@pytest.fixture
+def changed_hands(door: Any, github: GitHub) -> Any:
+    """Ann becomes Anna; Mallory, who is known here, too, takes the login Ann."""
+    github.add_user("mallory")
+    entrance = door(allow_all=True)
+    ann, mallory = entrance.enter("Ann"), entrance.enter("mallory")
+    github.rename_user("Ann", "Anna")
+    github.rename_user("mallory", "Ann")
+    return SimpleNamespace(ann=ann, mallory=mallory)
+
+
+def test_who_takes_a_login_is_not_made_an_administrator_by_it(
+    door: Any, changed_hands: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    entrance = door(allow_all=True, admin_users={"ann"})
+    assert entrance.enter("Ann")["name"] == "mallory"
+    assert entrance.enter("Ann")["admin"] is False
+    # Also of whoever was made one before; and the session that lasts, too.
+    assert entrance.stays(changed_hands.mallory)["admin"] is False
+    assert entrance.enter("Anna")["admin"] is True
+    assert entrance.stays(changed_hands.ann)["admin"] is True
+    # Both numbers, and once.
+    numbers = {model["name"]: model["auth_state"]["github_user"]["id"] for model in vars(changed_hands).values()}
+    said = [each for each in caplog.messages if "is not given what the settings give" in each]
+    assert len(said) == 1
+    assert f"number {numbers['mallory']}" in said[0]
+    assert f"number {numbers['ann']}" in said[0]
+
+
+def test_who_takes_a_login_is_not_let_in_by_it(door: Any, github: GitHub, changed_hands: Any) -> None:
+    entrance = door(allowed_users={"ann"})
+    with pytest.raises(RefusedError) as refused:
+        entrance.enter("Ann")
+    assert refused.value.jupyterhub_message.startswith(
+        "The login Ann is or was another GitHub account's here, so it does not let you in."
+    )
+    assert entrance.stays(changed_hands.mallory) is False
+    assert entrance.enter("Anna")["name"] == "ann"
+
+
+def test_a_login_that_was_somebody_s_for_a_while_is_nobody_else_s(door: Any, github: GitHub) -> None:
+    """Ann is made an administrator by a later login, gives it up, and others take it: one known, then one new."""
+    entrance = door(allow_all=True, admin_users={"chief"})
+    ann, bob = entrance.enter("Ann"), entrance.enter("bob")
+    github.rename_user("Ann", "Chief")
+    # Nobody else had it; that she has it now is seen without a login, too.
+    assert entrance.stays(ann)["admin"] is True
+    github.rename_user("Chief", "Ann")
+    assert entrance.stays(ann)["admin"] is False
+    github.rename_user("bob", "chief")
+    assert entrance.stays(bob)["admin"] is False
+    github.rename_user("chief", "bob")
+    github.add_user("chief")
+    with pytest.raises(RefusedError):
+        entrance.enter("chief")
+
+
+def test_who_is_blocked_is_so_by_every_name(door: Any, github: GitHub, changed_hands: Any) -> None:
+    by_login = door(allow_all=True, blocked_users={"anna"})
+    assert by_login.stays(changed_hands.ann) is False
+    assert by_login.stays(changed_hands.mallory)
+    by_name = door(allow_all=True, blocked_users={"mallory"})
+    with pytest.raises(RefusedError):
+        by_name.enter("Ann")
+    # Another login is no way out.
+    seen = door(allow_all=True)
+    seen.enter("Anna")
+    github.rename_user("Anna", "Annabel")
+    with pytest.raises(RefusedError):
+        by_login.enter("Annabel")
+
+
+def test_who_is_blocked_by_a_login_that_was_seen_leaves_while_nothing_can_be_asked(door: Any, github: GitHub) -> None:
+    ann = door(allow_all=True).enter("Ann")
+    github.rename_user("Ann", "Anna")
+    door(allow_all=True).enter("Anna")
+    github.break_down(503)
+    entrance = door(allow_all=True, blocked_users={"anna"})
+    assert entrance.stays(ann) is False
+    assert not may_stay(entrance, {**ann, "auth_state": None})
+
+
+def test_an_environment_s_users_are_named_as_here_or_by_a_login_that_is_theirs(door: Any, changed_hands: Any) -> None:
+    entrance = door(allow_all=True)
+    entrance.enter("Anna")
+    entrance.enter("Ann")
+    assert entrance.authenticator.names("ann") == {"ann", "anna"}
+    assert entrance.authenticator.names("mallory") == {"mallory"}
+    assert entrance.authenticator.names(emergency_link.USER) == {emergency_link.USER}
+
+
+def test_a_session_does_not_go_on_as_another_user(door: Any, github: GitHub) -> None:
+    """Its name was given free by the administrator, and is another account's now, or nobody's."""
+    entrance = door(allow_all=True)
+    ann = entrance.enter("Ann")
+    github.rename_user("Ann", "Anna")
+    entrance.authenticator._identities.forget("ann")
+    assert entrance.stays(ann) is False
+
+
+def test_what_others_had_of_a_user_ends_when_an_account_gets_the_name(door: Any, github: GitHub) -> None:
+    """Sessions and tokens of whoever had it before, by another way of logging in or as an account since forgotten."""
+    entrance = door(allow_all=True)
+    db = entrance.authenticator.parent.db
+    server, user = orm.Server(base_url="/user/ann/"), orm.User(name="ann")
+    clients = [orm.OAuthClient(identifier=name) for name in ("jupyterhub", "jupyterhub-user-ann")]
+    db.add_all([user, server, orm.Spawner(user=user, name="", server=server), *clients])
+    db.commit()
+    user.new_api_token(note="mine", scopes=[])
+    orm.APIToken.new(user=user, client_id="jupyterhub-user-ann", scopes=[])
+    user.new_api_token(note="Server at /user/ann/", scopes=[])
+    cookie = user.cookie_id
+    entrance.enter("Ann")
+    assert user.cookie_id != cookie
+    # A server that runs goes on.
+    assert [token.note for token in user.api_tokens] == ["Server at /user/ann/"]
+    # The same account once more: nothing ends.
+    user.new_api_token(note="hers", scopes=[])
+    cookie = user.cookie_id
+    entrance.enter("Ann")
+    assert user.cookie_id == cookie
+    assert [token.note for token in user.api_tokens] == ["Server at /user/ann/", "hers"]
+
+
+def test_a_name_that_is_mapped_is_held_as_well(door: Any, github: GitHub) -> None:
+    entrance = door(allow_all=True, username_map={"bob": "ann"})
+    entrance.enter("Ann")
+    with pytest.raises(RefusedError):
+        entrance.enter("bob")

@@ -1,0 +1,103 @@
+"""The user that a container runs as: a number, and never root."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from fake_spawner import FakeDocker, run, spawner
+from jupyterhub_ansible.engine import run_as
+from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.limits import HARDENING
+
+
+@pytest.mark.parametrize(
+    ("user", "runs_as"),
+    [("1000", "1000"), ("1000:100", "1000:100"), ("jovyan", "1000"), ("jovyan:users", "1000:users"), ("+07", "7")],
+)
+def test_a_server_runs_by_the_number_of_its_user(docker: FakeDocker, user: str, runs_as: str) -> None:
+    """The image could be another one by the time that the container is made, and a name mean anything."""
+    docker.image_users["x/base:1"] = user
+    docker.uids = {"jovyan": "1000", "jovyan:users": "1000"}
+    run(spawner().start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+@pytest.mark.parametrize("user", ["", "0", "00", "0:0", "-0", ":100", "root", "toor", "0x0", "gone", "odd"])
+@pytest.mark.parametrize("administrators", [False, True])
+def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> None:
+    """By whatever word; nor as somebody whose number cannot be found."""
+    docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
+    docker.image_users["x/base:1"] = "1000" if administrators and user else user
+    extra = {"user": user} if administrators else {}
+    with pytest.raises(ServerError) as error:
+        run(spawner(extra_create_kwargs=extra).start)
+    assert "would not run as an ordinary user" in error.value.jupyterhub_message
+    assert error.value.reason == "root"
+    assert "USER 1000" in error.value.log_message
+    where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators and user else "image x/base:1"
+    assert where in error.value.log_message
+    assert docker.containers == {}, "the container that was asked is gone"
+    assert docker.volumes == {}
+
+
+@pytest.mark.parametrize(("given", "runs_as"), [(None, "1000"), ("", "1000"), (1001, "1001"), ("1001:100", "1001:100")])
+def test_a_user_that_the_administrator_gives(docker: FakeDocker, given: Any, runs_as: str) -> None:
+    run(spawner(extra_create_kwargs={"user": given}).start)
+    assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
+
+
+def test_root_as_a_number(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError):
+        run(spawner(extra_create_kwargs={"user": 0}).start)
+
+
+def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:
+    """Who can mend it is told how."""
+    docker.images.add("r/mine:1")
+    docker.image_users["r/mine:1"] = ""
+    mine = spawner(free_images={"staff": ["r/*:*"]})
+    mine.user.groups = [SimpleNamespace(name="staff")]
+    mine.apply_user_options(mine, {"image": "r/mine:1"})
+    with pytest.raises(ServerError) as error:
+        run(mine.start)
+    assert "The image r/mine:1 runs as root" in error.value.jupyterhub_message
+    assert "USER 1000" in error.value.jupyterhub_message
+    assert error.value.status_code == 400
+
+
+def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
+    docker.image_users["x/base:1"] = "asked-once"
+    docker.uids = {"asked-once": "1000"}
+    alice = spawner()
+    for _ in range(2):
+        run(alice.start)
+        run(alice.stop)
+    [probe] = docker.probes
+    host = probe["host_config"]
+    assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
+    assert host["SecurityOpt"] == HARDENING["security_opt"]
+
+
+def test_an_id_that_does_not_end_is_the_image_s_fault(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has threads of its own, and fills no disk."""
+    docker.image_users["x/base:1"] = "bob"
+    docker.uids = {"bob": "1000"}
+
+    def wait(_: str, timeout: int) -> None:
+        assert timeout <= 20
+        assert threading.current_thread().name.startswith("docker-wait")
+        raise requests.ReadTimeout
+
+    monkeypatch.setattr(docker, "wait", wait)
+    with pytest.raises(ServerError, match="x/base:1") as error:
+        run(spawner().start)
+    assert error.value.reason == "root"
+    assert docker.containers == {}
+    assert docker.probes[0]["host_config"]["LogConfig"]["Config"] == {"max-size": "1m"}
+
+
+@pytest.mark.parametrize("user", ["9" * 5000, "bob\n", "9" * 11])
+def test_what_is_no_number_is_asked_about(user: str) -> None:
+    assert run_as.number(user) is None

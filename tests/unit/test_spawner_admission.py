@@ -1,0 +1,173 @@
+"""Admission: servers wait for memory and for a turn to start."""
+
+import asyncio
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from fake_spawner import GB, FakeDocker, Spawner, run, spawner, team, told
+from jupyterhub_ansible.spawner import failures, queue
+from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.memory import Claim, waiting_message
+from jupyterhub_ansible.spawner.queue import Queue
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+
+
+def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(2))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._TURN_S", 0.5)
+    ready: dict[str, asyncio.Event] = {}
+
+    async def wait_until_ready(self: Any, url: str) -> None:
+        await ready[self.user.name].wait()
+
+    monkeypatch.setattr(Spawner, "_wait_until_ready", wait_until_ready)
+
+    async def scenario() -> None:
+        users = ["slow", "a", "b", "c"]
+        ready.update({user: asyncio.Event() for user in users})
+        everybody = {user: spawner(user) for user in users}
+        loop = asyncio.get_running_loop()
+        starts = []
+        for each in everybody.values():
+            starts.append(loop.create_task(each.start()))
+            await asyncio.sleep(0.05)
+
+        def begun() -> list[str]:
+            return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
+
+        assert begun() == ["slow", "a"]
+        assert told(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
+        ready["a"].set()
+        await asyncio.sleep(0.1)
+        assert begun() == ["slow", "a", "b"]
+        # Two are as slow as that: their time is up, and one is given back once.
+        await asyncio.sleep(0.8)
+        assert begun() == users
+        for each in ready.values():
+            each.set()
+        await asyncio.gather(*starts)
+        assert not everybody["slow"]._turns.locked()
+        assert everybody["slow"]._turns._value == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_fails_gives_its_turn_back(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(1))
+    monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=failures.vanished("x")))
+    for _ in range(2):
+        with pytest.raises(ServerError):
+            run(spawner().start)
+    assert UserServerSpawner._turns._value == 1
+
+
+def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: Any) -> list[Any]:
+    """Three users of a machine of 8 GB, of which 6 are reserved; the first two run."""
+    monkeypatch.setattr(UserServerSpawner, "_queue", Queue())
+    members = [spawner(name, reserve_memory_mb=6 * 1024, **traits) for name in ("ann", "ben", "cid")]
+    team(*members)
+    for each in members[:2]:
+        run(each.start)
+        each.in_the_database.ip = "127.0.0.1"
+    return members
+
+
+def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
+
+    async def scenario() -> None:
+        starting = asyncio.create_task(cid.start())
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        assert "jh-user-cid" not in docker.containers
+        await ann.stop()
+        ann.in_the_database.ip = ""
+        await asyncio.wait_for(starting, 5)
+
+    asyncio.run(scenario())
+    assert (5, waiting_message(1, 1)) in told(cid)
+
+
+def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    with pytest.raises(ServerError) as error:
+        run(cid.start)
+    assert error.value.reason == "full"
+    assert "jh-user-cid" not in docker.containers
+    assert cid._claim is None
+
+
+@pytest.mark.parametrize(("used", "fits"), [(0, True), (GB, False)])
+def test_a_limit_is_no_reservation_but_use_is(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, used: int, fits: bool
+) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    docker.used = used
+    if fits:
+        run(cid.start)
+    else:
+        with pytest.raises(ServerError):
+            run(cid.start)
+
+
+def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
+    asked = Mock(return_value={"memory_stats": {"usage": GB}})
+    monkeypatch.setattr(docker, "stats", asked)
+    with pytest.raises(ServerError):
+        run(cid.start)
+    assert asked.call_count == 2, "once for each that runs"
+
+
+def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
+    with pytest.raises(ServerError) as error:
+        run(spawner(reserve_memory_mb=8000).start)
+    assert error.value.reason == "too-large"
+
+
+def test_the_next_hub_knows_what_a_server_counts_with(docker: FakeDocker) -> None:
+    mine = spawner(mem_guarantee="256M")
+    run(mine.start)
+    successor = spawner()
+    successor.load_state(mine.get_state())
+    assert successor._claim == Claim(256 * 1024**2, GB)
+    run(mine.stop)
+    assert mine._claim is None
+
+
+def test_a_server_that_an_older_hub_started_counts(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, ben, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    for each in (ann, ben):
+        each._claim = None
+        each.mem_limit = "2G"
+    with pytest.raises(ServerError):
+        run(cid.start)
+
+
+def test_limit_of_running_servers(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    run(first.start)
+    first.in_the_database.ip = "127.0.0.1"
+    with pytest.raises(ServerError) as error:
+        run(second.start)
+    assert (error.value.reason, error.value.status_code) == ("running-limit", 400)
+    assert "You have 1 server running" in error.value.jupyterhub_message
+    first.in_the_database.ip = ""
+    run(second.start)
+
+
+def test_two_servers_asked_for_at_once_do_not_both_fail(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    # Both are on their way before either is looked at.
+    for each in (first, second):
+        each._spawn_pending, each.in_the_database.ip = True, "127.0.0.1"
+    run(first.start)
+    with pytest.raises(ServerError):
+        run(second.start)

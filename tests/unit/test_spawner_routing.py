@@ -1,0 +1,298 @@
+"""Where a server is: checked before its route is used, and repaired."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import requests
+from docker.errors import NotFound
+from fake_spawner import PROXY, FakeDocker, dead, run, running, spawner, team
+
+
+def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    # Not at once, but where the Hub starts: a deployment may be at it.
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
+    # Nobody is led to what may be another server's meanwhile.
+    assert PROXY.routes == {}
+    # Events make the Hub look again within the same moment.
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
+    mine._missing -= 25
+    assert run(mine.poll) is None
+    networks = docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]
+    assert mine.server.ip == networks["users"]["IPAddress"] == "127.0.0.1"
+    assert PROXY.routes == {mine.proxy_spec: "127.0.0.1"}
+
+
+def test_a_server_whose_address_somebody_has_meanwhile_gets_another_one(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    docker.elsewhere["127.0.0.1"] = "a probe"
+    run(mine.poll)
+    mine._missing -= 25
+    run(mine.poll)
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.2", {mine.proxy_spec: "127.0.0.2"})
+    mine.db.commit.assert_called_once()
+
+
+def test_a_hub_that_starts_puts_a_server_back_at_once(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
+
+
+def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    mine._check_pending = True
+    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing._ROUTE_TIMEOUT_S", 0.1)
+    routes, pauses = PROXY.get_all_routes, [0.3]
+
+    async def slow() -> dict[str, Any]:
+        await asyncio.sleep(pauses.pop() if pauses else 0)
+        return await routes()
+
+    monkeypatch.setattr(PROXY, "get_all_routes", slow)
+    assert run(mine.poll) is None
+    assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] == "127.0.0.1"
+
+
+def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.9", {mine.proxy_spec: "127.0.0.9"})
+    mine.db.commit.assert_called_once()
+
+
+def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(PROXY, "add_user", Mock(side_effect=TimeoutError("30 s")))
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == "127.0.0.9"
+    assert "its route cannot be made: TimeoutError" in caplog.text
+
+
+def test_a_server_that_was_moved_to_another_one_s_address_does_not_stay_there(docker: FakeDocker) -> None:
+    mine = running(docker)
+    mine.addresses.keep("jh-user-bob", "127.0.0.9")
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
+    assert run(mine.poll) is None
+    assert mine.server.ip == docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"]
+    assert (mine.server.ip, PROXY.routes) == ("127.0.0.1", {mine.proxy_spec: "127.0.0.1"})
+
+
+def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
+    docker: FakeDocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    docker.networks = {}
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert "cannot be put back" in caplog.text
+    assert mine.server.ip == "127.0.0.1"
+    mine.db.commit.assert_not_called()
+
+
+def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_answer(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = running(docker)
+    docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
+    monkeypatch.setattr(docker, "connect_container_to_network", Mock(side_effect=requests.ReadTimeout("60 s")))
+    # JupyterHub stops what raises anything here.
+    mine._check_pending = True
+    assert run(mine.poll) is None
+    assert "cannot be put back: 60 s" in caplog.text
+
+
+def test_the_route_goes_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    monkeypatch.setattr(docker, "stop", Mock(side_effect=lambda _: PROXY.routes.setdefault("too late", "")))
+    monkeypatch.setattr(docker, "remove_container", Mock())
+    run(mine.stop)
+    assert PROXY.routes == {"too late": ""}
+
+
+def test_the_route_of_a_server_that_ended_goes_first(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = dead(docker, ExitCode=0)
+    monkeypatch.setattr(docker, "logs", Mock(side_effect=lambda *_, **__: f"routes: {PROXY.routes}".encode()))
+    run(mine.poll)
+    assert "routes: {}" in caplog.text
+
+
+def test_a_server_is_where_the_engine_says(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = running(docker)
+    assert run(mine.misplaced) == ""
+    mine.server.ip = "127.0.0.9"
+    assert "has 127.0.0.1, not 127.0.0.9" in run(mine.misplaced)
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=requests.ConnectionError("refused")))
+    assert "cannot be asked" in run(mine.misplaced)
+    monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=NotFound("no such container")))
+    assert "is gone" in run(mine.misplaced)
+
+
+def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDocker) -> None:
+    mine = running(docker)
+    mine.addresses.release("jh-user-alice")
+    mine.poll_and_notify = Mock(side_effect=AssertionError)
+    run(lambda: mine.look_for([mine]))
+    # One that an older Hub started is in the table from now on.
+    assert not mine.addresses.keep("jh-user-bob", "127.0.0.1")
+    docker.stop("jh-user-alice")
+    looked = []
+
+    async def poll() -> None:
+        looked.append("alice")
+
+    mine.poll_and_notify = poll
+    run(lambda: mine.look_for([mine]))
+    assert looked == ["alice"]
+
+
+def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(docker: FakeDocker) -> None:
+    """Upstream forgets whom to call before it calls them."""
+    mine = dead(docker, ExitCode=0)
+    stopped = []
+
+    async def stop(server: str) -> None:
+        stopped.append(server)
+        mine._stop_pending = True
+
+    mine.user.stop = stop
+    assert mine._callbacks == []
+    run(mine.poll_and_notify)
+    assert stopped == [""]
+
+
+@pytest.mark.parametrize("when", ["containers", "inspect_container", "logs"])
+def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """JupyterHub makes another spawner for it, and both have the new server; the old one is still being looked at."""
+    mine = dead(docker, ExitCode=0)
+    done: list[str] = []
+
+    async def stop(server: str) -> None:
+        done.append(server)
+
+    mine.user.stop = stop
+    mine.add_poll_callback(done.append, "told")
+
+    def replaced(method: str, *_: Any, **__: Any) -> Any:
+        if method == when:
+            successor = spawner()
+            mine.user.spawners[""] = successor
+            mine.in_the_database = successor.in_the_database = SimpleNamespace(base_url="/user/alice/", ip="127.0.0.9")
+            PROXY.routes = {mine.proxy_spec: "127.0.0.9"}
+        return call(method, *_, **__)
+
+    call = mine._docker
+    mine._docker = replaced
+    run(lambda: mine.look_for([mine]))
+    assert (done, PROXY.routes) == ([], {mine.proxy_spec: "127.0.0.9"})
+    assert mine.server.ip == "127.0.0.9"
+
+
+def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+    """One that hangs, or fails, holds up no other one."""
+    members = [spawner(f"user{number}") for number in range(3)]
+    team(*members)
+    slow, failing, last = members
+    hung = asyncio.Event()
+
+    async def unhang() -> None:
+        hung.set()
+
+    last.poll_and_notify = unhang
+    slow.poll_and_notify, failing.poll_and_notify = hung.wait, Mock(side_effect=ValueError("unforeseen"))
+    slow.log = logging.getLogger("spawner")
+    run(lambda: asyncio.wait_for(slow.look_for(members), 5))
+    assert "unforeseen" in caplog.text
+
+
+def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    # So that nobody else starts it meanwhile; a start that is under way has a future besides.
+    mine._spawn_pending = True
+    run(mine.poll)
+    assert PROXY.routes == {}
+
+
+@pytest.mark.parametrize("first", [None, ValueError("unforeseen")])
+def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
+    docker: FakeDocker, first: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also for those who ask meanwhile: to JupyterHub, None means that it runs, and cannot be started."""
+    mine = running(docker)
+    looks: list[int] = []
+    asked: list[asyncio.Task[Any]] = []
+
+    async def poll() -> int | None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            # An event, from Docker's thread.
+            asked.append(asyncio.create_task(mine.poll_and_notify()))
+            await asyncio.sleep(0)
+            if first:
+                raise first
+            return None
+        return 3
+
+    async def both() -> list[Any]:
+        return [await mine.poll_and_notify(), await asked[0], mine._look]
+
+    mine.poll = poll
+    mine._stop_pending = True
+    assert run(both) == [3, 3, None]
+    assert looks == [0, 1]
+    assert ("unforeseen" in caplog.text) == bool(first)
+
+
+def test_a_look_goes_on_where_whoever_asked_for_it_leaves(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=3)
+    mine._stop_pending = True
+
+    async def scenario() -> Any:
+        leaving = asyncio.create_task(mine.poll_and_notify())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await mine.poll_and_notify()
+
+    assert "ExitCode=3" in run(scenario)
+
+
+def test_why_it_ended_is_not_that_the_hub_removed_its_container(docker: FakeDocker) -> None:
+    mine = dead(docker, ExitCode=0)
+    mine.remove = False
+    run(mine.poll)
+    docker.containers.clear()
+    assert run(mine.poll) == 0
+    assert "was shut down" in mine.ended
+
+
+@pytest.mark.parametrize("traits", [{"use_internal_ip": False}, {"use_internal_hostname": True}])
+def test_servers_that_are_reached_by_a_port_or_a_name_only_have_to_run(
+    docker: FakeDocker, traits: dict[str, bool]
+) -> None:
+    mine = running(docker)
+    mine.set_trait("use_internal_ip", traits.get("use_internal_ip", True))
+    mine.set_trait("use_internal_hostname", traits.get("use_internal_hostname", False))
+    mine.server.ip = "elsewhere"
+    assert run(mine.misplaced) == ""
+    docker.stop("jh-user-alice")
+    assert "does not run" in run(mine.misplaced)
