@@ -64,18 +64,18 @@ def raised(engine: Engine) -> fence.Fence:
 def prober() -> Any:
     found = {"the Hub": True, "the proxy's public port": True, "another server": False, probe.NAMES: True}
     looks_up = Mock(return_value=True)
-    return SimpleNamespace(remove_leftovers=Mock(), reached=Mock(return_value=found), machine_looks_names_up=looks_up)
+    return SimpleNamespace(remove_leftovers=Mock(), reached=Mock(return_value=found), host_resolves_names=looks_up)
 
 
 @pytest.fixture
 def kept(
     engine: Engine, raised: fence.Fence, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> reconciler.Keeper:
+) -> reconciler.Reconciler:
     monkeypatch.setattr(reconciler, "own_id", lambda: "me")
-    monkeypatch.setattr(reconciler, "ABLE", tmp_path / "able")
+    monkeypatch.setattr(reconciler, "READY", tmp_path / "able")
     monkeypatch.setattr(reconciler, "STAMP", tmp_path / "stamp")
     monkeypatch.setattr(reconciler, "NEW_TOKEN", tmp_path / "new-proxy-token")
-    monkeypatch.setattr(reconciler, "PATIENCE_S", 0)
+    monkeypatch.setattr(reconciler, "WAIT_S", 0)
     monkeypatch.setattr(reconciler, "PAUSE_S", 0)
     monkeypatch.setattr(fence_check, "CLOSED", tmp_path / "closed")
     engine.add("me", kind="compose-hub")
@@ -85,7 +85,7 @@ def kept(
     settings |= {"jupyterhub_name": "hub", "compose": {}}
     settings["deployment"]["users_network"] = "hub-users"
     settings["images_environments"][0]["image"] = "hub/env-base:built"
-    made = reconciler.Keeper(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
+    made = reconciler.Reconciler(Settings.model_validate_json(json.dumps(settings)), LOG, engine)
     made.prober = prober
     return made
 

@@ -29,7 +29,7 @@ def test_others_are_told_why_not(door: Any, caplog: pytest.LogCaptureFixture) ->
     assert refused.value.jupyterhub_message.startswith(
         "The GitHub account bob is not a member of the organization acme or the team acme:data-science,"
     )
-    assert "Nobody was let in: The GitHub account bob is not a member of the organization acme" in caplog.text
+    assert "Login refused: The GitHub account bob is not a member of the organization acme" in caplog.text
     with pytest.raises(RefusedError) as refused:
         door(allowed_users={"ann"}).enter("bob")
     assert "not on the list" in refused.value.jupyterhub_message

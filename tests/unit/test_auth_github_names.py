@@ -116,7 +116,7 @@ def test_who_takes_a_login_is_not_made_an_administrator_by_it(
     assert entrance.stays(changed_hands.ann)["admin"] is True
     # Both numbers, and once.
     numbers = {model["name"]: model["auth_state"]["github_user"]["id"] for model in vars(changed_hands).values()}
-    said = [each for each in caplog.messages if "is not given what the settings give" in each]
+    said = [each for each in caplog.messages if "does not get the rights that settings give" in each]
     assert len(said) == 1
     assert f"number {numbers['mallory']}" in said[0]
     assert f"number {numbers['ann']}" in said[0]
@@ -127,7 +127,7 @@ def test_who_takes_a_login_is_not_let_in_by_it(door: Any, github: GitHub, change
     with pytest.raises(RefusedError) as refused:
         entrance.enter("Ann")
     assert refused.value.jupyterhub_message.startswith(
-        "The login Ann is or was another GitHub account's here, so it does not let you in."
+        "The login Ann is or was that of another GitHub account here, so it does not let you in."
     )
     assert entrance.stays(changed_hands.mallory) is False
     assert entrance.enter("Anna")["name"] == "ann"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible.auth import identity
-from jupyterhub_ansible.auth.identity import Identities, InUseError, NameTakenError, TakenError
+from jupyterhub_ansible.auth.identity import Identities, LoginTakenError, NameTakenError, ServerRunningError
 from sqlalchemy.orm import Session
 
 
@@ -71,8 +71,8 @@ def test_a_name_can_be_given_free(identities: Identities) -> None:
 
 def test_a_login_that_was_somebody_s_is_no_newcomer_s(identities: Identities) -> None:
     identities.remember(7, "alice", "alice")
-    identities.saw(7, "chief")
-    identities.saw(7, "alice")
+    identities.update_login(7, "chief")
+    identities.update_login(7, "alice")
     assert identities.names(7) == {"alice", "chief"}
     with pytest.raises(NameTakenError, match="chief is the name of the GitHub account number 7 here"):
         identities.username(8, "Chief")
@@ -89,7 +89,7 @@ def test_a_login_of_now_can_be_given_free_too(identities: Identities) -> None:
 
 
 def test_what_was_not_let_in_is_not_seen(identities: Identities) -> None:
-    identities.saw(7, "alice")
+    identities.update_login(7, "alice")
     assert identities.holders("alice") == []
 
 
@@ -103,19 +103,19 @@ def test_who_holds_a_name_in_a_database_from_before(identities: Identities, db: 
         ]
     )
     assert identities.holders("alice") == [7, 8]
-    assert identities.others(8, "Alice") == [7]
+    assert identities.other_holders(8, "Alice") == [7]
 
 
 def test_a_name_is_not_given_to_a_known_account_unasked(identities: Identities) -> None:
     """Whoever has the login by now would have the rights at once, without a login."""
     identities.remember(7, "alice", "alice")
     identities.remember(8, "mallory", "Alice")
-    with pytest.raises(TakenError, match=r"account number 8, mallory here, has the login Alice, .* --anyway"):
+    with pytest.raises(LoginTakenError, match=r"account number 8, mallory here, has the login Alice, .* --anyway"):
         identities.forget("alice")
-    assert identities.named("alice")
-    assert identities.others(8, "alice") == [7]
+    assert identities.by_username("alice")
+    assert identities.other_holders(8, "alice") == [7]
     identities.forget("alice", anyway=True)
-    assert identities.others(8, "alice") == []
+    assert identities.other_holders(8, "alice") == []
 
 
 def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, db: Session) -> None:
@@ -123,9 +123,9 @@ def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, 
     user, server = orm.User(name="alice"), orm.Server()
     db.add_all([user, server, orm.Spawner(user=user, name="", server=server)])
     db.commit()
-    with pytest.raises(InUseError, match="A server of alice runs: stop it first"):
+    with pytest.raises(ServerRunningError, match="A server of alice is running: stop it first"):
         identities.forget("alice")
-    assert identities.named("alice")
+    assert identities.by_username("alice")
 
 
 def test_the_command_lists_and_gives_free(
@@ -155,9 +155,9 @@ def test_the_command_lists_and_gives_free(
     identities.organization("acme", 99)
     assert listed()[2:] == [["acme:", "acme", "99", "organization"]]
     assert run("forget", "acme:") is None
-    assert run("forget", "acme:") == "No account that has logged in is or was called acme: here; see: list"
+    assert run("forget", "acme:") == "No account with the name or former name acme: has logged in here; see: list"
     assert "8, mallory here, has the login Alice" in (run("forget", "alice") or "")
     assert run("forget", "alice", "--anyway") is None
-    assert run("forget", "alice") == "No account that has logged in is or was called alice here; see: list"
+    assert run("forget", "alice") == "No account with the name or former name alice has logged in here; see: list"
     capsys.readouterr()
     assert listed() == [["mallory", "mallory", "8", ""]]

@@ -48,7 +48,9 @@ class Site:
     async def _serve(self) -> None:
         hub = JupyterHub(config=self.config, config_file=str(self.file))
         await hub.initialize([])
-        hub.tornado_application.add_handlers(".*", [(f"/hub{emergency_link.PATH}", emergency_link.BreakGlassHandler)])
+        hub.tornado_application.add_handlers(
+            ".*", [(f"/hub{emergency_link.PATH}", emergency_link.EmergencyLinkHandler)]
+        )
         listening, port = bind_unused_port()
         server = HTTPServer(hub.tornado_application, xheaders=True)
         server.add_socket(listening)
@@ -89,7 +91,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch, Site(folder) as site:
-        patch.setattr(emergency_link.BreakGlassHandler, "ticket", folder / "break-glass.json")
+        patch.setattr(emergency_link.EmergencyLinkHandler, "ticket", folder / "break-glass.json")
         yield site
 
 
@@ -97,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine a test takes so long that one more may be tried meanwhile.
     stands_still = time.monotonic()
-    monkeypatch.setattr(throttle, "SHARED", throttle.Guesses(clock=lambda: stands_still))
+    monkeypatch.setattr(throttle, "SHARED", throttle.LoginThrottle(clock=lambda: stands_still))
 
 
 def statuses(answers: list[requests.Response]) -> dict[int, int]:
@@ -108,7 +110,7 @@ def statuses(answers: list[requests.Response]) -> dict[int, int]:
 def test_guesses_on_the_login_page(site: Site) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: site.log_in("ann", "wrong"), range(30)))
-    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 30 - throttle.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.burst, 429: 30 - throttle.PAIR.burst}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert 0 < int(refused.headers["Retry-After"]) <= throttle.PAIR.seconds
     # A page on which one can try again.
@@ -138,7 +140,7 @@ def test_a_directory_that_does_not_answer_is_no_failed_login(site: Site, monkeyp
 def test_guesses_by_the_api(site: Site) -> None:
     site.log_in("ann", PASSWORD, "192.0.2.9")
     answers = [site.ask_for_token("ann", "wrong") for _ in range(8)]
-    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 8 - throttle.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.burst, 429: 8 - throttle.PAIR.burst}
     assert answers[-1].json()["message"].startswith("Too many failed logins. Please try again in ")
     assert int(answers[-1].headers["Retry-After"]) > 0
     # The page and the API count together.
@@ -148,7 +150,7 @@ def test_guesses_by_the_api(site: Site) -> None:
 
 @pytest.mark.parametrize("body", ['{"auth": 1}', '{"auth": {"username": ["ann"]}}', "{}", ""])
 def test_what_is_no_password_is_counted_too(site: Site, body: str) -> None:
-    most = throttle.ADDRESS.at_once
+    most = throttle.ADDRESS.burst
     answers = [requests.post(f"{site.url}/api/users/ann/tokens", data=body, timeout=30) for _ in range(most + 5)]
     assert statuses(answers) == {403: most, 429: 5}
 
@@ -158,10 +160,10 @@ def test_guesses_at_the_emergency_link(site: Site) -> None:
         return requests.get(f"{site.url}{emergency_link.PATH}?key={key}", timeout=30)
 
     answers = [opened("wrong") for _ in range(8)]
-    assert statuses(answers) == {403: throttle.PAIR.at_once, 429: 8 - throttle.PAIR.at_once}
+    assert statuses(answers) == {403: throttle.PAIR.burst, 429: 8 - throttle.PAIR.burst}
     assert "Too many failed logins. Please try again in " in answers[-1].text
     # It cannot be guessed, so nothing keeps the right one waiting.
-    key = emergency_link.make(emergency_link.BreakGlassHandler.ticket, time.time())
+    key = emergency_link.make(emergency_link.EmergencyLinkHandler.ticket, time.time())
     assert "Log in as the administrator" in opened(key).text
 
 

@@ -92,13 +92,13 @@ def test_user_identity_and_homes(db: Session, engine: Engine) -> None:
         ("ann", "bob", "There is a home of bob already: the volume example-user-bob"),
         ("ann", "carl", "There is a user carl already"),
         ("ann", "dora", "There is a user dora already"),
-        ("ann", "emma", "emma was the login of another account here, number 8: see identity list"),
+        ("ann", "emma", "emma is or was the name of another account here, number 8: see identity list"),
     ],
 )
 def test_what_cannot_be_done_changes_nothing(db: Session, engine: Engine, user: str, name: str, why: str) -> None:
     db.add(orm.User(name="carl"))
     Identities(db).remember(8, "dora", "Emma")
-    Identities(db).saw(8, "dora")
+    Identities(db).update_login(8, "dora")
     with pytest.raises(RenameError, match=f"^{why}$"):
         rename(db, engine, SETTINGS, "image", user, name)
     assert engine.copied == []
@@ -110,7 +110,7 @@ def test_not_while_a_server_runs(db: Session, engine: Engine) -> None:
     server = orm.Server()
     db.add_all([server, orm.Spawner(user=user, name="", server=server)])
     db.commit()
-    with pytest.raises(RenameError, match="A server of ann runs: stop it first"):
+    with pytest.raises(RenameError, match="A server of ann is running: stop it first"):
         rename(db, engine, SETTINGS, "image", "ann", "anna")
 
 

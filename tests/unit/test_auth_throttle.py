@@ -1,10 +1,10 @@
-"""Guesses at passwords are slowed down, and nobody is locked out everywhere."""
+"""LoginThrottle at passwords are slowed down, and nobody is locked out everywhere."""
 
 import ipaddress
 
 import pytest
 from jupyterhub_ansible.auth import throttle
-from jupyterhub_ansible.auth.throttle import ADDRESS, NAME, PAIR, RUNNING, Guesses, TooManyGuessesError
+from jupyterhub_ansible.auth.throttle import ADDRESS, NAME, PAIR, RUNNING, LoginThrottle, TooManyAttemptsError
 
 HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 
@@ -24,17 +24,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def book(clock: Clock) -> Guesses:
-    return Guesses(clock)
+def book(clock: Clock) -> LoginThrottle:
+    return LoginThrottle(clock)
 
 
-def tried(book: Guesses, address: str, name: str, times: int = 1, right: bool = False) -> int:
+def tried(book: LoginThrottle, address: str, name: str, times: int = 1, right: bool = False) -> int:
     """How many of so many logins are tried."""
     count = 0
     for _ in range(times):
         try:
             guess = book.begin(address, name)
-        except TooManyGuessesError:
+        except TooManyAttemptsError:
             continue
         count += 1
         if right:
@@ -44,9 +44,9 @@ def tried(book: Guesses, address: str, name: str, times: int = 1, right: bool = 
     return count
 
 
-def test_guesses_at_one_name_come_one_by_one_after_a_few(book: Guesses, clock: Clock) -> None:
-    assert tried(book, EVIL, "ann", times=60) == PAIR.at_once
-    with pytest.raises(TooManyGuessesError) as refused:
+def test_guesses_at_one_name_come_one_by_one_after_a_few(book: LoginThrottle, clock: Clock) -> None:
+    assert tried(book, EVIL, "ann", times=60) == PAIR.burst
+    with pytest.raises(TooManyAttemptsError) as refused:
         book.begin(EVIL, "ann")
     assert refused.value.status_code == 429
     assert refused.value.headers == {"Retry-After": str(PAIR.seconds)}
@@ -54,45 +54,45 @@ def test_guesses_at_one_name_come_one_by_one_after_a_few(book: Guesses, clock: C
     # Those that were not tried do not count.
     clock.now += PAIR.seconds
     assert tried(book, EVIL, "ann", times=60) == 1
-    clock.now += PAIR.seconds * PAIR.at_once
-    assert tried(book, EVIL, "ann", times=60) == PAIR.at_once
+    clock.now += PAIR.seconds * PAIR.burst
+    assert tried(book, EVIL, "ann", times=60) == PAIR.burst
 
 
 @pytest.mark.parametrize("name", ["Ann", " ann ", "ANN"])
-def test_a_name_is_the_same_in_any_case(book: Guesses, name: str) -> None:
+def test_a_name_is_the_same_in_any_case(book: LoginThrottle, name: str) -> None:
     tried(book, EVIL, "ann", times=60)
     assert tried(book, EVIL, name) == 0
 
 
-def test_the_right_password_comes_in_from_elsewhere(book: Guesses) -> None:
+def test_the_right_password_comes_in_from_elsewhere(book: LoginThrottle) -> None:
     tried(book, EVIL, "ann", times=60)
     assert tried(book, HOME, "ann", right=True) == 1
 
 
-def test_also_while_a_whole_net_guesses(book: Guesses) -> None:
+def test_also_while_a_whole_net_guesses(book: LoginThrottle) -> None:
     """Then each address has one guess at once."""
-    for number in range(NAME.at_once):
+    for number in range(NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
     assert tried(book, EVIL, "ann", times=60) == 1
-    assert tried(book, EVIL, "bob", times=60) == PAIR.at_once
+    assert tried(book, EVIL, "bob", times=60) == PAIR.burst
     assert tried(book, HOME, "ann", right=True) == 1
 
 
-def test_who_logged_in_from_there_has_as_many_as_ever_while_a_net_guesses(book: Guesses) -> None:
+def test_who_logged_in_from_there_has_as_many_as_ever_while_a_net_guesses(book: LoginThrottle) -> None:
     tried(book, HOME, "ann", right=True)
-    for number in range(NAME.at_once):
+    for number in range(NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
-    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+    assert tried(book, HOME, "ann", times=60) == PAIR.burst
 
 
-def test_an_address_that_tries_many_names(book: Guesses, clock: Clock) -> None:
-    assert sum(tried(book, OFFICE, f"user{number}") for number in range(200)) == ADDRESS.at_once
+def test_an_address_that_tries_many_names(book: LoginThrottle, clock: Clock) -> None:
+    assert sum(tried(book, OFFICE, f"user{number}") for number in range(200)) == ADDRESS.burst
     clock.now += ADDRESS.seconds
     assert sum(tried(book, OFFICE, f"user{number}") for number in range(200)) == 1
     assert tried(book, HOME, "user1") == 1
 
 
-def test_colleagues_at_an_attacker_s_address(book: Guesses) -> None:
+def test_colleagues_at_an_attacker_s_address(book: LoginThrottle) -> None:
     """Who logged in from there before is not kept waiting by what somebody else does there."""
     tried(book, OFFICE, "ann", right=True)
     for number in range(200):
@@ -106,25 +106,25 @@ def test_colleagues_at_an_attacker_s_address(book: Guesses) -> None:
     assert tried(book, HOME, "ann", right=True) == 1
 
 
-def test_logins_that_succeed_do_not_count(book: Guesses) -> None:
+def test_logins_that_succeed_do_not_count(book: LoginThrottle) -> None:
     assert sum(tried(book, OFFICE, f"user{number}", right=True) for number in range(200)) == 200
     assert tried(book, HOME, "ann", times=100, right=True) == 100
     # A right one clears the wrong ones before it.
-    tried(book, HOME, "ann", times=PAIR.at_once - 1)
+    tried(book, HOME, "ann", times=PAIR.burst - 1)
     tried(book, HOME, "ann", right=True)
-    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+    assert tried(book, HOME, "ann", times=60) == PAIR.burst
 
 
-def test_what_was_not_found_out_does_not_count(book: Guesses) -> None:
+def test_what_was_not_found_out_does_not_count(book: LoginThrottle) -> None:
     for _ in range(60):
         book.begin(HOME, "ann").undo()
-    assert tried(book, HOME, "ann", times=60) == PAIR.at_once
+    assert tried(book, HOME, "ann", times=60) == PAIR.burst
 
 
-def test_logins_that_are_tried_are_no_failures_yet(book: Guesses) -> None:
+def test_logins_that_are_tried_are_no_failures_yet(book: LoginThrottle) -> None:
     """A whole class logs in at the same time, and it takes a while."""
     tries = [book.begin(OFFICE, f"user{number}") for number in range(RUNNING)]
-    with pytest.raises(TooManyGuessesError):
+    with pytest.raises(TooManyAttemptsError):
         book.begin(OFFICE, "late")
     for guess in tries:
         guess.succeeded()
@@ -132,34 +132,34 @@ def test_logins_that_are_tried_are_no_failures_yet(book: Guesses) -> None:
     assert not book.running
 
 
-def test_guesses_at_the_same_time_count_however_many_there_are(book: Guesses, clock: Clock) -> None:
+def test_guesses_at_the_same_time_count_however_many_there_are(book: LoginThrottle, clock: Clock) -> None:
     for guess in [book.begin(EVIL, f"user{number}") for number in range(RUNNING)]:
         guess.failed()
-    clock.now += (RUNNING - ADDRESS.at_once) * ADDRESS.seconds
+    clock.now += (RUNNING - ADDRESS.burst) * ADDRESS.seconds
     assert tried(book, EVIL, "ann") == 0
     clock.now += ADDRESS.seconds
     assert tried(book, EVIL, "ann", times=60) == 1
 
 
 @pytest.mark.parametrize("name", ["", " "])
-def test_where_a_form_has_no_name_addresses_are_counted(book: Guesses, name: str) -> None:
-    for number in range(2 * NAME.at_once):
+def test_where_a_form_has_no_name_addresses_are_counted(book: LoginThrottle, name: str) -> None:
+    for number in range(2 * NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), name)
-    for guess in [book.begin(OFFICE, name) for _ in range(2 * PAIR.at_once)]:
+    for guess in [book.begin(OFFICE, name) for _ in range(2 * PAIR.burst)]:
         guess.succeeded()
-    assert tried(book, EVIL, name, times=60) == ADDRESS.at_once
-    assert tried(book, OFFICE, name, times=60) == ADDRESS.at_once
+    assert tried(book, EVIL, name, times=60) == ADDRESS.burst
+    assert tried(book, OFFICE, name, times=60) == ADDRESS.burst
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("nonsense", "nonsense")]
 )
-def test_what_is_one_client(book: Guesses, one: str, other: str) -> None:
+def test_what_is_one_client(book: LoginThrottle, one: str, other: str) -> None:
     tried(book, one, "ann", times=60)
     assert tried(book, other, "ann") == 0
 
 
-def test_the_tables_are_bounded(book: Guesses, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_are_bounded(book: LoginThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MOST", 10)
     for number in range(100):
         book.begin(f"192.0.2.{number}", f"user{number}" * 1000).succeeded()

@@ -66,7 +66,7 @@ def test_those_of_servers_that_stopped_go(db: Session) -> None:
     bob.new_api_token(note="Server at /user/bob/", scopes=[])
     kept = [note for note in notes(db, "ann") if not note.startswith("Server at ")]
     newest = max(token.id for token in ann.api_tokens if token.note == "Server at /user/ann/")
-    tokens.remove_of_stopped(db)
+    tokens.remove_stale(db)
     assert notes(db, "ann") == [*kept, "Server at /user/ann/"]
     assert [token.id for token in ann.api_tokens if token.note == "Server at /user/ann/"] == [newest]
     assert notes(db, "bob") == ["Server at /user/ann/"]

@@ -50,28 +50,28 @@ def test_the_settings_of_the_scripts(raised: fence.Fence) -> None:
 
 
 def test_the_helper_is_made_once_and_anew_when_it_is_to_be_another(engine: Engine, raised: fence.Fence) -> None:
-    raised.keep()
-    raised.keep()
+    raised.ensure()
+    raised.ensure()
     assert engine.calls == ["start a-hub-fence"]
     host = engine.of("a-hub-fence")["options"]["host_config"]
     assert host["network_mode"] == "host"
     assert host["cap_drop"] == ["ALL"]
     assert host["restart_policy"] == {"Name": "unless-stopped"}, "it is back after a reboot"
-    fence.Fence(engine, "a-hub", PLAN, 1024, "sha256:hub").keep()
+    fence.Fence(engine, "a-hub", PLAN, 1024, "sha256:hub").ensure()
     assert engine.calls == ["start a-hub-fence", "remove a-hub-fence", "start a-hub-fence"]
 
 
 def test_a_helper_that_ended_is_made_anew(engine: Engine, raised: fence.Fence) -> None:
-    raised.keep()
+    raised.ensure()
     engine.of("a-hub-fence")["State"]["Running"] = False
-    raised.keep()
+    raised.ensure()
     assert engine.calls[1:] == ["remove a-hub-fence", "start a-hub-fence"]
 
 
 def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fence) -> None:
     engine.add("a-hub-fence")
-    with pytest.raises(ComposeError, match="A container of somebody else is called a-hub-fence"):
-        raised.keep()
+    with pytest.raises(ComposeError, match="Another container is already called a-hub-fence"):
+        raised.ensure()
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fenc
 )
 def test_the_helper_is_asked(engine: Engine, raised: fence.Fence, said: bytes, expected: str) -> None:
     assert not raised.in_force(), "there is none"
-    raised.keep()
+    raised.ensure()
     engine.said = said
     assert raised.in_force() == expected
 
 
 def test_the_helper_sees_the_resolvers_behind_a_stub_where_there_are_any(engine: Engine, raised: fence.Fence) -> None:
-    raised.keep()
+    raised.ensure()
     [mount] = engine.of("a-hub-fence")["options"]["host_config"]["mounts"]
     assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("/run/systemd/resolve", "/host/resolve", True)
     del engine.present["a-hub-fence"]
     engine.no_mounts = True
-    raised.keep()
+    raised.ensure()
     assert engine.of("a-hub-fence")["options"]["host_config"]["mounts"] == []
 
 
@@ -109,7 +109,7 @@ def test_the_helper_watches(tmp_path: Path) -> None:
 
 
 def test_the_helper_passes_for_no_service_of_compose(engine: Engine, raised: fence.Fence) -> None:
-    raised.keep()
+    raised.ensure()
     assert engine.of("a-hub-fence")["options"]["labels"] == {
         "com.docker.compose.project": "",
         "com.docker.compose.service": "",

@@ -19,9 +19,9 @@ from plugins.modules import fence_proof as role_s_proof
 
 def test_what_is_open_and_what_is_closed() -> None:
     ways = {"the Hub": "hub:8081"}
-    fence_proof.insist({"the Hub": True, "another server": False}, ways)
+    fence_proof.require({"the Hub": True, "another server": False}, ways)
     with pytest.raises(ComposeError, match="from a user's server another server is open, the Hub is closed"):
-        fence_proof.insist({"the Hub": False, "another server": True}, ways)
+        fence_proof.require({"the Hub": False, "another server": True}, ways)
 
 
 def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:

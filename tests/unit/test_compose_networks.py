@@ -43,7 +43,7 @@ def test_another_name_is_that_of_networks_and_images_too() -> None:
 @pytest.fixture
 def both(engine: Engine) -> networks.Networks:
     made = networks.Networks(engine, "hub", PLAN)
-    made.make()
+    made.ensure()
     return made
 
 
@@ -58,7 +58,7 @@ def test_networks_are_made_once_and_are_those_of_the_role(engine: Engine, both: 
         {"Subnet": PLAN.subnet, "Gateway": PLAN.gateway, "IPRange": PLAN.range, "AuxiliaryAddresses": None}
     ]
     engine.refuses = refused(409, "exists")
-    both.make()
+    both.ensure()
     assert set(engine.made) == {"hub-users", "hub-control"}
 
 
@@ -67,13 +67,13 @@ def test_another_subnet_than_before_is_told_with_its_fix(engine: Engine, both: n
     with pytest.raises(
         ComposeError, match=r"has the subnet 10\.213\.0\.0/20, and should .* docker network rm hub-users"
     ):
-        other.make()
+        other.ensure()
 
 
 def test_a_subnet_that_is_taken_is_told(engine: Engine) -> None:
     engine.refuses = refused(403, "Pool overlaps with other one on this address space")
     with pytest.raises(ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET"):
-        networks.Networks(engine, "hub", PLAN).make()
+        networks.Networks(engine, "hub", PLAN).ensure()
 
 
 def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.Networks) -> None:
@@ -109,7 +109,7 @@ def test_the_proxy_is_the_one_that_has_the_address_or_else_the_newest_of_this_hu
     found = both.proxy(address)
     assert found
     assert found["Id"] == "new"
-    both.make()
+    both.ensure()
     both.attach(engine.of("old"), api="proxy-api", alias="proxy", address=address)
     found = both.proxy(address)
     assert found

@@ -10,11 +10,12 @@ import pytest
 from fake_engine import PLAN, Engine, image, refused
 from jupyterhub_ansible.compose import images, reconciler
 from jupyterhub_ansible.compose.errors import ComposeError
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.compose.reconciler import Reconciler
+from jupyterhub_ansible.spawner.errors import SpawnError
 
 
 def test_a_proxy_that_runs_with_another_token_is_restarted_once(
-    engine: Engine, kept: reconciler.Keeper, tmp_path: Path
+    engine: Engine, kept: Reconciler, tmp_path: Path
 ) -> None:
     (tmp_path / "new-proxy-token").touch()
     kept.prepare()
@@ -23,7 +24,7 @@ def test_a_proxy_that_runs_with_another_token_is_restarted_once(
 
 
 def test_everything_is_made_and_proved_before_the_hub_starts(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path
 ) -> None:
     kept.prepare()
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
@@ -40,7 +41,7 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
 
 
 def test_limits_of_the_kernel_that_nobody_raised(
-    kept: reconciler.Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kept: Reconciler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """From inside a container they can only be reported."""
     lines: list[str] = []
@@ -52,9 +53,9 @@ def test_limits_of_the_kernel_that_nobody_raised(
     assert "run sysctl --system: kernel.pty.max = 1048576" in caplog.text
 
 
-@pytest.mark.parametrize(("gone", "message"), [("p", "The proxy does not run"), ("fence", "is not in force")])
+@pytest.mark.parametrize(("gone", "message"), [("p", "The proxy is not running"), ("fence", "is not in force")])
 def test_without_proxy_or_fence_the_hub_does_not_start(
-    engine: Engine, kept: reconciler.Keeper, gone: str, message: str
+    engine: Engine, kept: Reconciler, gone: str, message: str
 ) -> None:
     if gone == "p":
         del engine.present["p"]
@@ -64,68 +65,66 @@ def test_without_proxy_or_fence_the_hub_does_not_start(
         kept.prepare()
 
 
-def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: reconciler.Keeper) -> None:
+def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
-    assert kept.look() is False
+    assert kept.reconcile() is False
     del engine.present["p"]
     engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
-    assert kept.look() is True
-    assert kept.look() is False
+    assert kept.reconcile() is True
+    assert kept.reconcile() is False
 
 
-def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: reconciler.Keeper) -> None:
+def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
     assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9"}
     del engine.present["p"]
     engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",))
     engine.of("new")["NetworkSettings"]["Networks"]["coolify"] = {"IPAddress": "10.0.1.7", "NetworkID": "c"}
-    kept.look()
+    kept.reconcile()
     assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9", "10.0.1.7"}
 
 
 def test_health_tells_what_is_missing(
-    engine: Engine, kept: reconciler.Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    engine: Engine, kept: Reconciler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.prepare()
     engine.said = b"not in force"
-    kept.look()
+    kept.reconcile()
     assert not (tmp_path / "able").exists()
     assert "is not in force; why: docker logs hub-fence" in caplog.text
     engine.said = b"in force"
-    kept.look()
+    kept.reconcile()
     assert (tmp_path / "able").exists()
     # As of a helper that is paused.
     engine.silent = refused(409, "Container hub-fence is paused, unpause the container before exec")
-    kept.look()
+    kept.reconcile()
     assert not (tmp_path / "able").exists()
 
 
-def test_no_server_starts_without_the_fence(
-    engine: Engine, kept: reconciler.Keeper, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_server_starts_without_the_fence(engine: Engine, kept: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "_TRUSTED_S", 0)
     kept.prepare()
-    kept.before_start("hub/env-base:built")
+    kept.check_before_start("hub/env-base:built")
     engine.said = b"not in force"
-    with pytest.raises(ServerError) as error:
-        kept.before_start("hub/env-base:built")
+    with pytest.raises(SpawnError) as error:
+        kept.check_before_start("hub/env-base:built")
     assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
     del engine.present["hub-fence"]
     engine.said = b"in force"
-    with pytest.raises(ServerError, match="The fence is not in force"):
-        kept.before_start("hub/env-base:built")
+    with pytest.raises(SpawnError, match="The fence is not in force"):
+        kept.check_before_start("hub/env-base:built")
 
 
-def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: reconciler.Keeper) -> None:
+def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
     engine.tags.clear()
-    kept.before_start("hub/env-base:built")
+    kept.check_before_start("hub/env-base:built")
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
     engine.stored.clear()
     engine.tags.clear()
-    with pytest.raises(ServerError, match="image hub/env-base:built is missing"):
-        kept.before_start("hub/env-base:built")
-    kept.before_start("registry.example.org/x:1")
+    with pytest.raises(SpawnError, match="image hub/env-base:built is missing"):
+        kept.check_before_start("hub/env-base:built")
+    kept.check_before_start("registry.example.org/x:1")
 
 
 def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
@@ -133,11 +132,11 @@ def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
     mounts.write_text(f"1 2 8:1 /docker/containers/{'a' * 64}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n")
     assert reconciler.own_id(mounts) == "a" * 64
     mounts.write_text("1 2 8:1 / / rw - ext4 /dev/sda1 rw\n")
-    with pytest.raises(ComposeError, match="The Hub runs in no container"):
+    with pytest.raises(ComposeError, match="The Hub does not run in a Docker container"):
         reconciler.own_id(mounts)
 
 
-def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: reconciler.Keeper, prober: Any) -> None:
+def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: Reconciler, prober: Any) -> None:
     """One that Ansible deployed, whose names even hold this one's."""
     theirs = {"jupyterhub-ansible.kind": "environment", images.HASH: "a", "coolify.managed": "true"}
     of_theirs = [
@@ -152,7 +151,7 @@ def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: reconciler
         engine.of(f"a-hub-{kind}")["Config"]["Labels"]["jupyterhub-ansible.project"] = "a-hub"
     before = {name: json.dumps(engine.of(name)) for name in engine.present if name.startswith("a-hub")}
     kept.prepare()
-    kept.look()
+    kept.reconcile()
     kept.remove_old_images()
     assert {name: json.dumps(engine.of(name)) for name in before} == before
     assert not [call for call in engine.calls if "a-hub" in call]

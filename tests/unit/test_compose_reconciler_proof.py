@@ -9,11 +9,12 @@ import pytest
 from fake_engine import Engine
 from jupyterhub_ansible.compose import reconciler
 from jupyterhub_ansible.compose.errors import ComposeError
+from jupyterhub_ansible.compose.reconciler import Reconciler
 from jupyterhub_ansible.rules import probe
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 
 
-def test_a_proof_is_not_repeated_for_the_same_containers(kept: reconciler.Keeper, prober: Any, engine: Engine) -> None:
+def test_a_proof_is_not_repeated_for_the_same_containers(kept: Reconciler, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.prepare()
     assert prober.reached.call_count == 1
@@ -23,18 +24,18 @@ def test_a_proof_is_not_repeated_for_the_same_containers(kept: reconciler.Keeper
     assert prober.reached.call_count == 2
 
 
-def test_rules_that_were_loaded_again_are_proved_again(kept: reconciler.Keeper, prober: Any, engine: Engine) -> None:
+def test_rules_that_were_loaded_again_are_proved_again(kept: Reconciler, prober: Any, engine: Engine) -> None:
     kept.prepare()
-    kept.look()
+    kept.reconcile()
     assert prober.reached.call_count == 1
     engine.said = b"in force\nlater\n"
-    kept.look()
-    kept.look()
+    kept.reconcile()
+    kept.reconcile()
     assert prober.reached.call_count == 2
 
 
 def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path
 ) -> None:
     good = prober.reached.return_value
 
@@ -45,13 +46,13 @@ def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
     prober.reached.side_effect = load
     kept.prepare()
     assert not (tmp_path / "stamp").exists()
-    kept.look()
+    kept.reconcile()
     assert (tmp_path / "stamp").exists()
     assert prober.reached.call_count == 2
 
 
 def test_what_is_open_three_times_in_a_row_is_closed(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the Hub stays: with one that ended, Docker would open it again and again, and nobody's server be reached."""
     monkeypatch.setattr(reconciler, "_TRUSTED_S", 0)
@@ -62,30 +63,30 @@ def test_what_is_open_three_times_in_a_row_is_closed(
     assert [call for call in engine.calls if call.startswith("fence")] == ["fence open", "fence shut"]
     assert not (tmp_path / "able").exists()
     assert not (tmp_path / "stamp").exists()
-    with pytest.raises(ServerError, match=r"another server could be reached.*docker compose restart hub") as error:
-        kept.before_start("hub/env-base:built")
+    with pytest.raises(SpawnError, match=r"another server could be reached.*docker compose restart hub") as error:
+        kept.check_before_start("hub/env-base:built")
     assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
     # It is opened to see whether it is mended at a start, and then once.
-    kept.look()
+    kept.reconcile()
     assert prober.reached.call_count == 3
     kept.prepare()
     assert prober.reached.call_count == 4
     assert engine.calls[-1] == "fence shut"
-    prober.reached.side_effect = ComposeError("The fence could not be tried")
+    prober.reached.side_effect = ComposeError("The fence could not be tested")
     kept.prepare()
     assert engine.calls[-1] == "fence shut"
     assert not (tmp_path / "able").exists()
     prober.reached.side_effect = None
     prober.reached.return_value = good
     kept.prepare()
-    kept.look()
-    kept.before_start("hub/env-base:built")
+    kept.reconcile()
+    kept.check_before_start("hub/env-base:built")
     assert engine.calls[-1] == "fence open"
     assert (tmp_path / "able").exists()
 
 
 def test_what_was_closed_is_tried_again_after_a_pause(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = prober.reached.return_value
     prober.reached.return_value = {**good, "another server": True}
@@ -95,7 +96,7 @@ def test_what_was_closed_is_tried_again_after_a_pause(
     kept.prepare()
     assert engine.calls[-1] == "fence shut"
     del engine.present["hub-fence"]
-    kept.look()
+    kept.reconcile()
     assert engine.calls[-2:] == ["start hub-fence", "fence shut"], "a helper that was made again opens it"
     assert prober.reached.call_count == 3
     assert not (tmp_path / "able").exists()
@@ -103,33 +104,33 @@ def test_what_was_closed_is_tried_again_after_a_pause(
     kept.prepare()
     assert prober.reached.call_count == 4
     prober.reached.return_value = good
-    kept.look()
+    kept.reconcile()
     assert prober.reached.call_count == 5
     assert (tmp_path / "able").exists()
-    kept.before_start("hub/env-base:built")
+    kept.check_before_start("hub/env-base:built")
 
 
 @pytest.mark.parametrize("said", [b"", b"fence: not found\n"])
 def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
+    engine: Engine, kept: Reconciler, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober.reached.return_value |= {"another server": True}
     engine.said_to["shut"] = said
     kept.prepare()
-    assert "The fence does not shut; why: docker logs hub-fence" in caplog.text
-    with pytest.raises(ServerError, match="another server could be reached"):
-        kept.before_start("hub/env-base:built")
+    assert "The fence cannot be switched to shut; why: docker logs hub-fence" in caplog.text
+    with pytest.raises(SpawnError, match="another server could be reached"):
+        kept.check_before_start("hub/env-base:built")
 
 
-def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: reconciler.Keeper, prober: Any) -> None:
+def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: Reconciler, prober: Any) -> None:
     engine.said_to["open"] = b""
-    with pytest.raises(ComposeError, match="The fence does not open"):
+    with pytest.raises(ComposeError, match="The fence cannot be switched to open"):
         kept.prepare()
     assert prober.reached.call_count == 0
 
 
 def test_what_was_closed_is_closed_again_whatever_fails(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, tmp_path: Path
+    engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "closed").write_text("another server could be reached\n")
     prober.reached.side_effect = KeyError("IPAddress")
@@ -139,7 +140,7 @@ def test_what_was_closed_is_closed_again_whatever_fails(
 
 
 def test_what_was_open_once_was_an_accident(
-    engine: Engine, kept: reconciler.Keeper, prober: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, kept: Reconciler, prober: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a firewall that was reloaded, which takes some seconds."""
     pauses: list[int] = []
@@ -152,7 +153,7 @@ def test_what_was_open_once_was_an_accident(
     assert pauses == [0, 7, 7]
 
 
-def test_without_proof_the_hub_does_not_start(kept: reconciler.Keeper, prober: Any, tmp_path: Path) -> None:
+def test_without_proof_the_hub_does_not_start(kept: Reconciler, prober: Any, tmp_path: Path) -> None:
     prober.reached.return_value |= {"the Hub": False}
     with pytest.raises(ComposeError, match="the Hub is closed"):
         kept.prepare()
@@ -162,17 +163,15 @@ def test_without_proof_the_hub_does_not_start(kept: reconciler.Keeper, prober: A
 
 @pytest.mark.parametrize("machine", [True, False])
 def test_names_that_nobody_looks_up_are_reported_only(
-    kept: reconciler.Keeper, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
+    kept: Reconciler, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober.reached.return_value |= {probe.NAMES: False}
-    prober.machine_looks_names_up.return_value = machine
+    prober.host_resolves_names.return_value = machine
     kept.prepare()
-    assert ("no name is looked up" in caplog.text) is machine
+    assert ("cannot resolve names" in caplog.text) is machine
 
 
-def test_what_the_kernel_cannot_do_is_said(
-    engine: Engine, kept: reconciler.Keeper, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_the_kernel_cannot_do_is_said(engine: Engine, kept: Reconciler, caplog: pytest.LogCaptureFixture) -> None:
     engine.said_to["lacks"] = b"this kernel cannot count\n"
     kept.prepare()
     assert "The fence: this kernel cannot count" in caplog.text

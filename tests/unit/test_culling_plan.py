@@ -37,7 +37,7 @@ def settings(*own: int | None, idle: int = 0, max_age: int = 0) -> Settings:
     return Settings.model_validate_json(json.dumps(example))
 
 
-def told(environment: dict[str, Any], options: dict[str, Any] | None) -> tuple[dict[str, int], int]:
+def server_plan(environment: dict[str, Any], options: dict[str, Any] | None) -> tuple[dict[str, int], int]:
     spawner = SimpleNamespace(user_options=options)
     every = environment["JUPYTERHUB_ACTIVITY_INTERVAL"](spawner)
     return json.loads(environment[culling.VARIABLE](spawner)), int(every)
@@ -60,7 +60,7 @@ def is_idle(
 def test_an_idle_server_is_stopped_within_one_interval_and_never_before_it_could_tell(timeout: int) -> None:
     planned = culling.plan(settings(idle=timeout))
     environment = culling.environment(settings(idle=timeout))
-    plan, tells_every = told(environment, {})
+    plan, tells_every = server_plan(environment, {})
     # It looks, then tells, give or take the tenth of jitter that JupyterHub adds: until then it may be in use.
     assert not is_idle(planned, timeout + plan["look_s"] + 1.1 * tells_every - 0.1)
     # The culler looks a quarter later at the latest, and has a quarter to be slow.
@@ -82,13 +82,13 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
     planned, environment = culling.plan(given), culling.environment(given)
     assert planned["timeouts"] == {"env-0": 3600, "env-1": 0, "env-2": 120}
     for slug, timeout in planned["timeouts"].items():
-        plan, _ = told(environment, {"profile": slug})
+        plan, _ = server_plan(environment, {"profile": slug})
         assert plan["timeout_s"] == timeout
         assert is_idle(planned, timeout + 600, {"profile": slug}) is bool(timeout)
     assert not is_idle(planned, 1000, {"profile": "env-0"})
     # Also what is never stopped looks: other settings may come while it runs.
-    assert told(environment, {"profile": "env-1"})[0]["look_s"] == 150
-    assert told(environment, {"profile": "env-1"})[1] == 300
+    assert server_plan(environment, {"profile": "env-1"})[0]["look_s"] == 150
+    assert server_plan(environment, {"profile": "env-1"})[1] == 300
     # As often as the shortest of them needs.
     service = culling.service(given, "token")
     assert service
@@ -98,7 +98,7 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
 @pytest.mark.parametrize("options", [None, {}, {"profile": "gone"}, {"profile": ["odd"]}])
 def test_a_choice_that_is_gone_stands_for_the_default(options: dict[str, Any] | None) -> None:
     given = settings(120, 0)
-    assert told(culling.environment(given), options)[0]["timeout_s"] == 120
+    assert server_plan(culling.environment(given), options)[0]["timeout_s"] == 120
     assert is_idle(culling.plan(given), 200, options)
 
 
@@ -108,7 +108,7 @@ def test_a_greatest_age_alone() -> None:
     assert service
     assert json.loads(service["environment"][culling.PLAN])["max_age_s"] == 7200
     assert not is_idle(culling.plan(given), 10**6)
-    plan, _ = told(culling.environment(given), {})
+    plan, _ = server_plan(culling.environment(given), {})
     assert (plan["timeout_s"], plan["max_age_s"]) == (0, 7200)
     assert plan["notice_s"] == 900
 
@@ -128,8 +128,8 @@ def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
 def test_a_machine_that_slept() -> None:
     planned = culling.plan(settings(idle=86400))
     look = culling.quarter(86400)
-    assert not culling.has_slept(planned, 1000.0, 1000.0 + look + 5)
-    assert culling.has_slept(planned, 1000.0, 1000.0 + look + 3600)
+    assert not culling.was_suspended(planned, 1000.0, 1000.0 + look + 5)
+    assert culling.was_suspended(planned, 1000.0, 1000.0 + look + 3600)
 
 
 @contextmanager
@@ -145,12 +145,12 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
 def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Path) -> None:
     # The service as it is, with a program in python's place that says what it is told.
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "${culling.LAST_LOOK}" >>{tmp_path}/looks\nexit 1\n')
+    python.write_text(f'#!/bin/sh\necho "${culling.LAST_CHECK}" >>{tmp_path}/looks\nexit 1\n')
     python.chmod(0o755)
     service = culling.service(settings(idle=60), "token")
     assert service
     script = service["command"][2].replace(f"sleep {culling.quarter(60)} ", "sleep 0.1 ")
-    assert f"sleep {culling.UNTOLD_S} " in script
+    assert f"sleep {culling.MAX_REPORT_AGE_S} " in script
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     with started(["sh", "-c", script], env=environment) as process:
         time.sleep(1)

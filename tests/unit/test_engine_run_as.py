@@ -8,7 +8,7 @@ import pytest
 import requests
 from fake_spawner import FakeDocker, run, spawner
 from jupyterhub_ansible.engine import run_as
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.limits import HARDENING
 
 
@@ -31,7 +31,7 @@ def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> 
     docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
     docker.image_users["x/base:1"] = "1000" if administrators and user else user
     extra = {"user": user} if administrators else {}
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner(extra_create_kwargs=extra).start)
     assert "would not run as an ordinary user" in error.value.jupyterhub_message
     assert error.value.reason == "root"
@@ -49,7 +49,7 @@ def test_a_user_that_the_administrator_gives(docker: FakeDocker, given: Any, run
 
 
 def test_root_as_a_number(docker: FakeDocker) -> None:
-    with pytest.raises(ServerError):
+    with pytest.raises(SpawnError):
         run(spawner(extra_create_kwargs={"user": 0}).start)
 
 
@@ -60,7 +60,7 @@ def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) 
     mine = spawner(free_images={"staff": ["r/*:*"]})
     mine.user.groups = [SimpleNamespace(name="staff")]
     mine.apply_user_options(mine, {"image": "r/mine:1"})
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(mine.start)
     assert "The image r/mine:1 runs as root" in error.value.jupyterhub_message
     assert "USER 1000" in error.value.jupyterhub_message
@@ -91,7 +91,7 @@ def test_an_id_that_does_not_end_is_the_image_s_fault(docker: FakeDocker, monkey
         raise requests.ReadTimeout
 
     monkeypatch.setattr(docker, "wait", wait)
-    with pytest.raises(ServerError, match="x/base:1") as error:
+    with pytest.raises(SpawnError, match="x/base:1") as error:
         run(spawner().start)
     assert error.value.reason == "root"
     assert docker.containers == {}

@@ -11,7 +11,7 @@ import pytest
 import requests
 from jupyterhub import app
 from jupyterhub_ansible import app as hub_app
-from jupyterhub_ansible.app import JupyterHub, believe_the_proxy, checked, prepared
+from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_proxy
 from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
@@ -30,10 +30,10 @@ EVENTS = Mock()
 def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Hub whose own start does nothing."""
     monkeypatch.setattr(app.JupyterHub, "start", AsyncMock())
-    monkeypatch.setattr(hub_app, "LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(hub_app, "CLEAN_UP_S", 0)
     monkeypatch.setattr(hub_app, "Events", EVENTS)
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
-    monkeypatch.setattr(tokens, "remove_of_stopped", Mock())
+    monkeypatch.setattr(tokens, "remove_stale", Mock())
     hub = JupyterHub(spawner_class=UserServerSpawner)
     hub.db = Mock()
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
@@ -51,8 +51,8 @@ def started(hub: Any) -> None:
 
 def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     looked, removed = AsyncMock(side_effect=[None, None, asyncio.CancelledError]), Mock()
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", looked)
-    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", looked)
+    monkeypatch.setattr(tokens, "remove_stale", removed)
     started(hub)
     # Those of archives at the start only.
     assert [call.args for call in looked.await_args_list] == [(hub.users, True), (hub.users, False), (hub.users, False)]
@@ -61,7 +61,7 @@ def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.Monke
 
 def test_a_subcommand_is_no_hub(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = AsyncMock()
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", looked)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", looked)
     hub.http_server = None
     started(hub)
     looked.assert_not_awaited()
@@ -72,9 +72,9 @@ def test_a_hub_starts_without_docker(
 ) -> None:
     hub.log = logging.getLogger("hub")
     silent = AsyncMock(side_effect=[requests.ConnectionError("refused"), asyncio.CancelledError])
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", silent)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", silent)
     started(hub)
-    assert "were not looked for: refused" in caplog.text
+    assert "Cannot look for orphaned containers: refused" in caplog.text
 
 
 def test_what_nobody_foresaw_does_not_end_the_tidying(
@@ -82,10 +82,10 @@ def test_what_nobody_foresaw_does_not_end_the_tidying(
 ) -> None:
     hub.log = logging.getLogger("hub")
     failing = AsyncMock(side_effect=[ValueError("no row"), None, asyncio.CancelledError])
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", failing)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", failing)
     settled, removed = (Mock(side_effect=[ValueError("locked"), None, None]) for _ in range(2))
     monkeypatch.setattr(UserServerSpawner, "settle_addresses", settled)
-    monkeypatch.setattr(tokens, "remove_of_stopped", removed)
+    monkeypatch.setattr(tokens, "remove_stale", removed)
     started(hub)
     assert (failing.await_count, settled.call_count, removed.call_count) == (3, 3, 3)
     assert hub.db.rollback.call_count == 2
@@ -98,13 +98,13 @@ def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keeper", "expected"), [(None, {"10.213.0.3"}), (Mock(proxy_addresses={"172.20.0.9"}), {"172.20.0.9"})]
+    ("reconciler", "expected"), [(None, {"10.213.0.3"}), (Mock(proxy_addresses={"172.20.0.9"}), {"172.20.0.9"})]
 )
-def test_the_proxy_alone_is_believed(keeper: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_alone_is_believed(reconciler: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HubServer, "proxies", frozenset)
     before = HTTPServer._save_configuration()
     try:
-        believe_the_proxy(Settings.model_validate_json(json.dumps(check.EXAMPLE)), keeper)
+        trust_proxy(Settings.model_validate_json(json.dumps(check.EXAMPLE)), reconciler)
         assert isinstance(HTTPServer(Mock()), HubServer)
     finally:
         HTTPServer._restore_configuration(before)
@@ -129,7 +129,7 @@ def told(hub: Any, *containers: str | None) -> None:
         for container in containers:
             await asyncio.to_thread(tell, container)
         await asyncio.sleep(0)
-        await asyncio.gather(*hub._looks)
+        await asyncio.gather(*hub._checks)
 
     asyncio.run(scenario())
 
@@ -159,7 +159,7 @@ def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub:
     starting.ready, starting.pending = False, "spawn"
 
     async def scenario() -> None:
-        looking = asyncio.create_task(hub._look("1"))
+        looking = asyncio.create_task(hub._check_server("1"))
         await asyncio.sleep(0.05)
         starting.poll_and_notify.assert_not_awaited()
         starting.ready, starting.pending = True, None
@@ -175,7 +175,7 @@ def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, se
     hub._spawner_of = Mock(side_effect=hub._spawner_of)
 
     async def scenario() -> None:
-        looking = asyncio.create_task(hub._look("1"))
+        looking = asyncio.create_task(hub._check_server("1"))
         await asyncio.sleep(0.3)
         starting.active = False
         await asyncio.wait_for(looking, 5)
@@ -202,81 +202,81 @@ def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytes
 
 
 @pytest.fixture
-def keeper(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def reconciler(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What keeps things around that Hub."""
-    monkeypatch.setattr(hub_app, "KEEP_S", 0)
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
-    hub.keeper, hub.log = Mock(), logging.getLogger("hub")
+    monkeypatch.setattr(hub_app, "RECONCILE_S", 0)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
+    hub.reconciler, hub.log = Mock(), logging.getLogger("hub")
     hub.proxy, hub._service_map = Mock(check_routes=AsyncMock()), {}
-    return hub.keeper
+    return hub.reconciler
 
 
-def test_a_new_proxy_gets_its_routes_at_once(hub: Any, keeper: Any) -> None:
-    keeper.look.side_effect = [False, True, False, asyncio.CancelledError]
+def test_a_new_proxy_gets_its_routes_at_once(hub: Any, reconciler: Any) -> None:
+    reconciler.reconcile.side_effect = [False, True, False, asyncio.CancelledError]
     started(hub)
     hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
 
 
 def test_what_is_around_the_hub_is_looked_at_again_whatever_happened(
-    hub: Any, keeper: Any, caplog: pytest.LogCaptureFixture
+    hub: Any, reconciler: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper.look.side_effect = [OSError("no disk"), True, True, asyncio.CancelledError]
+    reconciler.reconcile.side_effect = [OSError("no disk"), True, True, asyncio.CancelledError]
     hub.proxy.check_routes.side_effect = [OSError("no proxy"), None]
     started(hub)
-    assert keeper.look.call_count == 4
-    assert caplog.text.count("What is around the Hub was not looked at") == 2
+    assert reconciler.reconcile.call_count == 4
+    assert caplog.text.count("Checking networks, proxy and fence failed") == 2
     assert "no disk" in caplog.text
     assert "no proxy" in caplog.text
 
 
 def test_old_images_are_looked_for(
-    hub: Any, keeper: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hub: Any, reconciler: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper.look.side_effect = asyncio.CancelledError
+    reconciler.reconcile.side_effect = asyncio.CancelledError
     silent = requests.ConnectionError("refused")
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=[None, silent, silent]))
-    keeper.remove_old_images.side_effect = [silent, None, asyncio.CancelledError]
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=[None, silent, silent]))
+    reconciler.remove_old_images.side_effect = [silent, None, asyncio.CancelledError]
     started(hub)
-    assert keeper.remove_old_images.call_count == 3
-    assert "Old images were not looked for: refused" in caplog.text
+    assert reconciler.remove_old_images.call_count == 3
+    assert "Cannot look for old images: refused" in caplog.text
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """The class of keepers, and the spawner's check before a start, put back afterwards."""
     made = Mock()
-    monkeypatch.setattr(hub_app, "Keeper", made)
-    monkeypatch.setattr(UserServerSpawner, "before_start", None)
+    monkeypatch.setattr(hub_app, "Reconciler", made)
+    monkeypatch.setattr(UserServerSpawner, "check_before_start", None)
     return made
 
 
 def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
-    settings, keeper = Mock(), Mock()
-    made.return_value = keeper
-    assert prepared(settings) == keeper
+    settings, reconciler = Mock(), Mock()
+    made.return_value = reconciler
+    assert prepare(settings) == reconciler
     assert made.call_args.args[0] is settings
-    keeper.prepare.assert_called_once_with()
-    assert UserServerSpawner.before_start is keeper.before_start
+    reconciler.prepare.assert_called_once_with()
+    assert UserServerSpawner.check_before_start is reconciler.check_before_start
 
 
 def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JupyterHub, "lookout", None)
-    assert prepared(Mock(compose=None, deployment=Mock(hub_connect_url="http://10.213.0.2:8081"))) is None
+    monkeypatch.setattr(JupyterHub, "fence_monitor", None)
+    assert prepare(Mock(compose=None, deployment=Mock(hub_connect_url="http://10.213.0.2:8081"))) is None
     made.assert_not_called()
-    assert UserServerSpawner.before_start is fence_check.before_start
-    assert JupyterHub.lookout
-    assert JupyterHub.lookout.address == "10.213.0.1"
+    assert UserServerSpawner.check_before_start is fence_check.check_before_start
+    assert JupyterHub.fence_monitor
+    assert JupyterHub.fence_monitor.address == "10.213.0.1"
 
 
 def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
     hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(UserServerSpawner, "remove_leftovers", AsyncMock(side_effect=asyncio.CancelledError))
-    monkeypatch.setattr(fence_check, "LOOK_S", 0)
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
+    monkeypatch.setattr(fence_check, "CHECK_S", 0)
     hub.log = logging.getLogger("hub")
-    hub.lookout = Mock(look=Mock(side_effect=[None, "it is not", OSError("no disk"), asyncio.CancelledError]))
+    hub.fence_monitor = Mock(check=Mock(side_effect=[None, "it is not", OSError("no disk"), asyncio.CancelledError]))
     started(hub)
-    assert hub.lookout.look.call_count == 4
+    assert hub.fence_monitor.check.call_count == 4
     assert "it is not" in caplog.text
 
 
@@ -284,9 +284,9 @@ def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
 def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None:
     failing = made if where == "making" else made.return_value.prepare
     failing.side_effect = requests.ConnectionError("refused")
-    with pytest.raises(ComposeError, match="Docker does not answer as it should: refused"):
-        prepared(Mock())
-    assert UserServerSpawner.before_start is None
+    with pytest.raises(ComposeError, match="The Docker engine cannot be used: refused"):
+        prepare(Mock())
+    assert UserServerSpawner.check_before_start is None
 
 
 def test_a_compose_application_tries_its_settings_as_the_playbook_does(
@@ -296,7 +296,7 @@ def test_a_compose_application_tries_its_settings_as_the_playbook_does(
     unknown = {**check.EXAMPLE, "hub_traits": {"MyLogin": {"x": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
     # There, it was tried before it was written.
-    assert checked().compose is None
+    assert checked_settings().compose is None
     (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {}}))
     with pytest.raises(SettingsError, match=r"hub_traits: MyLogin: no such class"):
-        checked()
+        checked_settings()

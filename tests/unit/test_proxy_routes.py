@@ -9,17 +9,17 @@ import pytest
 import requests
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub_ansible.proxy.routes import UserProxy
-from jupyterhub_ansible.spawner.addressing import AddressedSpawner
+from jupyterhub_ansible.spawner.routing import RoutedSpawner
 
 
-class Spawner(AddressedSpawner):
+class Spawner(RoutedSpawner):
     """As much of one as the proxy sees."""
 
     def __init__(self, why: str, pending: str | None = None) -> None:
         self._state = SimpleNamespace(pending=pending)
         self.misplaced = AsyncMock(return_value=why)  # type: ignore[method-assign]
         self.looking = AsyncMock()
-        self.look_for = self.looking  # type: ignore[method-assign]
+        self.locate = self.looking  # type: ignore[method-assign]
 
     pending = property(lambda self: self._state.pending)
     ready = property(lambda self: not self._state.pending)
@@ -46,8 +46,8 @@ def test_a_server_that_is_there_gets_its_route(upstream: Any) -> None:
 
 
 def test_a_server_that_was_just_started_and_is_not_there_is_stopped(upstream: Any) -> None:
-    with pytest.raises(RuntimeError, match="its container does not run"):
-        asyncio.run(UserProxy().add_user(user(Spawner("its container does not run", "spawn"))))
+    with pytest.raises(RuntimeError, match="its container is not running"):
+        asyncio.run(UserProxy().add_user(user(Spawner("its container is not running", "spawn"))))
     upstream.add_user.assert_not_awaited()
 
 
@@ -61,7 +61,7 @@ def test_a_server_that_is_gone_does_not_keep_others_from_their_routes(
 
 
 def test_a_server_that_is_being_stopped_does_not_keep_others_from_their_routes(upstream: Any) -> None:
-    asyncio.run(UserProxy().add_user(user(Spawner("its container does not run", "stop"))))
+    asyncio.run(UserProxy().add_user(user(Spawner("its container is not running", "stop"))))
     upstream.add_user.assert_not_awaited()
 
 
@@ -149,5 +149,5 @@ def test_an_engine_that_does_not_answer_takes_no_route_away(upstream: Any, caplo
 def test_where_routes_lead_is_told_without_asking_the_database(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = {"/user/alice/": {"target": "http://10.0.0.1:8888", "data": {"user": "alice", "server_name": ""}}}
     monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", AsyncMock(return_value=routes))
-    monkeypatch.setattr(UserProxy, "_tells", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(UserProxy, "_reports_activity", Mock(side_effect=AssertionError))
     assert asyncio.run(UserProxy().fetch_routes()) == routes

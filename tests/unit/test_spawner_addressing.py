@@ -6,8 +6,8 @@ from unittest.mock import Mock
 
 import pytest
 from fake_spawner import PROXY, FakeDocker, run, running, spawner, team, told
-from jupyterhub_ansible.spawner import addresses, failures, queue
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner import addresses, errors, queue
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy.exc import OperationalError
@@ -69,8 +69,8 @@ def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(doc
 
 
 def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(UserServerSpawner, "_address_queue", Queue())
+    monkeypatch.setattr(queue, "_CHECK_S", 0.01)
     docker.addresses = "127.0.0.0/30"
     ann, ben, cid = members = [spawner(name) for name in ("ann", "ben", "cid")]
     team(*members)
@@ -88,21 +88,21 @@ def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypa
         assert (await asyncio.wait_for(starting, 5))[0] == "127.0.0.2"
 
     asyncio.run(scenario())
-    assert (60, failures.waiting_for_address(1, 1)) in told(cid)
+    assert (60, errors.waiting_for_address(1, 1)) in told(cid)
 
 
 def test_a_start_does_not_wait_for_an_address_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
+    monkeypatch.setattr(UserServerSpawner, "_address_queue", Queue())
     docker.addresses = "127.0.0.0/30"
     docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
-    with pytest.raises(ServerError, match="for an address in vain") as error:
+    with pytest.raises(SpawnError, match="for an address in vain") as error:
         run(spawner(full_wait_s=1).start)
     assert error.value.reason == "no-address"
 
 
 def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=TimeoutError("30 s")))
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner().start)
     assert error.value.reason == "proxy"
     assert not docker.containers
@@ -113,8 +113,8 @@ def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
 ) -> None:
     members = [spawner(f"user{number}") for number in range(4)]
     team(*members)
-    monkeypatch.setattr(UserServerSpawner, "_in_line", Queue())
-    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing._ROUTE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(UserServerSpawner, "_address_queue", Queue())
+    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing.ROUTE_TIMEOUT_S", 0.05)
     routes = PROXY.get_all_routes
 
     async def hang() -> dict[str, Any]:

@@ -6,16 +6,16 @@ from unittest.mock import Mock
 
 import pytest
 from fake_spawner import GB, FakeDocker, Spawner, run, spawner, team, told
-from jupyterhub_ansible.spawner import failures, queue
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner import errors, queue
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.memory import Claim, waiting_message
 from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 
 def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(2))
-    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._TURN_S", 0.5)
+    monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(2))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._SLOT_S", 0.5)
     ready: dict[str, asyncio.Event] = {}
 
     async def wait_until_ready(self: Any, url: str) -> None:
@@ -47,24 +47,24 @@ def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, m
         for each in ready.values():
             each.set()
         await asyncio.gather(*starts)
-        assert not everybody["slow"]._turns.locked()
-        assert everybody["slow"]._turns._value == 2
+        assert not everybody["slow"]._start_slots.locked()
+        assert everybody["slow"]._start_slots._value == 2
 
     asyncio.run(scenario())
 
 
 def test_a_start_that_fails_gives_its_turn_back(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserServerSpawner, "_turns", asyncio.Semaphore(1))
-    monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=failures.vanished("x")))
+    monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(1))
+    monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=errors.container_removed("x")))
     for _ in range(2):
-        with pytest.raises(ServerError):
+        with pytest.raises(SpawnError):
             run(spawner().start)
-    assert UserServerSpawner._turns._value == 1
+    assert UserServerSpawner._start_slots._value == 1
 
 
 def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: Any) -> list[Any]:
     """Three users of a machine of 8 GB, of which 6 are reserved; the first two run."""
-    monkeypatch.setattr(UserServerSpawner, "_queue", Queue())
+    monkeypatch.setattr(UserServerSpawner, "_memory_queue", Queue())
     members = [spawner(name, reserve_memory_mb=6 * 1024, **traits) for name in ("ann", "ben", "cid")]
     team(*members)
     for each in members[:2]:
@@ -75,7 +75,7 @@ def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: 
 
 def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(queue, "_CHECK_S", 0.01)
 
     async def scenario() -> None:
         starting = asyncio.create_task(cid.start())
@@ -92,7 +92,7 @@ def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch
 
 def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(cid.start)
     assert error.value.reason == "full"
     assert "jh-user-cid" not in docker.containers
@@ -108,22 +108,22 @@ def test_a_limit_is_no_reservation_but_use_is(
     if fits:
         run(cid.start)
     else:
-        with pytest.raises(ServerError):
+        with pytest.raises(SpawnError):
             run(cid.start)
 
 
 def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(queue, "_CHECK_S", 0.01)
     asked = Mock(return_value={"memory_stats": {"usage": GB}})
     monkeypatch.setattr(docker, "stats", asked)
-    with pytest.raises(ServerError):
+    with pytest.raises(SpawnError):
         run(cid.start)
     assert asked.call_count == 2, "once for each that runs"
 
 
 def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner(reserve_memory_mb=8000).start)
     assert error.value.reason == "too-large"
 
@@ -143,7 +143,7 @@ def test_a_server_that_an_older_hub_started_counts(docker: FakeDocker, monkeypat
     for each in (ann, ben):
         each._claim = None
         each.mem_limit = "2G"
-    with pytest.raises(ServerError):
+    with pytest.raises(SpawnError):
         run(cid.start)
 
 
@@ -153,7 +153,7 @@ def test_limit_of_running_servers(docker: FakeDocker) -> None:
     first.user.spawners.update({"": first, "second": second})
     run(first.start)
     first.in_the_database.ip = "127.0.0.1"
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(second.start)
     assert (error.value.reason, error.value.status_code) == ("running-limit", 400)
     assert "You have 1 server running" in error.value.jupyterhub_message
@@ -169,5 +169,5 @@ def test_two_servers_asked_for_at_once_do_not_both_fail(docker: FakeDocker) -> N
     for each in (first, second):
         each._spawn_pending, each.in_the_database.ip = True, "127.0.0.1"
     run(first.start)
-    with pytest.raises(ServerError):
+    with pytest.raises(SpawnError):
         run(second.start)

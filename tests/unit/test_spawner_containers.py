@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from fake_spawner import STRANGERS, FakeDocker, run, spawner, stranger, told
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 
 
 @pytest.mark.parametrize("found", STRANGERS)
 def test_a_stranger_s_container_is_left_alone(docker: FakeDocker, found: dict[str, str] | None) -> None:
     theirs = stranger(docker, "jh-user-alice", found)
     mine = spawner()
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(mine.start)
     assert error.value.reason == "name-taken"
     assert "Please tell the administrator" in error.value.jupyterhub_message
@@ -42,7 +42,7 @@ def test_a_running_container_that_the_hub_forgot_is_replaced(docker: FakeDocker)
 
 def test_an_image_that_is_not_there(docker: FakeDocker) -> None:
     docker.images.clear()
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner().start)
     assert error.value.reason == "image"
     assert not docker.containers
@@ -82,7 +82,7 @@ def test_a_pull_is_told_in_percent(docker: FakeDocker) -> None:
 def test_a_pull_that_fails_on_its_way(docker: FakeDocker) -> None:
     docker.images.clear()
     docker.pulled = [{"status": "Pulling"}, {"error": "unexpected EOF", "errorDetail": {}}]
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner(pull_policy="ifnotpresent").start)
     assert "could not be fetched" in error.value.jupyterhub_message
     assert "unexpected EOF" in error.value.log_message
@@ -107,7 +107,7 @@ def test_a_pull_that_takes_too_long(docker: FakeDocker, monkeypatch: pytest.Monk
     monkeypatch.setattr("jupyterhub_ansible.spawner.containers.PULL_TIMEOUT_S", 0.1)
     docker.images.clear()
     try:
-        with pytest.raises(ServerError, match="pulling x/large:1 was given up"):
+        with pytest.raises(SpawnError, match="pulling x/large:1 was given up"):
             run(lambda: spawner(pull_policy="ifnotpresent").pull_image("x/large:1"))
     finally:
         unblock.set()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jupyterhub_ansible.rules import users_network
 from jupyterhub_ansible.spawner import fence_check
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 
 
 @pytest.fixture(autouse=True)
@@ -49,32 +49,32 @@ def test_who_is_silent_has_not(listener: socket.socket, monkeypatch: pytest.Monk
 
 def test_a_fence_that_is_gone_is_seen_and_seen_again(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (folder / "unsafe").touch()
-    lookout = fence_check.Lookout("10.213.0.1")
+    fence_monitor = fence_check.FenceMonitor("10.213.0.1")
     assert not (folder / "unsafe").exists(), "what the Hub of before saw"
     found = {"open": False}
     monkeypatch.setattr(fence_check, "answers", lambda address: found["open"])
-    assert lookout.look() is None
-    fence_check.before_start("an image")
+    assert fence_monitor.check() is None
+    fence_check.check_before_start("an image")
     found["open"] = True
-    said = lookout.look()
+    said = fence_monitor.check()
     assert said
     assert "make deploy" in said
     assert (folder / "unsafe").exists(), "the health check asks for it"
-    assert lookout.look() is None, "said once"
-    with pytest.raises(ServerError) as error:
-        fence_check.before_start("an image")
+    assert fence_monitor.check() is None, "said once"
+    with pytest.raises(SpawnError) as error:
+        fence_check.check_before_start("an image")
     assert error.value.jupyterhub_message.startswith("No server can be started just now: the network is not safe.")
     found["open"] = False
-    assert lookout.look() == "The fence around the users' network is in force again"
-    fence_check.before_start("an image")
+    assert fence_monitor.check() == "The fence around the users' network is in force again"
+    fence_check.check_before_start("an image")
 
 
 def test_what_a_proof_found_open_keeps_servers_from_starting(folder: Path) -> None:
     (folder / "closed").write_text("another server could be reached; deploy again\n")
-    with pytest.raises(ServerError, match="deploy again"):
-        fence_check.before_start("an image")
+    with pytest.raises(SpawnError, match="deploy again"):
+        fence_check.check_before_start("an image")
     (folder / "closed").unlink()
-    fence_check.before_start("an image")
+    fence_check.check_before_start("an image")
 
 
 def test_the_image_s_health_check_asks_for_the_file() -> None:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 from fake_spawner import FakeDocker, run, spawner
 from jupyterhub_ansible.engine.labels import labels
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.homes import HomesError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
@@ -23,7 +23,7 @@ def test_a_stop_removes_the_container_and_keeps_the_home(docker: FakeDocker) -> 
 @pytest.mark.parametrize("found", [None, labels("jh", "home", "bob", ""), labels("another", "home", "alice", "")])
 def test_a_stranger_s_volume_is_not_mounted(docker: FakeDocker, found: dict[str, str] | None) -> None:
     docker.volumes["jh-user-alice"] = {"Name": "jh-user-alice", "Labels": found}
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner().start)
     assert error.value.reason == "home-taken"
     assert not docker.containers
@@ -46,7 +46,7 @@ def test_volumes_of_another_scheme_are_adopted_by_their_exact_names(docker: Fake
 
 def test_an_adopted_volume_of_another_user_is_not_mounted(docker: FakeDocker) -> None:
     docker.volumes["u-alice"] = {"Name": "u-alice", "Labels": labels("jh", "home", "bob", "")}
-    with pytest.raises(ServerError):
+    with pytest.raises(SpawnError):
         run(spawner(volume_name_template="u-{username}").start)
 
 
@@ -98,7 +98,7 @@ def test_a_container_that_was_left_does_not_keep_the_home(docker: FakeDocker, mo
 
 
 def test_a_server_whose_files_go_by_its_name_keeps_it(docker: FakeDocker) -> None:
-    with pytest.raises(ServerError, match="display name") as error:
+    with pytest.raises(SpawnError, match="display name") as error:
         run(lambda: spawner(server="old").rename("old", "new"))
     assert error.value.status_code == 400
     run(lambda: spawner(server="old", share_home=True).rename("old", "new"))
@@ -119,6 +119,6 @@ def test_nobody_starts_a_server_whose_home_is_being_disposed_of(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(UserServerSpawner, "_disposing", {"jh-user-alice"})
-    with pytest.raises(ServerError, match="deleted"):
+    with pytest.raises(SpawnError, match="deleted"):
         run(spawner().start)
     assert not docker.containers

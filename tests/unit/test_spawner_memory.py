@@ -90,7 +90,7 @@ class Machine:
 
 
 def test_served_in_order_and_never_above_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.005)
+    monkeypatch.setattr(queue, "_CHECK_S", 0.005)
 
     async def scenario() -> Machine:
         machine = Machine(2)
@@ -112,7 +112,7 @@ def test_served_in_order_and_never_above_the_budget(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 0.005)
+    monkeypatch.setattr(queue, "_CHECK_S", 0.005)
 
     async def scenario() -> None:
         machine = Machine(1)
@@ -130,7 +130,7 @@ def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_LOOK_AGAIN", 30)
+    monkeypatch.setattr(queue, "_CHECK_S", 30)
 
     async def scenario() -> None:
         machine = Machine(0)
@@ -148,8 +148,8 @@ def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_user_who_waits_is_told() -> None:
-    assert memory.waiting_message(1, 1).startswith("The machine is full: 1 server is waiting, yours.")
-    assert "3 servers are waiting, and yours is number 2" in memory.waiting_message(2, 3)
+    assert memory.waiting_message(1, 1) == "The machine is full. Your server starts when memory is free."
+    assert "You are number 2 of 3." in memory.waiting_message(2, 3)
 
 
 def test_what_a_user_is_told_who_gets_no_room() -> None:

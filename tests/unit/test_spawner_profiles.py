@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from dockerspawner import DockerSpawner
 from jupyterhub_ansible.settings.model import Environment, Mount, Size
-from jupyterhub_ansible.spawner.failures import ServerError
-from jupyterhub_ansible.spawner.profiles import ChoosingSpawner
+from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.spawner.profiles import ProfileSpawner
 from traitlets.config import Config
 
 BASE = Environment(slug="base", title="Base", description="", image="x/base:1", default_url="/lab", home="/home/jovyan")
@@ -35,7 +35,7 @@ STAFF = Environment(
 FREE = {"acme:staff": ["ghcr.io/acme/*"]}
 
 
-class Spawner(ChoosingSpawner):
+class Spawner(ProfileSpawner):
     """Without what a spawner takes from a running Hub."""
 
     def get_env(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ def spawner(*groups: str, stored: dict[str, Any] | None = None, server: str = ""
     return Spawner(
         user=SimpleNamespace(name="ann", url="/user/ann/", groups=[SimpleNamespace(name=name) for name in groups]),
         orm_spawner=SimpleNamespace(name=server, display_name=server.upper(), server=None, user_options=stored),
-        config=Config({"ChoosingSpawner": settings}),
+        config=Config({"ProfileSpawner": settings}),
     )
 
 
@@ -134,22 +134,22 @@ def test_the_page_shows_what_is_open_to_the_user() -> None:
 
 def test_a_restricted_environment_is_refused_by_form_link_and_api() -> None:
     unknown = r"There is no environment of that name\. Choose one of: base, sized\."
-    with pytest.raises(ServerError, match=unknown) as refused:
+    with pytest.raises(SpawnError, match=unknown) as refused:
         spawner().run_options_from_form({"profile": ["staff"]})
     assert refused.value.status_code == 400
-    with pytest.raises(ServerError, match=unknown):
+    with pytest.raises(SpawnError, match=unknown):
         spawner().options_from_query({"profile": ["staff"]})
-    with pytest.raises(ServerError, match=unknown):
+    with pytest.raises(SpawnError, match=unknown):
         started(spawner(), {"profile": "staff"}, by_api=True)
 
 
 def test_a_link_starts_no_image_and_nothing_that_it_does_not_name() -> None:
     member = spawner("acme:staff", free_images=FREE)
     assert member.options_from_query({"profile": ["staff"]}) == {"profile": "staff"}
-    with pytest.raises(ServerError, match="A link cannot start an image of your own"):
+    with pytest.raises(SpawnError, match="A link cannot start an image of your own"):
         member.options_from_query({"image": ["ghcr.io/acme/a:1"]})
     # What is left of a form that was sent and failed.
-    with pytest.raises(ServerError, match="Please choose an environment"):
+    with pytest.raises(SpawnError, match="Please choose an environment"):
         member.options_from_query({"_xsrf": ["token"]})
 
 
@@ -181,7 +181,7 @@ def test_what_a_choice_came_to_is_what_is_stored(options: dict[str, Any], kept: 
 
 def test_nothing_is_open_to_somebody() -> None:
     made = spawner(profiles={"staff": STAFF}, default_profile="staff")
-    with pytest.raises(ServerError, match="No environment is open to you here") as refused:
+    with pytest.raises(SpawnError, match="No environment is open to you here") as refused:
         made.options_form(made)
     assert refused.value.status_code == 403
 

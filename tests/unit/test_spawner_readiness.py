@@ -10,7 +10,7 @@ import jupyterhub_challenge
 import pytest
 from aiohttp import web
 from fake_spawner import BASE, FakeDocker, run, running, spawner
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 
@@ -67,7 +67,7 @@ def test_a_server_that_cannot_prove_who_it_is(docker: FakeDocker) -> None:
     mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
     mine.api_token = "the-token"
     run(mine.start)
-    with pytest.raises(ServerError, match="never proved"):
+    with pytest.raises(SpawnError, match="never proved"):
         wait([200], mine, ["another-token"])
 
 
@@ -101,7 +101,7 @@ def sent(mine: Any, *blocks: bytes, packed: bool = False) -> tuple[str, int]:
 
     try:
         asyncio.run(both())
-    except ServerError as error:
+    except SpawnError as error:
         return error.log_message, max(taken)
     return "", max(taken)
 
@@ -143,7 +143,7 @@ def test_a_server_that_ends_while_starting(docker: FakeDocker) -> None:
     mine = spawner(http_timeout=30)
     run(mine.start)
     docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=1)
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         wait([503], mine)
     assert error.value.reason == "ended"
 
@@ -151,7 +151,7 @@ def test_a_server_that_ends_while_starting(docker: FakeDocker) -> None:
 def test_a_server_that_does_not_answer_in_time(docker: FakeDocker) -> None:
     mine = spawner(http_timeout=1)
     run(mine.start)
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         wait([503], mine)
     assert error.value.reason == "no-answer"
     assert "the last words" in error.value.log_message
@@ -166,7 +166,7 @@ def test_many_that_start_at_once_are_asked_less_often(docker: FakeDocker, monkey
         mine = spawner(http_timeout=1)
         run(mine.start)
         statuses = [503] * 100
-        with pytest.raises(ServerError):
+        with pytest.raises(SpawnError):
             wait(statuses, mine)
         asked.append(100 - len(statuses))
         assert len(UserServerSpawner._polled) == others
@@ -177,7 +177,7 @@ def test_a_server_that_ran_out_of_memory_while_starting(docker: FakeDocker) -> N
     mine = spawner(mem_limit="64M")
     run(mine.start)
     docker.containers["jh-user-alice"]["State"].update(Running=False, ExitCode=137, OOMKilled=True)
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         wait([503], mine)
     assert "limit of 64 MB" in error.value.jupyterhub_message
     assert "the last words" in error.value.log_message
@@ -188,7 +188,7 @@ def test_a_server_that_ran_out_of_memory_while_starting(docker: FakeDocker) -> N
 def test_a_container_that_vanished(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
     mine = running(docker)
     del docker.containers["jh-user-alice"]
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         wait([503], mine)
     assert error.value.reason == "vanished"
     mine.object_id = "an-id"

@@ -10,7 +10,7 @@ import requests
 from docker.errors import APIError
 from fake_spawner import PROXY, FakeDocker, dead, run, running, spawner
 from jupyterhub_ansible.engine.labels import labels
-from jupyterhub_ansible.spawner import failures
+from jupyterhub_ansible.spawner import errors
 
 
 def test_a_dead_server_is_logged_and_removed(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
@@ -62,7 +62,7 @@ def test_what_worked_for_the_last_hub_goes_at_the_start(
         return [kind]
 
     monkeypatch.setattr("jupyterhub_ansible.spawner.orphans.remove", remove)
-    assert run(lambda: spawner().remove_leftovers({}, at_start)) == kinds
+    assert run(lambda: spawner().remove_orphans({}, at_start)) == kinds
 
 
 @pytest.mark.parametrize("what", ["logs", "stop", "remove_container"])
@@ -112,7 +112,7 @@ def test_a_container_that_was_removed_is_why_it_ended(docker: FakeDocker) -> Non
     mine = running(docker)
     docker.containers.clear()
     assert run(mine.poll) == 0
-    assert (mine.ended, PROXY.routes) == (failures.REMOVED, {})
+    assert (mine.ended, PROXY.routes) == (errors.REMOVED, {})
 
 
 def test_a_start_that_failed_tells_for_itself(docker: FakeDocker) -> None:

@@ -53,7 +53,7 @@ def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, mon
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     mine._check_pending = True
-    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing._ROUTE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("jupyterhub_ansible.spawner.addressing.ROUTE_TIMEOUT_S", 0.1)
     routes, pauses = PROXY.get_all_routes, [0.3]
 
     async def slow() -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
     assert mine.server.ip == "127.0.0.9"
-    assert "its route cannot be made: TimeoutError" in caplog.text
+    assert "cannot add its route: TimeoutError" in caplog.text
 
 
 def test_a_server_that_was_moved_to_another_one_s_address_does_not_stay_there(docker: FakeDocker) -> None:
@@ -101,7 +101,7 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     docker.networks = {}
     mine._check_pending = True
     assert run(mine.poll) is None
-    assert "cannot be put back" in caplog.text
+    assert "cannot be reconnected" in caplog.text
     assert mine.server.ip == "127.0.0.1"
     mine.db.commit.assert_not_called()
 
@@ -115,7 +115,7 @@ def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_a
     # JupyterHub stops what raises anything here.
     mine._check_pending = True
     assert run(mine.poll) is None
-    assert "cannot be put back: 60 s" in caplog.text
+    assert "cannot be reconnected: 60 s" in caplog.text
 
 
 def test_the_route_goes_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDoc
     mine = running(docker)
     mine.addresses.release("jh-user-alice")
     mine.poll_and_notify = Mock(side_effect=AssertionError)
-    run(lambda: mine.look_for([mine]))
+    run(lambda: mine.locate([mine]))
     # One that an older Hub started is in the table from now on.
     assert not mine.addresses.keep("jh-user-bob", "127.0.0.1")
     docker.stop("jh-user-alice")
@@ -160,7 +160,7 @@ def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDoc
         looked.append("alice")
 
     mine.poll_and_notify = poll
-    run(lambda: mine.look_for([mine]))
+    run(lambda: mine.locate([mine]))
     assert looked == ["alice"]
 
 
@@ -203,7 +203,7 @@ def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
 
     call = mine._docker
     mine._docker = replaced
-    run(lambda: mine.look_for([mine]))
+    run(lambda: mine.locate([mine]))
     assert (done, PROXY.routes) == ([], {mine.proxy_spec: "127.0.0.9"})
     assert mine.server.ip == "127.0.0.9"
 
@@ -221,7 +221,7 @@ def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, ca
     last.poll_and_notify = unhang
     slow.poll_and_notify, failing.poll_and_notify = hung.wait, Mock(side_effect=ValueError("unforeseen"))
     slow.log = logging.getLogger("spawner")
-    run(lambda: asyncio.wait_for(slow.look_for(members), 5))
+    run(lambda: asyncio.wait_for(slow.locate(members), 5))
     assert "unforeseen" in caplog.text
 
 
@@ -254,7 +254,7 @@ def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
         return 3
 
     async def both() -> list[Any]:
-        return [await mine.poll_and_notify(), await asked[0], mine._look]
+        return [await mine.poll_and_notify(), await asked[0], mine._polling]
 
     mine.poll = poll
     mine._stop_pending = True
@@ -295,4 +295,4 @@ def test_servers_that_are_reached_by_a_port_or_a_name_only_have_to_run(
     mine.server.ip = "elsewhere"
     assert run(mine.misplaced) == ""
     docker.stop("jh-user-alice")
-    assert "does not run" in run(mine.misplaced)
+    assert "is not running" in run(mine.misplaced)

@@ -1,4 +1,4 @@
-"""The spawner against a stand-in for Docker: a start, its container, and its failures."""
+"""The spawner against a stand-in for Docker: a start, its container, and its errors."""
 
 import logging
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import requests
 from docker.errors import APIError
 from fake_spawner import GB, FakeDocker, Spawner, run, spawner, told
 from jupyterhub_ansible.engine.labels import labels
-from jupyterhub_ansible.spawner.failures import ServerError
+from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.limits import HARDENING
 
 
@@ -34,10 +34,10 @@ def test_what_forbids_a_start_is_asked_again_before_the_container_runs(
     def check(image: str) -> None:
         asked.append(image)
         if len(asked) > 1:
-            raise ServerError("the network is not safe", reason="fence", log_message="")
+            raise SpawnError("the network is not safe", reason="fence", log_message="")
 
-    monkeypatch.setattr(Spawner, "before_start", check)
-    with pytest.raises(ServerError, match="not safe"):
+    monkeypatch.setattr(Spawner, "check_before_start", check)
+    with pytest.raises(SpawnError, match="not safe"):
         run(spawner().start)
     assert asked == ["x/base:1"] * 2
     assert not docker.containers["jh-user-alice"]["State"]["Running"]
@@ -143,7 +143,7 @@ def test_a_stored_choice_that_is_gone_gives_way_to_the_default(handler: Any, cap
 def test_a_choice_made_now_that_is_not_there_is_refused() -> None:
     mine = spawner()
     mine.handler = api_request({"profile": "gone"})
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         mine.apply_user_options(mine, {"profile": "gone"})
     assert error.value.status_code == 400
 
@@ -151,7 +151,7 @@ def test_a_choice_made_now_that_is_not_there_is_refused() -> None:
 def test_a_form_is_checked_before_it_is_stored() -> None:
     mine = spawner()
     assert mine.run_options_from_form({"profile": ["other"]}) == {"profile": "other"}
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         mine.run_options_from_form({"profile": ["gone"]})
     assert error.value.status_code == 400
 
@@ -180,7 +180,7 @@ def test_the_notice_of_a_choice_that_is_gone_comes_first(docker: FakeDocker) -> 
 
 def test_what_nobody_foresaw(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "create_container", Mock(side_effect=ValueError("a secret detail")))
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner().start)
     assert error.value.jupyterhub_message == "Your server could not be started. Please tell the administrator."
     assert "ValueError: a secret detail" in error.value.log_message
@@ -189,7 +189,7 @@ def test_what_nobody_foresaw(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "inspect_image", Mock(side_effect=requests.ConnectionError("refused")))
     mine = spawner()
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(mine.start)
     assert error.value.reason == "docker-down"
     monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=requests.ConnectionError("refused")))
@@ -200,6 +200,6 @@ def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mon
 def test_a_disk_that_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     full = APIError("500", response=Mock(status_code=500), explanation="mkdir: no space left on device")
     monkeypatch.setattr(docker, "create_volume", Mock(side_effect=full))
-    with pytest.raises(ServerError) as error:
+    with pytest.raises(SpawnError) as error:
         run(spawner().start)
     assert error.value.reason == "disk"

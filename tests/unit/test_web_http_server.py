@@ -125,7 +125,7 @@ def test_bodies_without_a_length_are_small_too() -> None:
 
 
 def test_unfinished_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "ALL_BODIES", 500_000)
+    monkeypatch.setattr(http_server, "MAX_BODIES", 500_000)
 
     async def scenario(port: int) -> None:
         big, small = head(size=200_000), head(size=100)
@@ -141,7 +141,7 @@ def test_unfinished_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch)
                 assert [await ended(each) for each in (first, largest, login, last)] == [False, True, False, False]
 
     server = serving(scenario)
-    assert (server._all, server._coming) == (0, {})
+    assert (server._total, server._incomplete) == (0, {})
 
 
 def test_what_stands_still_ends_and_a_long_answer_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_what_stands_still_ends_and_a_long_answer_does_not(monkeypatch: pytest.M
 
 
 def test_one_address_does_not_hold_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(http_server, "MAX_PER_CLIENT", 3)
 
     async def scenario(port: int) -> None:
         async with connected(port), connected(port), connected(port) as third, connected(port) as fourth:
@@ -181,7 +181,7 @@ def test_one_address_does_not_hold_all_connections(monkeypatch: pytest.MonkeyPat
             assert await status(again) == 200
 
     server = serving(scenario, proxies=("127.0.0.2",))
-    assert server._of_one == {}
+    assert server._per_client == {}
 
 
 CLAIMS = ("X-Real-Ip: 6.6.6.6", "X-Forwarded-For: 6.6.6.6", "X-Scheme: https", "X-Forwarded-Proto: https")

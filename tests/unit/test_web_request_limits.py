@@ -44,7 +44,7 @@ def test_what_is_stored_is_small(rules: list[tuple[Any, ...]], path: str, monkey
     monkeypatch.setattr(BaseHandler, "prepare", prepare)
     asked = of(rules, path)
     asked.request.body = b"x" * 2_000_000
-    with pytest.raises(HTTPError, match="2000000 bytes, and 8192 are the most") as refused:
+    with pytest.raises(HTTPError, match="2000000 bytes; the maximum is 8192") as refused:
         asyncio.run(asked.prepare())
     assert refused.value.status_code == 400
     prepare.assert_not_awaited()

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from docker.errors import APIError, DockerException
-from jupyterhub_ansible.spawner import failures
+from jupyterhub_ansible.spawner import errors
 from urllib3.exceptions import ProtocolError
 
 STATE = {"ExitCode": 1, "Error": "", "FinishedAt": "2026-11-22T10:00:00Z", "OOMKilled": False}
@@ -29,7 +29,7 @@ def refused(text: str) -> APIError:
     ],
 )
 def test_docker(error: Exception, reason: str, words: str) -> None:
-    told = failures.of_docker(error, "alice")
+    told = errors.docker_failed(error, "alice")
     assert told.reason == reason
     assert words in told.jupyterhub_message
     assert "tell the administrator" in told.jupyterhub_message
@@ -57,7 +57,7 @@ def test_docker(error: Exception, reason: str, words: str) -> None:
     ],
 )
 def test_a_container_that_ended(state: dict[str, Any], lines: str, reason: str, words: str) -> None:
-    told = failures.of_ended({**STATE, **state}, lines, 64 * 1024**2, "alice")
+    told = errors.ended_early({**STATE, **state}, lines, 64 * 1024**2, "alice")
     assert told.reason == reason
     assert words in told.jupyterhub_message
     assert lines not in told.jupyterhub_message or not lines
@@ -65,13 +65,13 @@ def test_a_container_that_ended(state: dict[str, Any], lines: str, reason: str, 
 
 
 def test_a_server_without_a_limit_that_was_killed() -> None:
-    told = failures.of_ended({**STATE, "ExitCode": 137}, "", None, "alice")
+    told = errors.ended_early({**STATE, "ExitCode": 137}, "", None, "alice")
     assert "limit" not in told.jupyterhub_message
 
 
-@pytest.mark.parametrize("words", [failures.SILENT, failures.FAILING, failures.ANOTHER])
+@pytest.mark.parametrize("words", [errors.SILENT, errors.FAILING, errors.ANOTHER])
 def test_no_answer(words: str) -> None:
-    told = failures.no_answer(60, words, "http://10.0.0.2:8888/user/alice/api", "the last words", "alice")
+    told = errors.no_answer(60, words, "http://10.0.0.2:8888/user/alice/api", "the last words", "alice")
     assert words in told.jupyterhub_message
     assert "60 seconds" in told.jupyterhub_message
     assert "10.0.0.2" not in told.jupyterhub_message
@@ -88,27 +88,29 @@ def test_no_answer(words: str) -> None:
     ],
 )
 def test_why_a_server_ended(state: dict[str, Any], words: str) -> None:
-    assert words in failures.why_ended(state, 64 * 1024**2)
+    assert words in errors.why_ended(state, 64 * 1024**2)
 
 
 def test_out_of_memory_without_a_limit() -> None:
-    assert failures.why_ended({"ExitCode": 137, "OOMKilled": True}, 0) == "It ran out of memory."
+    assert errors.why_ended({"ExitCode": 137, "OOMKilled": True}, 0) == "It ran out of memory."
 
 
 def test_a_pull() -> None:
-    told = failures.of_pull(refused("dial tcp 10.0.0.1:443: connection refused"), "alice", "r/x:1", named=False)
+    told = errors.pull_failed(refused("dial tcp 10.0.0.1:443: connection refused"), "alice", "r/x:1", named=False)
     assert (told.reason, "could not be fetched" in told.jupyterhub_message) == ("image", True)
     assert "r/x:1 could not be pulled: dial tcp" in told.log_message
-    assert failures.of_pull(refused("no space left on device"), "alice", "r/x:1", named=True).reason == "disk"
-    assert failures.of_pull(requests.exceptions.ConnectionError(), "alice", "r/x:1", named=True).reason == "docker-down"
-    told = failures.of_pull(refused("manifest unknown"), "alice", "r/x:1", named=True)
+    assert errors.pull_failed(refused("no space left on device"), "alice", "r/x:1", named=True).reason == "disk"
+    assert (
+        errors.pull_failed(requests.exceptions.ConnectionError(), "alice", "r/x:1", named=True).reason == "docker-down"
+    )
+    told = errors.pull_failed(refused("manifest unknown"), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message == "The image r/x:1 could not be pulled: manifest unknown."
     # A registry may say anything.
-    told = failures.of_pull(refused("\x1b[2J" + "x" * 200_000), "alice", "r/x:1", named=True)
+    told = errors.pull_failed(refused("\x1b[2J" + "x" * 200_000), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message.isprintable()
     assert len(told.jupyterhub_message) < 1_200
 
 
 def test_percent_signs_in_a_log_are_no_template() -> None:
-    told = failures.of_ended(STATE, "100 %s", None, "alice")
+    told = errors.ended_early(STATE, "100 %s", None, "alice")
     assert "100 %s" in str(told)
