@@ -15,29 +15,29 @@ def ticket(tmp_path: Path) -> Path:
     return tmp_path / "break-glass.json"
 
 
-def test_a_link_opens_until_it_expires(ticket: Path) -> None:
+def test_link_is_valid_until_it_expires(ticket: Path) -> None:
     key = emergency_link.make(ticket, now=1000)
     assert emergency_link.problem(ticket, key, now=1000 + emergency_link.LINK_S) == ""
     assert emergency_link.problem(ticket, key, now=1001 + emergency_link.LINK_S) == "has expired"
 
 
-def test_another_key_does_not_open(ticket: Path) -> None:
+def test_wrong_key_is_refused(ticket: Path) -> None:
     emergency_link.make(ticket, now=1000)
     assert "used already" in emergency_link.problem(ticket, "x", now=1000)
     assert "used already" in emergency_link.problem(ticket, "", now=1000)
 
 
-def test_a_new_link_takes_the_place_of_the_old(ticket: Path) -> None:
+def test_new_link_replaces_the_old_one(ticket: Path) -> None:
     old = emergency_link.make(ticket, now=1000)
     emergency_link.make(ticket, now=1001)
     assert "used already" in emergency_link.problem(ticket, old, now=1002)
 
 
-def test_no_link_was_made(ticket: Path) -> None:
+def test_no_link_was_created(ticket: Path) -> None:
     assert "never made" in emergency_link.problem(ticket, "x", now=1000)
 
 
-def test_the_key_is_not_kept(ticket: Path) -> None:
+def test_key_is_not_stored(ticket: Path) -> None:
     key = emergency_link.make(ticket, now=1000)
     assert key not in ticket.read_text()
     assert ticket.stat().st_mode & 0o777 == 0o600
@@ -50,7 +50,7 @@ def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not emergency_link.lasts(None)
 
 
-def test_a_line_of_the_command_is_never_torn(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_line_is_written_at_once(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its two streams meet in a terminal, as they come: what is written in pieces could be told apart there.
     settings = SimpleNamespace(hub_authenticator="github", jupyterhub_url="https://hub.example")
     monkeypatch.setattr(emergency_link, "load", lambda: SimpleNamespace(settings=settings))

@@ -11,11 +11,11 @@ from jupyterhub_ansible.auth.github import GitHubUnavailableError, RefusedError
 from tornado.httpclient import HTTPClientError
 
 
-def test_a_member_of_an_organization_comes_in(door: Any) -> None:
+def test_organization_member_is_allowed(door: Any) -> None:
     assert door(allowed_organizations={"acme"}).enter("Ann")["name"] == "ann"
 
 
-def test_the_list_of_an_account_s_organizations_is_not_needed(door: Any, github: GitHub) -> None:
+def test_list_of_own_organizations_is_not_needed(door: Any, github: GitHub) -> None:
     """It leaves out organizations that restrict apps."""
     entrance = door(allowed_organizations={"acme"})
     github.break_down(404, below="/api/v3/user/orgs")
@@ -23,7 +23,7 @@ def test_the_list_of_an_account_s_organizations_is_not_needed(door: Any, github:
     assert entrance.stays(ann)["name"] == "ann"
 
 
-def test_others_are_told_why_not(door: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusal_names_the_reason(door: Any, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RefusedError) as refused:
         door(allowed_organizations={"acme"}, allowed_groups={"acme:data-science"}).enter("bob")
     assert refused.value.jupyterhub_message.startswith(
@@ -36,7 +36,7 @@ def test_others_are_told_why_not(door: Any, caplog: pytest.LogCaptureFixture) ->
     assert refused.value.reason == "Forbidden"
 
 
-def test_a_member_of_a_team_comes_in(door: Any, github: GitHub) -> None:
+def test_team_member_is_allowed(door: Any, github: GitHub) -> None:
     entrance = door(allowed_groups={"acme:data-science"})
     assert entrance.enter("Ann")["groups"] == ["acme:data-science"]
     github.set_member("Acme", "bob")
@@ -44,7 +44,7 @@ def test_a_member_of_a_team_comes_in(door: Any, github: GitHub) -> None:
         entrance.enter("bob")
 
 
-def test_teams_of_other_organizations_are_no_groups(door: Any, github: GitHub) -> None:
+def test_teams_of_other_organizations_are_not_groups(door: Any, github: GitHub) -> None:
     github.add_organization("Private")
     github.set_member("Private", "Ann")
     github.add_team("Private", "Choir")
@@ -52,7 +52,7 @@ def test_teams_of_other_organizations_are_no_groups(door: Any, github: GitHub) -
     assert door(allowed_organizations={"acme"}).enter("Ann")["groups"] == ["acme:data-science"]
 
 
-def test_teams_that_environments_are_for_are_groups(door: Any, github: GitHub) -> None:
+def test_teams_of_environments_are_groups(door: Any, github: GitHub) -> None:
     """Also where nobody comes in by an organization or a team."""
     assert door(allow_all=True).enter("Ann").get("groups") is None
     entrance = door(allow_all=True, groups_of_environments={"acme:data-science"})
@@ -73,25 +73,25 @@ def test_administrators_by_name_and_by_team(door: Any, github: GitHub) -> None:
     assert door(allowed_organizations={"acme"}).stays(ann)["admin"] is False
 
 
-def test_without_organizations_and_teams_nothing_is_asked_for(door: Any, github: GitHub) -> None:
+def test_without_organizations_and_teams_no_scope_is_requested(door: Any, github: GitHub) -> None:
     entrance = door(allowed_users={"bob"})
     assert entrance.authenticator.scope == []
     assert "groups" not in entrance.enter("bob")
     assert github.count("/api/v3/user/teams") == 0
 
 
-def test_everybody_if_that_was_said(door: Any) -> None:
+def test_allow_all(door: Any) -> None:
     assert door(allow_all=True).enter("bob")["name"] == "bob"
 
 
 @pytest.mark.parametrize("allowed", [{"allow_all": True}, {"allowed_users": {"bob"}}])
-def test_who_is_blocked_does_not_come_in(door: Any, allowed: Any) -> None:
+def test_blocked_account_is_refused(door: Any, allowed: Any) -> None:
     with pytest.raises(RefusedError) as refused:
         door(blocked_users={"bob"}, **allowed).enter("bob")
     assert "blocked" in refused.value.jupyterhub_message
 
 
-def test_who_was_removed_may_not_stay(door: Any, github: GitHub, caplog: pytest.LogCaptureFixture) -> None:
+def test_removed_member_must_leave(door: Any, github: GitHub, caplog: pytest.LogCaptureFixture) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
     assert entrance.stays(ann)["name"] == "ann"
@@ -100,7 +100,7 @@ def test_who_was_removed_may_not_stay(door: Any, github: GitHub, caplog: pytest.
     assert "ann may not stay: The GitHub account Ann is not a member of the organization acme" in caplog.text
 
 
-def test_who_took_the_permission_back_may_not_stay(door: Any, github: GitHub) -> None:
+def test_revoked_authorization_ends_the_session(door: Any, github: GitHub) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
     github.revoke_tokens("Ann")
@@ -108,21 +108,21 @@ def test_who_took_the_permission_back_may_not_stay(door: Any, github: GitHub) ->
 
 
 @pytest.mark.parametrize("said", ["name", "login of now"])
-def test_who_is_blocked_may_not_stay(door: Any, github: GitHub, said: str) -> None:
+def test_blocked_account_must_leave(door: Any, github: GitHub, said: str) -> None:
     ann = door(allowed_organizations={"acme"}).enter("Ann")
     github.rename_user("Ann", "Anna")
     blocked = {"ann"} if said == "name" else {"anna"}
     assert door(allow_all=True, blocked_users=blocked).stays(ann) is False
 
 
-def test_who_is_blocked_may_not_stay_while_nothing_can_be_asked(door: Any, github: GitHub) -> None:
+def test_blocked_account_must_leave_while_github_is_down(door: Any, github: GitHub) -> None:
     bob = door(allow_all=True).enter("bob")
     github.break_down(503)
     assert door(allow_all=True, blocked_users={"bob"}).stays(bob) is False
 
 
 @pytest.mark.parametrize("trouble", ["503", "slow", "rate limit", "secondary rate limit", "only said", "gone"])
-def test_without_an_answer_nobody_leaves_and_nobody_comes(door: Any, github: GitHub, trouble: str) -> None:
+def test_without_an_answer_sessions_stay_and_logins_fail(door: Any, github: GitHub, trouble: str) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann, token = entrance.enter("Ann"), entrance.token("Ann")
     match trouble:
@@ -143,7 +143,7 @@ def test_without_an_answer_nobody_leaves_and_nobody_comes(door: Any, github: Git
         asyncio.run(entrance._enter(token))
 
 
-def test_membership_that_is_not_answered_decides_nothing(door: Any, github: GitHub) -> None:
+def test_unanswered_membership_is_inconclusive(door: Any, github: GitHub) -> None:
     """GitHubOAuthenticator takes any answer but 204 for a no."""
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
@@ -152,7 +152,7 @@ def test_membership_that_is_not_answered_decides_nothing(door: Any, github: GitH
 
 
 @pytest.mark.parametrize(("code", "stays"), [(400, True), (403, True), (404, True), (401, False)])
-def test_an_organization_that_is_not_shown_decides_nothing(
+def test_hidden_organization_is_inconclusive(
     door: Any, monkeypatch: pytest.MonkeyPatch, code: int, stays: bool
 ) -> None:
     """Unless GitHub says that the token counts no more."""

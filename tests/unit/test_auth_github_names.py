@@ -32,7 +32,7 @@ def test_a_login_that_changed_hands_inherits_nothing(door: Any, github: GitHub) 
     assert "The name ann belongs to another GitHub account here" in refused.value.jupyterhub_message
 
 
-def test_a_login_that_changed_hands_is_no_membership(door: Any, github: GitHub) -> None:
+def test_login_that_changed_hands_gives_no_membership(door: Any, github: GitHub) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
     github.rename_user("Ann", "Anna")
@@ -42,7 +42,7 @@ def test_a_login_that_changed_hands_is_no_membership(door: Any, github: GitHub) 
     assert entrance.stays(ann) is False
 
 
-def test_who_was_refused_holds_no_name(door: Any, github: GitHub) -> None:
+def test_refused_account_reserves_no_name(door: Any, github: GitHub) -> None:
     entrance = door(allowed_organizations={"acme"})
     with pytest.raises(RefusedError):
         entrance.enter("bob")
@@ -52,7 +52,7 @@ def test_who_was_refused_holds_no_name(door: Any, github: GitHub) -> None:
     assert entrance.enter("bob")["name"] == "bob"
 
 
-def test_an_organization_s_name_that_changed_hands_gives_nothing(
+def test_organization_name_that_changed_hands_gives_nothing(
     door: Any, github: GitHub, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was renamed, and somebody made one of the old name, with a team of the same name."""
@@ -82,7 +82,7 @@ def test_an_organization_s_name_that_changed_hands_gives_nothing(
 
 
 @pytest.mark.parametrize("scope", [["admin:org"], ["user"], []])
-def test_an_organization_s_number_counts_with_any_scope(door: Any, github: GitHub, scope: list[str]) -> None:
+def test_organization_number_counts_with_any_scope(door: Any, github: GitHub, scope: list[str]) -> None:
     entrance = door(allowed_organizations={"acme"}, scope=scope)
     github.set_member("Acme", "Ann", public=True)
     entrance.enter("Ann")
@@ -104,7 +104,7 @@ def changed_hands(door: Any, github: GitHub) -> Any:
     return SimpleNamespace(ann=ann, mallory=mallory)
 
 
-def test_who_takes_a_login_is_not_made_an_administrator_by_it(
+def test_taking_over_a_login_does_not_make_an_administrator(
     door: Any, changed_hands: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     entrance = door(allow_all=True, admin_users={"ann"})
@@ -122,7 +122,7 @@ def test_who_takes_a_login_is_not_made_an_administrator_by_it(
     assert f"number {numbers['ann']}" in said[0]
 
 
-def test_who_takes_a_login_is_not_let_in_by_it(door: Any, github: GitHub, changed_hands: Any) -> None:
+def test_taking_over_a_login_does_not_admit(door: Any, github: GitHub, changed_hands: Any) -> None:
     entrance = door(allowed_users={"ann"})
     with pytest.raises(RefusedError) as refused:
         entrance.enter("Ann")
@@ -133,7 +133,7 @@ def test_who_takes_a_login_is_not_let_in_by_it(door: Any, github: GitHub, change
     assert entrance.enter("Anna")["name"] == "ann"
 
 
-def test_a_login_that_was_somebody_s_for_a_while_is_nobody_else_s(door: Any, github: GitHub) -> None:
+def test_former_login_stays_reserved(door: Any, github: GitHub) -> None:
     """Ann is made an administrator by a later login, gives it up, and others take it: one known, then one new."""
     entrance = door(allow_all=True, admin_users={"chief"})
     ann, bob = entrance.enter("Ann"), entrance.enter("bob")
@@ -150,7 +150,7 @@ def test_a_login_that_was_somebody_s_for_a_while_is_nobody_else_s(door: Any, git
         entrance.enter("chief")
 
 
-def test_who_is_blocked_is_so_by_every_name(door: Any, github: GitHub, changed_hands: Any) -> None:
+def test_account_is_blocked_by_every_name(door: Any, github: GitHub, changed_hands: Any) -> None:
     by_login = door(allow_all=True, blocked_users={"anna"})
     assert by_login.stays(changed_hands.ann) is False
     assert by_login.stays(changed_hands.mallory)
@@ -165,7 +165,7 @@ def test_who_is_blocked_is_so_by_every_name(door: Any, github: GitHub, changed_h
         by_login.enter("Annabel")
 
 
-def test_who_is_blocked_by_a_login_that_was_seen_leaves_while_nothing_can_be_asked(door: Any, github: GitHub) -> None:
+def test_account_blocked_by_a_former_login_leaves_while_github_is_down(door: Any, github: GitHub) -> None:
     ann = door(allow_all=True).enter("Ann")
     github.rename_user("Ann", "Anna")
     door(allow_all=True).enter("Anna")
@@ -175,7 +175,7 @@ def test_who_is_blocked_by_a_login_that_was_seen_leaves_while_nothing_can_be_ask
     assert not may_stay(entrance, {**ann, "auth_state": None})
 
 
-def test_an_environment_s_users_are_named_as_here_or_by_a_login_that_is_theirs(door: Any, changed_hands: Any) -> None:
+def test_users_of_environments_match_username_or_current_login(door: Any, changed_hands: Any) -> None:
     entrance = door(allow_all=True)
     entrance.enter("Anna")
     entrance.enter("Ann")
@@ -184,7 +184,7 @@ def test_an_environment_s_users_are_named_as_here_or_by_a_login_that_is_theirs(d
     assert entrance.authenticator.names(emergency_link.USER) == {emergency_link.USER}
 
 
-def test_a_session_does_not_go_on_as_another_user(door: Any, github: GitHub) -> None:
+def test_session_does_not_continue_as_another_user(door: Any, github: GitHub) -> None:
     """Its name was given free by the administrator, and is another account's now, or nobody's."""
     entrance = door(allow_all=True)
     ann = entrance.enter("Ann")
@@ -193,7 +193,7 @@ def test_a_session_does_not_go_on_as_another_user(door: Any, github: GitHub) -> 
     assert entrance.stays(ann) is False
 
 
-def test_what_others_had_of_a_user_ends_when_an_account_gets_the_name(door: Any, github: GitHub) -> None:
+def test_sessions_and_tokens_of_a_previous_owner_are_revoked(door: Any, github: GitHub) -> None:
     """Sessions and tokens of whoever had it before, by another way of logging in or as an account since forgotten."""
     entrance = door(allow_all=True)
     db = entrance.authenticator.parent.db
@@ -217,7 +217,7 @@ def test_what_others_had_of_a_user_ends_when_an_account_gets_the_name(door: Any,
     assert [token.note for token in user.api_tokens] == ["Server at /user/ann/", "hers"]
 
 
-def test_a_name_that_is_mapped_is_held_as_well(door: Any, github: GitHub) -> None:
+def test_mapped_name_is_reserved_too(door: Any, github: GitHub) -> None:
     entrance = door(allow_all=True, username_map={"bob": "ann"})
     entrance.enter("Ann")
     with pytest.raises(RefusedError):

@@ -41,18 +41,18 @@ def test_a_login_that_changed_hands_is_not_the_old_name(identities: Identities) 
         identities.username(8, "ALICE")
 
 
-def test_who_came_under_another_name_may_take_a_login_that_is_a_name_here(identities: Identities) -> None:
+def test_renamed_user_may_take_a_login_that_is_a_username(identities: Identities) -> None:
     identities.remember(7, "alice", "alice")
     identities.remember(8, "bob", "bob")
     assert identities.username(8, "alice") == "bob"
 
 
-def test_somebody_who_was_not_let_in_holds_no_name(identities: Identities) -> None:
+def test_refused_account_holds_no_name(identities: Identities) -> None:
     identities.username(8, "alice")
     assert identities.username(7, "alice") == "alice"
 
 
-def test_it_outlives_jupyterhub_s_user(identities: Identities, db: Session) -> None:
+def test_identity_outlives_jupyterhubs_user(identities: Identities, db: Session) -> None:
     db.add(orm.User(name="alice"))
     identities.remember(7, "alice", "alice")
     db.delete(db.query(orm.User).one())
@@ -61,7 +61,7 @@ def test_it_outlives_jupyterhub_s_user(identities: Identities, db: Session) -> N
         Identities(db).username(8, "alice")
 
 
-def test_a_name_can_be_given_free(identities: Identities) -> None:
+def test_name_can_be_released(identities: Identities) -> None:
     identities.remember(7, "alice", "alice")
     identities.forget("alice")
     assert identities.username(8, "alice") == "alice"
@@ -69,7 +69,7 @@ def test_a_name_can_be_given_free(identities: Identities) -> None:
         identities.forget("alice")
 
 
-def test_a_login_that_was_somebody_s_is_no_newcomer_s(identities: Identities) -> None:
+def test_former_login_is_not_given_to_a_new_account(identities: Identities) -> None:
     identities.remember(7, "alice", "alice")
     identities.update_login(7, "chief")
     identities.update_login(7, "alice")
@@ -81,19 +81,19 @@ def test_a_login_that_was_somebody_s_is_no_newcomer_s(identities: Identities) ->
     assert identities.username(7, "alice") == "alice"
 
 
-def test_a_login_of_now_can_be_given_free_too(identities: Identities) -> None:
+def test_current_login_can_be_released_too(identities: Identities) -> None:
     identities.remember(7, "alice", "Chief")
     identities.forget("Chief")
     assert identities.names(7) == {"alice"}
     assert identities.username(8, "chief") == "chief"
 
 
-def test_what_was_not_let_in_is_not_seen(identities: Identities) -> None:
+def test_login_of_a_refused_account_is_not_stored(identities: Identities) -> None:
     identities.update_login(7, "alice")
     assert identities.holders("alice") == []
 
 
-def test_who_holds_a_name_in_a_database_from_before(identities: Identities, db: Session) -> None:
+def test_holders_in_an_older_database(identities: Identities, db: Session) -> None:
     """It has no names but those of now."""
     now = datetime.now(UTC)
     db.add_all(
@@ -106,7 +106,7 @@ def test_who_holds_a_name_in_a_database_from_before(identities: Identities, db: 
     assert identities.other_holders(8, "Alice") == [7]
 
 
-def test_a_name_is_not_given_to_a_known_account_unasked(identities: Identities) -> None:
+def test_name_is_not_given_to_a_known_account_by_default(identities: Identities) -> None:
     """Whoever has the login by now would have the rights at once, without a login."""
     identities.remember(7, "alice", "alice")
     identities.remember(8, "mallory", "Alice")
@@ -118,7 +118,7 @@ def test_a_name_is_not_given_to_a_known_account_unasked(identities: Identities) 
     assert identities.other_holders(8, "alice") == []
 
 
-def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, db: Session) -> None:
+def test_name_is_not_released_while_its_server_runs(identities: Identities, db: Session) -> None:
     identities.remember(7, "alice", "alice")
     user, server = orm.User(name="alice"), orm.Server()
     db.add_all([user, server, orm.Spawner(user=user, name="", server=server)])
@@ -128,7 +128,7 @@ def test_a_name_is_not_given_free_while_its_server_runs(identities: Identities, 
     assert identities.by_username("alice")
 
 
-def test_the_command_lists_and_gives_free(
+def test_command_lists_and_releases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{tmp_path}/jupyterhub.sqlite"

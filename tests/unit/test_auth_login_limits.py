@@ -122,7 +122,7 @@ def test_guesses_on_the_login_page(site: Site) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"username": "ann", "password": "größer"}, {"username": "ann"}, {"password": "x"}])
-def test_what_is_no_login_is_no_traceback(site: Site, fields: dict[str, str]) -> None:
+def test_malformed_login_causes_no_traceback(site: Site, fields: dict[str, str]) -> None:
     with requests.Session() as session:
         session.get(f"{site.url}/login").raise_for_status()
         answer = session.post(f"{site.url}/login", data={"_xsrf": session.cookies["_xsrf"], **fields})
@@ -130,7 +130,7 @@ def test_what_is_no_login_is_no_traceback(site: Site, fields: dict[str, str]) ->
     assert "Invalid username or password" in answer.text
 
 
-def test_a_directory_that_does_not_answer_is_no_failed_login(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_directory_is_not_a_failed_login(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(SharedPasswordAuthenticator, "authenticate", AsyncMock(side_effect=OSError("down")))
         assert statuses([site.log_in("ann", PASSWORD) for _ in range(8)]) == {500: 8}
@@ -149,7 +149,7 @@ def test_guesses_by_the_api(site: Site) -> None:
 
 
 @pytest.mark.parametrize("body", ['{"auth": 1}', '{"auth": {"username": ["ann"]}}', "{}", ""])
-def test_what_is_no_password_is_counted_too(site: Site, body: str) -> None:
+def test_malformed_password_counts_too(site: Site, body: str) -> None:
     most = throttle.ADDRESS.burst
     answers = [requests.post(f"{site.url}/api/users/ann/tokens", data=body, timeout=30) for _ in range(most + 5)]
     assert statuses(answers) == {403: most, 429: 5}
@@ -167,7 +167,7 @@ def test_guesses_at_the_emergency_link(site: Site) -> None:
     assert "Log in as the administrator" in opened(key).text
 
 
-def test_tokens_end(site: Site) -> None:
+def test_tokens_expire(site: Site) -> None:
     site.log_in("carl", PASSWORD)
     made = site.ask_for_token("carl", PASSWORD).json()
     expires = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created"])
@@ -187,7 +187,7 @@ def test_tokens_end(site: Site) -> None:
     assert ">Never</option>" not in page
 
 
-def test_tokens_are_bounded_in_number(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_tokens_is_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MOST", 3)
     site.log_in("dora", PASSWORD)
     made = [site.ask_for_token("dora", PASSWORD) for _ in range(3)]

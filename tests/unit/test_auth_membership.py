@@ -10,7 +10,7 @@ from github_login import may_stay
 from jupyterhub_ansible.auth import emergency_link
 
 
-def test_servers_of_who_left_are_ended(door: Any, github: GitHub) -> None:
+def test_servers_of_former_members_are_stopped(door: Any, github: GitHub) -> None:
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
     assert may_stay(entrance, ann)
@@ -18,7 +18,7 @@ def test_servers_of_who_left_are_ended(door: Any, github: GitHub) -> None:
     assert not may_stay(entrance, ann)
 
 
-def test_what_cannot_be_asked_ends_no_server(door: Any) -> None:
+def test_inconclusive_check_stops_no_server(door: Any) -> None:
     """A first team in the settings needs a permission that nobody gave yet; a lost key leaves nothing to ask by."""
     bob = door(allowed_users={"bob"}).enter("bob")
     entrance = door(allowed_groups={"acme:data-science"})
@@ -28,7 +28,7 @@ def test_what_cannot_be_asked_ends_no_server(door: Any) -> None:
     assert not may_stay(door(blocked_users={"bob"}), {**bob, "auth_state": None}), "blocked is blocked"
 
 
-def test_the_emergency_s_session_ends_with_its_server(door: Any, github: GitHub) -> None:
+def test_emergency_session_ends_with_its_server(door: Any, github: GitHub) -> None:
     github.break_down(503)
     entrance = door(allowed_groups={"acme:data-science"})
     emergency = {"name": emergency_link.USER, "auth_state": {"until": time.time() + 60}}

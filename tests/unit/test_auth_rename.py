@@ -95,7 +95,7 @@ def test_user_identity_and_homes(db: Session, engine: Engine) -> None:
         ("ann", "emma", "emma is or was the name of another account here, number 8: see identity list"),
     ],
 )
-def test_what_cannot_be_done_changes_nothing(db: Session, engine: Engine, user: str, name: str, why: str) -> None:
+def test_failed_rename_changes_nothing(db: Session, engine: Engine, user: str, name: str, why: str) -> None:
     db.add(orm.User(name="carl"))
     Identities(db).remember(8, "dora", "Emma")
     Identities(db).update_login(8, "dora")
@@ -105,7 +105,7 @@ def test_what_cannot_be_done_changes_nothing(db: Session, engine: Engine, user: 
     assert {user.name for user in db.query(orm.User)} == {"ann", "carl"}
 
 
-def test_not_while_a_server_runs(db: Session, engine: Engine) -> None:
+def test_refused_while_a_server_runs(db: Session, engine: Engine) -> None:
     user = db.query(orm.User).one()
     server = orm.Server()
     db.add_all([server, orm.Spawner(user=user, name="", server=server)])
@@ -114,7 +114,7 @@ def test_not_while_a_server_runs(db: Session, engine: Engine) -> None:
         rename(db, engine, SETTINGS, "image", "ann", "anna")
 
 
-def test_not_where_names_of_volumes_are_another_scheme_s(db: Session, engine: Engine) -> None:
+def test_refused_with_a_volume_name_template(db: Session, engine: Engine) -> None:
     settings = SETTINGS.model_copy(update={"hub_volume_name_template": "jhub-{username}-{servername}"})
     with pytest.raises(RenameError, match="hub_volume_name_template"):
         rename(db, engine, settings, "image", "ann", "anna")

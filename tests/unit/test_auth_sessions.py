@@ -89,14 +89,14 @@ def opened(db: Session, user: orm.User, cookie: str, session_id: str) -> orm.API
     return orm.APIToken.find(db, token)
 
 
-def test_a_copied_cookie_ends_with_the_session(db: Session, alice: orm.User) -> None:
+def test_copied_cookie_is_revoked_with_the_session(db: Session, alice: orm.User) -> None:
     cookie = log_in(db, alice)
     assert who(db, cookie) == "alice"
     Handler(db, jupyterhub_hub_login=cookie, jupyterhub_session_id="s").clear_login_cookie()
     assert who(db, cookie) is None
 
 
-def test_without_the_id_of_the_session_too(db: Session, alice: orm.User) -> None:
+def test_revoked_even_without_the_session_id(db: Session, alice: orm.User) -> None:
     cookie = log_in(db, alice)
     Handler(db, jupyterhub_hub_login=cookie).clear_login_cookie()
     assert who(db, cookie) is None
@@ -113,14 +113,14 @@ def test_another_browser_stays(db: Session, alice: orm.User, monkeypatch: pytest
     assert db.get(orm.APIToken, kept.id)
 
 
-def test_what_a_copy_opened_under_an_id_of_its_own_ends(db: Session, alice: orm.User) -> None:
+def test_session_opened_by_a_copy_with_another_id_is_revoked(db: Session, alice: orm.User) -> None:
     cookie = log_in(db, alice)
     tokens = [opened(db, alice, cookie, session_id).id for session_id in ("the-browser-s", "a-thief-s")]
     Handler(db, jupyterhub_hub_login=cookie, jupyterhub_session_id="the-browser-s").clear_login_cookie()
     assert [db.get(orm.APIToken, token) for token in tokens] == [None, None]
 
 
-def test_a_code_that_was_not_exchanged_yet_ends(db: Session, alice: orm.User) -> None:
+def test_pending_code_is_revoked(db: Session, alice: orm.User) -> None:
     """It would become a token of the ended session, for five minutes."""
     cookie, other = log_in(db, alice), log_in(db, alice)
     for code, session in (("gone", cookie), ("kept", other)):
@@ -145,14 +145,14 @@ def test_an_api_token_stays(db: Session, alice: orm.User) -> None:
     assert orm.APIToken.find(db, token)
 
 
-def test_a_cookie_of_before_is_good_still(db: Session, alice: orm.User) -> None:
+def test_older_cookie_stays_valid(db: Session, alice: orm.User) -> None:
     """Nobody is logged out by the deployment that brings this."""
     handler = Handler(db)
     handler._set_cookie(HUB.cookie_name, alice.cookie_id, encrypted=True, path="/hub/")
     assert who(db, handler.new_cookie()) == "alice"
 
 
-def test_nobody_fills_the_table(db: Session, alice: orm.User) -> None:
+def test_invalid_cookies_do_not_fill_the_table(db: Session, alice: orm.User) -> None:
     """Cookies that were never good are not remembered; those that have expired are forgotten."""
     Handler(db, jupyterhub_hub_login="made-up").clear_login_cookie()
     assert db.query(sessions.EndedSession).count() == 0

@@ -44,7 +44,7 @@ def tried(book: LoginThrottle, address: str, name: str, times: int = 1, right: b
     return count
 
 
-def test_guesses_at_one_name_come_one_by_one_after_a_few(book: LoginThrottle, clock: Clock) -> None:
+def test_after_a_burst_attempts_for_a_name_come_one_by_one(book: LoginThrottle, clock: Clock) -> None:
     assert tried(book, EVIL, "ann", times=60) == PAIR.burst
     with pytest.raises(TooManyAttemptsError) as refused:
         book.begin(EVIL, "ann")
@@ -64,12 +64,12 @@ def test_a_name_is_the_same_in_any_case(book: LoginThrottle, name: str) -> None:
     assert tried(book, EVIL, name) == 0
 
 
-def test_the_right_password_comes_in_from_elsewhere(book: LoginThrottle) -> None:
+def test_right_password_works_from_another_address(book: LoginThrottle) -> None:
     tried(book, EVIL, "ann", times=60)
     assert tried(book, HOME, "ann", right=True) == 1
 
 
-def test_also_while_a_whole_net_guesses(book: LoginThrottle) -> None:
+def test_even_under_a_distributed_attack(book: LoginThrottle) -> None:
     """Then each address has one guess at once."""
     for number in range(NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
@@ -78,7 +78,7 @@ def test_also_while_a_whole_net_guesses(book: LoginThrottle) -> None:
     assert tried(book, HOME, "ann", right=True) == 1
 
 
-def test_who_logged_in_from_there_has_as_many_as_ever_while_a_net_guesses(book: LoginThrottle) -> None:
+def test_known_address_keeps_its_burst_under_a_distributed_attack(book: LoginThrottle) -> None:
     tried(book, HOME, "ann", right=True)
     for number in range(NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
@@ -92,7 +92,7 @@ def test_an_address_that_tries_many_names(book: LoginThrottle, clock: Clock) -> 
     assert tried(book, HOME, "user1") == 1
 
 
-def test_colleagues_at_an_attacker_s_address(book: LoginThrottle) -> None:
+def test_colleagues_at_an_attackers_address(book: LoginThrottle) -> None:
     """Who logged in from there before is not kept waiting by what somebody else does there."""
     tried(book, OFFICE, "ann", right=True)
     for number in range(200):
@@ -115,13 +115,13 @@ def test_logins_that_succeed_do_not_count(book: LoginThrottle) -> None:
     assert tried(book, HOME, "ann", times=60) == PAIR.burst
 
 
-def test_what_was_not_found_out_does_not_count(book: LoginThrottle) -> None:
+def test_inconclusive_attempt_does_not_count(book: LoginThrottle) -> None:
     for _ in range(60):
         book.begin(HOME, "ann").undo()
     assert tried(book, HOME, "ann", times=60) == PAIR.burst
 
 
-def test_logins_that_are_tried_are_no_failures_yet(book: LoginThrottle) -> None:
+def test_attempts_under_way_are_not_failures(book: LoginThrottle) -> None:
     """A whole class logs in at the same time, and it takes a while."""
     tries = [book.begin(OFFICE, f"user{number}") for number in range(RUNNING)]
     with pytest.raises(TooManyAttemptsError):
@@ -132,7 +132,7 @@ def test_logins_that_are_tried_are_no_failures_yet(book: LoginThrottle) -> None:
     assert not book.running
 
 
-def test_guesses_at_the_same_time_count_however_many_there_are(book: LoginThrottle, clock: Clock) -> None:
+def test_concurrent_attempts_all_count(book: LoginThrottle, clock: Clock) -> None:
     for guess in [book.begin(EVIL, f"user{number}") for number in range(RUNNING)]:
         guess.failed()
     clock.now += (RUNNING - ADDRESS.burst) * ADDRESS.seconds
@@ -142,7 +142,7 @@ def test_guesses_at_the_same_time_count_however_many_there_are(book: LoginThrott
 
 
 @pytest.mark.parametrize("name", ["", " "])
-def test_where_a_form_has_no_name_addresses_are_counted(book: LoginThrottle, name: str) -> None:
+def test_form_without_a_name_counts_by_address(book: LoginThrottle, name: str) -> None:
     for number in range(2 * NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), name)
     for guess in [book.begin(OFFICE, name) for _ in range(2 * PAIR.burst)]:
@@ -159,7 +159,7 @@ def test_what_is_one_client(book: LoginThrottle, one: str, other: str) -> None:
     assert tried(book, other, "ann") == 0
 
 
-def test_the_tables_are_bounded(book: LoginThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_limited(book: LoginThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MOST", 10)
     for number in range(100):
         book.begin(f"192.0.2.{number}", f"user{number}" * 1000).succeeded()

@@ -40,13 +40,13 @@ def db(url: str) -> Session:
     return db
 
 
-def test_those_that_a_user_made(db: Session) -> None:
+def test_tokens_that_a_user_created(db: Session) -> None:
     made = [token.note[:20] for token in tokens.made_by(orm.User.find(db, "ann"))]
     assert made == ["Server at /user/ann/", "Server at /user/ann/", "for ever\x1b[2Jxxxxxxxx", "a day"]
     assert tokens.made_by(orm.User.find(db, "bob")) == []
 
 
-def test_those_that_expired_go(db: Session) -> None:
+def test_expired_tokens_are_removed(db: Session) -> None:
     ann = orm.User.find(db, "ann")
     tokens.remove_expired(db, ann)
     db.refresh(ann)
@@ -59,7 +59,7 @@ def notes(db: Session, name: str) -> list[str]:
     return [token.note for token in sorted(user.api_tokens, key=lambda token: token.id)]
 
 
-def test_those_of_servers_that_stopped_go(db: Session) -> None:
+def test_tokens_of_stopped_servers_are_removed(db: Session) -> None:
     """JupyterHub forgets which token is a server's when the Hub starts again (`jupyterhub.user.User.stop`)."""
     ann, bob = orm.User.find(db, "ann"), orm.User.find(db, "bob")
     bob.new_api_token(note="Server at /user/ann/", scopes=[])
@@ -78,7 +78,7 @@ def test_those_of_servers_that_stopped_go(db: Session) -> None:
     assert notes(db, "ann") == kept
 
 
-def test_the_command_lists_those_without_an_end(
+def test_command_lists_tokens_that_never_expire(
     db: Session, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tokens, "DATABASE_URL", url)

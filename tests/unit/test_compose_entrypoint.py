@@ -33,7 +33,7 @@ def test_secrets_are_made_once(places: entrypoint.Places) -> None:
     assert {path.name: path.read_text() for path in places.secrets.iterdir()} == made
 
 
-def test_a_token_that_is_given_is_the_proxy_s(places: entrypoint.Places) -> None:
+def test_given_token_is_handed_to_the_proxy(places: entrypoint.Places) -> None:
     mark = places.state / entrypoint.NEW_TOKEN
     for _ in range(2):
         entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "t" * 40})

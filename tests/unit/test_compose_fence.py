@@ -49,7 +49,7 @@ def test_the_settings_of_the_scripts(raised: fence.Fence) -> None:
     ]
 
 
-def test_the_helper_is_made_once_and_anew_when_it_is_to_be_another(engine: Engine, raised: fence.Fence) -> None:
+def test_helper_is_created_once_and_replaced_if_its_settings_change(engine: Engine, raised: fence.Fence) -> None:
     raised.ensure()
     raised.ensure()
     assert engine.calls == ["start a-hub-fence"]
@@ -61,14 +61,14 @@ def test_the_helper_is_made_once_and_anew_when_it_is_to_be_another(engine: Engin
     assert engine.calls == ["start a-hub-fence", "remove a-hub-fence", "start a-hub-fence"]
 
 
-def test_a_helper_that_ended_is_made_anew(engine: Engine, raised: fence.Fence) -> None:
+def test_helper_that_ended_is_recreated(engine: Engine, raised: fence.Fence) -> None:
     raised.ensure()
     engine.of("a-hub-fence")["State"]["Running"] = False
     raised.ensure()
     assert engine.calls[1:] == ["remove a-hub-fence", "start a-hub-fence"]
 
 
-def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fence) -> None:
+def test_foreign_container_is_left_alone(engine: Engine, raised: fence.Fence) -> None:
     engine.add("a-hub-fence")
     with pytest.raises(ComposeError, match="Another container is already called a-hub-fence"):
         raised.ensure()
@@ -77,14 +77,16 @@ def test_a_stranger_s_container_is_left_alone(engine: Engine, raised: fence.Fenc
 @pytest.mark.parametrize(
     ("said", "expected"), [(b"in force\n2026\n", "in force\n2026"), (b"not in force\n", ""), (b"", "")]
 )
-def test_the_helper_is_asked(engine: Engine, raised: fence.Fence, said: bytes, expected: str) -> None:
+def test_helper_reports_whether_the_fence_is_in_force(
+    engine: Engine, raised: fence.Fence, said: bytes, expected: str
+) -> None:
     assert not raised.in_force(), "there is none"
     raised.ensure()
     engine.said = said
     assert raised.in_force() == expected
 
 
-def test_the_helper_sees_the_resolvers_behind_a_stub_where_there_are_any(engine: Engine, raised: fence.Fence) -> None:
+def test_helper_mounts_systemd_resolved_if_there(engine: Engine, raised: fence.Fence) -> None:
     raised.ensure()
     [mount] = engine.of("a-hub-fence")["options"]["host_config"]["mounts"]
     assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("/run/systemd/resolve", "/host/resolve", True)
@@ -108,7 +110,7 @@ def test_the_helper_watches(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"{run}/ceiling watch memory", f"{run}/fence watch rules"]
 
 
-def test_the_helper_passes_for_no_service_of_compose(engine: Engine, raised: fence.Fence) -> None:
+def test_helper_does_not_look_like_a_compose_service(engine: Engine, raised: fence.Fence) -> None:
     raised.ensure()
     assert engine.of("a-hub-fence")["options"]["labels"] == {
         "com.docker.compose.project": "",
@@ -119,7 +121,7 @@ def test_the_helper_passes_for_no_service_of_compose(engine: Engine, raised: fen
     }
 
 
-def test_labels_that_a_container_must_not_have_of_its_image() -> None:
+def test_labels_that_a_container_must_not_inherit() -> None:
     label = {"traefik.enable": "true", "coolify.managed": "true", "jupyterhub-ansible.environment": "base"}
     assert not_inherited({"Config": {"Labels": label}}) == {"traefik.enable": "", "coolify.managed": "false"}
     for none in ({"Labels": None}, {}):

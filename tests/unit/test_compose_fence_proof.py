@@ -24,7 +24,7 @@ def test_what_is_open_and_what_is_closed() -> None:
         fence_proof.require({"the Hub": False, "another server": True}, ways)
 
 
-def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
+def test_refused_connection_counts_as_reached_and_timeout_does_not() -> None:
     """And for a way that must be closed, to a listener, it was a firewall that refused."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -37,12 +37,12 @@ def test_who_refuses_was_reached_and_who_is_silent_was_not() -> None:
     assert json.loads(done.stdout) == {"listens": True, "refuses": True, "nobody": False, "rejected": False}
 
 
-def test_the_role_tells_the_hub_by_the_same_file() -> None:
+def test_role_and_hub_use_the_same_file() -> None:
     assert str(fence_check.CLOSED) == role_s_proof.CLOSED
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, True), (3, True), (2, False), (5, False)])
-def test_that_a_name_is_unknown_is_an_answer(tmp_path: Path, code: int, expected: bool) -> None:
+def test_unknown_name_is_an_answer(tmp_path: Path, code: int, expected: bool) -> None:
     """And that a resolver failed is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.0.0.1", 0))

@@ -7,13 +7,13 @@ from fake_engine import LOG, Engine, image, refused
 from jupyterhub_ansible.compose import images
 
 
-def test_an_image_that_was_built_anew_from_a_cache_is_the_last(engine: Engine) -> None:
+def test_image_rebuilt_from_the_cache_is_the_latest(engine: Engine) -> None:
     engine.stored = [image(1, tagged=9), image(2, tagged=8)]
     images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
 
 
-def test_what_somebody_built_on_top_is_not_the_last(engine: Engine) -> None:
+def test_image_built_on_ours_is_not_the_latest(engine: Engine) -> None:
     engine.stored = [image(1), {**image(2), "RepoTags": ["mine:1"]}]
     images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
@@ -25,14 +25,14 @@ def test_what_somebody_built_on_top_is_not_the_last(engine: Engine) -> None:
         engine.tags.clear()
 
 
-def test_the_last_image_of_an_environment_gets_its_name(engine: Engine) -> None:
+def test_latest_image_of_an_environment_gets_its_name(engine: Engine) -> None:
     engine.stored = [image(1), image(3, slug="datascience"), image(2)]
     found = images.Images(engine, "hub", {}, LOG)
     assert found.tag(["hub/env-base:built", "hub/env-gone:built", "quay.io/x:1"]) == ["hub/env-gone:built"]
     assert engine.tags == {"hub/env-base:built": "sha256:2"}
 
 
-def test_after_a_return_to_an_older_commit_its_own_image_is_taken(engine: Engine) -> None:
+def test_after_a_rollback_the_matching_image_is_used(engine: Engine) -> None:
     engine.stored = [image(1, content_hash="old"), image(2, content_hash="new")]
     images.Images(engine, "hub", {"base": "old"}, LOG).tag(["hub/env-base:built"])
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
@@ -50,7 +50,7 @@ def removed(engine: Engine, *catalogue: str) -> list[str]:
     return sorted(before - {each["Id"] for each in engine.stored})
 
 
-def test_of_each_environment_the_last_two_images_stay(engine: Engine) -> None:
+def test_last_two_images_of_each_environment_stay(engine: Engine) -> None:
     engine.stored = [image(number) for number in (1, 2, 3, 4)]
     engine.stored += [image(number, slug="datascience") for number in (5, 6)]
     # One that was returned to is the last, as it was named again.
@@ -66,7 +66,7 @@ def test_an_old_image_is_removed_by_all_its_names_or_by_its_id(engine: Engine) -
     assert engine.calls == ["rmi sha256:2", "rmi uuid_env-base:1", "rmi uuid_env-base:2", "rmi hub-env-base:latest"]
 
 
-def test_an_old_image_that_somebody_uses_stays(engine: Engine) -> None:
+def test_old_image_in_use_stays(engine: Engine) -> None:
     engine.stored = [image(number) for number in (1, 2, 3, 4)]
     engine.add("a-server-of-yesterday")
     engine.of("a-server-of-yesterday")["Image"] = "sha256:1"
@@ -74,7 +74,7 @@ def test_an_old_image_that_somebody_uses_stays(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine:1", "registry.example.org/my-env-base:1", "hub/env-base:golden"])
-def test_what_somebody_built_on_top_or_named_stays_and_counts_for_nothing(engine: Engine, name: str) -> None:
+def test_image_built_on_ours_or_tagged_by_hand_stays_and_does_not_count(engine: Engine, name: str) -> None:
     engine.stored = [{**image(1), "RepoTags": [name]}, image(2), image(3)]
     engine.stored += [{**image(number), "RepoTags": [f"mine:{number}"]} for number in (4, 5)]
     assert removed(engine) == []
@@ -89,7 +89,7 @@ def test_an_image_of_another_hub_or_kind_is_not_removed(engine: Engine) -> None:
     assert removed(engine) == []
 
 
-def test_an_old_image_that_cannot_be_removed_is_told(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+def test_old_image_that_cannot_be_removed_is_logged(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     engine.stored = [image(number) for number in (1, 2, 3, 4)]
     engine.refuses = refused(409, "image is being used by stopped container 123")
     assert removed(engine) == []
@@ -98,6 +98,6 @@ def test_an_old_image_that_cannot_be_removed_is_told(engine: Engine, caplog: pyt
 
 
 @pytest.mark.parametrize("name", ["hub/env-base", "hub/env-base:1", "other/env-base:built", "base:built"])
-def test_names_that_are_no_environment_s(name: str) -> None:
+def test_names_that_are_not_an_environments(name: str) -> None:
     assert images.slug_of("hub", name) is None
     assert images.slug_of("hub", images.reference("hub", "base")) == "base"

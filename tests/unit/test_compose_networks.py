@@ -15,18 +15,18 @@ from jupyterhub_ansible.settings.check import EXAMPLE
 
 
 @pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/16"])
-def test_what_can_be_the_users_network(subnet: str) -> None:
+def test_valid_users_networks(subnet: str) -> None:
     assert wrong_users_subnet(subnet) is None
 
 
 @pytest.mark.parametrize(
     "subnet", ["8.8.0.0/20", "127.0.0.0/8", "10.0.0.0/8", "10.213.0.0/25", "10.213.0.1/20", "no network"]
 )
-def test_what_cannot_be_the_users_network(subnet: str) -> None:
+def test_invalid_users_networks(subnet: str) -> None:
     assert wrong_users_subnet(subnet)
 
 
-def test_another_name_is_that_of_networks_and_images_too() -> None:
+def test_name_applies_to_networks_and_images() -> None:
     settings = json.loads(json.dumps(EXAMPLE))
     settings["images_environments"][0]["image"] = "example/env-base:built"
     settings["images_environments"].append(
@@ -51,7 +51,7 @@ def attach(both: networks.Networks, engine: Engine, name: str) -> bool:
     return both.attach(engine.of(name), api="proxy-api", alias="proxy", address=PLAN.proxy)
 
 
-def test_networks_are_made_once_and_are_those_of_the_role(engine: Engine, both: networks.Networks) -> None:
+def test_networks_are_created_once_and_match_the_role(engine: Engine, both: networks.Networks) -> None:
     users = engine.made["hub-users"]
     assert users["Options"] == {"com.docker.network.bridge.name": "br-hub"}
     assert users["IPAM"]["Config"] == [
@@ -62,7 +62,7 @@ def test_networks_are_made_once_and_are_those_of_the_role(engine: Engine, both: 
     assert set(engine.made) == {"hub-users", "hub-control"}
 
 
-def test_another_subnet_than_before_is_told_with_its_fix(engine: Engine, both: networks.Networks) -> None:
+def test_changed_subnet_is_reported_with_its_fix(engine: Engine, both: networks.Networks) -> None:
     other = networks.Networks(engine, "hub", users_network.plan("10.214.0.0/20"))
     with pytest.raises(
         ComposeError, match=r"has the subnet 10\.213\.0\.0/20, and should .* docker network rm hub-users"
@@ -70,7 +70,7 @@ def test_another_subnet_than_before_is_told_with_its_fix(engine: Engine, both: n
         other.ensure()
 
 
-def test_a_subnet_that_is_taken_is_told(engine: Engine) -> None:
+def test_taken_subnet_is_reported(engine: Engine) -> None:
     engine.refuses = refused(403, "Pool overlaps with other one on this address space")
     with pytest.raises(ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET"):
         networks.Networks(engine, "hub", PLAN).ensure()
@@ -91,16 +91,14 @@ def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.
     assert engine.calls == ["disconnect p hub-users", f"connect p hub-users {PLAN.proxy} ['proxy']"]
 
 
-def test_an_address_that_is_held_is_told(engine: Engine, both: networks.Networks) -> None:
+def test_taken_address_is_reported(engine: Engine, both: networks.Networks) -> None:
     engine.add("p")
     engine.refuses = refused(403, "Address already in use")
     with pytest.raises(ComposeError, match="p cannot be attached to hub-users: Address already in use"):
         attach(both, engine, "p")
 
 
-def test_the_proxy_is_the_one_that_has_the_address_or_else_the_newest_of_this_hub(
-    engine: Engine, both: networks.Networks
-) -> None:
+def test_proxy_is_found_by_its_address_or_as_the_newest(engine: Engine, both: networks.Networks) -> None:
     address = "10.213.0.3"
     assert both.proxy(address) is None
     engine.add("old", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=1)

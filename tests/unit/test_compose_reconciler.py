@@ -14,9 +14,7 @@ from jupyterhub_ansible.compose.reconciler import Reconciler
 from jupyterhub_ansible.spawner.errors import SpawnError
 
 
-def test_a_proxy_that_runs_with_another_token_is_restarted_once(
-    engine: Engine, kept: Reconciler, tmp_path: Path
-) -> None:
+def test_proxy_with_an_old_token_is_restarted_once(engine: Engine, kept: Reconciler, tmp_path: Path) -> None:
     (tmp_path / "new-proxy-token").touch()
     kept.prepare()
     kept.prepare()
@@ -40,7 +38,7 @@ def test_everything_is_made_and_proved_before_the_hub_starts(
     assert closed["the proxy's API on the control network"] == "172.20.0.9:8001"
 
 
-def test_limits_of_the_kernel_that_nobody_raised(
+def test_low_kernel_limits_are_logged(
     kept: Reconciler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """From inside a container they can only be reported."""
@@ -65,7 +63,7 @@ def test_without_proxy_or_fence_the_hub_does_not_start(
         kept.prepare()
 
 
-def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: Reconciler) -> None:
+def test_new_proxy_is_attached_and_reported(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
     assert kept.reconcile() is False
     del engine.present["p"]
@@ -74,7 +72,7 @@ def test_a_new_proxy_is_attached_and_told_of(engine: Engine, kept: Reconciler) -
     assert kept.reconcile() is False
 
 
-def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: Reconciler) -> None:
+def test_proxy_addresses_on_all_networks_are_known(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
     assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9"}
     del engine.present["p"]
@@ -84,7 +82,7 @@ def test_the_proxy_s_addresses_are_known_on_all_networks(engine: Engine, kept: R
     assert kept.proxy_addresses == {PLAN.proxy, "172.20.0.9", "10.0.1.7"}
 
 
-def test_health_tells_what_is_missing(
+def test_hub_is_unhealthy_while_something_is_missing(
     engine: Engine, kept: Reconciler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.prepare()
@@ -115,7 +113,7 @@ def test_no_server_starts_without_the_fence(engine: Engine, kept: Reconciler, mo
         kept.check_before_start("hub/env-base:built")
 
 
-def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: Reconciler) -> None:
+def test_image_that_lost_its_tag_is_tagged_again(engine: Engine, kept: Reconciler) -> None:
     kept.prepare()
     engine.tags.clear()
     kept.check_before_start("hub/env-base:built")
@@ -127,7 +125,7 @@ def test_an_image_that_lost_its_name_is_found_again(engine: Engine, kept: Reconc
     kept.check_before_start("registry.example.org/x:1")
 
 
-def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
+def test_own_id_comes_from_the_mounts(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 2 8:1 /docker/containers/{'a' * 64}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n")
     assert reconciler.own_id(mounts) == "a" * 64
@@ -136,7 +134,7 @@ def test_own_id_is_that_of_docker_s_folder(tmp_path: Path) -> None:
         reconciler.own_id(mounts)
 
 
-def test_a_hub_of_another_carrier_is_left_alone(engine: Engine, kept: Reconciler, prober: Any) -> None:
+def test_hub_of_the_playbook_is_left_alone(engine: Engine, kept: Reconciler, prober: Any) -> None:
     """One that Ansible deployed, whose names even hold this one's."""
     theirs = {"jupyterhub-ansible.kind": "environment", images.HASH: "a", "coolify.managed": "true"}
     of_theirs = [

@@ -24,7 +24,7 @@ def test_a_proof_is_not_repeated_for_the_same_containers(kept: Reconciler, probe
     assert prober.reached.call_count == 2
 
 
-def test_rules_that_were_loaded_again_are_proved_again(kept: Reconciler, prober: Any, engine: Engine) -> None:
+def test_reloaded_rules_are_proved_again(kept: Reconciler, prober: Any, engine: Engine) -> None:
     kept.prepare()
     kept.reconcile()
     assert prober.reached.call_count == 1
@@ -34,7 +34,7 @@ def test_rules_that_were_loaded_again_are_proved_again(kept: Reconciler, prober:
     assert prober.reached.call_count == 2
 
 
-def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
+def test_rules_reloaded_during_a_proof_are_proved_again(
     engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path
 ) -> None:
     good = prober.reached.return_value
@@ -51,7 +51,7 @@ def test_rules_that_were_loaded_while_they_were_tried_are_tried_again(
     assert prober.reached.call_count == 2
 
 
-def test_what_is_open_three_times_in_a_row_is_closed(
+def test_network_is_closed_if_open_three_times_in_a_row(
     engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the Hub stays: with one that ended, Docker would open it again and again, and nobody's server be reached."""
@@ -85,7 +85,7 @@ def test_what_is_open_three_times_in_a_row_is_closed(
     assert (tmp_path / "able").exists()
 
 
-def test_what_was_closed_is_tried_again_after_a_pause(
+def test_closed_network_is_proved_again_after_a_pause(
     engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = prober.reached.return_value
@@ -111,7 +111,7 @@ def test_what_was_closed_is_tried_again_after_a_pause(
 
 
 @pytest.mark.parametrize("said", [b"", b"fence: not found\n"])
-def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
+def test_fence_that_cannot_be_shut_is_reported_and_no_server_starts(
     engine: Engine, kept: Reconciler, prober: Any, said: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober.reached.return_value |= {"another server": True}
@@ -122,14 +122,14 @@ def test_a_fence_that_does_not_shut_is_reported_and_no_server_starts(
         kept.check_before_start("hub/env-base:built")
 
 
-def test_a_fence_that_does_not_open_is_not_proved(engine: Engine, kept: Reconciler, prober: Any) -> None:
+def test_fence_that_cannot_be_opened_is_not_proved(engine: Engine, kept: Reconciler, prober: Any) -> None:
     engine.said_to["open"] = b""
     with pytest.raises(ComposeError, match="The fence cannot be switched to open"):
         kept.prepare()
     assert prober.reached.call_count == 0
 
 
-def test_what_was_closed_is_closed_again_whatever_fails(
+def test_closed_network_is_closed_again_whatever_fails(
     engine: Engine, kept: Reconciler, prober: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "closed").write_text("another server could be reached\n")
@@ -139,9 +139,7 @@ def test_what_was_closed_is_closed_again_whatever_fails(
     assert engine.calls[-1] == "fence shut"
 
 
-def test_what_was_open_once_was_an_accident(
-    engine: Engine, kept: Reconciler, prober: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_open_once_is_retried(engine: Engine, kept: Reconciler, prober: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a firewall that was reloaded, which takes some seconds."""
     pauses: list[int] = []
     monkeypatch.setattr(reconciler, "PAUSE_S", 7)
@@ -162,7 +160,7 @@ def test_without_proof_the_hub_does_not_start(kept: Reconciler, prober: Any, tmp
 
 
 @pytest.mark.parametrize("machine", [True, False])
-def test_names_that_nobody_looks_up_are_reported_only(
+def test_failing_name_resolution_is_only_a_warning(
     kept: Reconciler, prober: Any, machine: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     prober.reached.return_value |= {probe.NAMES: False}
@@ -171,7 +169,7 @@ def test_names_that_nobody_looks_up_are_reported_only(
     assert ("cannot resolve names" in caplog.text) is machine
 
 
-def test_what_the_kernel_cannot_do_is_said(engine: Engine, kept: Reconciler, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_kernel_features_are_logged(engine: Engine, kept: Reconciler, caplog: pytest.LogCaptureFixture) -> None:
     engine.said_to["lacks"] = b"this kernel cannot count\n"
     kept.prepare()
     assert "The fence: this kernel cannot count" in caplog.text

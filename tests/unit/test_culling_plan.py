@@ -57,7 +57,7 @@ def is_idle(
 
 
 @pytest.mark.parametrize("timeout", TIMEOUTS)
-def test_an_idle_server_is_stopped_within_one_interval_and_never_before_it_could_tell(timeout: int) -> None:
+def test_idle_server_is_stopped_within_an_interval_but_not_before_it_could_report(timeout: int) -> None:
     planned = culling.plan(settings(idle=timeout))
     environment = culling.environment(settings(idle=timeout))
     plan, tells_every = server_plan(environment, {})
@@ -71,7 +71,7 @@ def test_an_idle_server_is_stopped_within_one_interval_and_never_before_it_could
     assert 0 < plan["notice_s"] <= timeout / 4
 
 
-def test_no_timeout_no_service_and_nothing_told() -> None:
+def test_without_timeouts_there_is_no_service_and_no_plan() -> None:
     assert culling.service(settings(), "token") is None
     assert culling.environment(settings()) == {}
 
@@ -96,13 +96,13 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
 
 
 @pytest.mark.parametrize("options", [None, {}, {"profile": "gone"}, {"profile": ["odd"]}])
-def test_a_choice_that_is_gone_stands_for_the_default(options: dict[str, Any] | None) -> None:
+def test_unavailable_choice_falls_back_to_the_default(options: dict[str, Any] | None) -> None:
     given = settings(120, 0)
     assert server_plan(culling.environment(given), options)[0]["timeout_s"] == 120
     assert is_idle(culling.plan(given), 200, options)
 
 
-def test_a_greatest_age_alone() -> None:
+def test_maximum_age_alone() -> None:
     given = settings(max_age=7200)
     service = culling.service(given, "token")
     assert service
@@ -113,7 +113,7 @@ def test_a_greatest_age_alone() -> None:
     assert plan["notice_s"] == 900
 
 
-def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
+def test_servers_older_than_the_hub_get_time_to_report() -> None:
     planned = culling.plan(settings(idle=60))
     # They may tell every five minutes, by settings that are gone, and could not while the Hub was away.
     for hub_s, idle_s, expected in (
@@ -125,7 +125,7 @@ def test_servers_that_were_there_before_the_hub_have_their_say_first() -> None:
         assert is_idle(planned, idle_s, hub=NOW - timedelta(seconds=hub_s)) is expected
 
 
-def test_a_machine_that_slept() -> None:
+def test_suspended_machine() -> None:
     planned = culling.plan(settings(idle=86400))
     look = culling.quarter(86400)
     assert not culling.was_suspended(planned, 1000.0, 1000.0 + look + 5)
@@ -142,7 +142,7 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
-def test_who_could_not_tell_while_the_machine_slept_is_not_stopped(tmp_path: Path) -> None:
+def test_nothing_is_stopped_right_after_a_suspend(tmp_path: Path) -> None:
     # The service as it is, with a program in python's place that says what it is told.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "${culling.LAST_CHECK}" >>{tmp_path}/looks\nexit 1\n')
@@ -205,7 +205,7 @@ def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -
     ("options", "counts"),
     [({"profile": "ours"}, False), ({"profile": "brought"}, True), ({"profile": "gone"}, False), (None, False)],
 )
-def test_the_proxy_s_clock_counts_only_for_servers_that_do_not_tell(
+def test_proxys_last_activity_counts_only_for_servers_that_do_not_report(
     options: dict[str, Any] | None, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     routes = routes_of(options, monkeypatch)

@@ -30,7 +30,7 @@ SERVER = {
         ({"Type": "container"}, ""),
     ],
 )
-def test_which_container_an_event_is_about(event: dict[str, Any], container: str) -> None:
+def test_container_of_an_event(event: dict[str, Any], container: str) -> None:
     assert container_of(event, "jh", "users") == container
 
 
@@ -80,14 +80,14 @@ def followed(engine: Engine) -> tuple[list[str | None], list[float]]:
     return told, waited
 
 
-def test_all_servers_are_looked_at_after_each_connection() -> None:
+def test_all_servers_are_checked_after_each_connection() -> None:
     engine = Engine([SERVER, {"Type": "container"}], [requests.ConnectionError("gone")], [SERVER])
     told, _ = followed(engine)
     assert told == [None, "1", None, None, "1"]
     assert engine.closed == 3
 
 
-def test_an_engine_that_does_not_answer_is_asked_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+def test_retries_back_off(caplog: pytest.LogCaptureFixture) -> None:
     refused = [requests.ConnectionError("refused")] * 8
     told, waited = followed(Engine(*refused, [SERVER], []))
     assert waited[:9] == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5]
@@ -95,7 +95,7 @@ def test_an_engine_that_does_not_answer_is_asked_less_and_less_often(caplog: pyt
     assert "cannot be followed: refused" in caplog.text
 
 
-def test_what_nobody_foresaw_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
     told, _ = followed(Engine([ValueError("not JSON")], [SERVER]))
     assert told == [None, None, "1"]
     assert "not JSON" in caplog.text

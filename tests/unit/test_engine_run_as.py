@@ -16,7 +16,7 @@ from jupyterhub_ansible.spawner.limits import HARDENING
     ("user", "runs_as"),
     [("1000", "1000"), ("1000:100", "1000:100"), ("jovyan", "1000"), ("jovyan:users", "1000:users"), ("+07", "7")],
 )
-def test_a_server_runs_by_the_number_of_its_user(docker: FakeDocker, user: str, runs_as: str) -> None:
+def test_server_runs_with_a_numeric_user(docker: FakeDocker, user: str, runs_as: str) -> None:
     """The image could be another one by the time that the container is made, and a name mean anything."""
     docker.image_users["x/base:1"] = user
     docker.uids = {"jovyan": "1000", "jovyan:users": "1000"}
@@ -26,7 +26,7 @@ def test_a_server_runs_by_the_number_of_its_user(docker: FakeDocker, user: str, 
 
 @pytest.mark.parametrize("user", ["", "0", "00", "0:0", "-0", ":100", "root", "toor", "0x0", "gone", "odd"])
 @pytest.mark.parametrize("administrators", [False, True])
-def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> None:
+def test_root_is_refused(docker: FakeDocker, user: str, administrators: bool) -> None:
     """By whatever word; nor as somebody whose number cannot be found."""
     docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
     docker.image_users["x/base:1"] = "1000" if administrators and user else user
@@ -43,7 +43,7 @@ def test_nobody_is_root(docker: FakeDocker, user: str, administrators: bool) -> 
 
 
 @pytest.mark.parametrize(("given", "runs_as"), [(None, "1000"), ("", "1000"), (1001, "1001"), ("1001:100", "1001:100")])
-def test_a_user_that_the_administrator_gives(docker: FakeDocker, given: Any, runs_as: str) -> None:
+def test_user_set_by_the_administrator(docker: FakeDocker, given: Any, runs_as: str) -> None:
     run(spawner(extra_create_kwargs={"user": given}).start)
     assert docker.containers["jh-user-alice"]["options"]["user"] == runs_as
 
@@ -53,7 +53,7 @@ def test_root_as_a_number(docker: FakeDocker) -> None:
         run(spawner(extra_create_kwargs={"user": 0}).start)
 
 
-def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) -> None:
+def test_freely_chosen_image_that_runs_as_root(docker: FakeDocker) -> None:
     """Who can mend it is told how."""
     docker.images.add("r/mine:1")
     docker.image_users["r/mine:1"] = ""
@@ -67,7 +67,7 @@ def test_an_image_that_somebody_named_and_that_runs_as_root(docker: FakeDocker) 
     assert error.value.status_code == 400
 
 
-def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
+def test_name_is_resolved_once(docker: FakeDocker) -> None:
     docker.image_users["x/base:1"] = "asked-once"
     docker.uids = {"asked-once": "1000"}
     alice = spawner()
@@ -80,7 +80,7 @@ def test_a_name_is_asked_about_once(docker: FakeDocker) -> None:
     assert host["SecurityOpt"] == HARDENING["security_opt"]
 
 
-def test_an_id_that_does_not_end_is_the_image_s_fault(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_id_command_is_the_images_fault(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has threads of its own, and fills no disk."""
     docker.image_users["x/base:1"] = "bob"
     docker.uids = {"bob": "1000"}
@@ -99,5 +99,5 @@ def test_an_id_that_does_not_end_is_the_image_s_fault(docker: FakeDocker, monkey
 
 
 @pytest.mark.parametrize("user", ["9" * 5000, "bob\n", "9" * 11])
-def test_what_is_no_number_is_asked_about(user: str) -> None:
+def test_non_numeric_user_is_resolved(user: str) -> None:
     assert run_as.number(user) is None

@@ -49,7 +49,7 @@ def started(hub: Any) -> None:
     asyncio.run(scenario())
 
 
-def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphans_are_removed_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     looked, removed = AsyncMock(side_effect=[None, None, asyncio.CancelledError]), Mock()
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", looked)
     monkeypatch.setattr(tokens, "remove_stale", removed)
@@ -59,7 +59,7 @@ def test_left_over_containers_are_looked_for(hub: Any, monkeypatch: pytest.Monke
     assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
 
 
-def test_a_subcommand_is_no_hub(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subcommand_starts_no_background_tasks(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = AsyncMock()
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", looked)
     hub.http_server = None
@@ -77,7 +77,7 @@ def test_a_hub_starts_without_docker(
     assert "Cannot look for orphaned containers: refused" in caplog.text
 
 
-def test_what_nobody_foresaw_does_not_end_the_tidying(
+def test_unexpected_error_does_not_end_the_clean_up(
     hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.log = logging.getLogger("hub")
@@ -93,14 +93,14 @@ def test_what_nobody_foresaw_does_not_end_the_tidying(
     assert "locked" in caplog.text
 
 
-def test_its_configuration_and_its_log_are_jupyterhub_s() -> None:
+def test_configuration_and_log_use_jupyterhubs_name() -> None:
     assert JupyterHub.__name__ == app.JupyterHub.__name__
 
 
 @pytest.mark.parametrize(
     ("reconciler", "expected"), [(None, {"10.213.0.3"}), (Mock(proxy_addresses={"172.20.0.9"}), {"172.20.0.9"})]
 )
-def test_the_proxy_alone_is_believed(reconciler: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_proxy_is_trusted(reconciler: Any, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HubServer, "proxies", frozenset)
     before = HTTPServer._save_configuration()
     try:
@@ -144,17 +144,17 @@ def servers(hub: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_a_server_of_which_docker_tells_is_looked_at_at_once(hub: Any, servers: list[Any]) -> None:
+def test_server_with_an_event_is_polled_at_once(hub: Any, servers: list[Any]) -> None:
     told(hub, "1", "2", "3", "another")
     assert [each.poll_and_notify.await_count for each in servers] == [1, 0, 0]
 
 
-def test_where_events_were_missed_all_are_looked_at(hub: Any, servers: list[Any]) -> None:
+def test_missed_events_cause_a_check_of_all_servers(hub: Any, servers: list[Any]) -> None:
     told(hub, None)
     hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
 
 
-def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub: Any, servers: list[Any]) -> None:
+def test_server_that_ends_while_its_route_is_added_is_polled_afterwards(hub: Any, servers: list[Any]) -> None:
     starting = servers[0]
     starting.ready, starting.pending = False, "spawn"
 
@@ -169,7 +169,7 @@ def test_a_server_that_ends_while_its_route_is_made_is_looked_at_afterwards(hub:
     starting.poll_and_notify.assert_awaited_once()
 
 
-def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, servers: list[Any]) -> None:
+def test_starting_server_is_searched_once(hub: Any, servers: list[Any]) -> None:
     starting = servers[0]
     starting.ready, starting.pending = False, "spawn"
     hub._spawner_of = Mock(side_effect=hub._spawner_of)
@@ -185,14 +185,14 @@ def test_while_a_server_starts_not_all_are_searched_again_and_again(hub: Any, se
     starting.poll_and_notify.assert_not_awaited()
 
 
-def test_a_hub_that_ends_ends_the_thread(hub: Any, servers: list[Any]) -> None:
+def test_stopping_hub_ends_the_thread(hub: Any, servers: list[Any]) -> None:
     told(hub)
     tell = EVENTS.call_args.args[3]
     with pytest.raises(SystemExit):
         tell("1")
 
 
-def test_a_look_that_fails_is_logged(hub: Any, servers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_check_is_logged(hub: Any, servers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     servers[0].poll_and_notify.side_effect = ValueError("unforeseen")
     told(hub, "1")
     assert "unforeseen" in caplog.text
@@ -217,9 +217,7 @@ def test_a_new_proxy_gets_its_routes_at_once(hub: Any, reconciler: Any) -> None:
     hub.proxy.check_routes.assert_awaited_once_with(hub.users, hub._service_map)
 
 
-def test_what_is_around_the_hub_is_looked_at_again_whatever_happened(
-    hub: Any, reconciler: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reconciling_goes_on_after_errors(hub: Any, reconciler: Any, caplog: pytest.LogCaptureFixture) -> None:
     reconciler.reconcile.side_effect = [OSError("no disk"), True, True, asyncio.CancelledError]
     hub.proxy.check_routes.side_effect = [OSError("no proxy"), None]
     started(hub)
@@ -229,7 +227,7 @@ def test_what_is_around_the_hub_is_looked_at_again_whatever_happened(
     assert "no proxy" in caplog.text
 
 
-def test_old_images_are_looked_for(
+def test_old_images_are_removed_regularly(
     hub: Any, reconciler: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reconciler.reconcile.side_effect = asyncio.CancelledError
@@ -250,7 +248,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
     return made
 
 
-def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
+def test_every_start_is_checked_by_the_reconciler(made: Mock) -> None:
     settings, reconciler = Mock(), Mock()
     made.return_value = reconciler
     assert prepare(settings) == reconciler
@@ -259,7 +257,7 @@ def test_no_server_starts_without_asking_the_keeper(made: Mock) -> None:
     assert UserServerSpawner.check_before_start is reconciler.check_before_start
 
 
-def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_of_the_playbook_only_monitors_the_fence(made: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JupyterHub, "fence_monitor", None)
     assert prepare(Mock(compose=None, deployment=Mock(hub_connect_url="http://10.213.0.2:8081"))) is None
     made.assert_not_called()
@@ -268,7 +266,7 @@ def test_a_hub_that_ansible_deploys_keeps_nothing_but_looks_out(made: Mock, monk
     assert JupyterHub.fence_monitor.address == "10.213.0.1"
 
 
-def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
+def test_fence_is_checked_regularly(
     hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
@@ -281,7 +279,7 @@ def test_whether_the_fence_is_in_force_is_looked_at_again_and_again(
 
 
 @pytest.mark.parametrize("where", ["making", "preparing"])
-def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None:
+def test_compose_hub_reports_missing_docker(made: Mock, where: str) -> None:
     failing = made if where == "making" else made.return_value.prepare
     failing.side_effect = requests.ConnectionError("refused")
     with pytest.raises(ComposeError, match="The Docker engine cannot be used: refused"):
@@ -289,7 +287,7 @@ def test_without_docker_a_hub_of_compose_says_so(made: Mock, where: str) -> None
     assert UserServerSpawner.check_before_start is None
 
 
-def test_a_compose_application_tries_its_settings_as_the_playbook_does(
+def test_compose_application_checks_its_settings_like_the_playbook(
     hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")

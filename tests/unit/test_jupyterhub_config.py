@@ -34,7 +34,7 @@ def test_users_keep_working_while_the_hub_is_replaced(hub_files: Path) -> None:
     assert c.ConfigurableHTTPProxy.should_start is False
 
 
-def test_services_can_do_what_they_are_for_and_nothing_else(hub_files: Path) -> None:
+def test_services_have_only_their_scopes(hub_files: Path) -> None:
     c = config()
     may = {
         "sync-routes": ["proxy"],
@@ -64,7 +64,7 @@ def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 0
 
 
-def test_a_server_s_token_ends_with_it(hub_files: Path) -> None:
+def test_token_is_removed_with_its_server(hub_files: Path) -> None:
     assert config().Spawner.post_stop_hook is tokens.server_stopped
 
 
@@ -73,7 +73,7 @@ def test_the_public_address_in_a_url(hub_files: Path) -> None:
     assert config().JupyterHub.bind_url == "http://[::1]:8000"
 
 
-def test_what_takes_long_has_its_time(hub_files: Path) -> None:
+def test_start_timeout_covers_slow_phases(hub_files: Path) -> None:
     c = config()
     spawner = c.JupyterHub.spawner_class(config=c)
     # Waiting for memory, Docker's work, the server's answer.
@@ -157,7 +157,7 @@ def test_bad_settings_fail_the_check_with_their_message(hub_files: Path) -> None
         check.problems(CONFIG_FILE)
 
 
-def test_bad_settings_end_the_hub_s_start_without_a_traceback(hub_files: Path) -> None:
+def test_bad_settings_stop_the_hub_without_a_traceback(hub_files: Path) -> None:
     change(hub_files, hubb={})
     done = subprocess.run(
         [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE],
@@ -208,7 +208,7 @@ def test_any_other_authenticator(hub_files: Path) -> None:
     assert [each.split(":")[1] for each in check.problems(CONFIG_FILE)] == [" JupyterHub.authenticator_class"]
 
 
-def test_who_was_taken_from_the_settings_does_not_come_in_any_more(hub_files: Path) -> None:
+def test_user_removed_from_the_settings_is_refused(hub_files: Path) -> None:
     """Also with a class that is none of oauthenticator's: JupyterHub's default lets in everybody in its database."""
     change(
         hub_files,

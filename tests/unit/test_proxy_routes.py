@@ -40,12 +40,12 @@ def user(mine: Any) -> Any:
     return SimpleNamespace(spawners={"": mine})
 
 
-def test_a_server_that_is_there_gets_its_route(upstream: Any) -> None:
+def test_running_server_gets_its_route(upstream: Any) -> None:
     asyncio.run(UserProxy().add_user(user(Spawner(""))))
     upstream.add_user.assert_awaited_once()
 
 
-def test_a_server_that_was_just_started_and_is_not_there_is_stopped(upstream: Any) -> None:
+def test_starting_server_that_is_gone_is_stopped(upstream: Any) -> None:
     with pytest.raises(RuntimeError, match="its container is not running"):
         asyncio.run(UserProxy().add_user(user(Spawner("its container is not running", "spawn"))))
     upstream.add_user.assert_not_awaited()
@@ -65,7 +65,7 @@ def test_a_server_that_is_being_stopped_does_not_keep_others_from_their_routes(u
     upstream.add_user.assert_not_awaited()
 
 
-def test_servers_of_another_spawner_are_left_to_jupyterhub(upstream: Any) -> None:
+def test_other_spawner_classes_are_left_to_jupyterhub(upstream: Any) -> None:
     asyncio.run(UserProxy().add_user(user(Mock())))
     upstream.add_user.assert_awaited_once()
 
@@ -94,7 +94,7 @@ def test_a_route_that_could_not_be_deleted_is_deleted_the_next_time(upstream: An
     assert upstream.delete_user.await_count == 2
 
 
-def test_a_route_that_is_made_while_it_is_deleted_can_be_deleted_again(upstream: Any) -> None:
+def test_route_added_during_its_deletion_can_be_deleted_again(upstream: Any) -> None:
     proxy, alice = UserProxy(), user(Spawner(""))
 
     async def made(*_: Any) -> None:
@@ -129,7 +129,7 @@ def test_a_server_that_ends_while_the_engine_is_asked_gets_no_route(upstream: An
     upstream.delete_user.assert_not_awaited()
 
 
-def test_before_routes_are_compared_the_engine_says_where_servers_are(upstream: Any) -> None:
+def test_servers_are_located_before_routes_are_compared(upstream: Any) -> None:
     first, second, starting = Spawner(""), Spawner(""), Spawner("", "spawn")
     users = {"a": user(first), "b": user(second), "c": user(starting)}
     first.looking.side_effect = lambda servers: upstream.check_routes.assert_not_awaited()
@@ -146,7 +146,7 @@ def test_an_engine_that_does_not_answer_takes_no_route_away(upstream: Any, caplo
     assert "cannot be asked where servers are: refused" in caplog.text
 
 
-def test_where_routes_lead_is_told_without_asking_the_database(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_routes_does_not_query_the_database(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = {"/user/alice/": {"target": "http://10.0.0.1:8888", "data": {"user": "alice", "server_name": ""}}}
     monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", AsyncMock(return_value=routes))
     monkeypatch.setattr(UserProxy, "_reports_activity", Mock(side_effect=AssertionError))

@@ -43,7 +43,7 @@ def host_config(**options: Any) -> list[str]:
         {"log_config": {"type": "local", "config": {"max-size": "1m"}}},
     ],
 )
-def test_what_is_safe_is_taken(options: dict[str, Any]) -> None:
+def test_safe_options_are_accepted(options: dict[str, Any]) -> None:
     assert host_config(**options) == []
 
 
@@ -82,13 +82,13 @@ def test_other_traits_of_servers_that_are_safe() -> None:
     "name",
     ["DockerSpawner", "UserServerSpawner", "Spawner", "MySpawner", "Configurable", "LoggingConfigurable", "Anything"],
 )
-def test_no_class_is_a_way_round(name: str) -> None:
+def test_no_class_bypasses_the_rules(name: str) -> None:
     given = {"extra_host_config": {"privileged": True}, "network_name": "host", "volumes": {"/": "/host"}}
     assert refused(name, **given) == ["extra_host_config.privileged", "network_name", "volumes./"]
 
 
 @pytest.mark.parametrize("name", ["EvilAuthenticator", "MyProxy", "JupyterHub", "CryptKeeper"])
-def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
+def test_nor_does_a_similar_name(name: str) -> None:
     assert refused(name, extra_host_config={"cap_add": ["ALL"]}) == ["extra_host_config.cap_add"]
 
 
@@ -104,7 +104,7 @@ def test_nor_is_a_name_like_that_of_something_else(name: str) -> None:
         ("hub-user{username}", False),
     ],
 )
-def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
+def test_volumes_for_each_user(volume: str, taken: bool) -> None:
     found = list(traits.refused({"DockerSpawner": {"volumes": {volume: "/x"}}}, "github", OURS))
     assert [each.fix for each in found] == ([] if taken else ["set hub_volume_name_template instead"])
 
@@ -127,7 +127,7 @@ def test_volumes_that_are_each_users(volume: str, taken: bool) -> None:
         ("/{username}", False),
     ],
 )
-def test_folders_that_are_each_users(source: str, taken: bool) -> None:
+def test_folders_for_each_user(source: str, taken: bool) -> None:
     ours = mounts.ours("hub", None, ["/srv/jupyterhub"])
     found = list(traits.refused({"DockerSpawner": {"volumes": {source: "/x"}}}, "github", ours))
     assert [each.what for each in found] == (
@@ -140,14 +140,14 @@ def test_propagation_is_not_hidden_in_the_mode() -> None:
     assert refused("DockerSpawner", volumes=volumes) == ["volumes./srv/data.mode"]
 
 
-def test_a_class_of_the_operators_own_that_people_log_in_by_is_an_authenticator() -> None:
+def test_custom_class_for_login_is_an_authenticator() -> None:
     found = list(traits.refused({"TeamLogin": {"allow_all": True}}, "team.TeamLogin"))
     assert [each.path for each in found] == [("TeamLogin", "allow_all")]
     assert found[0].fix == "set hub_allow_all instead"
 
 
 @pytest.mark.parametrize(("function", "listed"), [(HostConfig, "HOST_CONFIG"), (ContainerApiMixin, "CREATE")])
-def test_every_option_of_docker_s_is_either_listed_or_not_taken(function: Any, listed: str) -> None:
+def test_every_docker_option_is_listed_or_refused(function: Any, listed: str) -> None:
     called = function.create_container if listed == "CREATE" else function.__init__
     known = set(inspect.signature(called).parameters) - {"self", "version"}
     table: dict[str, Any] = getattr(containers, listed)
@@ -157,7 +157,7 @@ def test_every_option_of_docker_s_is_either_listed_or_not_taken(function: Any, l
     }
 
 
-def test_the_page_lists_what_is_taken() -> None:
+def test_page_lists_the_accepted_options() -> None:
     rows = {
         cells[1].strip("` "): set(re.findall(r"`([a-z_]+)`", cells[2]))
         for cells in (line.split("|") for line in PAGE.splitlines() if line.startswith("| `"))
@@ -219,7 +219,7 @@ def test_sources_of_mounts(source: str, taken: bool) -> None:
     assert (mounts.wrong_source(source, OURS) is None) == taken
 
 
-def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
+def test_coolifys_own_folders_are_refused() -> None:
     wrong = mounts.wrong_source("/data", mounts.Ours(folders=(mounts.COOLIFY,)))
     assert wrong
     assert "/data/coolify is where Coolify keeps its keys" in wrong[1]
@@ -236,5 +236,5 @@ def test_where_coolify_is_what_holds_its_keys_is_closed() -> None:
         ("https://hub.team.dev", False),
     ],
 )
-def test_hosts_that_only_stand_for_one(value: str, expected: bool) -> None:
+def test_placeholder_hosts(value: str, expected: bool) -> None:
     assert is_placeholder(value) is expected

@@ -23,7 +23,7 @@ def test_the_table_is_fresh() -> None:
 
 
 @pytest.mark.parametrize("package", ["jupyterhub", "dockerspawner", "oauthenticator", "traitlets"])
-def test_it_is_made_of_what_the_hub_s_image_holds(package: str) -> None:
+def test_table_is_made_from_the_hubs_lock(package: str) -> None:
     lock = (PROJECT / "images/hub/requirements.txt").read_text()
     assert re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) == [version(package)]
 
@@ -36,7 +36,7 @@ def test_every_class_has_its_traits_and_those_of_its_parents() -> None:
     }
 
 
-def test_classes_that_settings_are_about() -> None:
+def test_classes_of_settings() -> None:
     known = known_classes()
     assert known["JupyterHub"]["allow_named_servers"] == "bool"
     assert known["Spawner"]["http_timeout"] == "int"
@@ -81,7 +81,7 @@ def test_kinds(trait: Any, kind: str) -> None:
     assert writer.kind(trait) == kind
 
 
-def test_a_table_holds_what_a_class_changes() -> None:
+def test_table_includes_overridden_traits() -> None:
     class Old(Configurable):
         a = traitlets.Int().tag(config=True)
         b = traitlets.Int().tag(config=True)
@@ -103,7 +103,7 @@ def test_a_table_holds_what_a_class_changes() -> None:
     assert expand(table)["New"] == {"b": "str", "c": "bool"}
 
 
-def test_two_classes_of_one_name_cannot_be_told_apart() -> None:
+def test_classes_with_the_same_name_are_refused() -> None:
     one, other = type("Same", (Configurable,), {}), type("Same", (Configurable,), {})
     with pytest.raises(ValueError, match=r"^Same is both "):
         writer.table([one, other])

@@ -33,7 +33,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     return load().settings
 
 
-def test_the_variables_that_everybody_sets(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_variables(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(
         monkeypatch,
         ALLOWED_GITHUB_ORGS="Acme, beta:data-team,",
@@ -50,7 +50,7 @@ def test_the_variables_that_everybody_sets(base: Any, monkeypatch: pytest.Monkey
     assert settings.hub_server_memory_mb == EXAMPLE["hub_server_memory_mb"], "what is not said stays"
 
 
-def test_a_profile_of_the_same_image_goes_with_it(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_of_the_same_image_is_changed_too(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = EXAMPLE["images_environments"][0]
     profile = {**first, "slug": "profile", "title": "Profile"}
     settings = loaded(
@@ -71,7 +71,7 @@ def test_any_other_setting(base: Any, monkeypatch: pytest.MonkeyPatch, text: str
 
 
 @pytest.mark.parametrize("nobody", [{}, {"ADMIN_GITHUB_USERS": " , "}])
-def test_a_hub_that_nobody_could_enter(
+def test_hub_without_any_allowed_user(
     base: Any, hub_files: Path, monkeypatch: pytest.MonkeyPatch, nobody: dict[str, str]
 ) -> None:
     (hub_files / "hub.json").write_text(json.dumps({**base, "hub_admin_users": []}))
@@ -94,7 +94,7 @@ def test_empty_is_unset(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["  ", "\t\n", "# {hub_server_memory_mb: 1}"])
-def test_settings_that_say_nothing_are_unset(base: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_empty_settings_are_unset(base: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert loaded(monkeypatch, JUPYTERHUB_SETTINGS=text).hub_server_memory_mb == EXAMPLE["hub_server_memory_mb"]
 
 
@@ -171,7 +171,7 @@ def test_organizations_and_teams_replace_their_own_kind(
         ),
     ],
 )
-def test_a_mistake_is_told(base: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+def test_mistake_is_reported(base: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError) as error:
         loaded(monkeypatch, **{name: value})
     assert str(error.value).startswith(message)
@@ -198,7 +198,7 @@ def test_a_mistake_is_told(base: Any, monkeypatch: pytest.MonkeyPatch, name: str
         ),
     ],
 )
-def test_a_variable_that_finds_no_place_is_told(
+def test_variable_that_cannot_be_applied_is_reported(
     base: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str, message: str
 ) -> None:
     with pytest.raises(SettingsError) as error:
@@ -208,7 +208,7 @@ def test_a_variable_that_finds_no_place_is_told(
 
 
 @pytest.mark.parametrize("text", ["{s3cret", "[]", "null"])
-def test_a_broken_file_is_told_under_variables_too(
+def test_broken_file_is_reported_with_variables_too(
     base: Any, hub_files: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     (hub_files / "hub.json").write_text(text)
@@ -220,7 +220,7 @@ def test_a_broken_file_is_told_under_variables_too(
 @pytest.mark.parametrize(
     "callback", [CALLBACK, "http://localhost:8000/hub/oauth_callback", "http://[::1]/hub/oauth_callback"]
 )
-def test_addresses_that_a_login_may_come_back_to(base: Any, monkeypatch: pytest.MonkeyPatch, callback: str) -> None:
+def test_callback_urls(base: Any, monkeypatch: pytest.MonkeyPatch, callback: str) -> None:
     url = loaded(monkeypatch, OAUTH_CALLBACK_URL=callback).jupyterhub_url
     assert f"{url}/hub/oauth_callback" == callback
 
@@ -241,12 +241,12 @@ def test_secrets_by_value_and_by_file(base: Any, hub_files: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("switch", ["true", "Yes", "on"])
-def test_words_that_turn_it_on(base: Any, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+def test_values_that_switch_it_on(base: Any, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
     monkeypatch.setenv(environment_variables.SWITCH, switch)
     assert loaded(monkeypatch).jupyterhub_url == "https://hub.acme.test"
 
 
-def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_switch_is_reported(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(environment_variables.SWITCH, "s3cret")
     with pytest.raises(SettingsError) as error:
         loaded(monkeypatch)
@@ -256,7 +256,7 @@ def test_a_switch_that_says_neither_is_told(base: Any, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("switch", [None, "", "0", "false", "No", "off"])
-def test_elsewhere_the_environment_is_not_looked_at(
+def test_environment_is_ignored_without_the_switch(
     base: Any, monkeypatch: pytest.MonkeyPatch, switch: str | None
 ) -> None:
     monkeypatch.delenv(environment_variables.SWITCH)
@@ -268,7 +268,7 @@ def test_elsewhere_the_environment_is_not_looked_at(
         load()
 
 
-def test_keys_of_coolify_fit_also_where_they_are_several() -> None:
+def test_coolifys_keys_work_even_if_there_are_several() -> None:
     own, magic = secret(1), secret(2) + secret(3)
     found = environment_variables.secrets({"JUPYTERHUB_CRYPT_KEY": f"{own}\n{magic}", "GITHUB_CLIENT_SECRET": magic})
     first, second = found["crypt_key"].split()
@@ -278,7 +278,7 @@ def test_keys_of_coolify_fit_also_where_they_are_several() -> None:
 
 
 @pytest.mark.parametrize("name", environment_variables.OF_VARIABLES)
-def test_what_a_compose_application_has_by_a_variable_is_refused_elsewhere(name: str) -> None:
+def test_settings_with_a_variable_are_refused_in_jupyterhub_settings(name: str) -> None:
     settings: dict[str, Any] = {"compose": {"hashes": {}}}
     with pytest.raises(
         environment_variables.EnvironmentVariableError, match=f"JUPYTERHUB_SETTINGS: {name}: is set by JUPYTERHUB_"
@@ -286,12 +286,12 @@ def test_what_a_compose_application_has_by_a_variable_is_refused_elsewhere(name:
         environment_variables.overlaid(settings, {"JUPYTERHUB_SETTINGS": f"{{{name}: x}}"})
 
 
-def test_a_long_key_that_is_easy_to_guess_is_told_before_it_is_made_to_fit() -> None:
+def test_weak_long_key_is_reported_before_it_is_hashed() -> None:
     with pytest.raises(
         environment_variables.EnvironmentVariableError, match="JUPYTERHUB_COOKIE_SECRET: is easy to guess"
     ):
         environment_variables.secrets({"JUPYTERHUB_COOKIE_SECRET": "0123456789abcdef" * 8})
 
 
-def test_a_name_twice_in_a_variable_is_one(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_names_in_a_variable_count_once(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, ADMIN_GITHUB_USERS="Ann, bob,ann").hub_admin_users == {"ann", "bob"}

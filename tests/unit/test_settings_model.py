@@ -58,7 +58,7 @@ def test_the_example_loads(hub_files: Path) -> None:
         ("hub_traits", {"Spawner": {"mem_limit": "2G"}}, "hub_traits.Spawner.mem_limit (hub.json): has a setting"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(hub_files: Path, where: str, value: Any, message: str) -> None:
+def test_mistake_is_reported_in_one_line(hub_files: Path, where: str, value: Any, message: str) -> None:
     """What preflight tells is told in its words: tests/settings compares."""
     told = complaint(hub_files, where, value)
     assert told.startswith(message)
@@ -94,7 +94,7 @@ def test_groups_of_github_are_in_small_letters(hub_files: Path) -> None:
         assert 'is not in small letters, as the Hub\'s groups are: "Acme:data"' in told
 
 
-def test_no_value_that_may_be_secret_is_told(hub_files: Path) -> None:
+def test_possibly_secret_values_are_not_shown(hub_files: Path) -> None:
     for where, value in {
         "hub_traits": {"Spawner": "s3cret"},
         "hub_server_environment": {"KEY": ["s3cret"]},
@@ -116,7 +116,7 @@ def test_all_problems_at_once(hub_files: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
-def test_what_is_not_settings(hub_files: Path, text: str) -> None:
+def test_invalid_files(hub_files: Path, text: str) -> None:
     (hub_files / "hub.json").write_text(text)
     with pytest.raises(SettingsError, match=r"hub\.json: (is not JSON|must be a mapping)"):
         load()
@@ -127,7 +127,7 @@ def test_no_file(hub_files: Path) -> None:
         load(hub_files / "absent.json", hub_files)
 
 
-def test_names_of_before_are_told_with_the_new_ones(hub_files: Path) -> None:
+def test_old_names_are_reported_with_the_new_ones(hub_files: Path) -> None:
     old = {"server": {"memory_mb": 4096, "pids": 9}, "access": None, "authenticator": "github", "tokens": {}}
     (hub_files / "hub.json").write_text(json.dumps({**EXAMPLE, **old}))
     with pytest.raises(SettingsError) as error:
@@ -143,7 +143,7 @@ def test_names_of_before_are_told_with_the_new_ones(hub_files: Path) -> None:
     ]
 
 
-def test_every_new_name_is_one() -> None:
+def test_every_new_name_exists() -> None:
     new = [
         each for value in renamed.RENAMED.values() for each in (value.values() if isinstance(value, dict) else [value])
     ]
@@ -187,7 +187,7 @@ PASSPHRASES = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, each) for name, them in PASSPHRASES.items() for each in them])
-def test_what_preflight_takes_the_hub_takes(hub_files: Path, name: str, value: str) -> None:
+def test_hub_accepts_what_preflight_accepts(hub_files: Path, name: str, value: str) -> None:
     def told(text: str) -> list[Any]:
         return [
             each for rules in (preflight_secrets.rule, missing.rule) for each in rules.findings({f"hub_{name}": text})
@@ -199,7 +199,7 @@ def test_what_preflight_takes_the_hub_takes(hub_files: Path, name: str, value: s
     assert getattr(load().secrets, name) == value
 
 
-def test_only_what_the_login_needs_is_read(hub_files: Path) -> None:
+def test_only_secrets_of_the_login_are_read(hub_files: Path) -> None:
     (hub_files / "user_password").unlink()
     assert "github_client_secret" in read_secrets(hub_files, "github")
     with pytest.raises(SecretsError, match="hub_user_password: cannot read"):

@@ -59,7 +59,7 @@ def test_a_burst_of_starts_and_ends(table: Addresses, clock: Clock) -> None:
         has[user] = address
 
 
-def test_the_one_that_was_not_used_for_longest(table: Addresses, clock: Clock) -> None:
+def test_least_recently_used_address_is_given(table: Addresses, clock: Clock) -> None:
     for number in range(10):
         assert table.take(f"user{number}", POOL, ()) == POOL[number]
     for number in (3, 1, 2):
@@ -70,12 +70,12 @@ def test_the_one_that_was_not_used_for_longest(table: Addresses, clock: Clock) -
     assert [table.take(name, POOL, ()) for name in ("a", "b", "c", "d")] == [POOL[3], POOL[1], POOL[2], None]
 
 
-def test_what_containers_routes_and_others_have_is_not_given(table: Addresses) -> None:
+def test_addresses_of_containers_routes_and_servers_are_not_given(table: Addresses) -> None:
     assert table.take("alice", POOL, {POOL[0], POOL[1]}) == POOL[2]
     assert table.take("bob", POOL, set(POOL)) is None
 
 
-def test_a_hold_lasts_five_minutes_and_over_a_restart(db: Session, table: Addresses, clock: Clock) -> None:
+def test_address_is_held_for_five_minutes_across_a_restart(db: Session, table: Addresses, clock: Clock) -> None:
     table.take("alice", POOL[:1], ())
     table.release("alice")
     clock.now += HOLD_S - 1
@@ -97,14 +97,14 @@ def test_a_hub_that_was_killed_between_create_and_start(db: Session, table: Addr
     assert after.take("carl", POOL[:2], ()) == POOL[0]
 
 
-def test_a_clock_that_was_set_back_holds_nothing_for_hours(table: Addresses, clock: Clock) -> None:
+def test_clock_that_was_set_back_does_not_hold_addresses_for_hours(table: Addresses, clock: Clock) -> None:
     table.take("alice", POOL[:1], ())
     table.release("alice")
     clock.now -= 10 * HOLD_S
     assert table.take("bob", POOL[:1], ()) == POOL[0]
 
 
-def test_who_restarts_again_and_again_does_not_take_all_from_the_others(table: Addresses) -> None:
+def test_restarting_repeatedly_does_not_exhaust_addresses(table: Addresses) -> None:
     used = set()
     for _ in range(30):
         used.add(table.take("mallory", POOL, ()))
@@ -113,7 +113,7 @@ def test_who_restarts_again_and_again_does_not_take_all_from_the_others(table: A
     assert table.take("alice", POOL, ()) == POOL[OWN_AT_MOST]
 
 
-def test_who_makes_ever_new_servers_does_not_take_all_from_the_others(table: Addresses) -> None:
+def test_creating_new_servers_does_not_exhaust_addresses(table: Addresses) -> None:
     used = set()
     for number in range(30):
         used.add(table.take(f"mallory--{number}", POOL, (), owner="mallory"))
@@ -122,7 +122,7 @@ def test_who_makes_ever_new_servers_does_not_take_all_from_the_others(table: Add
     assert table.take("alice", POOL, (), owner="alice") == POOL[OWN_AT_MOST]
 
 
-def test_while_few_are_free_one_s_own_come_first(table: Addresses) -> None:
+def test_while_addresses_are_scarce_own_held_ones_are_reused(table: Addresses) -> None:
     for number in range(8):
         table.take(f"user{number}", POOL, ())
     table.release("user3")
@@ -131,19 +131,19 @@ def test_while_few_are_free_one_s_own_come_first(table: Addresses) -> None:
     assert table.take("another", POOL, ()) == POOL[8]
 
 
-def test_an_address_that_is_wanted_comes_before_one_s_own(table: Addresses) -> None:
+def test_wanted_address_takes_precedence_over_own_held_ones(table: Addresses) -> None:
     for _ in range(OWN_AT_MOST):
         table.take("mallory", POOL, ())
         table.release("mallory")
     assert table.take("mallory", POOL, (), wanted=POOL[9]) == POOL[9]
 
 
-def test_one_s_own_that_another_server_of_one_s_own_has_is_not_given(table: Addresses) -> None:
+def test_own_address_in_use_is_not_given(table: Addresses) -> None:
     assert table.take("alice--a", POOL[:1], (), owner="alice")
     assert table.take("alice--b", POOL[:1], (), owner="alice") is None
 
 
-def test_a_server_that_is_put_back_gets_its_own_address(table: Addresses) -> None:
+def test_reconnected_server_gets_its_own_address(table: Addresses) -> None:
     own = table.take("alice", POOL, ())
     assert own
     table.take("bob", POOL, ())
@@ -153,7 +153,7 @@ def test_a_server_that_is_put_back_gets_its_own_address(table: Addresses) -> Non
     assert table.take("carl", POOL, (), wanted=own) == POOL[2]
 
 
-def test_an_address_that_docker_gave(table: Addresses, clock: Clock) -> None:
+def test_address_given_by_docker(table: Addresses, clock: Clock) -> None:
     assert table.keep("alice", POOL[0])
     assert not table.keep("bob", POOL[0])
     assert table.keep("alice", POOL[1])
@@ -163,16 +163,14 @@ def test_an_address_that_docker_gave(table: Addresses, clock: Clock) -> None:
     assert table.keep("bob", POOL[0])
 
 
-def test_a_clash_is_not_tried_again_at_once(table: Addresses) -> None:
+def test_clashing_address_is_not_retried_at_once(table: Addresses) -> None:
     first = table.take("alice", POOL, ())
     assert first
     table.block(first, "not alice")
     assert table.take("alice", POOL, ()) == POOL[1]
 
 
-def test_after_a_database_that_was_locked_it_goes_on(
-    db: Session, table: Addresses, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_works_again_after_a_locked_database(db: Session, table: Addresses, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that was not rolled back takes nothing more."""
     table.take("alice", POOL, ())
     db.execute(
@@ -195,7 +193,7 @@ def network(**pool: Any) -> dict[str, Any]:
     return {"IPAM": {"Config": [pool]}}
 
 
-def test_candidates_are_those_that_docker_draws_from() -> None:
+def test_candidates_match_dockers_pool() -> None:
     small = network(Subnet="10.214.1.0/24", IPRange="10.214.1.128/25", Gateway="10.214.1.1")
     found = addresses.candidates(small)
     assert (len(found), found[0], found[-1]) == (126, "10.214.1.129", "10.214.1.254")
@@ -203,7 +201,7 @@ def test_candidates_are_those_that_docker_draws_from() -> None:
     assert (len(large), large[0], large[-1]) == (2046, "10.213.8.1", "10.213.15.254")
 
 
-def test_candidates_of_a_network_of_somebody_else() -> None:
+def test_candidates_of_a_foreign_network() -> None:
     theirs = network(Subnet="10.1.0.0/29", Gateway="10.1.0.1", AuxiliaryAddresses={"printer": "10.1.0.3"})
     assert addresses.candidates(theirs) == ("10.1.0.2", "10.1.0.4", "10.1.0.5", "10.1.0.6")
     assert addresses.candidates(network(Subnet="fd00::/64")) == ()
@@ -214,7 +212,7 @@ def container(name: str, **endpoint: Any) -> dict[str, Any]:
     return {"Id": name, "NetworkSettings": {"Networks": {"users": endpoint}}}
 
 
-def test_addresses_of_containers_are_also_those_of_stopped_ones() -> None:
+def test_addresses_of_stopped_containers_count() -> None:
     running = container("a", IPAddress="10.0.0.1", IPAMConfig=None)
     stopped = container("b", IPAddress="", IPAMConfig={"IPv4Address": "10.0.0.2"})
     mine = container("c", IPAddress="10.0.0.3")
@@ -233,7 +231,7 @@ def test_addresses_of_routes() -> None:
     assert addresses.of_routes(routes, "/user/bob/") == {"hub", "10.0.0.1"}
 
 
-def test_what_docker_calls_a_clash() -> None:
+def test_dockers_message_for_a_clash() -> None:
     assert addresses.is_clash(APIError("403", explanation="Address already in use"))
     assert not addresses.is_clash(APIError("500", explanation="no space left on device"))
 
@@ -265,16 +263,16 @@ LISTED: dict[str, Any] = {"Id": "1", "Labels": OURS, "State": "running", "Networ
         ({**RUNS, "NetworkSettings": {"Networks": {}}}, "has no address"),
     ],
 )
-def test_where_a_server_is(found: dict[str, Any] | None, why: str) -> None:
+def test_misplaced_servers(found: dict[str, Any] | None, why: str) -> None:
     told = addresses.misplaced(found, "1", OURS, "users", "10.0.0.1")
     assert why in told
     assert bool(told) == bool(why)
 
 
-def test_a_server_without_an_address_is_nowhere() -> None:
+def test_server_without_an_address_is_misplaced() -> None:
     assert addresses.misplaced(RUNS, "1", OURS, "users", "")
 
 
-def test_a_server_that_is_reached_in_another_way_has_to_run() -> None:
+def test_server_reached_by_port_or_name_only_has_to_run() -> None:
     assert not addresses.misplaced(RUNS, "1", OURS, "other", None)
     assert addresses.misplaced({**RUNS, "State": {"Running": False}}, "1", OURS, "other", None)

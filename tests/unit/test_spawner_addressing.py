@@ -39,20 +39,20 @@ def test_the_next_server_does_not_get_the_address_of_one_that_just_ended(docker:
     assert run(bob.start)[0] != was
 
 
-def test_what_the_proxy_leads_to_is_not_given(docker: FakeDocker) -> None:
+def test_address_with_a_route_is_not_given(docker: FakeDocker) -> None:
     PROXY.routes = {"/user/gone/": "127.0.0.1", "/user/alice/": "127.0.0.2"}
     # Nothing in the table: an older copy of the database, for one.
     assert run(spawner().start)[0] == "127.0.0.2"
 
 
-def test_what_another_spawner_holds_is_not_given(docker: FakeDocker) -> None:
+def test_address_of_another_spawner_is_not_given(docker: FakeDocker) -> None:
     alice, bob = spawner(), spawner("bob")
     team(alice, bob)
     alice.in_the_database.ip = "127.0.0.1"
     assert run(bob.start)[0] == "127.0.0.2"
 
 
-def test_a_database_that_is_locked_does_not_keep_a_stop_from_its_end(
+def test_locked_database_does_not_block_a_stop(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = running(docker)
@@ -62,7 +62,7 @@ def test_a_database_that_is_locked_does_not_keep_a_stop_from_its_end(
     assert "database is locked" in caplog.text
 
 
-def test_an_address_that_docker_gave_to_somebody_else_is_changed_for_another(docker: FakeDocker) -> None:
+def test_address_that_docker_gave_away_is_replaced(docker: FakeDocker) -> None:
     docker.elsewhere.update({"127.0.0.1": "a probe", "127.0.0.2": "a probe"})
     assert run(spawner().start) == ("127.0.0.3", 8888)
     assert addresses_of(docker) == ["127.0.0.3"]
@@ -100,7 +100,7 @@ def test_a_start_does_not_wait_for_an_address_for_ever(docker: FakeDocker, monke
     assert error.value.reason == "no-address"
 
 
-def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=TimeoutError("30 s")))
     with pytest.raises(SpawnError) as error:
         run(spawner().start)
@@ -108,7 +108,7 @@ def test_a_proxy_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mo
     assert not docker.containers
 
 
-def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
+def test_hanging_proxy_does_not_delay_starts_one_after_another(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = [spawner(f"user{number}") for number in range(4)]
@@ -131,9 +131,7 @@ def test_a_proxy_that_hangs_does_not_hold_up_one_start_after_another(
     assert [getattr(each, "reason", each) for each in run(all_at_once)] == ["proxy"] * 4
 
 
-def test_a_start_does_not_ask_the_database_about_each_route(
-    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_does_not_query_the_database_for_each_route(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where routes lead is all that counts (UserProxy.fetch_routes)."""
     monkeypatch.setattr(PROXY, "fetch_routes", PROXY.get_all_routes, raising=False)
     monkeypatch.setattr(PROXY, "get_all_routes", Mock(side_effect=AssertionError))
@@ -141,7 +139,7 @@ def test_a_start_does_not_ask_the_database_about_each_route(
     assert run(spawner().start)[0] == "127.0.0.2"
 
 
-def test_a_network_on_which_docker_takes_no_addresses(docker: FakeDocker) -> None:
+def test_network_without_chosen_addresses(docker: FakeDocker) -> None:
     docker.networks["bridge"] = "127.0.0.0/8"
     mine = spawner(network_name="bridge")
     run(lambda: mine.create_object())

@@ -13,7 +13,9 @@ from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 
-def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starts_are_limited_and_a_slow_one_does_not_block_others(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(2))
     monkeypatch.setattr("jupyterhub_ansible.spawner.admission._SLOT_S", 0.5)
     ready: dict[str, asyncio.Event] = {}
@@ -53,7 +55,7 @@ def test_many_start_in_turn_and_a_slow_one_holds_up_nobody(docker: FakeDocker, m
     asyncio.run(scenario())
 
 
-def test_a_start_that_fails_gives_its_turn_back(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_releases_its_slot(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(1))
     monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=errors.container_removed("x")))
     for _ in range(2):
@@ -100,7 +102,7 @@ def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("used", "fits"), [(0, True), (GB, False)])
-def test_a_limit_is_no_reservation_but_use_is(
+def test_limits_are_not_reserved_but_use_counts(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, used: int, fits: bool
 ) -> None:
     *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
@@ -112,7 +114,7 @@ def test_a_limit_is_no_reservation_but_use_is(
             run(cid.start)
 
 
-def test_the_engine_is_not_asked_again_and_again(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_use_is_not_queried_too_often(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
     monkeypatch.setattr(queue, "_CHECK_S", 0.01)
     asked = Mock(return_value={"memory_stats": {"usage": GB}})
@@ -128,7 +130,7 @@ def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
     assert error.value.reason == "too-large"
 
 
-def test_the_next_hub_knows_what_a_server_counts_with(docker: FakeDocker) -> None:
+def test_claim_survives_a_restart_of_the_hub(docker: FakeDocker) -> None:
     mine = spawner(mem_guarantee="256M")
     run(mine.start)
     successor = spawner()
@@ -161,7 +163,7 @@ def test_limit_of_running_servers(docker: FakeDocker) -> None:
     run(second.start)
 
 
-def test_two_servers_asked_for_at_once_do_not_both_fail(docker: FakeDocker) -> None:
+def test_two_concurrent_starts_do_not_both_fail(docker: FakeDocker) -> None:
     first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
     second.user = first.user
     first.user.spawners.update({"": first, "second": second})

@@ -10,7 +10,7 @@ from jupyterhub_ansible.spawner.errors import SpawnError
 
 
 @pytest.mark.parametrize("found", STRANGERS)
-def test_a_stranger_s_container_is_left_alone(docker: FakeDocker, found: dict[str, str] | None) -> None:
+def test_foreign_container_is_left_alone(docker: FakeDocker, found: dict[str, str] | None) -> None:
     theirs = stranger(docker, "jh-user-alice", found)
     mine = spawner()
     with pytest.raises(SpawnError) as error:
@@ -40,7 +40,7 @@ def test_a_running_container_that_the_hub_forgot_is_replaced(docker: FakeDocker)
     assert docker.containers["jh-user-alice"]["Id"] != forgotten
 
 
-def test_an_image_that_is_not_there(docker: FakeDocker) -> None:
+def test_missing_image(docker: FakeDocker) -> None:
     docker.images.clear()
     with pytest.raises(SpawnError) as error:
         run(spawner().start)
@@ -48,7 +48,7 @@ def test_an_image_that_is_not_there(docker: FakeDocker) -> None:
     assert not docker.containers
 
 
-def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_stops_and_pulls_do_not_block_other_users(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     unblock = threading.Event()
     monkeypatch.setattr(docker, "stop", lambda name_or_id: unblock.wait(20))
     monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(20)}]))
@@ -70,7 +70,7 @@ def test_hung_stops_and_pulls_do_not_hold_up_other_users(docker: FakeDocker, mon
     asyncio.run(scenario())
 
 
-def test_a_pull_is_told_in_percent(docker: FakeDocker) -> None:
+def test_pull_is_reported_in_percent(docker: FakeDocker) -> None:
     docker.images.clear()
     layer = {"id": "a", "status": "Downloading", "progressDetail": {"current": 1, "total": 4}}
     docker.pulled = [layer, layer, {"id": "a", "status": "Pull complete"}]
@@ -79,7 +79,7 @@ def test_a_pull_is_told_in_percent(docker: FakeDocker) -> None:
     assert told(mine)[:2] == [(16, "Fetching the environment: 12 %"), (60, "Fetching the environment: 100 %")]
 
 
-def test_a_pull_that_fails_on_its_way(docker: FakeDocker) -> None:
+def test_pull_that_fails_halfway(docker: FakeDocker) -> None:
     docker.images.clear()
     docker.pulled = [{"status": "Pulling"}, {"error": "unexpected EOF", "errorDetail": {}}]
     with pytest.raises(SpawnError) as error:

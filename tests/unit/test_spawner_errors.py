@@ -111,6 +111,6 @@ def test_a_pull() -> None:
     assert len(told.jupyterhub_message) < 1_200
 
 
-def test_percent_signs_in_a_log_are_no_template() -> None:
+def test_percent_signs_in_a_log_are_literal() -> None:
     told = errors.ended_early(STATE, "100 %s", None, "alice")
     assert "100 %s" in str(told)

@@ -33,13 +33,13 @@ def test_the_gateway_is_that_of_the_plan(subnet: str) -> None:
     assert fence_check.gateway(f"http://{plan.hub}:8081") == plan.gateway
 
 
-def test_who_accepts_or_refuses_has_answered(listener: socket.socket) -> None:
+def test_accepted_and_refused_connections_are_answers(listener: socket.socket) -> None:
     assert fence_check.answers("127.0.0.1")
     listener.close()
     assert fence_check.answers("127.0.0.1")
 
 
-def test_who_is_silent_has_not(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_is_not_an_answer(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(*_: object, **__: object) -> socket.socket:
         raise TimeoutError
 
@@ -47,7 +47,7 @@ def test_who_is_silent_has_not(listener: socket.socket, monkeypatch: pytest.Monk
     assert not fence_check.answers("127.0.0.1")
 
 
-def test_a_fence_that_is_gone_is_seen_and_seen_again(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_lost_and_restored_fence_is_noticed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (folder / "unsafe").touch()
     fence_monitor = fence_check.FenceMonitor("10.213.0.1")
     assert not (folder / "unsafe").exists(), "what the Hub of before saw"
@@ -69,7 +69,7 @@ def test_a_fence_that_is_gone_is_seen_and_seen_again(monkeypatch: pytest.MonkeyP
     fence_check.check_before_start("an image")
 
 
-def test_what_a_proof_found_open_keeps_servers_from_starting(folder: Path) -> None:
+def test_open_fence_found_by_a_proof_blocks_starts(folder: Path) -> None:
     (folder / "closed").write_text("another server could be reached; deploy again\n")
     with pytest.raises(SpawnError, match="deploy again"):
         fence_check.check_before_start("an image")
@@ -77,7 +77,7 @@ def test_what_a_proof_found_open_keeps_servers_from_starting(folder: Path) -> No
     fence_check.check_before_start("an image")
 
 
-def test_the_image_s_health_check_asks_for_the_file() -> None:
+def test_images_health_check_tests_for_the_file() -> None:
     dockerfile = Path(__file__).parents[2] / "images/hub/Dockerfile"
     # As a list, which a run calls by `docker exec` (container_healthy).
     assert (

@@ -21,7 +21,7 @@ def test_a_stop_removes_the_container_and_keeps_the_home(docker: FakeDocker) -> 
 
 
 @pytest.mark.parametrize("found", [None, labels("jh", "home", "bob", ""), labels("another", "home", "alice", "")])
-def test_a_stranger_s_volume_is_not_mounted(docker: FakeDocker, found: dict[str, str] | None) -> None:
+def test_foreign_volume_is_not_mounted(docker: FakeDocker, found: dict[str, str] | None) -> None:
     docker.volumes["jh-user-alice"] = {"Name": "jh-user-alice", "Labels": found}
     with pytest.raises(SpawnError) as error:
         run(spawner().start)
@@ -29,7 +29,7 @@ def test_a_stranger_s_volume_is_not_mounted(docker: FakeDocker, found: dict[str,
     assert not docker.containers
 
 
-def test_volumes_of_another_scheme_are_adopted_by_their_exact_names(docker: FakeDocker) -> None:
+def test_volumes_are_adopted_by_name_template(docker: FakeDocker) -> None:
     # As DockerSpawner names them: escaped, lower case, nothing for the default server.
     names = {
         ("alice", ""): "jhub-user-alice-",
@@ -71,15 +71,13 @@ def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("sharing", [{"share_home": True}, {"volume_name_template": "home-{username}"}])
-def test_a_home_that_other_servers_have_stays(
-    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]
-) -> None:
+def test_shared_home_stays(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]) -> None:
     assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
     # With the default server, the user is deleted.
     assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
 
 
-def test_the_home_of_a_user_who_has_a_server_running_stays(
+def test_home_of_a_user_with_a_running_server_stays(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The Hub will not delete that user (User.delete_spawners).
@@ -91,20 +89,22 @@ def test_the_home_of_a_user_who_has_a_server_running_stays(
     assert "the server second of its user runs" in caplog.text
 
 
-def test_a_container_that_was_left_does_not_keep_the_home(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftover_container_does_not_block_the_deletion_of_a_home(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(spawner().start)
     deleted(spawner(deleted_homes="remove"), monkeypatch)
     assert not docker.containers
 
 
-def test_a_server_whose_files_go_by_its_name_keeps_it(docker: FakeDocker) -> None:
+def test_server_with_its_own_home_cannot_be_renamed(docker: FakeDocker) -> None:
     with pytest.raises(SpawnError, match="display name") as error:
         run(lambda: spawner(server="old").rename("old", "new"))
     assert error.value.status_code == 400
     run(lambda: spawner(server="old", share_home=True).rename("old", "new"))
 
 
-def test_what_cannot_be_disposed_of_is_logged(
+def test_failed_deletion_of_a_home_is_logged(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
@@ -115,7 +115,7 @@ def test_what_cannot_be_disposed_of_is_logged(
     assert "its home stays, the volume jh-user-alice: the disk is full" in caplog.text
 
 
-def test_nobody_starts_a_server_whose_home_is_being_disposed_of(
+def test_server_cannot_start_while_its_home_is_being_deleted(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(UserServerSpawner, "_disposing", {"jh-user-alice"})

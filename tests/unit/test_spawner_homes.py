@@ -85,7 +85,7 @@ def test_archive(docker: FakeDocker) -> None:
     assert run["labels"] == {PROJECT: "jh", KIND: "homes", "coolify.managed": "false"}
 
 
-def test_an_archive_that_fails_costs_nothing(docker: FakeDocker) -> None:
+def test_failed_archive_keeps_the_home(docker: FakeDocker) -> None:
     failed(docker)
     with pytest.raises(HomesError, match="No space left on device"):
         dispose(docker, "jh", "alice", HOME, "archive")
@@ -94,7 +94,7 @@ def test_an_archive_that_fails_costs_nothing(docker: FakeDocker) -> None:
 
 @pytest.mark.parametrize("what", ["archive", "remove"])
 @pytest.mark.parametrize("theirs", [None, labels("jh", "home", "bob", ""), labels("other", "home", "alice", "")])
-def test_a_stranger_s_volume_is_left_alone(docker: FakeDocker, what: str, theirs: dict[str, str] | None) -> None:
+def test_foreign_volume_is_left_alone(docker: FakeDocker, what: str, theirs: dict[str, str] | None) -> None:
     docker.found[HOME] = theirs
     with pytest.raises(HomesError, match="left alone"):
         dispose(docker, "jh", "alice", HOME, what)
@@ -103,14 +103,14 @@ def test_a_stranger_s_volume_is_left_alone(docker: FakeDocker, what: str, theirs
 
 
 @pytest.mark.parametrize("what", ["archive", "remove"])
-def test_a_home_that_is_used_is_left_alone(docker: FakeDocker, what: str) -> None:
+def test_home_in_use_is_left_alone(docker: FakeDocker, what: str) -> None:
     docker.used_by = ["somebody-s-container"]
     with pytest.raises(HomesError, match="used by the container somebody-s-container"):
         dispose(docker, "jh", "alice", HOME, what)
     assert HOME in docker.found
 
 
-def test_archives_do_not_go_into_a_stranger_s_volume(docker: FakeDocker) -> None:
+def test_archives_are_not_stored_in_a_foreign_volume(docker: FakeDocker) -> None:
     docker.found["jh-deleted-homes"] = None
     with pytest.raises(HomesError, match="does not carry our labels"):
         dispose(docker, "jh", "alice", HOME, "archive")
@@ -122,7 +122,7 @@ def test_a_user_who_never_started_a_server(docker: FakeDocker) -> None:
     assert dispose(docker, "jh", "alice", HOME, "archive") == "it had no home"
 
 
-def test_the_archive_s_name_says_when() -> None:
+def test_archive_name_includes_the_time() -> None:
     moment = datetime(2026, 11, 22, 1, 30, tzinfo=timezone(timedelta(hours=2)))
     assert homes.archive_file(HOME, moment) == "jh-user-alice-20261121T233000Z.tar.gz"
     assert homes._ARCHIVE_NAME.fullmatch(homes.archive_file("jh-user-a-b---0a--c", datetime.now(UTC)))
@@ -150,7 +150,7 @@ def test_restore_one_home_for_all_servers(archived: FakeDocker) -> None:
 
 
 @pytest.mark.parametrize("name", ["other.tar.gz", f"{ARCHIVE}.partial", "../etc/passwd"])
-def test_restore_what_is_not_there(archived: FakeDocker, name: str) -> None:
+def test_restore_a_missing_archive(archived: FakeDocker, name: str) -> None:
     with pytest.raises(HomesError, match="There is no archive"):
         restore(archived, "jh", name, "ann", "", False)
     assert "jh-user-ann" not in archived.found
@@ -163,7 +163,7 @@ def test_restore_over_a_home(archived: FakeDocker) -> None:
     assert len(archived.ran) == 1, "it was listed, and no more"
 
 
-def test_restore_that_fails_leaves_no_half(archived: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_restore_leaves_no_partial_home(archived: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(homes, "archives", lambda client, project: [ARCHIVE])
     failed(archived)
     with pytest.raises(HomesError):

@@ -16,7 +16,7 @@ def test_memory_counts_once() -> None:
     assert config["pids_limit"] == 64
 
 
-def test_what_is_built_in_tmp_can_run() -> None:
+def test_programs_in_tmp_can_run() -> None:
     options = host_config("jh", JSON, 1000 * MB, None, 64)["tmpfs"]["/tmp"].split(",")
     assert {"exec", "nosuid", "nodev", "mode=1777"} <= set(options)
 
@@ -39,16 +39,16 @@ def test_a_log_cannot_fill_the_disk(driver: str) -> None:
     assert log == {"type": driver, "config": {"max-size": "5m", "max-file": "2"}}
 
 
-def test_logs_that_go_elsewhere_go_there() -> None:
+def test_other_log_drivers_are_unchanged() -> None:
     assert "log_config" not in host_config("jh", JSON._replace(log_driver="journald"), None, None, 64)
 
 
-def test_the_group_of_all_users_servers() -> None:
+def test_cgroup_of_all_users_servers() -> None:
     assert cgroup_parent("jh", "systemd") == "jh-users.slice"
     assert cgroup_parent("jh", "cgroupfs") == "/jh-users"
 
 
-def test_what_the_engine_says() -> None:
+def test_engine_properties() -> None:
     info = {"MemTotal": 5, "LoggingDriver": "local", "CgroupDriver": "systemd", "Containers": 7}
     assert engine(info) == Engine(5, "local", "systemd")
 

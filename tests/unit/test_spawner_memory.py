@@ -30,11 +30,11 @@ def test_a_server_counts_with_a_quarter_of_its_limit_or_its_guarantee() -> None:
     assert claim(None, None, 8000) == Claim(2000, 8000), "without a limit it can take all there is"
 
 
-def test_nobody_is_asked_where_all_limits_fit() -> None:
+def test_use_is_not_queried_if_all_limits_fit() -> None:
     assert room(Claim(25, 100), 300, others([Claim(25, 100)] * 2))
 
 
-def test_a_limit_is_no_reservation() -> None:
+def test_limit_is_not_a_reservation() -> None:
     assert room(Claim(25, 100), 300, others([Claim(25, 100)] * 4, [10] * 4))
 
 
@@ -58,7 +58,7 @@ def test_a_server_counts_with_its_guarantee_however_little_it_uses() -> None:
         ({}, 0),
     ],
 )
-def test_what_a_container_uses(stats: dict[str, dict[str, int]], bytes_: int) -> None:
+def test_memory_use_of_a_container(stats: dict[str, dict[str, int]], bytes_: int) -> None:
     assert in_use(stats) == bytes_
 
 
@@ -111,7 +111,7 @@ def test_served_in_order_and_never_above_the_budget(monkeypatch: pytest.MonkeyPa
     assert "u0" not in machine.told, "there was room"
 
 
-def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timed_out_start_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "_CHECK_S", 0.005)
 
     async def scenario() -> None:
@@ -129,7 +129,7 @@ def test_who_waits_too_long_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_start_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "_CHECK_S", 30)
 
     async def scenario() -> None:
@@ -147,12 +147,12 @@ def test_who_is_cancelled_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_user_who_waits_is_told() -> None:
+def test_progress_messages_while_waiting() -> None:
     assert memory.waiting_message(1, 1) == "The machine is full. Your server starts when memory is free."
     assert "You are number 2 of 3." in memory.waiting_message(2, 3)
 
 
-def test_what_a_user_is_told_who_gets_no_room() -> None:
+def test_messages_when_memory_is_refused() -> None:
     assert (
         "512 MB of memory, and the machine has 100 MB"
         in memory.too_large(Claim(512 * MB, 2048 * MB), 100 * MB, "x").jupyterhub_message

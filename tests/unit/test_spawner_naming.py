@@ -74,7 +74,7 @@ def test_no_two_servers_share_a_name() -> None:
         assert all(len(name) <= 63 and re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name) for name in names)
 
 
-def test_a_name_is_no_name_of_another_user_s_escaped_form() -> None:
+def test_name_differs_from_other_users_escaped_names() -> None:
     # Whoever chooses his login cannot choose the name of a sanitised or shortened one.
     for victim in (("first.last", ""), (LOGIN_39, SERVER_30)):
         name = server_name("jupyterhub", *victim)

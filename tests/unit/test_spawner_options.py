@@ -31,11 +31,11 @@ def catalogue(user: str = "ann", *groups: str, free: bool = False, default: str 
         ("cyd", [], ["base", "sized", "staff"]),
     ],
 )
-def test_who_may_use_what(user: str, groups: list[str], slugs: list[str]) -> None:
+def test_environments_by_users_and_groups(user: str, groups: list[str], slugs: list[str]) -> None:
     assert list(catalogue(user, *groups).environments) == slugs
 
 
-def test_the_default_of_who_may_not_use_it_is_the_first() -> None:
+def test_default_falls_back_to_the_first_available() -> None:
     assert catalogue(default="staff").choose({}).environment == BASE
     assert catalogue("cyd", default="staff").choose({}).environment == STAFF
 
@@ -106,7 +106,7 @@ def test_other_images_are_refused(image: object) -> None:
         catalogue("ann", "acme:staff", free=True).choose({"image": image})
 
 
-def test_nobody_else_may() -> None:
+def test_other_users_may_not_name_an_image() -> None:
     with pytest.raises(ChoiceError, match="Unknown option: image"):
         catalogue("ann", "acme:others", free=True).choose({"image": "ghcr.io/acme/gpu:2"})
 
@@ -201,7 +201,7 @@ def test_the_size_is_that_of_the_chosen_card() -> None:
     assert options_from_form({"profile": ["third"], **sizes}) == {"profile": "third"}
 
 
-def test_an_image_of_ones_own_in_the_form() -> None:
+def test_freely_chosen_image_in_the_form() -> None:
     fields = {"size-base": ["small"], "image-reference": [" python:3.13 "]}
     assert options_from_form({"profile": ["_image"], **fields}) == {"image": "python:3.13"}
     assert options_from_form({"profile": ["base"], **fields}) == {"profile": "base", "size": "small"}

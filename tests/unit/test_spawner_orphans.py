@@ -34,7 +34,7 @@ class FakeDocker:
         return None
 
 
-def test_what_the_hub_does_not_know_is_removed(caplog: pytest.LogCaptureFixture) -> None:
+def test_orphans_are_removed(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(known=("alice", ""), other=("alice", "second"), ghost=("ghost", ""))
     removed = asyncio.run(orphans.remove(docker, "jh", "user-server", lambda: {("alice", "")}, LOG))
     assert removed == ["other", "ghost"]
@@ -45,13 +45,13 @@ def test_what_the_hub_does_not_know_is_removed(caplog: pytest.LogCaptureFixture)
     assert "Removing the container ghost" in caplog.text
 
 
-def test_one_that_is_started_meanwhile_stays() -> None:
+def test_server_started_meanwhile_stays() -> None:
     docker = FakeDocker(first=("ann", ""), second=("ben", ""))
     answers = iter([set(), {("ben", "")}])
     assert asyncio.run(orphans.remove(docker, "jh", "user-server", lambda: next(answers), LOG)) == ["first"]
 
 
-def test_one_that_cannot_be_removed_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_removal_does_not_stop_others(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(stuck=("ann", ""), free=("ben", ""))
     assert asyncio.run(orphans.remove(docker, "jh", "user-server", set, LOG)) == ["free"]
     assert "stuck cannot be removed" in caplog.text

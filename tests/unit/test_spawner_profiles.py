@@ -71,7 +71,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"COMMON": "everybody's", "USER": "ann"})
 
 
-def test_what_an_environment_gives(env: None) -> None:
+def test_settings_from_an_environment(env: None) -> None:
     made = started(spawner("acme:staff"), {"profile": "staff"})
     assert (made.image, made.default_url, made.notebook_dir) == ("x/staff:1", "/marimo/", "/data/home")
     assert made.get_env() == {"COMMON": "staff's", "USER": "ann", "FOLDER": "/srv"}
@@ -82,7 +82,7 @@ def test_what_an_environment_gives(env: None) -> None:
     assert made.notice == ""
 
 
-def test_what_a_size_gives() -> None:
+def test_settings_from_a_size() -> None:
     made = started(spawner(), {"profile": "sized", "size": "large"})
     assert (made.mem_limit, made.cpu_limit) == (4096 * 1024**2, 1.5)
     assert started(spawner(), {"profile": "base"}).mem_limit == 1024**3
@@ -117,7 +117,7 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
 # --- to whom
 
 
-def test_an_environment_s_users_by_the_names_that_count() -> None:
+def test_users_of_environments_by_authenticator_names() -> None:
     """A login that was given up gives whoever has it now nothing (GitHubMemberAuthenticator.names)."""
     own = STAFF.model_copy(update={"groups": frozenset(), "users": frozenset({"anna"})})
     ann = spawner(profiles={"base": BASE, "staff": own})
@@ -143,7 +143,7 @@ def test_a_restricted_environment_is_refused_by_form_link_and_api() -> None:
         started(spawner(), {"profile": "staff"}, by_api=True)
 
 
-def test_a_link_starts_no_image_and_nothing_that_it_does_not_name() -> None:
+def test_link_cannot_start_a_free_image_or_the_default() -> None:
     member = spawner("acme:staff", free_images=FREE)
     assert member.options_from_query({"profile": ["staff"]}) == {"profile": "staff"}
     with pytest.raises(SpawnError, match="A link cannot start an image of your own"):
@@ -153,7 +153,7 @@ def test_a_link_starts_no_image_and_nothing_that_it_does_not_name() -> None:
         member.options_from_query({"_xsrf": ["token"]})
 
 
-def test_who_left_the_group_gets_the_default_and_is_told() -> None:
+def test_user_who_left_the_group_gets_the_default_and_a_notice() -> None:
     made = spawner(stored={"profile": "staff"})
     told = "The environment staff, which you used last, is no longer offered"
     assert f"{told}: Base takes its place." in made.options_form(made)
@@ -173,13 +173,13 @@ def test_who_left_the_group_gets_the_default_and_is_told() -> None:
         ({"profile": "sized", "size": "large"}, {"profile": "sized", "size": "large"}),
     ],
 )
-def test_what_a_choice_came_to_is_what_is_stored(options: dict[str, Any], kept: dict[str, Any]) -> None:
+def test_resolved_choice_is_stored(options: dict[str, Any], kept: dict[str, Any]) -> None:
     # The culler and the proxy's clock go by it.
     made = started(spawner(stored=options), options)
     assert made.user_options == made.orm_spawner.user_options == kept
 
 
-def test_nothing_is_open_to_somebody() -> None:
+def test_user_without_any_environment() -> None:
     made = spawner(profiles={"staff": STAFF}, default_profile="staff")
     with pytest.raises(SpawnError, match="No environment is open to you here") as refused:
         made.options_form(made)
@@ -194,7 +194,7 @@ def test_the_last_choice_is_preselected() -> None:
     )
 
 
-def test_a_named_server_is_named() -> None:
+def test_form_shows_the_servers_name() -> None:
     assert "This is for your server" not in spawner().options_form(spawner())
     second = spawner(server="second")
     assert "<strong>SECOND</strong>" in second.options_form(second)
@@ -203,14 +203,14 @@ def test_a_named_server_is_named() -> None:
 # --- images that users name
 
 
-def test_an_image_of_ones_own_is_pulled() -> None:
+def test_freely_chosen_image_is_pulled() -> None:
     made = started(spawner("acme:staff", free_images=FREE), {"image": "ghcr.io/acme/a:1"}, by_api=True)
     assert (made.image, made.pull_policy, made.mem_limit) == ("ghcr.io/acme/a:1", "ifnotpresent", 1024**3)
     assert started(spawner("acme:staff", free_images=FREE), {"profile": "base"}).pull_policy == "never"
 
 
 @pytest.mark.parametrize("groups", [[], ["acme:staff"]])
-def test_dockerspawner_takes_no_image_from_what_is_stored(groups: list[str]) -> None:
+def test_dockerspawner_uses_no_image_from_stored_options(groups: list[str]) -> None:
     """DockerSpawner.start looks for `image` in the options itself; a user can store anything there."""
     made = started(spawner(*groups, free_images=FREE), {"image": "evil.io/x:1"})
     assert asyncio.run(made.check_allowed("evil.io/x:1")) == "x/base:1"

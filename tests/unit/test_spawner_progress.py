@@ -16,7 +16,7 @@ def extracting(layer: str, current: int, total: int) -> dict[str, Any]:
     return {**downloading(layer, current, total), "status": "Extracting"}
 
 
-def test_each_page_is_told_all_from_the_beginning() -> None:
+def test_each_page_gets_all_events() -> None:
     async def scenario() -> None:
         progress = Progress()
         progress.say(10, "one")

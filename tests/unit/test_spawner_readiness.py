@@ -49,7 +49,7 @@ def wait(statuses: list[int], mine: Any, answers: list[str] | None = None) -> li
     return seen
 
 
-def test_our_own_servers_prove_who_they_are_and_are_sent_no_secret(docker: FakeDocker) -> None:
+def test_our_images_are_challenged_without_a_secret(docker: FakeDocker) -> None:
     docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
     mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})})
     mine.api_token = "the-token"
@@ -106,7 +106,7 @@ def sent(mine: Any, *blocks: bytes, packed: bool = False) -> tuple[str, int]:
     return "", max(taken)
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(docker: FakeDocker) -> None:
+def test_endless_answer_is_not_read_completely(docker: FakeDocker) -> None:
     """It would be in the Hub's memory, which ends with it."""
     docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
     mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
@@ -123,7 +123,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(docker: FakeDocker) -> Non
     assert "never opened its port" in sent(mine, packed=True)[0], "what is packed is not unpacked"
 
 
-def test_servers_of_others_images_are_not_asked_for_a_proof(docker: FakeDocker) -> None:
+def test_foreign_images_are_not_challenged(docker: FakeDocker) -> None:
     # Built on ours, and with another server in it, perhaps.
     docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
     mine = spawner()
@@ -159,7 +159,7 @@ def test_a_server_that_does_not_answer_in_time(docker: FakeDocker) -> None:
     assert docker.containers["jh-user-alice"]["State"]["Running"]
 
 
-def test_many_that_start_at_once_are_asked_less_often(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_starting_servers_are_polled_less_often(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     for others in (0, 19):
         monkeypatch.setattr(UserServerSpawner, "_polled", {f"other{number}" for number in range(others)})
@@ -185,7 +185,7 @@ def test_a_server_that_ran_out_of_memory_while_starting(docker: FakeDocker) -> N
     assert not docker.containers
 
 
-def test_a_container_that_vanished(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+def test_container_removed_while_starting(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
     mine = running(docker)
     del docker.containers["jh-user-alice"]
     with pytest.raises(SpawnError) as error:

@@ -46,7 +46,7 @@ def test_a_server_that_was_starting_when_the_hub_ended_is_taken_over(docker: Fak
     assert successor.orm_spawner.state["object_id"] == docker.containers["jh-user-alice"]["Id"]
 
 
-def test_a_server_that_vanished_while_it_was_taken_over_does_not_end_the_hub(docker: FakeDocker) -> None:
+def test_server_removed_during_takeover_does_not_stop_the_hub(docker: FakeDocker) -> None:
     successor = spawner()
     successor.server.url = "http://127.0.0.1:8888/user/alice/"
     assert run(successor.get_url) == successor.server.url
@@ -55,7 +55,7 @@ def test_a_server_that_vanished_while_it_was_taken_over_does_not_end_the_hub(doc
 @pytest.mark.parametrize(
     ("at_start", "kinds"), [(True, ["user-server", "homes", "user-probe"]), (False, ["user-server"])]
 )
-def test_what_worked_for_the_last_hub_goes_at_the_start(
+def test_helpers_of_the_last_hub_are_removed_at_the_start(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, at_start: bool, kinds: list[str]
 ) -> None:
     async def remove(call: Any, project: str, kind: str, known: Any, log: Any) -> list[str]:
@@ -66,7 +66,7 @@ def test_what_worked_for_the_last_hub_goes_at_the_start(
 
 
 @pytest.mark.parametrize("what", ["logs", "stop", "remove_container"])
-def test_a_server_that_ended_does_not_stay_since_docker_refuses_something(
+def test_ended_server_is_cleaned_up_even_if_docker_refuses_something(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     mine = dead(docker, ExitCode=3)
@@ -95,7 +95,7 @@ def test_a_container_that_an_administrator_restarts_is_not_removed(
     assert (mine.ended, PROXY.routes) == ("", {mine.proxy_spec: "127.0.0.1"})
 
 
-def test_why_a_server_ended_outlives_it_until_the_next_start(docker: FakeDocker) -> None:
+def test_reason_for_the_end_is_kept_until_the_next_start(docker: FakeDocker) -> None:
     mine = dead(docker, ExitCode=137, OOMKilled=True)
     run(mine.poll)
     mine.clear_state()
@@ -108,14 +108,14 @@ def test_why_a_server_ended_outlives_it_until_the_next_start(docker: FakeDocker)
     assert "ended" not in successor.get_state()
 
 
-def test_a_container_that_was_removed_is_why_it_ended(docker: FakeDocker) -> None:
+def test_removed_container_is_the_reason_for_the_end(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers.clear()
     assert run(mine.poll) == 0
     assert (mine.ended, PROXY.routes) == (errors.REMOVED, {})
 
 
-def test_a_start_that_failed_tells_for_itself(docker: FakeDocker) -> None:
+def test_failed_start_records_no_end(docker: FakeDocker) -> None:
     mine = spawner()
     mine.log = logging.getLogger("spawner")
     run(mine.start)

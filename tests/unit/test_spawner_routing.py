@@ -12,7 +12,7 @@ from docker.errors import NotFound
 from fake_spawner import PROXY, FakeDocker, dead, run, running, spawner, team
 
 
-def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker) -> None:
+def test_disconnected_server_is_reconnected(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     # Not at once, but where the Hub starts: a deployment may be at it.
@@ -30,7 +30,7 @@ def test_a_server_that_was_taken_off_the_network_is_put_back(docker: FakeDocker)
     assert PROXY.routes == {mine.proxy_spec: "127.0.0.1"}
 
 
-def test_a_server_whose_address_somebody_has_meanwhile_gets_another_one(docker: FakeDocker) -> None:
+def test_reconnected_server_gets_another_address_if_its_own_is_taken(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     docker.elsewhere["127.0.0.1"] = "a probe"
@@ -41,7 +41,7 @@ def test_a_server_whose_address_somebody_has_meanwhile_gets_another_one(docker: 
     mine.db.commit.assert_called_once()
 
 
-def test_a_hub_that_starts_puts_a_server_back_at_once(docker: FakeDocker) -> None:
+def test_starting_hub_reconnects_a_server_at_once(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     mine._check_pending = True
@@ -65,7 +65,7 @@ def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, mon
     assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] == "127.0.0.1"
 
 
-def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
+def test_changed_address_is_updated(docker: FakeDocker) -> None:
     mine = running(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
@@ -73,7 +73,7 @@ def test_a_server_whose_address_changed_is_followed(docker: FakeDocker) -> None:
     mine.db.commit.assert_called_once()
 
 
-def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
+def test_missing_proxy_does_not_block_address_updates(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = running(docker)
@@ -84,7 +84,7 @@ def test_a_proxy_that_is_away_does_not_keep_the_hub_from_following(
     assert "cannot add its route: TimeoutError" in caplog.text
 
 
-def test_a_server_that_was_moved_to_another_one_s_address_does_not_stay_there(docker: FakeDocker) -> None:
+def test_server_moved_to_another_servers_address_is_moved_away(docker: FakeDocker) -> None:
     mine = running(docker)
     mine.addresses.keep("jh-user-bob", "127.0.0.9")
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
@@ -106,7 +106,7 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     mine.db.commit.assert_not_called()
 
 
-def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_answer(
+def test_reconnecting_server_is_not_taken_for_dead_while_docker_does_not_answer(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = running(docker)
@@ -118,7 +118,7 @@ def test_a_server_that_is_put_back_is_not_taken_for_dead_while_docker_does_not_a
     assert "cannot be reconnected: 60 s" in caplog.text
 
 
-def test_the_route_goes_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_route_is_removed_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = running(docker)
     monkeypatch.setattr(docker, "stop", Mock(side_effect=lambda _: PROXY.routes.setdefault("too late", "")))
     monkeypatch.setattr(docker, "remove_container", Mock())
@@ -126,7 +126,7 @@ def test_the_route_goes_before_the_container(docker: FakeDocker, monkeypatch: py
     assert PROXY.routes == {"too late": ""}
 
 
-def test_the_route_of_a_server_that_ended_goes_first(
+def test_route_of_an_ended_server_is_removed_first(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = dead(docker, ExitCode=0)
@@ -135,7 +135,7 @@ def test_the_route_of_a_server_that_ended_goes_first(
     assert "routes: {}" in caplog.text
 
 
-def test_a_server_is_where_the_engine_says(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_location_comes_from_the_engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = running(docker)
     assert run(mine.misplaced) == ""
     mine.server.ip = "127.0.0.9"
@@ -146,7 +146,7 @@ def test_a_server_is_where_the_engine_says(docker: FakeDocker, monkeypatch: pyte
     assert "is gone" in run(mine.misplaced)
 
 
-def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDocker) -> None:
+def test_misplaced_servers_are_polled(docker: FakeDocker) -> None:
     mine = running(docker)
     mine.addresses.release("jh-user-alice")
     mine.poll_and_notify = Mock(side_effect=AssertionError)
@@ -164,7 +164,7 @@ def test_servers_that_are_not_where_they_should_be_are_looked_at(docker: FakeDoc
     assert looked == ["alice"]
 
 
-def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(docker: FakeDocker) -> None:
+def test_ended_server_is_cleaned_up_after_a_failed_route_deletion(docker: FakeDocker) -> None:
     """Upstream forgets whom to call before it calls them."""
     mine = dead(docker, ExitCode=0)
     stopped = []
@@ -180,7 +180,7 @@ def test_a_server_of_which_jupyterhub_could_not_tell_the_proxy_does_not_stay(doc
 
 
 @pytest.mark.parametrize("when", ["containers", "inspect_container", "logs"])
-def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
+def test_late_answer_about_an_old_server_does_not_stop_the_new_one(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """JupyterHub makes another spawner for it, and both have the new server; the old one is still being looked at."""
@@ -208,7 +208,7 @@ def test_what_is_known_of_a_server_that_ended_does_not_end_the_next_one(
     assert mine.server.ip == "127.0.0.9"
 
 
-def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_servers_are_polled_concurrently(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
     """One that hangs, or fails, holds up no other one."""
     members = [spawner(f"user{number}") for number in range(3)]
     team(*members)
@@ -225,7 +225,7 @@ def test_servers_that_are_lost_are_looked_at_side_by_side(docker: FakeDocker, ca
     assert "unforeseen" in caplog.text
 
 
-def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docker: FakeDocker) -> None:
+def test_route_is_removed_if_a_start_by_the_api_finds_the_server_ended(docker: FakeDocker) -> None:
     mine = dead(docker, ExitCode=0)
     # So that nobody else starts it meanwhile; a start that is under way has a future besides.
     mine._spawn_pending = True
@@ -234,7 +234,7 @@ def test_the_route_goes_where_a_start_by_the_api_finds_that_a_server_ended(docke
 
 
 @pytest.mark.parametrize("first", [None, ValueError("unforeseen")])
-def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
+def test_event_during_a_poll_causes_another_poll(
     docker: FakeDocker, first: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also for those who ask meanwhile: to JupyterHub, None means that it runs, and cannot be started."""
@@ -263,7 +263,7 @@ def test_what_ends_while_it_is_looked_at_is_looked_at_once_more(
     assert ("unforeseen" in caplog.text) == bool(first)
 
 
-def test_a_look_goes_on_where_whoever_asked_for_it_leaves(docker: FakeDocker) -> None:
+def test_poll_goes_on_if_its_caller_is_cancelled(docker: FakeDocker) -> None:
     mine = dead(docker, ExitCode=3)
     mine._stop_pending = True
 
@@ -276,7 +276,7 @@ def test_a_look_goes_on_where_whoever_asked_for_it_leaves(docker: FakeDocker) ->
     assert "ExitCode=3" in run(scenario)
 
 
-def test_why_it_ended_is_not_that_the_hub_removed_its_container(docker: FakeDocker) -> None:
+def test_hubs_own_removal_is_not_the_reason_for_the_end(docker: FakeDocker) -> None:
     mine = dead(docker, ExitCode=0)
     mine.remove = False
     run(mine.poll)

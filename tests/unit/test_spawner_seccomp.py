@@ -47,18 +47,18 @@ def test_sockets_with_a_history(call: str, family: int) -> None:
         *("bpf", "keyctl", "add_key", "userfaultfd", "perf_event_open", "kexec_load", "init_module"),
     ],
 )
-def test_calls_that_nobody_has(call: str) -> None:
+def test_calls_that_are_refused(call: str) -> None:
     assert verdict(call, 0) == "SCMP_ACT_ERRNO"
 
 
-def test_no_namespaces_of_ones_own() -> None:
+def test_no_new_namespaces() -> None:
     sigchld, new_user, thread = 17, 0x10000000, 0x3D0F00
     assert verdict("clone", sigchld) == verdict("clone", thread) == "SCMP_ACT_ALLOW"
     assert verdict("clone", new_user | sigchld) == "SCMP_ACT_ERRNO"
 
 
 @pytest.mark.parametrize("call", ["ptrace", "process_vm_readv", "inotify_init1", "epoll_pwait2", "memfd_create"])
-def test_calls_that_work_is_done_with(call: str) -> None:
+def test_calls_that_are_needed(call: str) -> None:
     assert verdict(call) == "SCMP_ACT_ALLOW"
 
 
@@ -72,5 +72,5 @@ def test_calls_that_work_is_done_with(call: str) -> None:
         ({"security_opt": ["no-new-privileges:false"]}, [OURS, "no-new-privileges:false"]),
     ],
 )
-def test_the_administrators_options_take_the_place_of_their_like_only(theirs: Any, sent: list[str]) -> None:
+def test_administrators_options_replace_only_the_same_options(theirs: Any, sent: list[str]) -> None:
     assert merged(HARDENING, theirs)["security_opt"] == sent

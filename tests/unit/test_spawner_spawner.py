@@ -25,9 +25,7 @@ def test_a_start(docker: FakeDocker) -> None:
     assert docker.volumes["jh-user-alice"]["Labels"] == labels("jh", "home", "alice", "")
 
 
-def test_what_forbids_a_start_is_asked_again_before_the_container_runs(
-    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_is_checked_again_before_the_container_runs(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image was pulled, and room waited for, in between."""
     asked: list[str] = []
 
@@ -64,7 +62,7 @@ def test_limits_are_those_of_this_start(docker: FakeDocker) -> None:
     assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (2 * GB, 2 * GB, GB)
 
 
-def test_labels_of_an_image_lead_nowhere(docker: FakeDocker) -> None:
+def test_labels_of_an_image_are_not_inherited(docker: FakeDocker) -> None:
     docker.image_labels["x/base:1"] = {
         "traefik.enable": "true",
         "traefik.http.routers.{username}.rule": "Host(`hub.example.org`)",
@@ -102,13 +100,13 @@ def test_no_new_privileges(docker: FakeDocker) -> None:
 
 
 @pytest.mark.parametrize("user", ["{raw_username}", "{username}", "a{", "{}", "{{b}}"])
-def test_braces_in_a_name_are_no_template(docker: FakeDocker, user: str) -> None:
+def test_braces_in_a_name_are_literal(docker: FakeDocker, user: str) -> None:
     run(spawner(user).start)
     (container,) = docker.containers.values()
     assert container["Config"]["Labels"] == labels("jh", "user-server", user, "")
 
 
-def test_servers_that_join_alike_have_oauth_clients_of_their_own() -> None:
+def test_similar_server_names_have_distinct_oauth_clients() -> None:
     servers = [("a-b", "c"), ("a", "b-c"), ("a-b-c", "")]
     clients = {spawner(*server).oauth_client_id for server in servers}
     assert len(clients) == len(servers)
@@ -131,7 +129,7 @@ def api_request(user_options: dict[str, Any] | None) -> Any:
 
 
 @pytest.mark.parametrize("handler", [None, object(), api_request(None)])
-def test_a_stored_choice_that_is_gone_gives_way_to_the_default(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_unavailable_stored_choice_falls_back_to_the_default(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
     mine = spawner()
     mine.log = logging.getLogger("spawner")
     mine.handler = handler
@@ -140,7 +138,7 @@ def test_a_stored_choice_that_is_gone_gives_way_to_the_default(handler: Any, cap
     assert "The environment gone, which you used last, is no longer offered: Base takes its place." in caplog.text
 
 
-def test_a_choice_made_now_that_is_not_there_is_refused() -> None:
+def test_unavailable_new_choice_is_refused() -> None:
     mine = spawner()
     mine.handler = api_request({"profile": "gone"})
     with pytest.raises(SpawnError) as error:
@@ -171,14 +169,14 @@ def test_the_phases_of_a_start(docker: FakeDocker) -> None:
     assert run(first_event)["progress"] == 60
 
 
-def test_the_notice_of_a_choice_that_is_gone_comes_first(docker: FakeDocker) -> None:
+def test_notice_of_an_unavailable_choice_comes_first(docker: FakeDocker) -> None:
     mine = spawner()
     mine.notice = "Base takes its place."
     run(mine.start)
     assert told(mine)[0] == (0, mine.notice)
 
 
-def test_what_nobody_foresaw(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "create_container", Mock(side_effect=ValueError("a secret detail")))
     with pytest.raises(SpawnError) as error:
         run(spawner().start)
@@ -186,7 +184,7 @@ def test_what_nobody_foresaw(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
     assert "ValueError: a secret detail" in error.value.log_message
 
 
-def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "inspect_image", Mock(side_effect=requests.ConnectionError("refused")))
     mine = spawner()
     with pytest.raises(SpawnError) as error:
@@ -197,7 +195,7 @@ def test_docker_that_does_not_answer(docker: FakeDocker, monkeypatch: pytest.Mon
     assert run(mine.poll) == 0
 
 
-def test_a_disk_that_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     full = APIError("500", response=Mock(status_code=500), explanation="mkdir: no space left on device")
     monkeypatch.setattr(docker, "create_volume", Mock(side_effect=full))
     with pytest.raises(SpawnError) as error:

@@ -55,7 +55,7 @@ def page(
     return form(catalogue, catalogue.choose(options or {}), notice, LIMITS, server)
 
 
-def test_nothing_to_choose_is_no_form() -> None:
+def test_no_form_without_a_choice() -> None:
     assert page(catalogue=Catalogue({"base": BASE}, "base")) == ""
 
 
@@ -68,7 +68,7 @@ def test_the_last_choice_is_chosen() -> None:
     assert Inputs(page()).checked("size-odd") == ["small"]
 
 
-def test_text_stays_text() -> None:
+def test_text_is_escaped() -> None:
     html = page(notice="<i>", server="<u>")
     assert "&lt;b&gt;R &amp; D&lt;/b&gt;" in html
     assert "a &#34;quoted&#34; word" in html
@@ -101,7 +101,7 @@ def test_gpus(gpus: int, words: str) -> None:
     assert ("GPU" in html) is bool(gpus)
 
 
-def test_an_image_of_ones_own() -> None:
+def test_freely_chosen_image() -> None:
     assert "image-reference" not in page()
     free = Catalogue({"base": BASE}, "base", ("ghcr.io/acme/*",))
     assert "Allowed: ghcr.io/acme/*" in page(catalogue=free)

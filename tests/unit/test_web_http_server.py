@@ -124,7 +124,7 @@ def test_bodies_without_a_length_are_small_too() -> None:
     serving(scenario)
 
 
-def test_unfinished_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_bodies_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "MAX_BODIES", 500_000)
 
     async def scenario(port: int) -> None:
@@ -144,7 +144,7 @@ def test_unfinished_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch)
     assert (server._total, server._incomplete) == (0, {})
 
 
-def test_what_stands_still_ends_and_a_long_answer_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_request_is_closed_and_a_long_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "BODY_S", 0.3)
     monkeypatch.setattr(http_server, "IDLE_S", 0.3)
 
@@ -188,7 +188,7 @@ CLAIMS = ("X-Real-Ip: 6.6.6.6", "X-Forwarded-For: 6.6.6.6", "X-Scheme: https", "
 
 
 @pytest.mark.parametrize("claim", [*CLAIMS, "Forwarded: for=6.6.6.6;proto=https", "x-real-IP: 6.6.6.6"])
-def test_only_the_proxy_is_believed(claim: str) -> None:
+def test_only_the_proxy_is_trusted_for_headers(claim: str) -> None:
     async def scenario(port: int) -> None:
         asked = head("/hub/api/", claim, method="GET")
         async with connected(port, asked) as reader:

@@ -39,7 +39,7 @@ def of(rules: list[tuple[Any, ...]], path: str) -> Any:
 
 
 @pytest.mark.parametrize("path", STORING)
-def test_what_is_stored_is_small(rules: list[tuple[Any, ...]], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_data_are_small(rules: list[tuple[Any, ...]], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = AsyncMock()
     monkeypatch.setattr(BaseHandler, "prepare", prepare)
     asked = of(rules, path)
@@ -53,7 +53,7 @@ def test_what_is_stored_is_small(rules: list[tuple[Any, ...]], path: str, monkey
     prepare.assert_awaited_once_with()
 
 
-def test_reports_are_counted_and_hardly_logged(
+def test_reports_are_counted_and_rarely_logged(
     rules: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = of(rules, "/security/csp-report")
@@ -71,7 +71,7 @@ def test_reports_are_counted_and_hardly_logged(
     assert len(record.getMessage()) < 600
 
 
-def test_all_others_are_jupyterhub_s(rules: list[tuple[Any, ...]]) -> None:
+def test_other_handlers_are_unchanged(rules: list[tuple[Any, ...]]) -> None:
     stock = {handler for _, handler, *_ in [*handlers.default_handlers, *apihandlers.default_handlers]}
     ours = {handler for _, handler, *_ in rules}
     bounded = (*request_limits._STORING, CSPReportHandler, LoginHandler)

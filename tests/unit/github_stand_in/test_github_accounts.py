@@ -41,13 +41,13 @@ def test_a_deleted_account_frees_its_login_for_another_id(github: GitHub, url: s
 
 
 @pytest.mark.parametrize("login", ["", "-a", "a-", "a--b", "a b", "a" * 40, "a_b_c"])
-def test_what_cannot_be_a_login(github: GitHub, login: str) -> None:
+def test_invalid_logins(github: GitHub, login: str) -> None:
     with pytest.raises(ValueError, match="cannot be a login"):
         github.add_user(login)
 
 
 @pytest.mark.parametrize("login", ["a", "a-b-1", "a" * 39, "octocat_corp"])
-def test_what_can(github: GitHub, login: str) -> None:
+def test_valid_logins(github: GitHub, login: str) -> None:
     assert github.add_user(login) is github.user(login.upper())
 
 

@@ -30,14 +30,14 @@ def test_user(github: GitHub, url: str, prefix: str, kind: str) -> None:
         ("Basic YTpi", "Bad credentials"),
     ],
 )
-def test_without_a_good_token(url: str, header: str, message: str) -> None:
+def test_invalid_tokens(url: str, header: str, message: str) -> None:
     answer = ask(url, "/api/v3/user", "", Authorization=header)
     assert answer.status_code == 401
     assert answer.json()["message"] == message
     assert answer.json()["documentation_url"].startswith("https://docs.github.com/rest")
 
 
-def test_a_good_token_is_sent_as_one(github: GitHub, url: str) -> None:
+def test_valid_token_must_be_sent_as_bearer(github: GitHub, url: str) -> None:
     token = github.issue_token("alice", "client")
     assert ask(url, "/user", token, Authorization=f"Basic {token}").status_code == 401
     assert ask(url, "/user", token, Authorization=token).status_code == 401
@@ -111,7 +111,7 @@ def test_at_most_a_hundred_a_page(github: GitHub, url: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v3/nothing", "/user/nothing", "/orgs/acme/nothing"])
-def test_what_the_api_does_not_have_is_not_found_in_json(github: GitHub, url: str, path: str) -> None:
+def test_unknown_paths_are_not_found_in_json(github: GitHub, url: str, path: str) -> None:
     answer = ask(url, path, github.issue_token("alice", "client"))
     assert (answer.status_code, answer.json()["message"]) == (404, "Not Found")
     assert requests.get(f"{url}/nothing", timeout=5).headers["Content-Type"].startswith("text/html")

@@ -37,7 +37,7 @@ def test_scopes_that_show_private_memberships(github: GitHub, url: str, scope: s
     assert ask(url, "/orgs/acme/members/alice", token).status_code == 204
 
 
-def test_who_is_invited_is_no_member_yet(github: GitHub, url: str) -> None:
+def test_invited_user_is_not_a_member_yet(github: GitHub, url: str) -> None:
     github.set_member("acme", "bob", pending=True)
     alice, bob = (github.issue_token(login, "client", "read:org") for login in ("alice", "bob"))
     assert ask(url, "/orgs/acme/members/bob", alice).status_code == 404
@@ -62,7 +62,7 @@ def test_members_of_a_team(github: GitHub, url: str) -> None:
     assert ask(url, f"{team}/members/alice", github.issue_token("alice", "client", "user")).status_code == 404
 
 
-def test_who_is_added_to_a_team_is_invited_to_the_organization(github: GitHub, url: str) -> None:
+def test_adding_to_a_team_invites_to_the_organization(github: GitHub, url: str) -> None:
     github.add_team_member("acme", "data-science", "bob")
     alice, bob = (github.issue_token(login, "client", "read:org") for login in ("alice", "bob"))
     team = "/orgs/acme/teams/data-science"
@@ -74,7 +74,7 @@ def test_who_is_added_to_a_team_is_invited_to_the_organization(github: GitHub, u
     assert [found["slug"] for found in ask(url, "/user/teams", bob).json()] == ["data-science"]
 
 
-def test_who_leaves_an_organization_leaves_its_teams(github: GitHub, url: str) -> None:
+def test_leaving_an_organization_leaves_its_teams(github: GitHub, url: str) -> None:
     token = github.issue_token("carol", "client", "read:org")
     github.remove_team_member("acme", "data-science", "alice")
     assert ask(url, "/orgs/acme/teams/data-science/members/alice", token).status_code == 404

@@ -22,7 +22,7 @@ def test_first_sign_in_then_authorize_then_come_back_with_code_and_state(url: st
     assert set(back) == {"code", "state"}
 
 
-def test_one_may_sign_in_by_email_and_a_stranger_may_not(github: GitHub, url: str) -> None:
+def test_sign_in_by_email_and_as_an_unknown_user(github: GitHub, url: str) -> None:
     browser = Browser(url)
     page = browser.submit(browser.authorize(), login="mallory")
     assert 'role="alert"' in page.text
@@ -34,7 +34,7 @@ def test_signing_up_is_offered_unless_the_app_does_not_want_it(url: str) -> None
     assert "Create an account" not in Browser(url).authorize(allow_signup="false").text
 
 
-def test_who_has_authorized_is_not_asked_again_but_for_more(url: str) -> None:
+def test_authorized_app_is_asked_again_only_for_more_scopes(url: str) -> None:
     browser = Browser(url)
     browser.code("alice")
     assert "code" in came_back(browser.authorize())
@@ -48,7 +48,7 @@ def test_who_has_authorized_is_not_asked_again_but_for_more(url: str) -> None:
     assert "code" in came_back(other.submit(other.authorize(), login="alice"))
 
 
-def test_cancel_is_told_to_the_app(url: str) -> None:
+def test_cancel_is_reported_to_the_app(url: str) -> None:
     browser = Browser(url)
     page = browser.submit(browser.authorize(), login="alice")
     back = came_back(browser.submit(page, authorize="0"))
@@ -67,7 +67,7 @@ def test_another_site_cannot_press_the_button(url: str, token: str) -> None:
     assert "Authorize JupyterHub" in browser.authorize().text
 
 
-def test_the_form_s_address_is_checked_again(url: str) -> None:
+def test_redirect_uri_of_the_form_is_checked_again(url: str) -> None:
     browser = Browser(url)
     page = browser.submit(browser.authorize(), login="alice")
     back = came_back(browser.submit(page, authorize="1", redirect_uri="https://evil.example.com/"))
@@ -80,7 +80,7 @@ def test_an_unknown_app_is_not_found(url: str) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
 
 
-def test_another_address_than_the_registered_one_is_told_to_the_registered_one(url: str) -> None:
+def test_wrong_redirect_uri_is_reported_to_the_registered_one(url: str) -> None:
     back = came_back(Browser(url).authorize(redirect_uri="https://evil.example.com/hub/oauth_callback"))
     assert back["error"] == "redirect_uri_mismatch"
     assert back["state"] == "xyz"
@@ -93,7 +93,7 @@ def test_a_challenge_is_of_sha256(url: str, pkce: dict[str, str]) -> None:
     assert came_back(Browser(url).authorize(**plain))["error"] == "invalid_request"
 
 
-def test_a_sign_in_leads_nowhere_else(url: str) -> None:
+def test_sign_in_redirects_nowhere_else(url: str) -> None:
     browser = Browser(url)
     for elsewhere in ("https://evil.example.com/", "//evil.example.com/", "/\\evil.example.com"):
         form = {"login": "alice", "return_to": elsewhere}
@@ -101,7 +101,7 @@ def test_a_sign_in_leads_nowhere_else(url: str) -> None:
         assert answer.headers["Location"] == "/"
 
 
-def test_what_users_are_called_is_no_markup(github: GitHub, url: str) -> None:
+def test_user_names_are_escaped(github: GitHub, url: str) -> None:
     github.register_app("client", SECRET, CALLBACK, name="<b>Hub</b>")
     browser = Browser(url)
     page = browser.submit(browser.authorize(), login="alice")

@@ -50,11 +50,11 @@ def test_control_calls_methods_of_the_state(github: GitHub, url: str) -> None:
         ("__init__", {}, 404),
     ],
 )
-def test_control_says_what_cannot_be_done(url: str, method: str, arguments: dict[str, Any], status: int) -> None:
+def test_control_reports_errors(url: str, method: str, arguments: dict[str, Any], status: int) -> None:
     assert control(url, method, **arguments).status_code == status
 
 
-def test_control_names_methods_that_there_are() -> None:
+def test_control_lists_existing_methods() -> None:
     assert not METHODS - set(dir(GitHub))
 
 
@@ -67,7 +67,7 @@ def test_control_needs_its_token(github: GitHub, url: str) -> None:
         assert answer.status_code == 403
 
 
-def test_a_process_of_its_own_by_https(tmp_path: Path) -> None:
+def test_separate_process_with_https(tmp_path: Path) -> None:
     certipy = Certipy(store_dir=str(tmp_path))
     certipy.create_ca("authority")
     made = certipy.create_signed_pair("github", "authority", alt_names=["IP:127.0.0.1"])["files"]
@@ -86,7 +86,7 @@ def test_a_process_of_its_own_by_https(tmp_path: Path) -> None:
             process.terminate()
 
 
-def test_a_process_without_control_is_no_use() -> None:
+def test_process_without_control_token_is_refused() -> None:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "tests"), "GITHUB_CONTROL_TOKEN": ""}
     done = subprocess.run(
         [sys.executable, "-m", "github"], env=environment, capture_output=True, text=True, check=False, timeout=10

@@ -108,7 +108,7 @@ def test_answering_late(github: GitHub, url: str) -> None:
 
 
 @pytest.mark.parametrize("patient", [True, False])
-def test_a_request_that_hangs_keeps_nobody_from_stopping(github: GitHub, patient: bool) -> None:
+def test_hanging_request_does_not_block_shutdown(github: GitHub, patient: bool) -> None:
     github.break_down(status=None, delay_s=60)
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool, running(github) as url:

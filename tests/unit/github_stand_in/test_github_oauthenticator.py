@@ -56,7 +56,7 @@ def log_in(github: GitHub, url: str, login: str, **traits: Any) -> tuple[dict[st
         ("bob", "acme:data-science", False),
     ],
 )
-def test_oauthenticator_lets_in_members(github: GitHub, url: str, login: str, allowed: str, expected: bool) -> None:
+def test_oauthenticator_allows_members(github: GitHub, url: str, login: str, allowed: str, expected: bool) -> None:
     model, is_allowed = log_in(github, url, login, allowed_organizations={allowed})
     assert model["name"] == login
     assert model["auth_state"]["github_user"]["id"] == github.user(login).id
@@ -88,7 +88,7 @@ def test_oauthenticator_reads_all_pages_of_teams_and_the_email(github: GitHub, u
         ({}, "w" * 43, "The code passed is incorrect or expired."),
     ],
 )
-def test_oauthenticator_is_told_what_is_wrong(url: str, traits: dict[str, str], verifier: str, message: str) -> None:
+def test_oauthenticator_gets_the_error(url: str, traits: dict[str, str], verifier: str, message: str) -> None:
     code = Browser(url).code("alice", code_challenge=CHALLENGE, code_challenge_method="S256")
     with pytest.raises(Exception, match=message):
         asyncio.run(authenticator(url, **traits).authenticate(Callback(code, verifier)))

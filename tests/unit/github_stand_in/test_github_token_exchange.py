@@ -29,7 +29,7 @@ def test_the_answer_is_a_form_unless_json_is_asked_for(url: str) -> None:
     assert parse_qs(answer.text)["token_type"] == ["bearer"]
 
 
-def test_the_app_may_say_who_it_is_by_basic_authentication(url: str) -> None:
+def test_app_may_use_basic_authentication(url: str) -> None:
     form = {"code": Browser(url).code("alice")}
     for secret, good in (("wrong", False), (SECRET, True)):
         answer = requests.post(f"{url}/login/oauth/access_token", data=form, auth=("client", secret), timeout=5)
@@ -59,14 +59,14 @@ def test_the_app_may_say_who_it_is_by_basic_authentication(url: str) -> None:
         ({"grant_type": "password"}, "unsupported_grant_type", "The grant type is not supported."),
     ],
 )
-def test_what_is_wrong_with_an_exchange(url: str, changed: dict[str, str], error: str, description: str) -> None:
+def test_errors_of_an_exchange(url: str, changed: dict[str, str], error: str, description: str) -> None:
     answer = exchange(url, Browser(url).code("alice"), **changed)
     assert answer.keys() == {"error", "error_description", "error_uri"}
     assert (answer["error"], answer["error_description"]) == (error, description)
     assert answer["error_uri"].startswith("https://docs.github.com/")
 
 
-def test_a_code_is_another_app_s(github: GitHub, url: str) -> None:
+def test_code_of_another_app(github: GitHub, url: str) -> None:
     github.register_app("other", "other-secret", CALLBACK)
     code = Browser(url).code("alice")
     assert exchange(url, code, client_id="other", client_secret="other-secret")["error"] == "bad_verification_code"
