@@ -40,7 +40,7 @@ def image(number: int, *, slug: str = "base", content_hash: str = "a", tagged: i
 
 
 class Engine:
-    """The calls of docker.APIClient that are made here, with Docker's answers."""
+    """The calls of docker.APIClient that the Hub makes, with Docker's answers."""
 
     def __init__(self) -> None:
         self.made: dict[str, dict[str, Any]] = {}
@@ -87,7 +87,7 @@ class Engine:
     # networks
 
     def networks(self, names: list[str]) -> list[dict[str, Any]]:
-        # Docker finds parts of names, too.
+        # Docker also matches parts of names.
         return [each for each in self.made.values() if names[0] in each["Name"]]
 
     def create_network(self, name: str, **options: Any) -> None:

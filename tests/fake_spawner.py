@@ -21,7 +21,7 @@ OTHER = BASE.model_copy(update={"slug": "other", "image": "x/other:1", "default_
 
 
 class Containers(dict[str, dict[str, Any]]):
-    """By name; called as docker.APIClient.containers, it lists them."""
+    """Containers by name; callable like docker.APIClient.containers, which lists them."""
 
     def __call__(self, filters: Any, **which: bool) -> list[dict[str, Any]]:
         return [
@@ -42,7 +42,7 @@ class FakeDocker:
         self.addresses = "127.0.0.0/25"
         self.elsewhere: dict[str, str] = {}
         self.image_users: dict[str, str] = {}
-        # What `id -u` says, as each user.
+        # Output of `id -u`, by user.
         self.uids: dict[str, str] = {}
         self.probes: list[dict[str, Any]] = []
         self.log = b"the last words"
@@ -163,7 +163,7 @@ class FakeDocker:
 
     def create_volume(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
         if name in self.volumes:
-            # What moby 26.1 answers after a restart of the engine.
+            # As moby 26.1 answers after a restart of the engine.
             return {"Name": name, "Labels": None}
         self.volumes[name] = {"Name": name, "Labels": labels}
         return self.volumes[name]
@@ -173,7 +173,7 @@ class FakeDocker:
 
 
 class FakeProxy:
-    """The proxy's API: which address each server's path leads to."""
+    """The proxy's API: the address of each route."""
 
     def __init__(self) -> None:
         self.routes: dict[str, str] = {}
@@ -196,10 +196,10 @@ PROXY = FakeProxy()
 
 
 class Spawner(UserServerSpawner):
-    """Without what a spawner takes from a running Hub, and without the wait for a server that is not there."""
+    """A spawner without a running Hub, and without waiting for a server to answer."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # No address before the start has ended.
+        # It has no address until the start is complete.
         self.in_the_database = SimpleNamespace(base_url="/user/alice/", ip="")
         super().__init__(**kwargs)
         self.db = Mock()
@@ -253,13 +253,13 @@ def run(call: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(inside_a_loop())
 
 
-def stranger(docker: FakeDocker, name: str, found: dict[str, str] | None) -> str:
+def foreign_container(docker: FakeDocker, name: str, found: dict[str, str] | None) -> str:
     docker.create_container("x/base:1", labels=found, name=name)
     docker.start(name)
     return str(docker.containers[name]["Id"])
 
 
-STRANGERS = [
+FOREIGN_LABELS = [
     None,
     {},
     labels("jh", "user-server", "bob", ""),
@@ -268,7 +268,7 @@ STRANGERS = [
 ]
 
 
-def running(docker: FakeDocker) -> Any:
+def running_server(docker: FakeDocker) -> Any:
     mine = spawner()
     mine.log = logging.getLogger("spawner")
     mine.server.ip, _ = run(mine.start)
@@ -277,19 +277,19 @@ def running(docker: FakeDocker) -> Any:
     return mine
 
 
-def told(mine: Any) -> list[tuple[int, str]]:
+def events_of(mine: Any) -> list[tuple[int, str]]:
     return [(event["progress"], event["message"]) for event in mine._progress._events]
 
 
-def team(*members: Any) -> None:
-    """Let these be all users of one Hub."""
+def same_hub(*members: Any) -> None:
+    """Make these spawners the users of one Hub."""
     for member in members:
         member.user.spawners[member.name] = member
         member.user.settings["users"].update({each.user.name: each.user for each in members})
 
 
-def dead(docker: FakeDocker, **state: Any) -> Any:
-    """A server that ended while it was in use."""
-    mine = running(docker)
+def ended_server(docker: FakeDocker, **state: Any) -> Any:
+    """Return the spawner of a server that ended while in use."""
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["State"].update(Running=False, **state)
     return mine

@@ -19,7 +19,7 @@ CONTROL = {"X-Control-Token": "control"}
 
 
 class Browser(requests.Session):
-    """What somebody sees who goes where they are sent, until the way leads to the app."""
+    """A browser that follows redirects until one leads to the app."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def hidden(page: Response) -> dict[str, str]:
 
 
 def came_back(answer: Response) -> dict[str, str]:
-    """What the app learns from the address that a browser comes back to."""
+    """Return the query parameters of the redirect to the app."""
     assert answer.status_code == 302
     address = urlsplit(answer.headers["Location"])
     assert address._replace(query="").geturl() == CALLBACK

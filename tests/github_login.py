@@ -18,7 +18,7 @@ APP = "Iv1.test"
 
 
 class App(Configurable):
-    """What an authenticator asks of JupyterHub."""
+    """The parts of JupyterHub that an authenticator uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class App(Configurable):
 
 
 class Door:
-    """The authenticator, with what JupyterHub does around it."""
+    """The authenticator, called as JupyterHub does."""
 
     def __init__(self, github: GitHub, url: str, app: App, **settings: Any) -> None:
         self.github = github
@@ -56,7 +56,7 @@ class Door:
         return model
 
     def stays(self, model: dict[str, Any]) -> Any:
-        """What JupyterHub is told when it asks again."""
+        """Return the result of refreshing the user."""
         return asyncio.run(self.authenticator.refresh_user(self.user(model)))
 
     def user(self, model: dict[str, Any]) -> Any:

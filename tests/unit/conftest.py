@@ -1,4 +1,4 @@
-"""What several unit tests start from."""
+"""Fixtures that several unit tests share."""
 
 import json
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def raised(engine: Engine) -> fence.Fence:
+def helper(engine: Engine) -> fence.Fence:
     return fence.Fence(engine, "a-hub", PLAN, 512, "sha256:hub")
 
 
@@ -68,8 +68,8 @@ def prober() -> Any:
 
 
 @pytest.fixture
-def kept(
-    engine: Engine, raised: fence.Fence, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def compose_reconciler(
+    engine: Engine, helper: fence.Fence, prober: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> reconciler.Reconciler:
     monkeypatch.setattr(reconciler, "own_id", lambda: "me")
     monkeypatch.setattr(reconciler, "READY", tmp_path / "able")
@@ -92,7 +92,7 @@ def kept(
 
 @pytest.fixture
 def github() -> GitHub:
-    """Ann is a member of Acme and of its team Data; Bob is nothing."""
+    """Ann is a member of Acme and of its team Data; Bob is not."""
     github = GitHub()
     github.register_app(APP, "s" * 40, "http://127.0.0.1/hub/oauth_callback")
     github.add_organization("Acme")
@@ -106,7 +106,7 @@ def github() -> GitHub:
 
 @pytest.fixture
 def door(github: GitHub) -> Iterator[Any]:
-    """Make an authenticator with settings; all of a test know the same users."""
+    """Return a factory of authenticators with settings, which share a test's users."""
     app = App()
     with running(github) as url:
         yield lambda **settings: Door(github, url, app, **settings)

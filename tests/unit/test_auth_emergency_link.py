@@ -1,4 +1,4 @@
-"""The emergency link: good once, and for minutes; nothing of it is kept but a digest."""
+"""The emergency link: valid once, for minutes; only its digest is stored."""
 
 import io
 import os
@@ -51,13 +51,13 @@ def test_the_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_line_is_written_at_once(ticket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Its two streams meet in a terminal, as they come: what is written in pieces could be told apart there.
+    # A terminal interleaves both streams, so that lines written in pieces could be torn.
     settings = SimpleNamespace(hub_authenticator="github", jupyterhub_url="https://hub.example")
     monkeypatch.setattr(emergency_link, "load", lambda: SimpleNamespace(settings=settings))
     monkeypatch.setattr(emergency_link, "TICKET", ticket)
     monkeypatch.setattr(emergency_link, "LOG", ticket.with_name("log"))
     monkeypatch.setattr("sys.argv", ["break_glass"])
-    # A pipe of packets shows each write by itself.
+    # A pipe in packet mode shows each write separately.
     ours, theirs = os.pipe2(os.O_DIRECT)
     with os.fdopen(theirs, "wb", buffering=0) as raw, io.TextIOWrapper(raw, write_through=True) as both:
         monkeypatch.setattr(sys, "stdout", both)

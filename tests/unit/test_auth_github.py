@@ -16,7 +16,7 @@ def test_organization_member_is_allowed(door: Any) -> None:
 
 
 def test_list_of_own_organizations_is_not_needed(door: Any, github: GitHub) -> None:
-    """It leaves out organizations that restrict apps."""
+    """The list omits organizations that restrict apps."""
     entrance = door(allowed_organizations={"acme"})
     github.break_down(404, below="/api/v3/user/orgs")
     ann = entrance.enter("Ann")
@@ -53,7 +53,7 @@ def test_teams_of_other_organizations_are_not_groups(door: Any, github: GitHub) 
 
 
 def test_teams_of_environments_are_groups(door: Any, github: GitHub) -> None:
-    """Also where nobody comes in by an organization or a team."""
+    """Even if no organization or team is allowed."""
     assert door(allow_all=True).enter("Ann").get("groups") is None
     entrance = door(allow_all=True, groups_of_environments={"acme:data-science"})
     assert entrance.authenticator.scope == ["read:org"]
@@ -68,7 +68,7 @@ def test_administrators_by_name_and_by_team(door: Any, github: GitHub) -> None:
     ann = entrance.enter("Ann")
     assert (ann["admin"], entrance.enter("bob")["admin"]) == (True, True)
     github.remove_team_member("Acme", "data-science", "Ann")
-    # Whoever is none any more is told so, and not left as he was.
+    # Explicitly False, so that a former administrator does not remain one.
     assert door(admin_groups={"acme:data-science"}, allowed_organizations={"acme"}).stays(ann)["admin"] is False
     assert door(allowed_organizations={"acme"}).stays(ann)["admin"] is False
 
@@ -144,7 +144,7 @@ def test_without_an_answer_sessions_stay_and_logins_fail(door: Any, github: GitH
 
 
 def test_unanswered_membership_is_inconclusive(door: Any, github: GitHub) -> None:
-    """GitHubOAuthenticator takes any answer but 204 for a no."""
+    """GitHubOAuthenticator takes any answer but 204 for "not a member"."""
     entrance = door(allowed_organizations={"acme"})
     ann = entrance.enter("Ann")
     github.break_down(502, below="/api/v3/orgs")
@@ -155,7 +155,7 @@ def test_unanswered_membership_is_inconclusive(door: Any, github: GitHub) -> Non
 def test_hidden_organization_is_inconclusive(
     door: Any, monkeypatch: pytest.MonkeyPatch, code: int, stays: bool
 ) -> None:
-    """Unless GitHub says that the token counts no more."""
+    """Unless GitHub says that the token is invalid."""
     entrance = door(allowed_organizations={"acme"})
     ann, httpfetch = entrance.enter("Ann"), entrance.authenticator.httpfetch
 

@@ -55,7 +55,7 @@ def test_refused_account_reserves_no_name(door: Any, github: GitHub) -> None:
 def test_organization_name_that_changed_hands_gives_nothing(
     door: Any, github: GitHub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was renamed, and somebody made one of the old name, with a team of the same name."""
+    """The organization was renamed, and somebody created another with the old name, and a team of the same name."""
     entrance = door(allowed_organizations={"acme"}, admin_groups={"acme:data-science"})
     ann = entrance.enter("Ann")
     assert ann["admin"] is True
@@ -71,12 +71,12 @@ def test_organization_name_that_changed_hands_gives_nothing(
     assert len(told) == 1
     assert f"is number {number} now" in told[0]
     assert told[0].endswith("python -m jupyterhub_ansible identity forget acme:")
-    # By teams alone, too; and where memberships may not be read, nothing is assumed.
+    # Also by teams alone; and if memberships cannot be read, nothing is assumed.
     with pytest.raises(RefusedError):
         door(allowed_groups={"acme:data-science"}).enter("bob")
     with pytest.raises(RefusedError):
         asyncio.run(entrance._enter(entrance.token("bob", scopes="")))
-    # It is what was wanted.
+    # The new organization is the right one.
     entrance.authenticator._identities.forget_organization("acme")
     assert entrance.enter("bob")["groups"] == ["acme:data-science"]
 
@@ -95,7 +95,7 @@ def test_organization_number_counts_with_any_scope(door: Any, github: GitHub, sc
 
 @pytest.fixture
 def changed_hands(door: Any, github: GitHub) -> Any:
-    """Ann becomes Anna; Mallory, who is known here, too, takes the login Ann."""
+    """Ann becomes Anna; Mallory, who is also known here, takes the login Ann."""
     github.add_user("mallory")
     entrance = door(allow_all=True)
     ann, mallory = entrance.enter("Ann"), entrance.enter("mallory")
@@ -110,11 +110,11 @@ def test_taking_over_a_login_does_not_make_an_administrator(
     entrance = door(allow_all=True, admin_users={"ann"})
     assert entrance.enter("Ann")["name"] == "mallory"
     assert entrance.enter("Ann")["admin"] is False
-    # Also of whoever was made one before; and the session that lasts, too.
+    # Also for a previous administrator, and in an existing session.
     assert entrance.stays(changed_hands.mallory)["admin"] is False
     assert entrance.enter("Anna")["admin"] is True
     assert entrance.stays(changed_hands.ann)["admin"] is True
-    # Both numbers, and once.
+    # With both numbers, and only once.
     numbers = {model["name"]: model["auth_state"]["github_user"]["id"] for model in vars(changed_hands).values()}
     said = [each for each in caplog.messages if "does not get the rights that settings give" in each]
     assert len(said) == 1
@@ -134,11 +134,11 @@ def test_taking_over_a_login_does_not_admit(door: Any, github: GitHub, changed_h
 
 
 def test_former_login_stays_reserved(door: Any, github: GitHub) -> None:
-    """Ann is made an administrator by a later login, gives it up, and others take it: one known, then one new."""
+    """Ann is an administrator by a later login, abandons it, and others take it: a known account, then a new one."""
     entrance = door(allow_all=True, admin_users={"chief"})
     ann, bob = entrance.enter("Ann"), entrance.enter("bob")
     github.rename_user("Ann", "Chief")
-    # Nobody else had it; that she has it now is seen without a login, too.
+    # No other account had it; a refresh notices that she has it now.
     assert entrance.stays(ann)["admin"] is True
     github.rename_user("Chief", "Ann")
     assert entrance.stays(ann)["admin"] is False
@@ -157,7 +157,7 @@ def test_account_is_blocked_by_every_name(door: Any, github: GitHub, changed_han
     by_name = door(allow_all=True, blocked_users={"mallory"})
     with pytest.raises(RefusedError):
         by_name.enter("Ann")
-    # Another login is no way out.
+    # A new login does not lift the block.
     seen = door(allow_all=True)
     seen.enter("Anna")
     github.rename_user("Anna", "Annabel")
@@ -185,7 +185,7 @@ def test_users_of_environments_match_username_or_current_login(door: Any, change
 
 
 def test_session_does_not_continue_as_another_user(door: Any, github: GitHub) -> None:
-    """Its name was given free by the administrator, and is another account's now, or nobody's."""
+    """The administrator released its name, which now belongs to another account, or to none."""
     entrance = door(allow_all=True)
     ann = entrance.enter("Ann")
     github.rename_user("Ann", "Anna")
@@ -194,7 +194,7 @@ def test_session_does_not_continue_as_another_user(door: Any, github: GitHub) ->
 
 
 def test_sessions_and_tokens_of_a_previous_owner_are_revoked(door: Any, github: GitHub) -> None:
-    """Sessions and tokens of whoever had it before, by another way of logging in or as an account since forgotten."""
+    """The previous owner used another authenticator, or was an account that has been forgotten."""
     entrance = door(allow_all=True)
     db = entrance.authenticator.parent.db
     server, user = orm.Server(base_url="/user/ann/"), orm.User(name="ann")
@@ -207,9 +207,9 @@ def test_sessions_and_tokens_of_a_previous_owner_are_revoked(door: Any, github: 
     cookie = user.cookie_id
     entrance.enter("Ann")
     assert user.cookie_id != cookie
-    # A server that runs goes on.
+    # A running server continues.
     assert [token.note for token in user.api_tokens] == ["Server at /user/ann/"]
-    # The same account once more: nothing ends.
+    # The same account again: nothing is revoked.
     user.new_api_token(note="hers", scopes=[])
     cookie = user.cookie_id
     entrance.enter("Ann")

@@ -1,4 +1,4 @@
-"""The account's number is who a user is; logins come and go."""
+"""Users are identified by their account's number; logins may change."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 @pytest.fixture
 def db(tmp_path: Path) -> Session:
-    """A Hub's database, as JupyterHub makes it."""
+    """A Hub's database, as JupyterHub creates it."""
     made: Session = orm.new_session_factory(f"sqlite:///{tmp_path}/jupyterhub.sqlite")()
     return made
 
@@ -94,7 +94,7 @@ def test_login_of_a_refused_account_is_not_stored(identities: Identities) -> Non
 
 
 def test_holders_in_an_older_database(identities: Identities, db: Session) -> None:
-    """It has no names but those of now."""
+    """It has only current names."""
     now = datetime.now(UTC)
     db.add_all(
         [
@@ -107,7 +107,7 @@ def test_holders_in_an_older_database(identities: Identities, db: Session) -> No
 
 
 def test_name_is_not_given_to_a_known_account_by_default(identities: Identities) -> None:
-    """Whoever has the login by now would have the rights at once, without a login."""
+    """The account that has the login now would get the rights at once, without logging in."""
     identities.remember(7, "alice", "alice")
     identities.remember(8, "mallory", "Alice")
     with pytest.raises(LoginTakenError, match=r"account number 8, mallory here, has the login Alice, .* --anyway"):

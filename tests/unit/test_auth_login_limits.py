@@ -1,4 +1,4 @@
-"""Passwords and tokens at a real JupyterHub, without its proxy: what is bounded is JupyterHub's own."""
+"""Limits on passwords and tokens in a real JupyterHub without its proxy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_S = 86400
 
 
 class Site:
-    """A Hub that answers on a port, in a thread of its own."""
+    """A Hub that listens on a port, in a separate thread."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "config.py"
@@ -78,7 +78,7 @@ class Site:
             return session.post(f"{self.url}/login", data=fields, allow_redirects=False)
 
     def ask_for_token(self, name: str, password: str, address: str = "192.0.2.1", **wanted: Any) -> requests.Response:
-        """Ask for a token by a password in the request."""
+        """Request a token with a password."""
         return requests.post(
             f"{self.url}/api/users/{name}/tokens",
             json={"auth": {"username": name, "password": password}, **wanted},
@@ -97,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine a test takes so long that one more may be tried meanwhile.
+    # On a busy machine, one more attempt may be allowed meanwhile.
     stands_still = time.monotonic()
     monkeypatch.setattr(throttle, "SHARED", throttle.LoginThrottle(clock=lambda: stands_still))
 
@@ -113,7 +113,7 @@ def test_guesses_on_the_login_page(site: Site) -> None:
     assert statuses(answers) == {403: throttle.PAIR.burst, 429: 30 - throttle.PAIR.burst}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert 0 < int(refused.headers["Retry-After"]) <= throttle.PAIR.seconds
-    # A page on which one can try again.
+    # The page allows another attempt.
     assert '<p class="login_error">Too many failed logins. Please try again in ' in refused.text
     assert 'name="password"' in refused.text
     assert site.log_in("ann", PASSWORD).status_code == 429
@@ -143,7 +143,7 @@ def test_guesses_by_the_api(site: Site) -> None:
     assert statuses(answers) == {403: throttle.PAIR.burst, 429: 8 - throttle.PAIR.burst}
     assert answers[-1].json()["message"].startswith("Too many failed logins. Please try again in ")
     assert int(answers[-1].headers["Retry-After"]) > 0
-    # The page and the API count together.
+    # Page and API share their counts.
     assert site.log_in("ann", "wrong").status_code == 429
     assert site.ask_for_token("ann", PASSWORD, "192.0.2.2").status_code == 201
 
@@ -162,7 +162,7 @@ def test_guesses_at_the_emergency_link(site: Site) -> None:
     answers = [opened("wrong") for _ in range(8)]
     assert statuses(answers) == {403: throttle.PAIR.burst, 429: 8 - throttle.PAIR.burst}
     assert "Too many failed logins. Please try again in " in answers[-1].text
-    # It cannot be guessed, so nothing keeps the right one waiting.
+    # A valid key cannot be guessed, and is never delayed.
     key = emergency_link.make(emergency_link.EmergencyLinkHandler.ticket, time.time())
     assert "Log in as the administrator" in opened(key).text
 
@@ -196,12 +196,12 @@ def test_number_of_tokens_is_limited(site: Site, monkeypatch: pytest.MonkeyPatch
     assert refused.status_code == 409
     assert "dora has 3 API tokens, the most that a user may have. Revoke those" in refused.json()["message"]
     assert "token" not in refused.json()
-    # Of a user's own; and who may not make any is not told how many there are.
+    # For each user; an unauthorized caller does not learn the number.
     assert site.ask_for_token("emil", "wrong").status_code == 403
     assert "3 API tokens" not in site.ask_for_token("dora", "wrong").text
     db = orm.new_session_factory(site.config.JupyterHub.db_url)()
     assert len(tokens.made_by(orm.User.find(db, "dora"))) == 3
-    # One that is revoked makes room.
+    # Revoking one makes room.
     first = made[0].json()
     requests.delete(
         f"{site.url}/api/users/dora/tokens/{first['id']}",

@@ -19,7 +19,7 @@ def test_servers_of_former_members_are_stopped(door: Any, github: GitHub) -> Non
 
 
 def test_inconclusive_check_stops_no_server(door: Any) -> None:
-    """A first team in the settings needs a permission that nobody gave yet; a lost key leaves nothing to ask by."""
+    """A first team in the settings needs a scope that nobody has granted yet; without its key, auth state is lost."""
     bob = door(allowed_users={"bob"}).enter("bob")
     entrance = door(allowed_groups={"acme:data-science"})
     assert may_stay(entrance, bob)

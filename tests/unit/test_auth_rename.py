@@ -1,4 +1,4 @@
-"""A user gets another name, with identity, tokens and homes."""
+"""A user is renamed, with identity, tokens and homes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = Settings.model_validate_json(json.dumps(EXAMPLE))
 
 
 class Engine:
-    """Volumes by name, with their labels; what was copied."""
+    """Volumes by name, with their labels, and the copies that were made."""
 
     def __init__(self) -> None:
         self.volumes: Any = SimpleNamespace(list=self.find, create=self.create)
@@ -75,7 +75,7 @@ def test_user_identity_and_homes(db: Session, engine: Engine) -> None:
     assert [user.name for user in db.query(orm.User)] == ["anna"]
     assert Identities(db).username(7, "Anna") == "anna"
     with pytest.raises(NameTakenError):
-        # Her old home is still there, under the old name.
+        # The old name still has her old home.
         Identities(db).username(9, "ann")
     assert engine.copied == [
         ("example-user-ann", "example-user-anna"),

@@ -1,4 +1,4 @@
-"""Logging out ends a session for copies of its cookie, and what it opened; other sessions go on."""
+"""Logging out revokes a session, copies of its cookie and what it opened; other sessions continue."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ HUB = SimpleNamespace(cookie_name="jupyterhub-hub-login", base_url="/hub/")
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Session]:
-    """A Hub's database with our table, and JupyterHub's handlers as they were afterwards."""
+    """A Hub's database with our table; JupyterHub's handlers are restored afterwards."""
     made: Session = orm.new_session_factory(f"sqlite:///{tmp_path}/jupyterhub.sqlite")()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_set_user_cookie", "get_secure_cookie", "clear_login_cookie"):
@@ -103,7 +103,7 @@ def test_revoked_even_without_the_session_id(db: Session, alice: orm.User) -> No
 
 
 def test_another_browser_stays(db: Session, alice: orm.User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that was logged in within the same second."""
+    """Even one that logged in within the same second."""
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now)
     one, other = log_in(db, alice), log_in(db, alice)
@@ -121,7 +121,7 @@ def test_session_opened_by_a_copy_with_another_id_is_revoked(db: Session, alice:
 
 
 def test_pending_code_is_revoked(db: Session, alice: orm.User) -> None:
-    """It would become a token of the ended session, for five minutes."""
+    """For five minutes, it could be exchanged for a token of the ended session."""
     cookie, other = log_in(db, alice), log_in(db, alice)
     for code, session in (("gone", cookie), ("kept", other)):
         expires = int(orm.OAuthCode.now() + 300)
@@ -131,7 +131,7 @@ def test_pending_code_is_revoked(db: Session, alice: orm.User) -> None:
 
 
 def test_sessions_that_ended_in_the_same_hub(db: Session, alice: orm.User) -> None:
-    """SQLite tells their times without a zone."""
+    """SQLite returns their times without a time zone."""
     sessions.end(db, "one", alice.id, days=14)
     [kept] = db.query(sessions.EndedSession).all()
     assert kept.expires
@@ -146,14 +146,14 @@ def test_an_api_token_stays(db: Session, alice: orm.User) -> None:
 
 
 def test_older_cookie_stays_valid(db: Session, alice: orm.User) -> None:
-    """Nobody is logged out by the deployment that brings this."""
+    """An upgrade to this version logs nobody out."""
     handler = Handler(db)
     handler._set_cookie(HUB.cookie_name, alice.cookie_id, encrypted=True, path="/hub/")
     assert who(db, handler.new_cookie()) == "alice"
 
 
 def test_invalid_cookies_do_not_fill_the_table(db: Session, alice: orm.User) -> None:
-    """Cookies that were never good are not remembered; those that have expired are forgotten."""
+    """Invalid cookies are not stored; expired ones are removed."""
     Handler(db, jupyterhub_hub_login="made-up").clear_login_cookie()
     assert db.query(sessions.EndedSession).count() == 0
     sessions.end(db, "old", alice.id, days=-1)

@@ -1,4 +1,4 @@
-"""LoginThrottle at passwords are slowed down, and nobody is locked out everywhere."""
+"""Login attempts are throttled, and nobody is locked out everywhere."""
 
 import ipaddress
 
@@ -10,7 +10,7 @@ HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
 
 
 class Clock:
-    """A time that passes when a test says so."""
+    """A clock that a test advances."""
 
     now = 1000.0
 
@@ -29,7 +29,7 @@ def book(clock: Clock) -> LoginThrottle:
 
 
 def tried(book: LoginThrottle, address: str, name: str, times: int = 1, right: bool = False) -> int:
-    """How many of so many logins are tried."""
+    """Return how many of so many attempts are allowed."""
     count = 0
     for _ in range(times):
         try:
@@ -51,7 +51,7 @@ def test_after_a_burst_attempts_for_a_name_come_one_by_one(book: LoginThrottle, 
     assert refused.value.status_code == 429
     assert refused.value.headers == {"Retry-After": str(PAIR.seconds)}
     assert refused.value.jupyterhub_message == f"Too many failed logins. Please try again in {PAIR.seconds} seconds."
-    # Those that were not tried do not count.
+    # Refused attempts do not count.
     clock.now += PAIR.seconds
     assert tried(book, EVIL, "ann", times=60) == 1
     clock.now += PAIR.seconds * PAIR.burst
@@ -70,7 +70,7 @@ def test_right_password_works_from_another_address(book: LoginThrottle) -> None:
 
 
 def test_even_under_a_distributed_attack(book: LoginThrottle) -> None:
-    """Then each address has one guess at once."""
+    """Then each address has a burst of one."""
     for number in range(NAME.burst):
         tried(book, str(ipaddress.ip_address("10.0.0.1") + number), "ann")
     assert tried(book, EVIL, "ann", times=60) == 1
@@ -93,12 +93,12 @@ def test_an_address_that_tries_many_names(book: LoginThrottle, clock: Clock) -> 
 
 
 def test_colleagues_at_an_attackers_address(book: LoginThrottle) -> None:
-    """Who logged in from there before is not kept waiting by what somebody else does there."""
+    """Names that logged in from there before are not delayed by others there."""
     tried(book, OFFICE, "ann", right=True)
     for number in range(200):
         tried(book, OFFICE, f"user{number}")
     assert tried(book, OFFICE, "ann", right=True) == 1
-    # Others come in from elsewhere; so does whoever is guessed at by name.
+    # From other addresses, all can log in, even the attacked user.
     assert tried(book, OFFICE, "bob", right=True) == 0
     assert tried(book, HOME, "bob", right=True) == 1
     tried(book, OFFICE, "ann", times=60)
@@ -109,7 +109,7 @@ def test_colleagues_at_an_attackers_address(book: LoginThrottle) -> None:
 def test_logins_that_succeed_do_not_count(book: LoginThrottle) -> None:
     assert sum(tried(book, OFFICE, f"user{number}", right=True) for number in range(200)) == 200
     assert tried(book, HOME, "ann", times=100, right=True) == 100
-    # A right one clears the wrong ones before it.
+    # A success clears the failures before it.
     tried(book, HOME, "ann", times=PAIR.burst - 1)
     tried(book, HOME, "ann", right=True)
     assert tried(book, HOME, "ann", times=60) == PAIR.burst
@@ -122,7 +122,7 @@ def test_inconclusive_attempt_does_not_count(book: LoginThrottle) -> None:
 
 
 def test_attempts_under_way_are_not_failures(book: LoginThrottle) -> None:
-    """A whole class logs in at the same time, and it takes a while."""
+    """A whole class logs in at the same time, slowly."""
     tries = [book.begin(OFFICE, f"user{number}") for number in range(RUNNING)]
     with pytest.raises(TooManyAttemptsError):
         book.begin(OFFICE, "late")

@@ -1,4 +1,4 @@
-"""Which API tokens users made, and which of them have no end."""
+"""API tokens that users created, and those that never expire."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def db(url: str) -> Session:
-    """Ann, who has a token of each kind, and whose server runs; a service; Bob, who has none."""
+    """Ann has a token of each kind, and a running server; there is a service; Bob has no tokens."""
     db: Session = orm.new_session_factory(url)()
     ann, service = orm.User(name="ann"), orm.Service(name="culler")
     clients = [orm.OAuthClient(identifier=name) for name in ("jupyterhub", "jupyterhub-user-ann")]
@@ -26,7 +26,7 @@ def db(url: str) -> Session:
     db.commit()
     service.new_api_token(note="service", scopes=[])
     orm.APIToken.new(user=ann, client_id="jupyterhub-user-ann", note="oauth", scopes=[])
-    # Anybody can write such a note, which hides nothing: a server has one token, its newest.
+    # A forged note hides nothing: only the newest token counts as the server's.
     ann.new_api_token(note="Server at /user/ann/", scopes=[])
     ann.new_api_token(note="Server at /user/ann/other/", scopes=[])
     ann.new_api_token(note="for ever\x1b[2J" + "x" * 200, scopes=[])
@@ -60,7 +60,7 @@ def notes(db: Session, name: str) -> list[str]:
 
 
 def test_tokens_of_stopped_servers_are_removed(db: Session) -> None:
-    """JupyterHub forgets which token is a server's when the Hub starts again (`jupyterhub.user.User.stop`)."""
+    """After a restart of the Hub, JupyterHub no longer knows a server's token (`jupyterhub.user.User.stop`)."""
     ann, bob = orm.User.find(db, "ann"), orm.User.find(db, "bob")
     bob.new_api_token(note="Server at /user/ann/", scopes=[])
     bob.new_api_token(note="Server at /user/bob/", scopes=[])
@@ -70,7 +70,7 @@ def test_tokens_of_stopped_servers_are_removed(db: Session) -> None:
     assert notes(db, "ann") == [*kept, "Server at /user/ann/"]
     assert [token.id for token in ann.api_tokens if token.note == "Server at /user/ann/"] == [newest]
     assert notes(db, "bob") == ["Server at /user/ann/"]
-    # At a stop, without waiting.
+    # Immediately when the server stops.
     [spawner] = ann.orm_spawners.values()
     db.delete(spawner.server)
     db.commit()

@@ -40,7 +40,7 @@ def test_given_token_is_handed_to_the_proxy(places: entrypoint.Places) -> None:
         assert (places.proxy / "token").read_text() == "t" * 40
         assert not (places.secrets / "proxy_token").exists()
         assert not mark.exists()
-    # The proxy that runs has to be told of another.
+    # The running proxy needs the new one.
     entrypoint.prepared(places, {"CONFIGPROXY_AUTH_TOKEN": "u" * 40})
     assert mark.exists()
 

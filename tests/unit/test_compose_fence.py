@@ -29,14 +29,14 @@ def test_the_ceiling_is_where_the_spawner_starts_servers(driver: str, project: s
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_the_scripts_have_the_settings_that_the_role_gives_them(raised: fence.Fence, number: int) -> None:
+def test_the_scripts_have_the_settings_that_the_role_gives_them(helper: fence.Fence, number: int) -> None:
     tasks = yaml.safe_load((ROLES / "network/tasks/watched.yml").read_text())
     given = tasks[number]["local.jupyterhub.settled"]["arguments"]["settings"]
-    assert {line.partition("=")[0] for line in raised.settings[number].splitlines()} == given.keys()
+    assert {line.partition("=")[0] for line in helper.settings[number].splitlines()} == given.keys()
 
 
-def test_the_settings_of_the_scripts(raised: fence.Fence) -> None:
-    assert [text.splitlines() for text in raised.settings] == [
+def test_the_settings_of_the_scripts(helper: fence.Fence) -> None:
+    assert [text.splitlines() for text in helper.settings] == [
         [
             "name=a-hub",
             "bridge=br-a-hub",
@@ -49,9 +49,9 @@ def test_the_settings_of_the_scripts(raised: fence.Fence) -> None:
     ]
 
 
-def test_helper_is_created_once_and_replaced_if_its_settings_change(engine: Engine, raised: fence.Fence) -> None:
-    raised.ensure()
-    raised.ensure()
+def test_helper_is_created_once_and_replaced_if_its_settings_change(engine: Engine, helper: fence.Fence) -> None:
+    helper.ensure()
+    helper.ensure()
     assert engine.calls == ["start a-hub-fence"]
     host = engine.of("a-hub-fence")["options"]["host_config"]
     assert host["network_mode"] == "host"
@@ -61,43 +61,43 @@ def test_helper_is_created_once_and_replaced_if_its_settings_change(engine: Engi
     assert engine.calls == ["start a-hub-fence", "remove a-hub-fence", "start a-hub-fence"]
 
 
-def test_helper_that_ended_is_recreated(engine: Engine, raised: fence.Fence) -> None:
-    raised.ensure()
+def test_helper_that_ended_is_recreated(engine: Engine, helper: fence.Fence) -> None:
+    helper.ensure()
     engine.of("a-hub-fence")["State"]["Running"] = False
-    raised.ensure()
+    helper.ensure()
     assert engine.calls[1:] == ["remove a-hub-fence", "start a-hub-fence"]
 
 
-def test_foreign_container_is_left_alone(engine: Engine, raised: fence.Fence) -> None:
+def test_foreign_container_is_left_alone(engine: Engine, helper: fence.Fence) -> None:
     engine.add("a-hub-fence")
     with pytest.raises(ComposeError, match="Another container is already called a-hub-fence"):
-        raised.ensure()
+        helper.ensure()
 
 
 @pytest.mark.parametrize(
     ("said", "expected"), [(b"in force\n2026\n", "in force\n2026"), (b"not in force\n", ""), (b"", "")]
 )
 def test_helper_reports_whether_the_fence_is_in_force(
-    engine: Engine, raised: fence.Fence, said: bytes, expected: str
+    engine: Engine, helper: fence.Fence, said: bytes, expected: str
 ) -> None:
-    assert not raised.in_force(), "there is none"
-    raised.ensure()
+    assert not helper.in_force(), "there is none"
+    helper.ensure()
     engine.said = said
-    assert raised.in_force() == expected
+    assert helper.in_force() == expected
 
 
-def test_helper_mounts_systemd_resolved_if_there(engine: Engine, raised: fence.Fence) -> None:
-    raised.ensure()
+def test_helper_mounts_systemd_resolved_if_there(engine: Engine, helper: fence.Fence) -> None:
+    helper.ensure()
     [mount] = engine.of("a-hub-fence")["options"]["host_config"]["mounts"]
     assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == ("/run/systemd/resolve", "/host/resolve", True)
     del engine.present["a-hub-fence"]
     engine.no_mounts = True
-    raised.ensure()
+    helper.ensure()
     assert engine.of("a-hub-fence")["options"]["host_config"]["mounts"] == []
 
 
 def test_the_helper_watches(tmp_path: Path) -> None:
-    """It runs the image's two scripts, with the settings that it is given."""
+    """It runs the image's two scripts with the given settings."""
     there, run = tmp_path / "image", tmp_path / "run"
     for folder in (there, run):
         folder.mkdir()
@@ -110,14 +110,14 @@ def test_the_helper_watches(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"{run}/ceiling watch memory", f"{run}/fence watch rules"]
 
 
-def test_helper_does_not_look_like_a_compose_service(engine: Engine, raised: fence.Fence) -> None:
-    raised.ensure()
+def test_helper_does_not_look_like_a_compose_service(engine: Engine, helper: fence.Fence) -> None:
+    helper.ensure()
     assert engine.of("a-hub-fence")["options"]["labels"] == {
         "com.docker.compose.project": "",
         "com.docker.compose.service": "",
         "jupyterhub-ansible.project": "a-hub",
         "jupyterhub-ansible.kind": "fence",
-        fence.CONFIG_HASH: raised.digest,
+        fence.CONFIG_HASH: helper.digest,
     }
 
 

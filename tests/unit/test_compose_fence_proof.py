@@ -25,7 +25,7 @@ def test_what_is_open_and_what_is_closed() -> None:
 
 
 def test_refused_connection_counts_as_reached_and_timeout_does_not() -> None:
-    """And for a way that must be closed, to a listener, it was a firewall that refused."""
+    """For a closed way with a listener, a refusal comes from a firewall."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -43,7 +43,7 @@ def test_role_and_hub_use_the_same_file() -> None:
 
 @pytest.mark.parametrize(("code", "expected"), [(0, True), (3, True), (2, False), (5, False)])
 def test_unknown_name_is_an_answer(tmp_path: Path, code: int, expected: bool) -> None:
-    """And that a resolver failed is none."""
+    """A resolver's failure is not."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.0.0.1", 0))
 

@@ -17,7 +17,7 @@ def test_image_built_on_ours_is_not_the_latest(engine: Engine) -> None:
     engine.stored = [image(1), {**image(2), "RepoTags": ["mine:1"]}]
     images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
     assert engine.tags == {"hub/env-base:built": "sha256:1"}
-    # One that lost its names, or has one more, may be it.
+    # An image without names, or with an additional one, counts, too.
     for names in ([], ["golden:1", "hub-env-base:latest"]):
         engine.stored[1]["RepoTags"] = names
         images.Images(engine, "hub", {}, LOG).tag(["hub/env-base:built"])
@@ -53,7 +53,7 @@ def removed(engine: Engine, *catalogue: str) -> list[str]:
 def test_last_two_images_of_each_environment_stay(engine: Engine) -> None:
     engine.stored = [image(number) for number in (1, 2, 3, 4)]
     engine.stored += [image(number, slug="datascience") for number in (5, 6)]
-    # One that was returned to is the last, as it was named again.
+    # After a rollback, the image was tagged again, and so is the latest.
     engine.stored += [image(9, slug="gone", tagged=9), image(8, slug="gone"), image(7, slug="gone")]
     assert removed(engine) == ["sha256:1", "sha256:2", "sha256:7"]
     assert removed(engine) == []

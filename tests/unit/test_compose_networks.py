@@ -41,28 +41,28 @@ def test_name_applies_to_networks_and_images() -> None:
 
 
 @pytest.fixture
-def both(engine: Engine) -> networks.Networks:
+def hub_networks(engine: Engine) -> networks.Networks:
     made = networks.Networks(engine, "hub", PLAN)
     made.ensure()
     return made
 
 
-def attach(both: networks.Networks, engine: Engine, name: str) -> bool:
-    return both.attach(engine.of(name), api="proxy-api", alias="proxy", address=PLAN.proxy)
+def attach(hub_networks: networks.Networks, engine: Engine, name: str) -> bool:
+    return hub_networks.attach(engine.of(name), api="proxy-api", alias="proxy", address=PLAN.proxy)
 
 
-def test_networks_are_created_once_and_match_the_role(engine: Engine, both: networks.Networks) -> None:
+def test_networks_are_created_once_and_match_the_role(engine: Engine, hub_networks: networks.Networks) -> None:
     users = engine.made["hub-users"]
     assert users["Options"] == {"com.docker.network.bridge.name": "br-hub"}
     assert users["IPAM"]["Config"] == [
         {"Subnet": PLAN.subnet, "Gateway": PLAN.gateway, "IPRange": PLAN.range, "AuxiliaryAddresses": None}
     ]
     engine.refuses = refused(409, "exists")
-    both.ensure()
+    hub_networks.ensure()
     assert set(engine.made) == {"hub-users", "hub-control"}
 
 
-def test_changed_subnet_is_reported_with_its_fix(engine: Engine, both: networks.Networks) -> None:
+def test_changed_subnet_is_reported_with_its_fix(engine: Engine, hub_networks: networks.Networks) -> None:
     other = networks.Networks(engine, "hub", users_network.plan("10.214.0.0/20"))
     with pytest.raises(
         ComposeError, match=r"has the subnet 10\.213\.0\.0/20, and should .* docker network rm hub-users"
@@ -76,39 +76,39 @@ def test_taken_subnet_is_reported(engine: Engine) -> None:
         networks.Networks(engine, "hub", PLAN).ensure()
 
 
-def test_a_container_is_attached_where_it_is_not(engine: Engine, both: networks.Networks) -> None:
+def test_a_container_is_attached_where_it_is_not(engine: Engine, hub_networks: networks.Networks) -> None:
     engine.add("p")
-    assert attach(both, engine, "p")
+    assert attach(hub_networks, engine, "p")
     assert engine.calls == [
         f"connect p hub-users {PLAN.proxy} ['proxy']",
         "connect p hub-control None ['proxy-api']",
     ]
-    assert not attach(both, engine, "p")
-    # Removed and made anew by somebody, under the same name.
+    assert not attach(hub_networks, engine, "p")
+    # Somebody recreated it with the same name.
     engine.made["hub-users"]["Id"] = "new"
     engine.calls.clear()
-    assert attach(both, engine, "p")
+    assert attach(hub_networks, engine, "p")
     assert engine.calls == ["disconnect p hub-users", f"connect p hub-users {PLAN.proxy} ['proxy']"]
 
 
-def test_taken_address_is_reported(engine: Engine, both: networks.Networks) -> None:
+def test_taken_address_is_reported(engine: Engine, hub_networks: networks.Networks) -> None:
     engine.add("p")
     engine.refuses = refused(403, "Address already in use")
     with pytest.raises(ComposeError, match="p cannot be attached to hub-users: Address already in use"):
-        attach(both, engine, "p")
+        attach(hub_networks, engine, "p")
 
 
-def test_proxy_is_found_by_its_address_or_as_the_newest(engine: Engine, both: networks.Networks) -> None:
+def test_proxy_is_found_by_its_address_or_as_the_newest(engine: Engine, hub_networks: networks.Networks) -> None:
     address = "10.213.0.3"
-    assert both.proxy(address) is None
+    assert hub_networks.proxy(address) is None
     engine.add("old", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=1)
     engine.add("new", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub",), created=2)
     engine.add("another-hub-s", kind="compose-proxy", env=("JUPYTERHUB_NAME=hub-2",), created=3)
-    found = both.proxy(address)
+    found = hub_networks.proxy(address)
     assert found
     assert found["Id"] == "new"
-    both.ensure()
-    both.attach(engine.of("old"), api="proxy-api", alias="proxy", address=address)
-    found = both.proxy(address)
+    hub_networks.ensure()
+    hub_networks.attach(engine.of("old"), api="proxy-api", alias="proxy", address=address)
+    found = hub_networks.proxy(address)
     assert found
     assert found["Id"] == "old"

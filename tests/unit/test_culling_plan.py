@@ -1,4 +1,4 @@
-"""The Hub's side of idle culling: one number decides all times, and the service may do nothing else."""
+"""The Hub's side of idle culling: all times follow from the timeout, and the service has no other rights."""
 
 import asyncio
 import copy
@@ -25,7 +25,7 @@ TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
 
 
 def settings(*own: int | None, idle: int = 0, max_age: int = 0) -> Settings:
-    """An environment for each of `own`, with that timeout of its own; the first is the default."""
+    """Return settings with an environment for each timeout in `own`; the first is the default."""
     example = copy.deepcopy(check.EXAMPLE)
     [base] = example["images_environments"]
     slugs = [f"env-{number}" for number in range(len(own) or 1)]
@@ -50,7 +50,7 @@ def is_idle(
     *,
     hub: datetime = NOW - timedelta(days=300),
 ) -> bool:
-    """What is said of a server that was started 200 days ago, and in use `seconds` ago as far as the Hub knows."""
+    """Return the decision about a server started 200 days ago, whose last known activity was `seconds` ago."""
     server = {"user_options": options, "started": "2025-05-05T00:00:00.123456Z"}
     judge = culling.arbiter({**planned, "since": hub.isoformat()}, NOW)
     return judge(inactive=timedelta(seconds=seconds), inactive_limit=0, server=server)
@@ -61,9 +61,9 @@ def test_idle_server_is_stopped_within_an_interval_but_not_before_it_could_repor
     planned = culling.plan(settings(idle=timeout))
     environment = culling.environment(settings(idle=timeout))
     plan, tells_every = server_plan(environment, {})
-    # It looks, then tells, give or take the tenth of jitter that JupyterHub adds: until then it may be in use.
+    # It checks, then reports, with JupyterHub's jitter of a tenth: until then it may be in use.
     assert not is_idle(planned, timeout + plan["look_s"] + 1.1 * tells_every - 0.1)
-    # The culler looks a quarter later at the latest, and has a quarter to be slow.
+    # The culler checks at most a quarter later, and has a quarter of slack.
     quarter = culling.quarter(timeout)
     assert is_idle(planned, timeout + culling.interval(timeout) - quarter)
     assert 4 * quarter <= culling.interval(timeout) <= max(16, timeout / 10)
@@ -77,7 +77,7 @@ def test_without_timeouts_there_is_no_service_and_no_plan() -> None:
 
 
 def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
-    # The setting for all, none at all, and another one.
+    # The common setting, none, and another one.
     given = settings(None, 0, 120, idle=3600)
     planned, environment = culling.plan(given), culling.environment(given)
     assert planned["timeouts"] == {"env-0": 3600, "env-1": 0, "env-2": 120}
@@ -86,10 +86,10 @@ def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:
         assert plan["timeout_s"] == timeout
         assert is_idle(planned, timeout + 600, {"profile": slug}) is bool(timeout)
     assert not is_idle(planned, 1000, {"profile": "env-0"})
-    # Also what is never stopped looks: other settings may come while it runs.
+    # Servers that are never culled check, too, because settings may change while they run.
     assert server_plan(environment, {"profile": "env-1"})[0]["look_s"] == 150
     assert server_plan(environment, {"profile": "env-1"})[1] == 300
-    # As often as the shortest of them needs.
+    # As often as the shortest timeout needs.
     service = culling.service(given, "token")
     assert service
     assert f"sleep {culling.quarter(120)} &" in service["command"][-1]
@@ -115,7 +115,7 @@ def test_maximum_age_alone() -> None:
 
 def test_servers_older_than_the_hub_get_time_to_report() -> None:
     planned = culling.plan(settings(idle=60))
-    # They may tell every five minutes, by settings that are gone, and could not while the Hub was away.
+    # By older settings, they may report only every five minutes, and they could not while the Hub was down.
     for hub_s, idle_s, expected in (
         (600, 10**6, False),
         (700, 10**6, True),
@@ -143,7 +143,7 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
 
 
 def test_nothing_is_stopped_right_after_a_suspend(tmp_path: Path) -> None:
-    # The service as it is, with a program in python's place that says what it is told.
+    # The real service, with a program in place of python that prints its arguments.
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "${culling.LAST_CHECK}" >>{tmp_path}/looks\nexit 1\n')
     python.chmod(0o755)
@@ -156,7 +156,7 @@ def test_nothing_is_stopped_right_after_a_suspend(tmp_path: Path) -> None:
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
-    # Once: after that it waits.
+    # Once; then it waits.
     [look] = (tmp_path / "looks").read_text().split()
     assert abs(float(look) - time.time()) < 30
 
@@ -179,7 +179,7 @@ def test_the_service_knows_when_the_hub_started() -> None:
 
 
 def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the Hub is told of alice's server, whose user options are these, and of the Hub's own route."""
+    """Return the routes of alice's server with these user options, and of the Hub."""
 
     async def all_routes(self: Any) -> dict[str, Any]:
         return {
@@ -210,6 +210,6 @@ def test_proxys_last_activity_counts_only_for_servers_that_do_not_report(
 ) -> None:
     routes = routes_of(options, monkeypatch)
     assert ("last_activity" in routes["/user/alice/"]["data"]) is counts
-    # Not ours to judge.
+    # Unchanged.
     assert "last_activity" in routes["/"]["data"]
     assert "last_activity" in routes["/user/gone/"]["data"]

@@ -1,4 +1,4 @@
-"""Docker's events, from a stand-in: which are about a user's server, and what a broken connection leads to."""
+"""Docker's events, from a stand-in: which concern a user's server, and how a broken connection is handled."""
 
 import logging
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def test_container_of_an_event(event: dict[str, Any], container: str) -> None:
 
 
 class Engine:
-    """A client whose streams of events are given; then the thread's end."""
+    """A client with the given streams of events, after which the thread ends."""
 
     def __init__(self, *streams: list[Any] | Exception) -> None:
         self.streams = list(streams)
@@ -60,7 +60,7 @@ class Engine:
 
 
 def followed(engine: Engine) -> tuple[list[str | None], list[float]]:
-    """What the Hub is told, and how long was waited before each new connection."""
+    """Return the notifications, and the delays before each new connection."""
     told: list[str | None] = []
     waited: list[float] = []
 

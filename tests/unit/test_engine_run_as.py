@@ -17,7 +17,7 @@ from jupyterhub_ansible.spawner.limits import HARDENING
     [("1000", "1000"), ("1000:100", "1000:100"), ("jovyan", "1000"), ("jovyan:users", "1000:users"), ("+07", "7")],
 )
 def test_server_runs_with_a_numeric_user(docker: FakeDocker, user: str, runs_as: str) -> None:
-    """The image could be another one by the time that the container is made, and a name mean anything."""
+    """By the time that the container is created, the image could differ, and with it the meaning of a name."""
     docker.image_users["x/base:1"] = user
     docker.uids = {"jovyan": "1000", "jovyan:users": "1000"}
     run(spawner().start)
@@ -27,7 +27,7 @@ def test_server_runs_with_a_numeric_user(docker: FakeDocker, user: str, runs_as:
 @pytest.mark.parametrize("user", ["", "0", "00", "0:0", "-0", ":100", "root", "toor", "0x0", "gone", "odd"])
 @pytest.mark.parametrize("administrators", [False, True])
 def test_root_is_refused(docker: FakeDocker, user: str, administrators: bool) -> None:
-    """By whatever word; nor as somebody whose number cannot be found."""
+    """However it is written; so are users whose uid cannot be determined."""
     docker.uids = {"root": "0", "toor": "0", "odd": "uid=1000"}
     docker.image_users["x/base:1"] = "1000" if administrators and user else user
     extra = {"user": user} if administrators else {}
@@ -54,7 +54,7 @@ def test_root_as_a_number(docker: FakeDocker) -> None:
 
 
 def test_freely_chosen_image_that_runs_as_root(docker: FakeDocker) -> None:
-    """Who can mend it is told how."""
+    """The user can fix it, so the message says how."""
     docker.images.add("r/mine:1")
     docker.image_users["r/mine:1"] = ""
     mine = spawner(free_images={"staff": ["r/*:*"]})
@@ -81,7 +81,7 @@ def test_name_is_resolved_once(docker: FakeDocker) -> None:
 
 
 def test_hanging_id_command_is_the_images_fault(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has threads of its own, and fills no disk."""
+    """It uses separate threads, and its log is limited."""
     docker.image_users["x/base:1"] = "bob"
     docker.uids = {"bob": "1000"}
 

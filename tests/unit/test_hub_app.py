@@ -1,4 +1,4 @@
-"""What the Hub does beside JupyterHub's own start."""
+"""The Hub's background tasks besides JupyterHub's own."""
 
 import asyncio
 import json
@@ -23,12 +23,12 @@ from project import IMAGES
 from tornado.httpserver import HTTPServer
 
 EVENTS = Mock()
-"""In the place of the thread that follows them."""
+"""Replaces the thread that follows events."""
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A Hub whose own start does nothing."""
+    """A Hub whose upstream start does nothing."""
     monkeypatch.setattr(app.JupyterHub, "start", AsyncMock())
     monkeypatch.setattr(hub_app, "CLEAN_UP_S", 0)
     monkeypatch.setattr(hub_app, "Events", EVENTS)
@@ -54,7 +54,7 @@ def test_orphans_are_removed_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", looked)
     monkeypatch.setattr(tokens, "remove_stale", removed)
     started(hub)
-    # Those of archives at the start only.
+    # Helpers of the last Hub only at the start.
     assert [call.args for call in looked.await_args_list] == [(hub.users, True), (hub.users, False), (hub.users, False)]
     assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
 
@@ -121,7 +121,7 @@ def server(container: str, **state: Any) -> Any:
 
 
 def told(hub: Any, *containers: str | None) -> None:
-    """Let the thread tell of these containers, and the Hub look."""
+    """Let the thread report these containers, and the Hub check them."""
 
     async def scenario() -> None:
         hub._follow_events()
@@ -136,7 +136,7 @@ def told(hub: Any, *containers: str | None) -> None:
 
 @pytest.fixture
 def servers(hub: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Of one user: one that runs, one that is being stopped, one that stopped."""
+    """Servers of one user: running, stopping, stopped."""
     found = [server("1"), server("2", ready=False, pending="stop"), server("3", ready=False, active=False)]
     users = {"alice": Mock(spawners={each.object_id: each for each in found})}
     monkeypatch.setattr(JupyterHub, "users", users)
@@ -203,7 +203,7 @@ def test_failing_check_is_logged(hub: Any, servers: list[Any], caplog: pytest.Lo
 
 @pytest.fixture
 def reconciler(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What keeps things around that Hub."""
+    """The reconciler of that Hub."""
     monkeypatch.setattr(hub_app, "RECONCILE_S", 0)
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
     hub.reconciler, hub.log = Mock(), logging.getLogger("hub")
@@ -241,7 +241,7 @@ def test_old_images_are_removed_regularly(
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Mock:
-    """The class of keepers, and the spawner's check before a start, put back afterwards."""
+    """The Reconciler class; the spawner's check before a start is restored afterwards."""
     made = Mock()
     monkeypatch.setattr(hub_app, "Reconciler", made)
     monkeypatch.setattr(UserServerSpawner, "check_before_start", None)
@@ -293,7 +293,7 @@ def test_compose_application_checks_its_settings_like_the_playbook(
     monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
     unknown = {**check.EXAMPLE, "hub_traits": {"MyLogin": {"x": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
-    # There, it was tried before it was written.
+    # The playbook checks before it writes them.
     assert checked_settings().compose is None
     (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {}}))
     with pytest.raises(SettingsError, match=r"hub_traits: MyLogin: no such class"):

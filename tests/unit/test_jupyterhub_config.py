@@ -1,4 +1,4 @@
-"""jupyterhub_config.py: settings become traits, and the check finds what the Hub would not take."""
+"""jupyterhub_config.py: settings become traits, and the check finds what the Hub would refuse."""
 
 import copy
 import json
@@ -44,7 +44,7 @@ def test_services_have_only_their_scopes(hub_files: Path) -> None:
     assert {role["name"]: role["scopes"] for role in c.JupyterHub.load_roles} == may
     assert all(role["services"] == [role["name"]] for role in c.JupyterHub.load_roles)
     assert not any(service.get("admin") for service in c.JupyterHub.services)
-    # The same at every start, or old ones would stay valid in the database; and not the secret that they are made of.
+    # The same at every start, or old ones would stay valid in the database; and not the secret itself.
     tokens = [service["api_token"] for service in c.JupyterHub.services]
     assert tokens == [service["api_token"] for service in config().JupyterHub.services]
     assert len({*tokens, c.JupyterHub.cookie_secret.hex()}) == 3
@@ -76,7 +76,7 @@ def test_the_public_address_in_a_url(hub_files: Path) -> None:
 def test_start_timeout_covers_slow_phases(hub_files: Path) -> None:
     c = config()
     spawner = c.JupyterHub.spawner_class(config=c)
-    # Waiting for memory, Docker's work, the server's answer.
+    # Waiting for memory, Docker, the server's answer.
     assert spawner.start_timeout > spawner.full_wait_s + spawner.http_timeout
     assert spawner.http_timeout == check.EXAMPLE["hub_start_timeout_s"]
 
@@ -91,12 +91,12 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
     traits = {"DockerSpawner": {"client_kwargs": {"timeout": 120}, "args": ["-x"]}, "Spawner": {"poll_interval": 9}}
     change(hub_files, hub_server_environment={"A": "ours"}, hub_traits=traits)
     c = config()
-    # And what follows from others: each environment's timeout.
+    # And derived ones: each environment's timeout.
     assert set(c.Spawner.environment) == {"A", "JUPYTERHUB_IDLE_CULLING", "JUPYTERHUB_ACTIVITY_INTERVAL"}
     assert set(c.DockerSpawner.client_kwargs) == {"max_pool_size", "timeout"}
     assert c.Spawner.poll_interval == 9
     assert c.DockerSpawner.args == ["-x"]
-    # Settings of ours do not stand on a more special class, where they would win over the administrator's.
+    # Ours are not set on a subclass, where they would override the administrator's.
     assert set(c.UserServerSpawner) == {
         "project",
         "profiles",
@@ -130,7 +130,7 @@ def test_the_example_passes_the_check(hub_files: Path) -> None:
 @pytest.mark.parametrize(
     ("traits", "problem"),
     [
-        # What the table of known traits cannot tell: classes of the operator's own, and values that a class judges.
+        # Not covered by the table of known traits: the operator's classes, and values that a class validates.
         ({"MyLogin": {"x": 1}}, "hub_traits: MyLogin: no such class"),
         ({"JupyterHub": {"trusted_downstream_ips": [{}]}}, "hub_traits: JupyterHub.trusted_downstream_ips: must be"),
     ],
@@ -193,7 +193,7 @@ def test_github(hub_files: Path) -> None:
     assert (authenticator.allow_all, authenticator.allowed_users) == (False, {"bob"})
     assert authenticator.admin_users == {"ann"}
     assert authenticator.blocked_users == {"eve"}
-    # Passwords of the other way in are neither needed nor read.
+    # Passwords of the other authenticator are neither needed nor read.
     (hub_files / "user_password").unlink()
     assert check.problems(CONFIG_FILE) == []
 
@@ -209,7 +209,7 @@ def test_any_other_authenticator(hub_files: Path) -> None:
 
 
 def test_user_removed_from_the_settings_is_refused(hub_files: Path) -> None:
-    """Also with a class that is none of oauthenticator's: JupyterHub's default lets in everybody in its database."""
+    """Also with a class that is not from oauthenticator: by default, JupyterHub allows all users in its database."""
     change(
         hub_files,
         hub_authenticator="company.LDAPAuthenticator",
@@ -217,7 +217,7 @@ def test_user_removed_from_the_settings_is_refused(hub_files: Path) -> None:
         hub_admin_users=["eve"],
     )
     authenticator = Authenticator(config=config())
-    # As JupyterHub does at its start, of all users in the database.
+    # As JupyterHub does at its start for all users in the database.
     for name in ("ann", "bob"):
         authenticator.add_user(SimpleNamespace(name=name))
     assert [authenticator.check_allowed(name, None) for name in ("ann", "bob")] == [True, False]

@@ -1,4 +1,4 @@
-"""No route leads to a server that is not there."""
+"""Routes lead only to servers that exist."""
 
 import asyncio
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from jupyterhub_ansible.spawner.routing import RoutedSpawner
 
 
 class Spawner(RoutedSpawner):
-    """As much of one as the proxy sees."""
+    """A spawner, as far as the proxy uses it."""
 
     def __init__(self, why: str, pending: str | None = None) -> None:
         self._state = SimpleNamespace(pending=pending)
@@ -29,7 +29,7 @@ class Spawner(RoutedSpawner):
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What JupyterHub's own class is asked to do."""
+    """Calls of JupyterHub's own class."""
     calls = SimpleNamespace(add_user=AsyncMock(), delete_user=AsyncMock(), check_routes=AsyncMock())
     for name, call in vars(calls).items():
         monkeypatch.setattr(ConfigurableHTTPProxy, name, call)
@@ -71,7 +71,7 @@ def test_other_spawner_classes_are_left_to_jupyterhub(upstream: Any) -> None:
 
 
 def test_a_route_is_deleted_once(upstream: Any) -> None:
-    """JupyterHub logs an error for one that is gone."""
+    """JupyterHub logs an error if it is gone already."""
     proxy, alice = UserProxy(), user(Spawner(""))
 
     async def scenario() -> None:
@@ -112,7 +112,7 @@ def test_route_added_during_its_deletion_can_be_deleted_again(upstream: Any) -> 
 
 @pytest.mark.parametrize(("why", "change"), [("", "stop"), ("it is gone", "stop"), ("", "gone"), ("it is gone", "new")])
 def test_a_server_that_ends_while_the_engine_is_asked_gets_no_route(upstream: Any, why: str, change: str) -> None:
-    """JupyterHub's own raises an error, with which a Hub that starts ends."""
+    """JupyterHub's own class raises an exception, which stops a starting Hub."""
     mine = Spawner(why)
     alice = user(mine)
 

@@ -1,4 +1,4 @@
-"""What may be asked of Docker for users' servers: a list of what is safe, told and held alike everywhere."""
+"""Docker options for users' servers: an allow list of safe ones, enforced everywhere alike."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ PAGE = (ROLES.parent / "docs/how-to/container-options.md").read_text()
 
 
 def refused(class_name: str, **given: Any) -> list[str]:
-    """What is refused of one class's traits, as dotted paths without the class."""
+    """Return the refused traits of a class, as dotted paths without the class."""
     found = traits.refused({class_name: given}, "github", OURS)
     return [".".join(each.path[1:]) for each in found]
 
@@ -98,7 +98,7 @@ def test_nor_does_a_similar_name(name: str) -> None:
         ("hub-shared-{username}", True),
         ("hub-user-{username}", False),
         ("homes-{username}", False),
-        # Somebody may be called "hub", "user-ann", "b-hub" or "ub-user-ann".
+        # A user may be called "hub", "user-ann", "b-hub" or "ub-user-ann".
         ("hub-{username}", False),
         ("hu{username}", False),
         ("hub-user{username}", False),
@@ -116,7 +116,7 @@ def test_volumes_for_each_user(volume: str, taken: bool) -> None:
         ("/srv/home-{username}", True),
         ("/home/shared/{username}", True),
         ("/data/homes/{username}", True),
-        # Somebody may be called "ubuntu", "jupyterhub", "yterhub", "coolify", "lib", "docker" or "x".
+        # A user may be called "ubuntu", "jupyterhub", "yterhub", "coolify", "lib", "docker" or "x".
         ("/home/{username}", False),
         ("/home/{username}/work", False),
         ("/srv/{username}", False),

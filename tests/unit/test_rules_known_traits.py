@@ -1,4 +1,4 @@
-"""The table of traits says what the classes of the lock say."""
+"""The table of traits matches the classes of the locked packages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_classes_of_settings() -> None:
     assert {"Authenticator", "LocalAuthenticator", "OAuthenticator", "ConfigurableHTTPProxy", "CryptKeeper"} <= set(
         known
     )
-    # A plain attribute there, and no trait of its own.
+    # A plain attribute there, not a trait.
     assert "auto_login" in known["Authenticator"]
     assert "auto_login" not in known["NullAuthenticator"]
 

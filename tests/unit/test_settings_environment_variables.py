@@ -16,7 +16,7 @@ OF_A_FILE = "9f2c71d0b54e8a6637c1-of-a-file"
 
 @pytest.fixture
 def base(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The image's own settings, and the switch that has the environment looked at."""
+    """The image's settings, and the switch that enables environment variables."""
     settings = {**EXAMPLE, "hub_authenticator": "github", "hub_admin_users": ["ann"], "compose": {}}
     (hub_files / "hub.json").write_text(json.dumps(settings))
     monkeypatch.setenv(environment_variables.SWITCH, "1")

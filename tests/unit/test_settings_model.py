@@ -1,4 +1,4 @@
-"""hub.json and the secret files: what is accepted, and what each mistake is told."""
+"""hub.json and the secret files: what is accepted, and the message for each mistake."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from jupyterhub_ansible.settings.secrets import SecretsError, read_secrets
 
 
 def complaint(hub_files: Path, where: str, value: Any, settings: dict[str, Any] = EXAMPLE) -> str:
-    """What is said of the example with `value` at the dotted place `where`; `...` takes the key away."""
+    """Return the problems of the example with `value` at the dotted path `where`; `...` removes the key."""
     settings = copy.deepcopy(settings)
     *parents, last = [int(part) if part.isdigit() else part for part in where.split(".")]
     section: Any = settings
@@ -59,7 +59,7 @@ def test_the_example_loads(hub_files: Path) -> None:
     ],
 )
 def test_mistake_is_reported_in_one_line(hub_files: Path, where: str, value: Any, message: str) -> None:
-    """What preflight tells is told in its words: tests/settings compares."""
+    """The messages are preflight's; tests/settings compares them."""
     told = complaint(hub_files, where, value)
     assert told.startswith(message)
     assert told.count("\n") == (where == "hub_authenticator")
@@ -85,7 +85,7 @@ def test_accepted(hub_files: Path, where: str, value: Any) -> None:
 
 
 def test_groups_of_github_are_in_small_letters(hub_files: Path) -> None:
-    """They are never met otherwise: nobody could use the environment."""
+    """Otherwise they would never match, and nobody could use the environment."""
     for where, value in (
         ("images_environments.0.groups", ["Acme:data"]),
         ("hub_free_images", {"Acme:data": ["x"]}),

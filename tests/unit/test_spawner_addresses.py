@@ -1,4 +1,4 @@
-"""Which server has which address: nobody gets one that something still leads to."""
+"""Address allocation: no server gets an address that something still refers to."""
 
 import random
 from functools import partial
@@ -40,7 +40,7 @@ def table(db: Session, clock: Clock) -> Addresses:
 
 
 def test_a_burst_of_starts_and_ends(table: Addresses, clock: Clock) -> None:
-    """Nobody gets an address that another one has, or had within the hold."""
+    """No server gets an address that another has, or had within the hold."""
     dice, pool = random.Random(12), [f"10.0.{third}.{fourth}" for third in range(4) for fourth in range(1, 255)]
     has: dict[str, str] = {}
     had: dict[str, tuple[str, float]] = {}
@@ -85,7 +85,7 @@ def test_address_is_held_for_five_minutes_across_a_restart(db: Session, table: A
 
 
 def test_a_hub_that_was_killed_between_create_and_start(db: Session, table: Addresses, clock: Clock) -> None:
-    """It could not say that the server ended; the next one holds the address from then on."""
+    """It could not release the address; the next Hub holds it from its start."""
     table.take("alice", POOL[:2], ())
     table.take("bob", POOL[:2], ())
     clock.now += 10 * HOLD_S
@@ -157,7 +157,7 @@ def test_address_given_by_docker(table: Addresses, clock: Clock) -> None:
     assert table.keep("alice", POOL[0])
     assert not table.keep("bob", POOL[0])
     assert table.keep("alice", POOL[1])
-    # The one before is held now.
+    # The previous one is held now.
     assert not table.keep("bob", POOL[0])
     clock.now += HOLD_S
     assert table.keep("bob", POOL[0])
@@ -171,7 +171,7 @@ def test_clashing_address_is_not_retried_at_once(table: Addresses) -> None:
 
 
 def test_works_again_after_a_locked_database(db: Session, table: Addresses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that was not rolled back takes nothing more."""
+    """A session that was not rolled back is unusable."""
     table.take("alice", POOL, ())
     db.execute(
         text("CREATE TRIGGER locked BEFORE UPDATE ON " + Address.__tablename__ + " BEGIN SELECT RAISE(FAIL, 'x'); END")
@@ -186,7 +186,7 @@ def test_works_again_after_a_locked_database(db: Session, table: Addresses, monk
     assert table.take("bob", POOL[:1], ()) is None
 
 
-# --- what Docker and the proxy say
+# --- answers of Docker and the proxy
 
 
 def network(**pool: Any) -> dict[str, Any]:

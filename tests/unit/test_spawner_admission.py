@@ -1,11 +1,11 @@
-"""Admission: servers wait for memory and for a turn to start."""
+"""Admission: servers wait for memory and for a start slot."""
 
 import asyncio
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from fake_spawner import GB, FakeDocker, Spawner, run, spawner, team, told
+from fake_spawner import GB, FakeDocker, Spawner, events_of, run, same_hub, spawner
 from jupyterhub_ansible.spawner import errors, queue
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.memory import Claim, waiting_message
@@ -39,11 +39,11 @@ def test_starts_are_limited_and_a_slow_one_does_not_block_others(
             return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
 
         assert begun() == ["slow", "a"]
-        assert told(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
+        assert events_of(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
         ready["a"].set()
         await asyncio.sleep(0.1)
         assert begun() == ["slow", "a", "b"]
-        # Two are as slow as that: their time is up, and one is given back once.
+        # Two slow ones lose their slots after the timeout, each only once.
         await asyncio.sleep(0.8)
         assert begun() == users
         for each in ready.values():
@@ -65,10 +65,10 @@ def test_failed_start_releases_its_slot(docker: FakeDocker, monkeypatch: pytest.
 
 
 def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: Any) -> list[Any]:
-    """Three users of a machine of 8 GB, of which 6 are reserved; the first two run."""
+    """Return spawners on a machine with 8 GB, 6 of them reserved; the first two are running."""
     monkeypatch.setattr(UserServerSpawner, "_memory_queue", Queue())
     members = [spawner(name, reserve_memory_mb=6 * 1024, **traits) for name in ("ann", "ben", "cid")]
-    team(*members)
+    same_hub(*members)
     for each in members[:2]:
         run(each.start)
         each.in_the_database.ip = "127.0.0.1"
@@ -89,7 +89,7 @@ def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch
         await asyncio.wait_for(starting, 5)
 
     asyncio.run(scenario())
-    assert (5, waiting_message(1, 1)) in told(cid)
+    assert (5, waiting_message(1, 1)) in events_of(cid)
 
 
 def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_two_concurrent_starts_do_not_both_fail(docker: FakeDocker) -> None:
     first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
     second.user = first.user
     first.user.spawners.update({"": first, "second": second})
-    # Both are on their way before either is looked at.
+    # Both are under way before either is checked.
     for each in (first, second):
         each._spawn_pending, each.in_the_database.ip = True, "127.0.0.1"
     run(first.start)

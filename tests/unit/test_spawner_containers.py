@@ -1,23 +1,23 @@
-"""Containers and images of users' servers: only a user's own are touched, and slow calls hold nobody up."""
+"""Containers and images of users' servers: only a user's own are touched, and slow calls block no others."""
 
 import asyncio
 import threading
 from typing import Any
 
 import pytest
-from fake_spawner import STRANGERS, FakeDocker, run, spawner, stranger, told
+from fake_spawner import FOREIGN_LABELS, FakeDocker, events_of, foreign_container, run, spawner
 from jupyterhub_ansible.spawner.errors import SpawnError
 
 
-@pytest.mark.parametrize("found", STRANGERS)
+@pytest.mark.parametrize("found", FOREIGN_LABELS)
 def test_foreign_container_is_left_alone(docker: FakeDocker, found: dict[str, str] | None) -> None:
-    theirs = stranger(docker, "jh-user-alice", found)
+    theirs = foreign_container(docker, "jh-user-alice", found)
     mine = spawner()
     with pytest.raises(SpawnError) as error:
         run(mine.start)
     assert error.value.reason == "name-taken"
     assert "Please tell the administrator" in error.value.jupyterhub_message
-    # What JupyterHub does after a start that failed.
+    # As JupyterHub does after a failed start.
     assert run(mine.poll) == 0
     assert mine.object_id == ""
     assert docker.containers["jh-user-alice"]["Id"] == theirs
@@ -28,7 +28,7 @@ def test_a_container_that_took_the_name_of_a_running_server_is_not_stopped(docke
     mine = spawner()
     run(mine.start)
     del docker.containers["jh-user-alice"]
-    stranger(docker, "jh-user-alice", {})
+    foreign_container(docker, "jh-user-alice", {})
     assert run(mine.poll) == 0
     assert docker.containers["jh-user-alice"]["State"]["Running"]
 
@@ -54,7 +54,7 @@ def test_hung_stops_and_pulls_do_not_block_other_users(docker: FakeDocker, monke
     monkeypatch.setattr(docker, "pull", lambda *args, **kwargs: iter([{"wait": unblock.wait(20)}]))
 
     async def scenario() -> None:
-        # More than there are threads for all else.
+        # More than there are threads for quick calls.
         hung = [spawner(f"bob{number}") for number in range(20)]
         for each in hung:
             await each.start()
@@ -76,7 +76,7 @@ def test_pull_is_reported_in_percent(docker: FakeDocker) -> None:
     docker.pulled = [layer, layer, {"id": "a", "status": "Pull complete"}]
     mine = spawner(pull_policy="ifnotpresent")
     run(mine.start)
-    assert told(mine)[:2] == [(16, "Fetching the environment: 12 %"), (60, "Fetching the environment: 100 %")]
+    assert events_of(mine)[:2] == [(16, "Fetching the environment: 12 %"), (60, "Fetching the environment: 100 %")]
 
 
 def test_pull_that_fails_halfway(docker: FakeDocker) -> None:

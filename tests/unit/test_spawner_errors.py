@@ -1,4 +1,4 @@
-"""Why a server did not start: what its user reads, and what the administrator does."""
+"""Why a server did not start: the messages for its user and for the administrator."""
 
 from typing import Any
 from unittest.mock import Mock
@@ -33,7 +33,7 @@ def test_docker(error: Exception, reason: str, words: str) -> None:
     assert told.reason == reason
     assert words in told.jupyterhub_message
     assert "tell the administrator" in told.jupyterhub_message
-    # Details are for the log, with the name of the server.
+    # Details are in the log, with the server's name.
     detail = getattr(error, "explanation", None) or str(error)
     assert detail not in told.jupyterhub_message
     assert told.log_message.startswith("alice: ")
@@ -105,7 +105,7 @@ def test_a_pull() -> None:
     )
     told = errors.pull_failed(refused("manifest unknown"), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message == "The image r/x:1 could not be pulled: manifest unknown."
-    # A registry may say anything.
+    # A registry's message is untrusted.
     told = errors.pull_failed(refused("\x1b[2J" + "x" * 200_000), "alice", "r/x:1", named=True)
     assert told.jupyterhub_message.isprintable()
     assert len(told.jupyterhub_message) < 1_200

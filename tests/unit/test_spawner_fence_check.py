@@ -1,4 +1,4 @@
-"""No server starts where the network is not safe, and health tells it."""
+"""No server starts while the network is unsafe, and the Hub is unhealthy."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_open_fence_found_by_a_proof_blocks_starts(folder: Path) -> None:
 
 def test_images_health_check_tests_for_the_file() -> None:
     dockerfile = Path(__file__).parents[2] / "images/hub/Dockerfile"
-    # As a list, which a run calls by `docker exec` (container_healthy).
+    # A list, because a run executes it by `docker exec` (container_healthy).
     assert (
         'CMD ["sh", "-c", "healthcheck 8081 /hub/health && test ! -e /srv/jupyterhub/unsafe"]' in dockerfile.read_text()
     )

@@ -1,4 +1,4 @@
-"""Home volumes: whose they are, and what becomes of those of deleted servers."""
+"""Home volumes: ownership, and what happens to those of deleted servers."""
 
 import logging
 from typing import Any
@@ -73,14 +73,14 @@ def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("sharing", [{"share_home": True}, {"volume_name_template": "home-{username}"}])
 def test_shared_home_stays(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]) -> None:
     assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
-    # With the default server, the user is deleted.
+    # Deleting the default server means deleting the user.
     assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
 
 
 def test_home_of_a_user_with_a_running_server_stays(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The Hub will not delete that user (User.delete_spawners).
+    # The Hub does not delete that user (User.delete_spawners).
     mine, second = spawner(deleted_homes="remove"), spawner(server="second")
     mine.log = logging.getLogger("spawner")
     second.in_the_database.ip = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Homes of deleted users, against a stand-in for Docker: nothing is removed that is another's, or not yet archived."""
+"""Homes of deleted users, against a stand-in for Docker: no foreign or unarchived home is removed."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ HOME = "jh-user-alice"
 
 
 class FakeDocker:
-    """What homes.py uses of docker.DockerClient."""
+    """The part of docker.DockerClient that homes.py uses."""
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, str] | None] = {HOME: labels("jh", "home", "alice", "")}
@@ -47,7 +47,7 @@ class FakeDocker:
         self.ran.append({"image": image, "command": command, **options})
         if isinstance(self.says, Exception):
             raise self.says
-        # As docker-py: of an engine whose logs are `local`, nothing is read back.
+        # As docker-py: it cannot read the logs of the driver `local`.
         return self.says if options.get("log_config") == {"type": "json-file"} else None
 
 
@@ -78,7 +78,7 @@ def test_archive(docker: FakeDocker) -> None:
     [run] = docker.ran
     file = run["command"][-1]
     assert file.removeprefix("/archives/") in told
-    # It can read everything, and do nothing else.
+    # It can read everything, but nothing else.
     assert run["volumes"] == [f"{HOME}:/home:ro", "jh-deleted-homes:/archives"]
     assert (run["network_mode"], run["cap_drop"], run["cap_add"]) == ("none", ["ALL"], ["DAC_READ_SEARCH"])
     assert run["image"] == "the-hub's"

@@ -1,4 +1,4 @@
-"""What a user's server may take from the machine."""
+"""Limits of a user's server on the machine."""
 
 import pytest
 from jupyterhub_ansible.spawner.limits import Engine, cgroup_parent, engine, host_config, in_bytes
@@ -10,7 +10,7 @@ JSON = Engine(8 * 1024 * MB, "json-file", "systemd")
 def test_memory_counts_once() -> None:
     config = host_config("jh", JSON, 1000 * MB, None, 64)
     assert config["memswap_limit"] == 1000 * MB
-    # Full, each leaves room for the server.
+    # Even if full, each leaves memory for the server.
     assert config["shm_size"] == 500 * MB
     assert f"size={500 * MB}" in config["tmpfs"]["/tmp"]
     assert config["pids_limit"] == 64

@@ -1,4 +1,4 @@
-"""Room for servers: never above the budget, served in order."""
+"""Memory admission: never above the budget, first come, first served."""
 
 import asyncio
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ def test_a_server_counts_with_its_guarantee_however_little_it_uses() -> None:
     [
         ({"memory_stats": {"usage": 100, "stats": {"total_inactive_file": 30, "inactive_file": 5}}}, 70),
         ({"memory_stats": {"usage": 100, "stats": {"inactive_file": 30}}}, 70),
-        # Of a container that does not run.
+        # A stopped container.
         ({"memory_stats": {}}, 0),
         ({}, 0),
     ],
@@ -63,7 +63,7 @@ def test_memory_use_of_a_container(stats: dict[str, dict[str, int]], bytes_: int
 
 
 class Machine:
-    """Servers of one unit of memory each, against a budget of `size`."""
+    """Servers with one unit of memory each, and a budget of `size`."""
 
     def __init__(self, size: int) -> None:
         self.size, self.queue = size, Queue()
@@ -74,7 +74,7 @@ class Machine:
 
     async def start(self, who: str, seconds: float = 30.0) -> None:
         async def has_room() -> bool:
-            # Docker's answer takes a while.
+            # Docker answers slowly.
             await asyncio.sleep(0)
             return len(self.running) < self.size
 
@@ -140,7 +140,7 @@ def test_cancelled_start_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> No
         next_one = asyncio.create_task(machine.start("next"))
         await asyncio.sleep(0.01)
         head.cancel()
-        # At once, not when it would look again.
+        # At once, not at the next check.
         await asyncio.wait_for(next_one, 5)
         assert machine.order == ["next"]
 

@@ -1,4 +1,4 @@
-"""Names that must never change: each golden name below is somebody's home."""
+"""Names that must never change: each golden name below is a user's home."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ LOGIN_39 = "a-github-login-of-thirty-nine-character"
 SERVER_30 = "a-named-server-of-30-character"
 
 GOLDEN = {
-    # Logins that are names of our own containers, or look like user and server.
+    # Logins that equal names of our containers, or look like user and server.
     ("proxy", ""): "jupyterhub-user-proxy",
     ("hub", ""): "jupyterhub-user-hub",
     ("data", ""): "jupyterhub-user-data",
@@ -23,7 +23,7 @@ GOLDEN = {
     (LOGIN_39, SERVER_30): "jupyterhub-user-a-github-login-of-thirty-ni----cb1d09a04323eb0e",
     ("bob", SERVER_30): "jupyterhub-user-bob--a-named-server-of-30-character",
     (f"{LOGIN_39}@example.org", ""): "jupyterhub-user-a-github-login-of-thirty-ni----7161c1d89b4cc30f",
-    # Hyphens where a plain part has none.
+    # Hyphens where a plain part may not have any.
     ("a--b", ""): "jupyterhub-user-a-b---90827a2e56361a8f",
     ("a", "b--c"): "jupyterhub-user-a--b-c---8eb88ee43a691914",
     ("ab-", ""): "jupyterhub-user-ab---2fd1864b51858fa6",
@@ -38,7 +38,7 @@ GOLDEN = {
     ("李雷", ""): "jupyterhub-user-x---3a47328a607f3e0a",
     ("a b", ""): "jupyterhub-user-a-b---c8687a08aa5d6ed2",
     ("a{b}", ""): "jupyterhub-user-a-b---b8a4b706093b9c71",
-    # Nothing left of it, or nothing there.
+    # Nothing left after sanitizing, or empty.
     ("-", ""): "jupyterhub-user-x---3973e022e93220f9",
     (".", ""): "jupyterhub-user-x---cdb4ee2aea69cc6a",
     ("", ""): "jupyterhub-user-x---e3b0c44298fc1c14",
@@ -60,12 +60,12 @@ def test_a_shared_home_has_no_server_in_its_name() -> None:
 
 
 def test_no_two_servers_share_a_name() -> None:
-    # All short words over the characters that the forms are made of, and over those that are sanitised.
+    # All short strings of the characters that separate parts, and of those that are sanitised.
     words = ["".join(letters) for n in range(1, 5) for letters in itertools.product("a-.", repeat=n)]
     long = [word * 12 for word in words[-60:]]
     servers = ["", *words]
     pairs = [*itertools.product(words, servers), *itertools.product(long, servers)]
-    # Also for the longest project name, where much is shortened.
+    # Also with the longest project name, which causes much shortening.
     for project in ("p", "twelve-chars"):
         names = {server_name(project, *pair) for pair in pairs}
         assert len(names) == len(set(pairs))
@@ -75,7 +75,7 @@ def test_no_two_servers_share_a_name() -> None:
 
 
 def test_name_differs_from_other_users_escaped_names() -> None:
-    # Whoever chooses his login cannot choose the name of a sanitised or shortened one.
+    # A user cannot choose a login that equals a sanitised or shortened name.
     for victim in (("first.last", ""), (LOGIN_39, SERVER_30)):
         name = server_name("jupyterhub", *victim)
         user = name.removeprefix("jupyterhub-user-")

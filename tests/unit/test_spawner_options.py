@@ -1,4 +1,4 @@
-"""The choice of an environment: who has which, and what comes back from the form, a link or the REST API."""
+"""User options: available environments, and validation of options from form, link and REST API."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def catalogue(user: str = "ann", *groups: str, free: bool = False, default: str 
     return Catalogue.of({user}, groups, ALL, default, FREE if free else {})
 
 
-# --- who has which
+# --- available environments
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_whether_there_is_a_choice() -> None:
     assert Catalogue({"base": BASE}, "base", ("python:*",)).is_a_choice
 
 
-# --- a choice of now
+# --- new choices
 
 
 def test_no_choice_is_the_default_and_its_first_size() -> None:
@@ -68,7 +68,7 @@ UNKNOWN = "There is no environment of that name. Choose one of: base, sized."
     ("options", "message"),
     [
         ({"profile": "gone"}, UNKNOWN),
-        # The same words: nobody learns that it exists.
+        # The same message, so that nobody learns that it exists.
         ({"profile": "staff"}, UNKNOWN),
         ({"profile": ["base"]}, UNKNOWN),
         ({"profile": None}, UNKNOWN),
@@ -90,7 +90,7 @@ def test_refused(options: dict[str, Any], message: str) -> None:
     assert str(error.value).startswith(message)
 
 
-# --- an image of one's own
+# --- freely chosen images
 
 
 def test_a_member_of_the_group_may_name_an_image() -> None:
@@ -140,7 +140,7 @@ def test_patterns(pattern: str, reference: str, fits: bool) -> None:
     assert matches(pattern, reference) is fits
 
 
-# --- a choice of before
+# --- stored choices
 
 
 def test_a_stored_choice_that_still_stands() -> None:
@@ -160,7 +160,7 @@ def test_a_stored_choice_that_still_stands() -> None:
             "The environment gone, which you used last, is no longer offered: Base takes its place.",
         ),
         ({"profile": "gone", "size": "large"}, "base", None, "The environment gone,"),
-        # Somebody who left the group.
+        # A user who left the group.
         ({"profile": "staff"}, "base", None, "The environment staff, which you used last, is no longer offered"),
         (
             {"profile": "sized", "size": "huge"},
@@ -175,7 +175,7 @@ def test_a_stored_choice_that_still_stands() -> None:
             "The size huge, which you used last, is no longer offered: there is one size only.",
         ),
         ({"image": "python:3.13"}, "base", None, "The image python:3.13, which you used last, is no longer offered"),
-        # JupyterHub lets users store anything (PATCH of a server).
+        # Users can store anything (PATCH of a server).
         ({"profile": {"a": 1}}, "base", None, "The environment, which you used last,"),
         ({"profile": "<script>alert(1)</script>"}, "base", None, "The environment, which you used last,"),
     ],

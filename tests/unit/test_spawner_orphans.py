@@ -1,4 +1,4 @@
-"""Containers that no server of the Hub has."""
+"""Orphans: containers without a server of the Hub."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ LOG = logging.getLogger("leftovers")
 
 
 class FakeDocker:
-    """Answers as docker.APIClient does, to whoever awaits it."""
+    """Answers like docker.APIClient, as awaitables."""
 
     def __init__(self, **servers: tuple[str, str]) -> None:
         self.servers = servers
@@ -39,7 +39,7 @@ def test_orphans_are_removed(caplog: pytest.LogCaptureFixture) -> None:
     removed = asyncio.run(orphans.remove(docker, "jh", "user-server", lambda: {("alice", "")}, LOG))
     assert removed == ["other", "ghost"]
     assert docker.calls == [(call, name) for name in ("other", "ghost") for call in ("stop", "remove_container")]
-    # Of this Hub only, stopped ones as well.
+    # Only of this Hub, including stopped ones.
     label = ["jupyterhub-ansible.project=jh", "jupyterhub-ansible.kind=user-server"]
     assert docker.wanted == {"all": True, "filters": {"label": label}}
     assert "Removing the container ghost" in caplog.text

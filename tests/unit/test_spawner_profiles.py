@@ -1,4 +1,4 @@
-"""The spawner's part that knows the catalogue: what a choice gives a server, and to whom."""
+"""Profiles: what a choice sets on the spawner, and who may make it."""
 
 import asyncio
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ FREE = {"acme:staff": ["ghcr.io/acme/*"]}
 
 
 class Spawner(ProfileSpawner):
-    """Without what a spawner takes from a running Hub."""
+    """A spawner without a running Hub."""
 
     def get_env(self) -> dict[str, str]:
         return super().get_env()
@@ -59,7 +59,7 @@ def spawner(*groups: str, stored: dict[str, Any] | None = None, server: str = ""
 
 
 def started(made: Any, options: dict[str, Any], by_api: bool = False) -> Any:
-    """The spawner after JupyterHub applied these options, stored ones or those of a request."""
+    """Return the spawner after JupyterHub applied these options, either stored or from a request."""
     body = {"display_name": None, "user_options": options}
     made.handler = SimpleNamespace(get_server_json_body=lambda: body) if by_api else None
     made.apply_user_options(made, options)
@@ -114,11 +114,11 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
     assert config == made.extra_host_config == {"devices": []}
 
 
-# --- to whom
+# --- restricted environments
 
 
 def test_users_of_environments_by_authenticator_names() -> None:
-    """A login that was given up gives whoever has it now nothing (GitHubMemberAuthenticator.names)."""
+    """The new owner of an abandoned login gets nothing (GitHubMemberAuthenticator.names)."""
     own = STAFF.model_copy(update={"groups": frozenset(), "users": frozenset({"anna"})})
     ann = spawner(profiles={"base": BASE, "staff": own})
     assert set(ann.catalogue().environments) == {"base"}
@@ -148,7 +148,7 @@ def test_link_cannot_start_a_free_image_or_the_default() -> None:
     assert member.options_from_query({"profile": ["staff"]}) == {"profile": "staff"}
     with pytest.raises(SpawnError, match="A link cannot start an image of your own"):
         member.options_from_query({"image": ["ghcr.io/acme/a:1"]})
-    # What is left of a form that was sent and failed.
+    # As after a failed form submission.
     with pytest.raises(SpawnError, match="Please choose an environment"):
         member.options_from_query({"_xsrf": ["token"]})
 
@@ -160,7 +160,7 @@ def test_user_who_left_the_group_gets_the_default_and_a_notice() -> None:
     started(made, {"profile": "staff"})
     assert made.image == "x/base:1"
     assert made.notice == f"{told}: Base takes its place."
-    # Base is what was used last from now on.
+    # From now on, base is the last choice.
     assert told not in made.options_form(made)
 
 
@@ -174,7 +174,7 @@ def test_user_who_left_the_group_gets_the_default_and_a_notice() -> None:
     ],
 )
 def test_resolved_choice_is_stored(options: dict[str, Any], kept: dict[str, Any]) -> None:
-    # The culler and the proxy's clock go by it.
+    # The culler and UserProxy read it.
     made = started(spawner(stored=options), options)
     assert made.user_options == made.orm_spawner.user_options == kept
 
@@ -200,7 +200,7 @@ def test_form_shows_the_servers_name() -> None:
     assert "<strong>SECOND</strong>" in second.options_form(second)
 
 
-# --- images that users name
+# --- freely chosen images
 
 
 def test_freely_chosen_image_is_pulled() -> None:
@@ -211,7 +211,7 @@ def test_freely_chosen_image_is_pulled() -> None:
 
 @pytest.mark.parametrize("groups", [[], ["acme:staff"]])
 def test_dockerspawner_uses_no_image_from_stored_options(groups: list[str]) -> None:
-    """DockerSpawner.start looks for `image` in the options itself; a user can store anything there."""
+    """DockerSpawner.start reads `image` from the options itself, where users can store anything."""
     made = started(spawner(*groups, free_images=FREE), {"image": "evil.io/x:1"})
     assert asyncio.run(made.check_allowed("evil.io/x:1")) == "x/base:1"
     assert made.notice.startswith("The image evil.io/x:1, which you used last")

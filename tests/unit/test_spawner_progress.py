@@ -1,4 +1,4 @@
-"""What the page that waits is told."""
+"""Progress events for the pending page."""
 
 import asyncio
 from typing import Any

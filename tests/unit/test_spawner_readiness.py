@@ -9,7 +9,7 @@ from typing import Any
 import jupyterhub_challenge
 import pytest
 from aiohttp import web
-from fake_spawner import BASE, FakeDocker, run, running, spawner
+from fake_spawner import BASE, FakeDocker, run, running_server, spawner
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
@@ -54,7 +54,7 @@ def test_our_images_are_challenged_without_a_secret(docker: FakeDocker) -> None:
     mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})})
     mine.api_token = "the-token"
     run(mine.start)
-    # Somebody else's server answers first.
+    # First, a foreign server answers.
     seen = wait([200], mine, ["another-token", "another-token", "the-token"])
     assert len(seen) == 3
     assert not any("token" in each or "Authorization" in each or "Cookie" in each for each in seen)
@@ -107,7 +107,7 @@ def sent(mine: Any, *blocks: bytes, packed: bool = False) -> tuple[str, int]:
 
 
 def test_endless_answer_is_not_read_completely(docker: FakeDocker) -> None:
-    """It would be in the Hub's memory, which ends with it."""
+    """It would fill the Hub's memory."""
     docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
     mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
     mine.api_token = "the-token"
@@ -117,14 +117,14 @@ def test_endless_answer_is_not_read_completely(docker: FakeDocker) -> None:
         why, taken = sent(mine, *blocks)
         assert why
         assert taken < 24 * 1024**2
-    # Nor does one that is nested more deeply than Python reads end the start with a traceback.
+    # Too deeply nested JSON does not end the start with a traceback either.
     assert "never opened its port" in sent(mine, b"[" * 2000)[0]
     assert sent(mine)[0] == ""
     assert "never opened its port" in sent(mine, packed=True)[0], "what is packed is not unpacked"
 
 
 def test_foreign_images_are_not_challenged(docker: FakeDocker) -> None:
-    # Built on ours, and with another server in it, perhaps.
+    # It may be built on ours, but run another server.
     docker.image_labels["x/base:1"] = {"jupyterhub-ansible.challenge": "1"}
     mine = spawner()
     run(mine.start)
@@ -181,12 +181,12 @@ def test_a_server_that_ran_out_of_memory_while_starting(docker: FakeDocker) -> N
         wait([503], mine)
     assert "limit of 64 MB" in error.value.jupyterhub_message
     assert "the last words" in error.value.log_message
-    # Its name and memory are free.
+    # Its name and memory are free again.
     assert not docker.containers
 
 
 def test_container_removed_while_starting(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     del docker.containers["jh-user-alice"]
     with pytest.raises(SpawnError) as error:
         wait([503], mine)

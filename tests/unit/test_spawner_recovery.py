@@ -1,4 +1,4 @@
-"""Recovery: what became of a server, and what an earlier Hub left behind."""
+"""Recovery: why a server ended, and what the last Hub left behind."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from docker.errors import APIError
-from fake_spawner import PROXY, FakeDocker, dead, run, running, spawner
+from fake_spawner import PROXY, FakeDocker, ended_server, run, running_server, spawner
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.spawner import errors
 
@@ -31,7 +31,7 @@ def test_a_dead_server_is_logged_and_removed(docker: FakeDocker, caplog: pytest.
 def test_a_server_is_not_taken_for_dead_while_docker_is(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, silence: Exception
 ) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=silence))
     assert run(mine.poll) is None
 
@@ -69,7 +69,7 @@ def test_helpers_of_the_last_hub_are_removed_at_the_start(
 def test_ended_server_is_cleaned_up_even_if_docker_refuses_something(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    mine = dead(docker, ExitCode=3)
+    mine = ended_server(docker, ExitCode=3)
     monkeypatch.setattr(docker, what, Mock(side_effect=APIError("refused", response=Mock(status_code=500))))
     assert "ExitCode=3" in run(mine.poll)
     assert "cannot be re" in caplog.text
@@ -79,14 +79,14 @@ def test_ended_server_is_cleaned_up_even_if_docker_refuses_something(
 def test_a_container_that_an_administrator_restarts_is_not_removed(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = dead(docker, ExitCode=0)
+    mine = ended_server(docker, ExitCode=0)
     monkeypatch.setattr("jupyterhub_ansible.spawner.recovery._RESTART_S", 0.3)
     docker.stop("jh-user-alice")
 
     async def scenario() -> Any:
         looking = asyncio.create_task(mine.poll())
         await asyncio.sleep(0.1)
-        # Nobody is led there meanwhile.
+        # It has no route meanwhile.
         assert PROXY.routes == {}
         docker.start("jh-user-alice")
         return await looking
@@ -96,10 +96,10 @@ def test_a_container_that_an_administrator_restarts_is_not_removed(
 
 
 def test_reason_for_the_end_is_kept_until_the_next_start(docker: FakeDocker) -> None:
-    mine = dead(docker, ExitCode=137, OOMKilled=True)
+    mine = ended_server(docker, ExitCode=137, OOMKilled=True)
     run(mine.poll)
     mine.clear_state()
-    # JupyterHub makes a new spawner of what it stored.
+    # JupyterHub creates a new spawner from the stored state.
     successor = spawner()
     successor.load_state(mine.get_state())
     assert successor.ended == "It ran out of memory: its limit is 64 MB."
@@ -109,7 +109,7 @@ def test_reason_for_the_end_is_kept_until_the_next_start(docker: FakeDocker) -> 
 
 
 def test_removed_container_is_the_reason_for_the_end(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers.clear()
     assert run(mine.poll) == 0
     assert (mine.ended, PROXY.routes) == (errors.REMOVED, {})
@@ -125,10 +125,10 @@ def test_failed_start_records_no_end(docker: FakeDocker) -> None:
 
 
 def test_a_container_of_another_hub_is_not_the_one_that_was_started(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.stop("jh-user-alice")
     docker.remove_container("jh-user-alice", v=True)
-    # The database is an older copy: a Hub that came later started this one.
+    # The database was restored from a backup; a later Hub started this container.
     docker.create_container("x/base:1", labels("jh", "user-server", "alice", ""), "jh-user-alice")
     docker.start("jh-user-alice")
     assert run(mine.poll) == 0

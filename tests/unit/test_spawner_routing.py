@@ -1,4 +1,4 @@
-"""Where a server is: checked before its route is used, and repaired."""
+"""Routing: a server's address is verified before its route is used, and repaired."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from unittest.mock import Mock
 import pytest
 import requests
 from docker.errors import NotFound
-from fake_spawner import PROXY, FakeDocker, dead, run, running, spawner, team
+from fake_spawner import PROXY, FakeDocker, ended_server, run, running_server, same_hub, spawner
 
 
 def test_disconnected_server_is_reconnected(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
-    # Not at once, but where the Hub starts: a deployment may be at it.
+    # Not at once (except while the Hub starts), because a deployment may be reconnecting it.
     assert run(mine.poll) is None
     assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
-    # Nobody is led to what may be another server's meanwhile.
+    # No route to an address that may be another server's.
     assert PROXY.routes == {}
-    # Events make the Hub look again within the same moment.
+    # Events may cause another poll immediately.
     assert run(mine.poll) is None
     assert docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] == {}
     mine._missing -= 25
@@ -31,7 +31,7 @@ def test_disconnected_server_is_reconnected(docker: FakeDocker) -> None:
 
 
 def test_reconnected_server_gets_another_address_if_its_own_is_taken(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     docker.elsewhere["127.0.0.1"] = "a probe"
     run(mine.poll)
@@ -42,7 +42,7 @@ def test_reconnected_server_gets_another_address_if_its_own_is_taken(docker: Fak
 
 
 def test_starting_hub_reconnects_a_server_at_once(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     mine._check_pending = True
     assert run(mine.poll) is None
@@ -50,7 +50,7 @@ def test_starting_hub_reconnects_a_server_at_once(docker: FakeDocker) -> None:
 
 
 def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     mine._check_pending = True
     monkeypatch.setattr("jupyterhub_ansible.spawner.addressing.ROUTE_TIMEOUT_S", 0.1)
@@ -66,7 +66,7 @@ def test_a_hub_that_starts_before_the_proxy_waits_for_it(docker: FakeDocker, mon
 
 
 def test_changed_address_is_updated(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
     assert (mine.server.ip, PROXY.routes) == ("127.0.0.9", {mine.proxy_spec: "127.0.0.9"})
@@ -76,7 +76,7 @@ def test_changed_address_is_updated(docker: FakeDocker) -> None:
 def test_missing_proxy_does_not_block_address_updates(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     monkeypatch.setattr(PROXY, "add_user", Mock(side_effect=TimeoutError("30 s")))
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
@@ -85,7 +85,7 @@ def test_missing_proxy_does_not_block_address_updates(
 
 
 def test_server_moved_to_another_servers_address_is_moved_away(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     mine.addresses.keep("jh-user-bob", "127.0.0.9")
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"]["users"]["IPAddress"] = "127.0.0.9"
     assert run(mine.poll) is None
@@ -96,7 +96,7 @@ def test_server_moved_to_another_servers_address_is_moved_away(docker: FakeDocke
 def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
     docker: FakeDocker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     docker.networks = {}
     mine._check_pending = True
@@ -109,17 +109,17 @@ def test_a_server_is_not_taken_for_dead_while_the_network_is_gone(
 def test_reconnecting_server_is_not_taken_for_dead_while_docker_does_not_answer(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     docker.containers["jh-user-alice"]["NetworkSettings"]["Networks"] = {}
     monkeypatch.setattr(docker, "connect_container_to_network", Mock(side_effect=requests.ReadTimeout("60 s")))
-    # JupyterHub stops what raises anything here.
+    # JupyterHub would stop the server if this raised.
     mine._check_pending = True
     assert run(mine.poll) is None
     assert "cannot be reconnected: 60 s" in caplog.text
 
 
 def test_route_is_removed_before_the_container(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     monkeypatch.setattr(docker, "stop", Mock(side_effect=lambda _: PROXY.routes.setdefault("too late", "")))
     monkeypatch.setattr(docker, "remove_container", Mock())
     run(mine.stop)
@@ -129,14 +129,14 @@ def test_route_is_removed_before_the_container(docker: FakeDocker, monkeypatch: 
 def test_route_of_an_ended_server_is_removed_first(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mine = dead(docker, ExitCode=0)
+    mine = ended_server(docker, ExitCode=0)
     monkeypatch.setattr(docker, "logs", Mock(side_effect=lambda *_, **__: f"routes: {PROXY.routes}".encode()))
     run(mine.poll)
     assert "routes: {}" in caplog.text
 
 
 def test_server_location_comes_from_the_engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     assert run(mine.misplaced) == ""
     mine.server.ip = "127.0.0.9"
     assert "has 127.0.0.1, not 127.0.0.9" in run(mine.misplaced)
@@ -147,11 +147,11 @@ def test_server_location_comes_from_the_engine(docker: FakeDocker, monkeypatch: 
 
 
 def test_misplaced_servers_are_polled(docker: FakeDocker) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     mine.addresses.release("jh-user-alice")
     mine.poll_and_notify = Mock(side_effect=AssertionError)
     run(lambda: mine.locate([mine]))
-    # One that an older Hub started is in the table from now on.
+    # A server that an older Hub started is now in the table.
     assert not mine.addresses.keep("jh-user-bob", "127.0.0.1")
     docker.stop("jh-user-alice")
     looked = []
@@ -165,8 +165,8 @@ def test_misplaced_servers_are_polled(docker: FakeDocker) -> None:
 
 
 def test_ended_server_is_cleaned_up_after_a_failed_route_deletion(docker: FakeDocker) -> None:
-    """Upstream forgets whom to call before it calls them."""
-    mine = dead(docker, ExitCode=0)
+    """Upstream drops callbacks before it calls them."""
+    mine = ended_server(docker, ExitCode=0)
     stopped = []
 
     async def stop(server: str) -> None:
@@ -183,8 +183,8 @@ def test_ended_server_is_cleaned_up_after_a_failed_route_deletion(docker: FakeDo
 def test_late_answer_about_an_old_server_does_not_stop_the_new_one(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """JupyterHub makes another spawner for it, and both have the new server; the old one is still being looked at."""
-    mine = dead(docker, ExitCode=0)
+    """JupyterHub has replaced the spawner, and both have the new server, while the old one is still being polled."""
+    mine = ended_server(docker, ExitCode=0)
     done: list[str] = []
 
     async def stop(server: str) -> None:
@@ -209,9 +209,9 @@ def test_late_answer_about_an_old_server_does_not_stop_the_new_one(
 
 
 def test_lost_servers_are_polled_concurrently(docker: FakeDocker, caplog: pytest.LogCaptureFixture) -> None:
-    """One that hangs, or fails, holds up no other one."""
+    """A poll that hangs or fails does not block others."""
     members = [spawner(f"user{number}") for number in range(3)]
-    team(*members)
+    same_hub(*members)
     slow, failing, last = members
     hung = asyncio.Event()
 
@@ -226,8 +226,8 @@ def test_lost_servers_are_polled_concurrently(docker: FakeDocker, caplog: pytest
 
 
 def test_route_is_removed_if_a_start_by_the_api_finds_the_server_ended(docker: FakeDocker) -> None:
-    mine = dead(docker, ExitCode=0)
-    # So that nobody else starts it meanwhile; a start that is under way has a future besides.
+    mine = ended_server(docker, ExitCode=0)
+    # As the API marks it; a start under way also has a future.
     mine._spawn_pending = True
     run(mine.poll)
     assert PROXY.routes == {}
@@ -237,8 +237,8 @@ def test_route_is_removed_if_a_start_by_the_api_finds_the_server_ended(docker: F
 def test_event_during_a_poll_causes_another_poll(
     docker: FakeDocker, first: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also for those who ask meanwhile: to JupyterHub, None means that it runs, and cannot be started."""
-    mine = running(docker)
+    """Also for concurrent callers: for JupyterHub, None means that it runs, and cannot be started."""
+    mine = running_server(docker)
     looks: list[int] = []
     asked: list[asyncio.Task[Any]] = []
 
@@ -264,7 +264,7 @@ def test_event_during_a_poll_causes_another_poll(
 
 
 def test_poll_goes_on_if_its_caller_is_cancelled(docker: FakeDocker) -> None:
-    mine = dead(docker, ExitCode=3)
+    mine = ended_server(docker, ExitCode=3)
     mine._stop_pending = True
 
     async def scenario() -> Any:
@@ -277,7 +277,7 @@ def test_poll_goes_on_if_its_caller_is_cancelled(docker: FakeDocker) -> None:
 
 
 def test_hubs_own_removal_is_not_the_reason_for_the_end(docker: FakeDocker) -> None:
-    mine = dead(docker, ExitCode=0)
+    mine = ended_server(docker, ExitCode=0)
     mine.remove = False
     run(mine.poll)
     docker.containers.clear()
@@ -289,7 +289,7 @@ def test_hubs_own_removal_is_not_the_reason_for_the_end(docker: FakeDocker) -> N
 def test_servers_that_are_reached_by_a_port_or_a_name_only_have_to_run(
     docker: FakeDocker, traits: dict[str, bool]
 ) -> None:
-    mine = running(docker)
+    mine = running_server(docker)
     mine.set_trait("use_internal_ip", traits.get("use_internal_ip", True))
     mine.set_trait("use_internal_hostname", traits.get("use_internal_hostname", False))
     mine.server.ip = "elsewhere"

@@ -1,4 +1,4 @@
-"""The calls of the kernel that a user's server may make; tests/e2e/test_2_limits.py asks the kernel."""
+"""System calls that a user's server may make; tests/e2e/test_2_limits.py tests them on a real kernel."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ OURS = f"seccomp={PROFILE}"
 
 
 def verdict(call: str, *arguments: int) -> str:
-    """What the first rule that fits says, as the kernel compares: all 64 bits of an argument."""
+    """Return the action of the first matching rule; like the kernel, compare all 64 bits of an argument."""
     profile = json.loads(PROFILE)
     for rule in profile["syscalls"]:
         if call in rule["names"] and all(_fits(each, arguments) for each in rule.get("args", [])):
@@ -36,7 +36,7 @@ def test_sockets_that_programs_use(family: int) -> None:
 @pytest.mark.parametrize("call", ["socket", "socketpair"])
 @pytest.mark.parametrize("family", [ALG, VSOCK, RXRPC, KEY])
 def test_sockets_with_a_history(call: str, family: int) -> None:
-    """Also with bits that the kernel drops before it looks."""
+    """Also with upper bits that the kernel ignores."""
     assert verdict(call, family) == verdict(call, 2**32 + family) == "SCMP_ACT_ERRNO"
 
 

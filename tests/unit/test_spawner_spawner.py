@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from docker.errors import APIError
-from fake_spawner import GB, FakeDocker, Spawner, run, spawner, told
+from fake_spawner import GB, FakeDocker, Spawner, events_of, run, spawner
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.limits import HARDENING
@@ -26,7 +26,7 @@ def test_a_start(docker: FakeDocker) -> None:
 
 
 def test_start_is_checked_again_before_the_container_runs(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image was pulled, and room waited for, in between."""
+    """Pulling the image and waiting for memory may take long."""
     asked: list[str] = []
 
     def check(image: str) -> None:
@@ -80,7 +80,7 @@ def test_labels_of_an_image_are_not_inherited(docker: FakeDocker) -> None:
         "team": "x",
         **labels("jh", "user-server", "alice", ""),
     }
-    # The next one's are another matter.
+    # The next start may have others.
     docker.image_labels["x/base:1"] = {"caddy": "hub.example.org"}
     run(alice.stop)
     run(alice.start)
@@ -95,7 +95,7 @@ def test_no_new_privileges(docker: FakeDocker) -> None:
     run(spawner().start)
     host = docker.containers["jh-user-alice"]["options"]["host_config"]
     assert host["SecurityOpt"] == HARDENING["security_opt"]
-    # Its log would be gone with it.
+    # Docker would discard its log, too.
     assert not host.get("AutoRemove")
 
 
@@ -124,7 +124,7 @@ def test_the_choice_sets_image_page_and_home(docker: FakeDocker) -> None:
 
 
 def api_request(user_options: dict[str, Any] | None) -> Any:
-    """What JupyterHub's REST handler knows of the request's body."""
+    """JupyterHub's REST handler with this request body."""
     return SimpleNamespace(get_server_json_body=lambda: {"display_name": None, "user_options": user_options})
 
 
@@ -157,7 +157,7 @@ def test_a_form_is_checked_before_it_is_stored() -> None:
 def test_the_phases_of_a_start(docker: FakeDocker) -> None:
     mine = spawner()
     run(mine.start)
-    assert [message for _, message in told(mine)] == [
+    assert [message for _, message in events_of(mine)] == [
         "Creating the container of your server",
         "Starting your server",
         "Waiting until your server answers",
@@ -173,7 +173,7 @@ def test_notice_of_an_unavailable_choice_comes_first(docker: FakeDocker) -> None
     mine = spawner()
     mine.notice = "Base takes its place."
     run(mine.start)
-    assert told(mine)[0] == (0, mine.notice)
+    assert events_of(mine)[0] == (0, mine.notice)
 
 
 def test_unexpected_error(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_docker_does_not_answer(docker: FakeDocker, monkeypatch: pytest.MonkeyPa
         run(mine.start)
     assert error.value.reason == "docker-down"
     monkeypatch.setattr(docker, "inspect_container", Mock(side_effect=requests.ConnectionError("refused")))
-    # What JupyterHub does after a start that failed: there is nothing to stop.
+    # As JupyterHub does after a failed start: there is nothing to stop.
     assert run(mine.poll) == 0
 
 

@@ -27,7 +27,7 @@ LIMITS = Limits(2048, 2)
 
 
 class Inputs(HTMLParser):
-    """Collects the fields of a form, and the ids that there are."""
+    """Collects a form's fields, and all ids."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def test_the_last_choice_is_chosen() -> None:
     last = Inputs(page({"profile": "odd", "size": "large"}))
     assert last.checked("profile") == ["odd"]
     assert last.checked("size-odd") == ["large"]
-    # Of a card that is not chosen, its first size.
+    # For other cards, the first size.
     assert Inputs(page()).checked("size-odd") == ["small"]
 
 
@@ -85,11 +85,11 @@ def test_every_field_has_a_label_and_what_describes_it_is_there() -> None:
 
 def test_versions_and_sizes() -> None:
     text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page()))
-    # What matters first; the rest is folded.
+    # The important ones first; the rest is folded.
     assert "Python 1.2 marimo 1.2 1 package numpy 1.2" in text
     assert "Small: 512 MB memory, 0.5 processors" in text
     assert "Large: 1.5 GB memory, 1 processor" in text
-    # Without sizes of its own, the server's limits.
+    # Without sizes, the default limits.
     assert "2 GB memory, 2 processors" in text
 
 

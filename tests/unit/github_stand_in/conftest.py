@@ -11,7 +11,7 @@ from github_client import CALLBACK, SECRET
 
 @pytest.fixture
 def github() -> GitHub:
-    """Two organizations: alice is in one and in a team of it, bob in none."""
+    """An organization of which alice and carol are members, and alice of its team; bob is not."""
     github = GitHub()
     github.register_app("client", SECRET, CALLBACK)
     for login in ("alice", "bob", "carol"):

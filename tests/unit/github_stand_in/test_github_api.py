@@ -50,7 +50,7 @@ def test_revoked_tokens_and_grants(github: GitHub, url: str) -> None:
     github.revoke_tokens("alice")
     assert ask(url, "/user", token).status_code == 401
     assert ask(url, "/user", bobs).status_code == 200
-    # The authorization stays, so that she is not asked again.
+    # The authorization remains, so that she is not asked again.
     code = came_back(browser.authorize())["code"]
     github.revoke_grants("alice")
     assert exchange(url, code)["error"] == "bad_verification_code"

@@ -57,7 +57,7 @@ def test_members_of_a_team(github: GitHub, url: str) -> None:
     membership = ask(url, f"{team}/memberships/alice", alice)
     assert (membership.status_code, membership.json()["state"]) == (200, "active")
     assert ask(url, f"{team}/memberships/carol", alice).status_code == 404
-    # To outsiders, and to an app without the scope, there is no such team.
+    # Hidden from outsiders, and from apps without the scope.
     assert ask(url, f"{team}/members/alice", bob).status_code == 404
     assert ask(url, f"{team}/members/alice", github.issue_token("alice", "client", "user")).status_code == 404
 
@@ -95,7 +95,7 @@ def test_an_organization_that_restricts_apps(github: GitHub, url: str) -> None:
         assert "the `acme` organization has enabled OAuth App access restrictions" in answer.json()["message"]
         assert answer.headers["X-RateLimit-Remaining"] != "0"
     assert ask(url, "/user/orgs", token).json() == ask(url, "/user/teams", token).json() == []
-    # What it shows to everybody.
+    # Its public data.
     assert ask(url, "/api/v3/orgs/Acme", token).json()["id"] == github.organization("acme").id
     assert ask(url, "/orgs/none", token).status_code == 404
     browser = Browser(url)

@@ -38,12 +38,12 @@ def test_authorized_app_is_asked_again_only_for_more_scopes(url: str) -> None:
     browser = Browser(url)
     browser.code("alice")
     assert "code" in came_back(browser.authorize())
-    # Asking for nothing gives what was granted.
+    # Without scopes, the granted ones apply.
     code = came_back(browser.authorize(scope=""))["code"]
     assert exchange(url, code)["scope"] == "read:org"
     page = browser.authorize(scope="read:org user:email")
     assert "Authorize JupyterHub" in page.text
-    # Another browser of the same user has to sign in, and no more.
+    # In another browser, the same user only has to sign in.
     other = Browser(url)
     assert "code" in came_back(other.submit(other.authorize(), login="alice"))
 
@@ -55,7 +55,7 @@ def test_cancel_is_reported_to_the_app(url: str) -> None:
     assert back["error"] == "access_denied"
     assert back["error_description"] == "The user has denied your application access."
     assert back["state"] == "xyz"
-    # Nothing was granted by it.
+    # It granted nothing.
     assert "Authorize JupyterHub" in browser.authorize().text
 
 
@@ -123,7 +123,7 @@ def test_user_names_are_escaped(github: GitHub, url: str) -> None:
         ("http://example.com/path", "http://oauth.example.com:8080/path", False),
         ("http://example.com/path", "http://example.org", False),
         ("http://127.0.0.1/path", "http://127.0.0.1:1234/path", True),
-        # And what somebody would try.
+        # Attempts to bypass the check.
         ("https://example.com/path", "http://example.com:443/path", False),
         ("http://example.com/path", "http://example.com/pathology", False),
         ("http://example.com/path", "http://example.com/path/../bar", False),

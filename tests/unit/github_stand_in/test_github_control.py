@@ -1,4 +1,4 @@
-"""Control over HTTP, and the stand-in as a process of its own."""
+"""Control over HTTP, and the stand-in as a separate process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_control_calls_methods_of_the_state(github: GitHub, url: str) -> None:
     token = control(url, "issue_token", login="dora", client_id="client", scopes="read:org").json()
     assert ask(url, "/user", token).json()["login"] == "dora"
     assert control(url, "count", path="/user").json() == 1
-    # It works while GitHub is down, or nothing could bring it up.
+    # It works while GitHub is down, so that it can be recovered.
     control(url, "break_down", status=503)
     assert ask(url, "/user", token).status_code == 503
     control(url, "recover")

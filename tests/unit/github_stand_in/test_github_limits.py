@@ -28,7 +28,7 @@ def test_requests_are_counted_by_user(github: GitHub, url: str) -> None:
     }
     assert limits(ask(url, "/orgs/none/members/x", again))["Used"] == "2"
     assert limits(ask(url, "/user", bob))["Used"] == "1"
-    # To ask for the limit does not count.
+    # Requests for the limit do not count.
     for _ in range(2):
         answer = ask(url, "/rate_limit", alice)
         assert answer.json()["rate"] == answer.json()["resources"]["core"]
@@ -46,7 +46,7 @@ def test_an_unchanged_answer_is_free(github: GitHub, url: str) -> None:
     changed = ask(url, "/user/teams", token, **{"If-None-Match": etag})
     assert (changed.status_code, changed.json(), limits(changed)["Used"]) == (200, [], "2")
     assert changed.headers["ETag"] != etag
-    # Nobody else's answer is the same.
+    # For another user, the answer differs.
     other = ask(url, "/user/teams", github.issue_token("bob", "client", "read:org"))
     assert other.json() == []
     assert other.headers["ETag"] != changed.headers["ETag"]

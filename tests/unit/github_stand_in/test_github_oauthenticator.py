@@ -14,7 +14,7 @@ from oauthenticator.github import GitHubOAuthenticator
 
 
 class Callback:
-    """What oauthenticator asks of the request that comes back to the Hub."""
+    """The callback request to the Hub, as far as oauthenticator uses it."""
 
     def __init__(self, code: str, verifier: str = VERIFIER) -> None:
         self.code = code
@@ -33,7 +33,7 @@ def authenticator(url: str, **traits: Any) -> GitHubOAuthenticator:
 
 
 def log_in(github: GitHub, url: str, login: str, **traits: Any) -> tuple[dict[str, Any], bool]:
-    """Log in as the Hub does; return what it knows of the user, and whether they are allowed in."""
+    """Log in as the Hub does; return the auth model, and whether the user is allowed."""
 
     async def run() -> tuple[dict[str, Any], bool]:
         hub = authenticator(url, **traits)

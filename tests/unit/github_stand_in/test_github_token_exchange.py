@@ -70,7 +70,7 @@ def test_code_of_another_app(github: GitHub, url: str) -> None:
     github.register_app("other", "other-secret", CALLBACK)
     code = Browser(url).code("alice")
     assert exchange(url, code, client_id="other", client_secret="other-secret")["error"] == "bad_verification_code"
-    # Who has no right to the code does not use it up.
+    # A wrong client does not use up the code.
     assert "access_token" in exchange(url, code)
 
 
