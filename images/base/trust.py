@@ -1,7 +1,7 @@
-"""Keep the certificates of a bundle that the distribution does not bring.
+"""Keep the certificates of a bundle that the distribution does not have.
 
-The host's bundle holds the distribution's certificate authorities too; only the
-others (a company's own, say) are written where update-ca-certificates looks.
+The host's bundle includes the distribution's certificate authorities; only the
+others (a company's own, for example) are written where update-ca-certificates looks.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE---
 
 
 def certificates(text: str) -> dict[bytes, str]:
-    """Return the certificates of a PEM text, by their DER content."""
+    """Return the certificates of a PEM file's text, by their DER encoding."""
     return {ssl.PEM_cert_to_DER_cert(pem): pem for pem in CERTIFICATE.findall(text)}
 
 
 def main(bundle: Path) -> None:
-    """Write each certificate that only the bundle has to a file of its own."""
+    """Write each certificate that only the bundle has to a separate file."""
     known = {
         der
         for path in DISTRIBUTION.rglob("*.crt")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 try:
     settings, secrets = load()
 except SettingsError as error:
-    # No traceback: the message is for the one who wrote the settings.
+    # Without a traceback: the message is for the operator.
     sys.exit(str(error))
 
 c = get_config()
 
-# --- what the settings say; traits of the GitHub authenticator are none of another one's
+# --- traits from settings; rows with a login apply only to that authenticator
 for row in ROWS:
     if row.login in ("", settings.hub_authenticator):
         c[row.cls][row.trait] = row.convert(getattr(settings, row.setting))
@@ -37,7 +37,7 @@ for row in ROWS:
 # --- the Hub, and the proxy that runs in a container of its own
 address = settings.jupyterhub_address
 c.JupyterHub.bind_url = f"http://{f'[{address}]' if ':' in address else address}:{settings.jupyterhub_port}"
-# All addresses, of its own container: the networks decide who reaches it.
+# All addresses of its own container: the networks limit who can reach it.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = settings.deployment.hub_connect_url
 c.JupyterHub.proxy_class = UserProxy
@@ -47,18 +47,18 @@ c.ConfigurableHTTPProxy.auth_token = secrets.proxy_token
 # Replacing the Hub leaves users' servers running.
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
-# Seconds; a server that was just starting when the last Hub ended waits for this one, and this one for it.
+# Seconds; short, because a server whose start the last Hub did not finish waits for this Hub, and this Hub for it.
 c.JupyterHub.init_spawners_timeout = 3
-# Seconds; the Hub gives a restarted proxy its routes back this often.
+# Seconds; the Hub restores missing routes of a restarted proxy this often.
 c.JupyterHub.last_activity_interval = 30
 c.JupyterHub.db_url = DATABASE_URL
 c.JupyterHub.cookie_secret = secrets.cookie_secret
 c.CryptKeeper.keys = list(secrets.crypt_keys)
-# Pages of ours, which extend JupyterHub's.
+# Our templates, which extend JupyterHub's.
 c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 
 # --- who may log in
-# Else a list of users lets in everybody in the database, too, whoever was taken from it meanwhile.
+# Otherwise a list of users also allows every user in the database, even those removed from the list.
 c.Authenticator.allow_existing_users = False
 if settings.hub_authenticator == "shared-password":
     c.Authenticator.allow_all = True
@@ -66,17 +66,18 @@ if settings.hub_authenticator == "shared-password":
     c.SharedPasswordAuthenticator.user_password = secrets.user_password
     c.SharedPasswordAuthenticator.admin_password = secrets.admin_password
 else:
-    # What a provider said is kept, encrypted, to ask it again.
+    # The provider's tokens are stored, encrypted, for later checks.
     c.Authenticator.enable_auth_state = True
     c.OAuthenticator.oauth_callback_url = f"{settings.jupyterhub_url}/hub/oauth_callback"
 if settings.hub_authenticator == "github":
     c.JupyterHub.authenticator_class = GitHubMemberAuthenticator
-    # Without a good answer nobody stays, API tokens included; elsewhere a token may just have ended, after an hour.
+    # A user who fails the check loses access, API tokens included.  Not for other providers, whose tokens may just have
+    # expired after an hour.
     c.Authenticator.auth_refresh_strict = True
     c.OAuthenticator.client_secret = secrets.github_client_secret
     c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
 
-# --- services: each is in a role of its name, and may do only that
+# --- services: each has only the scopes of the role with its name
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
 c.JupyterHub.load_roles = [{"name": sync_routes.SERVICE, "services": [sync_routes.SERVICE], "scopes": ["proxy"]}]
 if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, culling.SERVICE)):
@@ -89,14 +90,14 @@ c.UserProxy.default_profile = settings.hub_default_environment
 
 # --- users' servers
 c.JupyterHub.spawner_class = UserServerSpawner
-# The spawner bounds each of these itself, and says what took too long: the image, room on the machine, the server's
-# answer; the rest is for Docker's own work on a busy machine.
+# The spawner has its own limits for the image, for free memory and for the server's answer, with better messages; the
+# rest is for Docker on a busy machine.
 c.Spawner.start_timeout = (
     settings.hub_start_timeout_s + 30 + UserServerSpawner.full_wait_s.default_value + PULL_TIMEOUT_S
 )
-# Those that wait for room would count, and the next one would be refused.
+# No limit: starts that wait for memory would count, and further ones would be refused.
 c.JupyterHub.concurrent_spawn_limit = 0
-# Seconds; by default a server asks the Hub every five minutes whether a session, or who was let in, is still good.
+# Seconds; by default, a server checks with the Hub only every five minutes whether a session is still valid.
 c.Spawner.args = ["--HubAuth.cache_max_age=30"]
 c.Spawner.post_stop_hook = tokens.server_stopped
 c.Spawner.environment |= culling.environment(settings)
@@ -105,14 +106,14 @@ c.DockerSpawner.network_name = settings.deployment.users_network
 c.DockerSpawner.pull_policy = "never"
 c.DockerSpawner.remove = True
 c.DockerSpawner.client_kwargs = {"max_pool_size": CONNECTIONS}
-# --- pass-through: a dictionary is merged into ours key by key, a list is added to ours, anything else replaces it
+# --- hub_traits: dictionaries are merged into ours, lists are put before ours, anything else replaces ours
 for class_name, values in settings.hub_traits.items():
     for trait, value in values.items():
         ours = c[class_name].get(trait)
         if isinstance(ours, dict) and isinstance(value, dict):
             c[class_name][trait] = {**ours, **value}
         elif isinstance(ours, list) and isinstance(value, list):
-            # Folders of templates, for one, are searched in this order.
+            # First, because template folders, for example, are searched in order.
             c[class_name][trait] = [*value, *ours]
         else:
             c[class_name][trait] = value

@@ -246,7 +246,11 @@ def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> 
     assert is_admin(vera_again)
     assert sees_the_environment(vera_again)
     numbers = {user.login: str(user.id) for user in place.github.users.values()}
-    told = [line for line in docker("logs", place.deployment.hub).splitlines() if "is not given what the" in line]
+    told = [
+        line
+        for line in docker("logs", place.deployment.hub).splitlines()
+        if "does not get the rights that settings" in line
+    ]
     assert len(told) == 1
     assert f"number {numbers['Vera']}, mara here, has the login vera" in told[0]
     assert f"number {numbers['Vera-New']} here" in told[0]

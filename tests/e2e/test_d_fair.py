@@ -178,8 +178,8 @@ def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user
     assert sorted(ready[:2]) == names[:2]
     assert ready[2:] == names[2:]
     assert max(most) == budget, "used as far as it goes, and no further"
-    assert any("The machine is full: 3 servers are waiting, and yours is number 3." in each for each in told["full4"])
-    assert any("The machine is full: 1 server is waiting, yours." in each for each in told["full4"])
+    assert any("The machine is full. You are number 3 of 3." in each for each in told["full4"])
+    assert any("The machine is full. Your server starts when memory is free." in each for each in told["full4"])
     assert not any("machine is full" in each for each in told["full0"])
 
 

@@ -1,1 +1,1 @@
-"""What the Hub of this project adds to JupyterHub: settings, names, and the spawner of users' servers."""
+"""This project's additions to JupyterHub: settings, login, and the spawner of users' servers."""

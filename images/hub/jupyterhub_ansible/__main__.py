@@ -4,14 +4,14 @@ import importlib
 import sys
 
 COMMANDS = {
-    "check": ("settings.check", "would the Hub start with these settings?"),
-    "emergency-link": ("auth.emergency_link", "a link that logs an administrator in, once, when no other way does"),
+    "check": ("settings.check", "check whether the Hub would start with these settings"),
+    "emergency-link": ("auth.emergency_link", "create a link for one login as administrator, if no other login works"),
     "homes": ("spawner.homes", "list and restore the archived homes of deleted users"),
-    "identity": ("auth.identity", "which account at GitHub is which user, and forget one"),
-    "rename": ("auth.rename", "give a user another name, with the homes"),
-    "tokens": ("auth.tokens", "list the API tokens that have no end"),
+    "identity": ("auth.identity", "list which GitHub account is which user, or forget one"),
+    "rename": ("auth.rename", "rename a user, with the homes"),
+    "tokens": ("auth.tokens", "list the API tokens that never expire"),
 }
-"""Module with a function `main`, and what it is for."""
+"""Command: module with a function `main`, and description."""
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.app`: JupyterHub, which follows Docker's events, and looks for left-over containers.
+"""`python -m jupyterhub_ansible.app`: JupyterHub that follows Docker's events and removes orphaned containers.
 
-As a Compose application it also makes and keeps what it needs around it (compose.keeper), and looks for old images.
+As a Compose application it also reconciles its networks, proxy and fence (compose.reconciler) and removes old images.
 """
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
@@ -17,76 +17,76 @@ from tornado.httpserver import HTTPServer
 from .auth import login_limits, sessions, tokens
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
-from .compose.reconciler import Keeper
+from .compose.reconciler import Reconciler
+from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
 from .settings import check
 from .settings.model import Settings, SettingsError, load
 from .spawner import fence_check
 from .spawner.addresses import Addresses
-from .spawner.failures import DOCKER_ERRORS
 from .spawner.spawner import UserServerSpawner
 from .web import request_limits
 from .web.http_server import HubServer
 
-LOOK_AGAIN_S = 600
-"""A start that was given up may have made its container afterwards: Docker's part of it cannot be called off."""
+CLEAN_UP_S = 600
+"""A start that timed out may still leave a container: a call of the Docker API cannot be cancelled."""
 STARTING_S = 60
-"""An event about a server whose start is at its end (its route is being made) waits so long."""
-KEEP_S = 5
-"""How often the networks, the proxy and the fence are looked at, where the Hub keeps them itself."""
+"""An event about a server whose route is just being added waits up to this long."""
+RECONCILE_S = 5
+"""How often a Compose Hub reconciles networks, proxy and fence."""
 
 
 class JupyterHub(app.JupyterHub):
-    """JupyterHub by its own name, which is that of its log and of its configuration."""
+    """Named like its parent, because log and configuration go by the class's name."""
 
-    keeper: Keeper | None = None
-    lookout: fence_check.Lookout | None = None
+    reconciler: Reconciler | None = None
+    fence_monitor: fence_check.FenceMonitor | None = None
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
     def init_handlers(self) -> None:
-        """Make the list of handlers: bounded in what of a request is stored and logged, and in guesses and tokens."""
+        """Make the handlers, with limits on what a request may store and log, on login attempts and on tokens."""
         super().init_handlers()
         self.handlers = login_limits.bounded(request_limits.bounded(self.handlers))
 
     def init_db(self) -> None:
-        """Open the database, with tables of ours: sessions that were ended, and addresses of servers."""
+        """Open the database and add our tables: ended sessions, and addresses of servers."""
         super().init_db()
         sessions.install(self.db)
         UserServerSpawner.addresses = Addresses(self.db)
 
     async def start(self) -> None:
-        """Start, then look for what is left over, without making anybody wait for it."""
+        """Start JupyterHub, then its background tasks."""
         await super().start()
-        # None where a subcommand was started instead.
+        # None for a subcommand, such as `jupyterhub token`.
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
-            # Kept: the event loop alone would not.
-            self._tidying = asyncio.create_task(self._tidy())
+            # A reference, because the event loop holds only weak ones.
+            self._cleaning_up = asyncio.create_task(self._clean_up())
             self._follow_events()
-            if self.keeper:
-                self._keeping = asyncio.create_task(self._keep(self.keeper))
-            if self.lookout:
-                self._looking_out = asyncio.create_task(self._look_out(self.lookout))
+            if self.reconciler:
+                self._reconciling = asyncio.create_task(self._reconcile(self.reconciler))
+            if self.fence_monitor:
+                self._monitoring = asyncio.create_task(self._monitor_fence(self.fence_monitor))
 
     def _follow_events(self) -> None:
         spawner, loop = self.spawner_class(config=self.config), asyncio.get_running_loop()
-        self._looks: set[asyncio.Task[None]] = set()
+        self._checks: set[asyncio.Task[None]] = set()
 
-        def look(container: str | None) -> None:
-            self._looks.add(task := asyncio.create_task(self._look(container)))
-            task.add_done_callback(self._looks.discard)
+        def check(container: str | None) -> None:
+            self._checks.add(task := asyncio.create_task(self._check_server(container)))
+            task.add_done_callback(self._checks.discard)
 
-        def tell(container: str | None) -> None:
+        def notify(container: str | None) -> None:
             try:
-                loop.call_soon_threadsafe(look, container)
+                loop.call_soon_threadsafe(check, container)
             except RuntimeError:
-                # The loop is closed: the Hub ends, and this ends the thread.
+                # The loop is closed because the Hub is stopping; this ends the thread.
                 sys.exit()
 
-        Events(spawner.own_client, spawner.project, spawner.network_name, tell, self.log).start()
+        Events(spawner.own_client, spawner.project, spawner.network_name, notify, self.log).start()
 
-    async def _look(self, container: str | None) -> None:
-        """Look at the server of a container of which Docker told something, or at all; take away what is dead."""
+    async def _check_server(self, container: str | None) -> None:
+        """Poll the server of a container that Docker reported; None: check all, since events may have been missed."""
         try:
             if container is None:
                 await self.proxy.check_routes(self.users, self._service_map)
@@ -96,78 +96,77 @@ class JupyterHub(app.JupyterHub):
             while spawner and spawner.object_id == container and spawner.active:
                 if spawner.ready:
                     await spawner.poll_and_notify()
-                # A stop is the Hub's own; a start looks at its container until the route is made.
+                # The Hub's own stop needs no poll; a start polls its container itself until the route is added.
                 if spawner.pending not in ("spawn", "check") or asyncio.get_running_loop().time() > deadline:
                     return
                 await asyncio.sleep(0.5)
         except Exception:
-            # The Hub looks at all servers again and again besides.
-            self.log.exception("An event of Docker's came to nothing")
+            # The Hub polls all servers regularly anyway.
+            self.log.exception("Handling a Docker event failed")
 
     def _spawner_of(self, container: str) -> UserServerSpawner | None:
         spawners = (each for user in self.users.values() for each in user.spawners.values())
         return next((each for each in spawners if each.object_id == container and each.active), None)
 
-    async def _keep(self, keeper: Keeper) -> None:
+    async def _reconcile(self, reconciler: Reconciler) -> None:
         while True:
-            await asyncio.sleep(KEEP_S)
+            await asyncio.sleep(RECONCILE_S)
             try:
-                if await asyncio.to_thread(keeper.look):
-                    self.log.warning("The proxy is a new one: giving it the routes of running servers")
+                if await asyncio.to_thread(reconciler.reconcile):
+                    self.log.warning("The proxy was replaced: restoring the routes of running servers")
                     await self.proxy.check_routes(self.users, self._service_map)
             except Exception:
-                # Whatever it was, it is looked at again.
-                self.log.exception("What is around the Hub was not looked at")
+                self.log.exception("Checking networks, proxy and fence failed; retrying in %d s", RECONCILE_S)
 
-    async def _look_out(self, lookout: fence_check.Lookout) -> None:
+    async def _monitor_fence(self, fence_monitor: fence_check.FenceMonitor) -> None:
         while True:
             try:
-                if said := await asyncio.to_thread(lookout.look):
-                    self.log.warning(said)
+                if message := await asyncio.to_thread(fence_monitor.check):
+                    self.log.warning(message)
             except OSError:
-                self.log.exception("Whether the fence is in force was not looked at")
-            await asyncio.sleep(fence_check.LOOK_S)
+                self.log.exception("Checking the fence failed; retrying in %d s", fence_check.CHECK_S)
+            await asyncio.sleep(fence_check.CHECK_S)
 
-    async def _remove_old_images(self, keeper: Keeper) -> None:
+    async def _remove_old_images(self, reconciler: Reconciler) -> None:
         try:
-            await asyncio.to_thread(keeper.remove_old_images)
+            await asyncio.to_thread(reconciler.remove_old_images)
         except DOCKER_ERRORS as error:
-            self.log.warning("Old images were not looked for: %s", error)
+            self.log.warning("Cannot look for old images: %s", error)
 
-    async def _tidy(self) -> None:
+    async def _clean_up(self) -> None:
         at_start = True
         while True:
             spawner = self.spawner_class(config=self.config)
-            for step in (partial(tokens.remove_of_stopped, self.db), partial(spawner.settle_addresses, self.users)):
+            for step in (partial(tokens.remove_stale, self.db), partial(spawner.settle_addresses, self.users)):
                 try:
                     step()
                 except Exception:
-                    self.log.exception("Tokens or addresses of servers that ended were not looked for")
+                    self.log.exception("Cannot release tokens or addresses of servers that ended")
                     self.db.rollback()
             try:
-                await spawner.remove_leftovers(self.users, at_start)
+                await spawner.remove_orphans(self.users, at_start)
             except DOCKER_ERRORS as error:
-                self.log.warning("Left-over containers were not looked for: %s", error)
+                self.log.warning("Cannot look for orphaned containers: %s", error)
             except Exception:
-                self.log.exception("Left-over containers were not looked for")
-            if self.keeper:
-                await self._remove_old_images(self.keeper)
+                self.log.exception("Cannot look for orphaned containers")
+            if self.reconciler:
+                await self._remove_old_images(self.reconciler)
             at_start = False
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(CLEAN_UP_S)
 
 
-def believe_the_proxy(settings: Settings, keeper: Keeper | None) -> None:
-    """Tell the Hub's HTTP server whose word about the client counts, and put it in the place of tornado's."""
+def trust_proxy(settings: Settings, reconciler: Reconciler | None) -> None:
+    """Replace tornado's HTTP server by ours, which trusts forwarded headers only from the proxy's addresses."""
     fixed = frozenset([str(settings.deployment.proxy_address)]) if settings.deployment.proxy_address else frozenset()
-    HubServer.proxies = lambda: keeper.proxy_addresses if keeper else fixed
+    HubServer.proxies = lambda: reconciler.proxy_addresses if reconciler else fixed
     HTTPServer.configure(HubServer)
 
 
-def checked() -> Settings:
-    """Return the settings; as a Compose application, tried first as the playbook tries them before it writes them.
+def checked_settings() -> Settings:
+    """Return the settings; a Compose Hub first checks them as the playbook does before it writes hub.json.
 
     Raises:
-        SettingsError: the Hub would not start with them, or would overlook some.
+        SettingsError: the Hub would not start with them, or would ignore some.
     """
     settings = load().settings
     if settings.compose and (found := check.problems(check.CONFIG_FILE)):
@@ -175,35 +174,34 @@ def checked() -> Settings:
     return settings
 
 
-def prepared(settings: Settings) -> Keeper | None:
-    """Make what the Hub needs around it, where it has to do that itself.
+def prepare(settings: Settings) -> Reconciler | None:
+    """Set up the check before each start; a Compose Hub also makes networks and fence, and proves the fence.
 
     Raises:
-        ComposeError: something is not as it must be.
+        ComposeError: the Hub cannot start.
     """
     if settings.compose is None:
-        UserServerSpawner.before_start = fence_check.before_start
-        JupyterHub.lookout = fence_check.Lookout(fence_check.gateway(settings.deployment.hub_connect_url))
+        UserServerSpawner.check_before_start = fence_check.check_before_start
+        JupyterHub.fence_monitor = fence_check.FenceMonitor(fence_check.gateway(settings.deployment.hub_connect_url))
         return None
     logging.basicConfig(format="[%(levelname).1s %(asctime)s %(name)s] %(message)s")
     log = logging.getLogger("compose")
     log.setLevel(logging.INFO)
     try:
-        keeper = Keeper(settings, log)
-        keeper.prepare()
+        reconciler = Reconciler(settings, log)
+        reconciler.prepare()
     except DOCKER_ERRORS as error:
-        raise ComposeError(f"Docker does not answer as it should: {error}") from None
-    # Nobody's server starts without it.
-    UserServerSpawner.before_start = keeper.before_start
-    return keeper
+        raise ComposeError(f"The Docker engine cannot be used: {error}") from None
+    UserServerSpawner.check_before_start = reconciler.check_before_start
+    return reconciler
 
 
 if __name__ == "__main__":
     try:
-        settings = checked()
-        JupyterHub.keeper = prepared(settings)
+        settings = checked_settings()
+        JupyterHub.reconciler = prepare(settings)
     except (SettingsError, ComposeError) as problem:
-        # No traceback: the message is for the one who deploys.
+        # Without a traceback: the message is for the operator.
         sys.exit(str(problem))
-    believe_the_proxy(settings, JupyterHub.keeper)
+    trust_proxy(settings, JupyterHub.reconciler)
     JupyterHub.launch_instance()

@@ -1,20 +1,20 @@
-// Which headers every answer has.  None that breaks notebooks: no script-src, no COEP, no COOP.
+// The headers of every response; none that would break notebooks: no script-src, no COEP, no COOP.
 
 const YEAR_S = 31_536_000;
 
-/** Headers by name: a value to set, or undefined for one that must not go out; from those that the answer came with. */
+/** Returns headers by name, from those of the upstream response: a value to set, or undefined to remove it. */
 function wanted(given, protocol) {
   const policy = given("content-security-policy");
   const framed = /(^|[;,])\s*frame-ancestors(?=[\s;,]|$)/i.test(policy);
   const hsts = given("strict-transport-security");
   return {
-    // Nothing reads these through the public port: Hub and servers, who compare versions, talk to each other directly.
+    // Not needed on the public port: Hub and servers compare versions directly.
     server: undefined,
     "x-powered-by": undefined,
     "x-jupyterhub-version": undefined,
     "x-content-type-options": "nosniff",
-    // To other sites the host's name alone: with "same-origin", which withholds it, videos in notebooks do not play.
-    // JupyterHub and Jupyter compare the Referer of their own pages, which is whole.
+    // Only the origin for other sites: with "same-origin", embedded videos in notebooks do not play.  JupyterHub and
+    // Jupyter check the Referer of their own pages, which stays complete.
     "referrer-policy": /^\s*(no-referrer|same-origin|strict-origin)\s*$/i.test(given("referrer-policy"))
       ? given("referrer-policy")
       : "strict-origin-when-cross-origin",
@@ -29,12 +29,12 @@ function wanted(given, protocol) {
   };
 }
 
-/** A cookie that came by https goes by nothing else; programs in a user's server do not know of it. */
+/** Adds Secure to a cookie; programs in a user's server do not know that the client uses https. */
 function secured(cookie) {
   return /;\s*secure\s*(;|$)/i.test(cookie) ? cookie : `${cookie}; Secure`;
 }
 
-/** Gives a response that is about to be written its headers. */
+/** Sets the headers of a response that is about to be written. */
 export function dress(response, protocol) {
   const given = (name) => [response.getHeader(name) ?? []].flat().join(", ");
   for (const [name, value] of Object.entries(wanted(given, protocol))) {
@@ -45,7 +45,7 @@ export function dress(response, protocol) {
   if (cookies.length && protocol === "https") response.setHeader("set-cookie", cookies.map(secured));
 }
 
-/** The same for the head of an answer that is written as text. */
+/** Does the same for a response head that is written as text. */
 export function dressHead(text, protocol) {
   const end = typeof text === "string" && text.startsWith("HTTP/") ? text.indexOf("\r\n\r\n") : -1;
   if (end < 0) return text;

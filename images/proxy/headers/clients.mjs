@@ -1,15 +1,15 @@
-// Who the client is, and by which protocol it came: what JupyterHub and users' servers are told with a request.
+// Determines the client's address and protocol, and passes them on to JupyterHub and users' servers.
 
 import net from "node:net";
 import os from "node:os";
 
-// All that programs behind a proxy read about the client.  WSGI takes "_" for "-".
+// All headers that applications may read about the client.  WSGI does not distinguish "_" from "-".
 const FORWARDED =
   /^(forwarded|x[-_](forwarded([-_].*)?|original[-_](forwarded[-_].*|host|proto)|real[-_]port|scheme|url[-_]scheme)|front[-_]end[-_]https|cf[-_](visitor|pseudo[-_]ipv4)|(.*[-_])?(real|client|connecting|remote|originating|external|user|socket|peer)[-_]?(ip|addr|address)(v?[46])?)$/;
-// Traefik calls a websocket's protocol by its own name.
+// Traefik sends ws and wss for websockets.
 const PROTOCOLS = { http: "http", https: "https", ws: "http", wss: "https" };
 
-/** An IP address in its one spelling, an IPv4-mapped one as IPv4; undefined where the text is none. */
+/** Parses an IP address into its canonical form, an IPv4-mapped one as IPv4; undefined if it is not an address. */
 function parseAddress(text) {
   if (net.isIPv4(text)) return { address: text, family: "ipv4" };
   if (!net.isIPv6(text)) return undefined;
@@ -19,7 +19,7 @@ function parseAddress(text) {
   return mapped === address ? { address, family: "ipv6" } : { address: mapped, family: "ipv4", mapped: true };
 }
 
-/** Adds an address or a network to the list; false where the text is neither. */
+/** Adds an address or network to the list; returns false if the text is neither. */
 function add(list, text) {
   const [, base, length] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
   const parsed = parseAddress(base ?? "");
@@ -35,7 +35,7 @@ const holds = (list, { address, family }) => list.check(address, family);
 
 const NEIGHBOURS = "neighbours";
 
-/** The network of the interface that a connection arrived on.  Interfaces come and go: containers join networks late. */
+/** The network of a connection's interface.  Not cached, because containers may join networks later. */
 function neighbourhood(socket) {
   const list = new net.BlockList();
   const local = parseAddress(socket.localAddress ?? "")?.address;
@@ -63,15 +63,15 @@ export class Clients {
     if (!value.trim()) return;
     for (const entry of value.split(",").map((text) => text.trim())) {
       if (take(entry)) continue;
-      const word = name === "TRUSTED_PROXIES" ? ` or the word "${NEIGHBOURS}"` : "";
+      const keyword = name === "TRUSTED_PROXIES" ? ` or the keyword "${NEIGHBOURS}"` : "";
       throw new Error(
-        `${name}: ${JSON.stringify(entry)} is no IP address and no network. ` +
-          `Set it to addresses and networks separated by commas (10.0.0.5,10.1.0.0/16,2001:db8::/32)${word}, or to nothing.`
+        `${name}: ${JSON.stringify(entry)} is not an IP address or network. ` +
+          `Set it to addresses and networks separated by commas (10.0.0.5,10.1.0.0/16,2001:db8::/32)${keyword}, or leave it empty.`
       );
     }
   }
 
-  /** The peer of a connection, and whom that connection lets us believe; looked at once. */
+  /** The peer of a connection, and which addresses are trusted on it; determined once for each connection. */
   #peer(socket) {
     let known = this.#sockets.get(socket);
     if (!known) {
@@ -83,19 +83,19 @@ export class Clients {
     return known;
   }
 
-  /** Whether what this connection says about the client counts. */
+  /** Whether forwarded headers of this connection are trusted. */
   isTrusted(socket) {
     const { peer, trusts } = this.#peer(socket);
     return Boolean(peer && trusts(peer));
   }
 
-  /** Whether it comes from a network that is never believed. */
+  /** Whether the connection comes from a network that is never trusted. */
   isUntrusted(socket) {
     const { peer } = this.#peer(socket);
     return Boolean(peer && holds(this.#untrusted, peer));
   }
 
-  /** The rightmost address in X-Forwarded-For that is not a trusted proxy's own: what is left of it can be forged. */
+  /** The rightmost address in X-Forwarded-For that is not a trusted proxy: everything left of it can be forged. */
   #client(chain, peer, trusts) {
     let client = peer;
     for (const text of chain.split(",").reverse()) {
@@ -107,19 +107,19 @@ export class Clients {
     return client;
   }
 
-  /** Puts what is true about the client in the place of what the request claims; returns it. */
+  /** Replaces the request's forwarded headers by the verified client and protocol; returns these. */
   tell(request) {
     const { headers, socket } = request;
     const { peer, trusts } = this.#peer(socket);
     const claimed = peer && trusts(peer) ? { ...headers } : {};
-    // What goes upstream are these headers (names in small letters, duplicates joined), never rawHeaders.
+    // These headers go upstream (lower-case names, duplicates joined), not rawHeaders.
     for (const name of Object.keys(headers)) if (FORWARDED.test(name)) delete headers[name];
 
     const client = claimed["x-forwarded-for"] ? this.#client(claimed["x-forwarded-for"], peer, trusts) : peer;
     const [first] = (claimed["x-forwarded-proto"] ?? "").split(",");
     const protocol = Object.hasOwn(PROTOCOLS, first.trim().toLowerCase()) ? PROTOCOLS[first.trim().toLowerCase()] : "http";
     const host = claimed["x-forwarded-host"] ?? headers.host ?? "";
-    // Not what is claimed: proxies pass on what a client says there.
+    // Not from X-Forwarded-Port, which proxies may pass on from the client.
     const port = /:(\d+)$/.exec(host)?.[1] ?? { http: "80", https: "443" }[protocol];
     headers["x-real-ip"] = headers["x-forwarded-for"] = client?.address ?? "";
     headers["x-scheme"] = headers["x-forwarded-proto"] = protocol;

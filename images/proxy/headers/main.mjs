@@ -1,6 +1,6 @@
-// Loaded before configurable-http-proxy (node --import, by the entrypoint): puts right what its public server is told
-// about the client, which headers every answer has, and which connections stay open, to clients and to servers.  Its
-// command line, routes and API stay as they are.
+// Loaded before configurable-http-proxy (node --import, by the entrypoint): wraps its public server to correct forwarded
+// headers, set response headers, and limit connections to clients and to servers.  Command line, routes and API are
+// unchanged.
 
 import http from "node:http";
 
@@ -20,32 +20,32 @@ try {
 const OPTIONS = {
   // Node's 300 s would cut an upload that takes longer.
   requestTimeout: 0,
-  // A request's head must come within Node's own minute; without this line, the line above would switch it off, too.
+  // For request headers: Node's default, which requestTimeout: 0 would disable.
   headersTimeout: 60_000,
-  // How often that is looked at.
+  // How often timeouts are checked.
   connectionsCheckingInterval: 10_000,
 };
-// Hub and servers end connections on which nothing comes, the Hub after 60 s: a request must not be sent on one of those.
+// Shorter than the idle timeouts of Hub (60 s) and servers, so that no request is sent on a connection that they close.
 const UPSTREAM_IDLE_MS = 30_000;
 
-// Of a line of the log: it has the address that a client asked for, 16 kB if the client likes.
-const LOGGED = 1_000;
+// Characters of a log line, which includes the URL, up to 16 kB of the client's choice.
+const MAX_LINE = 1_000;
 for (const stream of [process.stdout, process.stderr]) {
   const write = stream.write;
   stream.write = function (text, ...more) {
-    const long = typeof text === "string" && text.length > LOGGED;
-    return write.call(this, long ? `${text.slice(0, LOGGED)}... (${text.length} characters)\n` : text, ...more);
+    const long = typeof text === "string" && text.length > MAX_LINE;
+    return write.call(this, long ? `${text.slice(0, MAX_LINE)}... (${text.length} characters)\n` : text, ...more);
   };
 }
 
 const createServer = http.createServer;
 
 http.createServer = (options, listener) => {
-  // Only the public server is made with options; those of the API and of metrics are not the world's.
+  // Only the public server is created with options; those of the API and of metrics are not public.
   if (typeof options !== "object") return createServer(options, listener);
   const server = createServer({ ...options, ...OPTIONS }, listener);
   const connections = new Connections(clients);
-  // That of configurable-http-proxy, which makes it before this server.
+  // The agent of configurable-http-proxy, created before this server.
   http.globalAgent.options.timeout = UPSTREAM_IDLE_MS;
   endWithRoutes(http.globalAgent);
   server.prependListener("connection", (socket) => connections.add(socket));
@@ -61,7 +61,7 @@ http.createServer = (options, listener) => {
   server.prependListener("upgrade", (request, socket) => {
     connections.keep(socket);
     const { protocol } = clients.tell(request);
-    // The answer to an upgrade is written to the socket as text, its head at once.
+    // The response to an upgrade is written to the socket as text, its head in the first write.
     socket.write = (head, ...more) => {
       delete socket.write;
       return socket.write(dressHead(head, protocol), ...more);

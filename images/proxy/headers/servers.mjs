@@ -1,16 +1,16 @@
-// Connections to the servers behind.  One that was killed sends no end; what waits for it waits for more than a minute
-// (seen: 72 s), and with it the browser, which asks a host for six things at once.
+// Closes connections to servers that are gone.  A killed container sends no FIN, so requests to it would hang for more
+// than a minute (seen: 72 s), and block the browser, which opens at most six connections to a host.
 
 import { MemoryStore } from "configurable-http-proxy/lib/store.js";
 
-// A server that is being stopped still takes what it was sent, and answers.
+// A server that is being stopped can still answer pending requests.
 const GRACE_MS = 5_000;
 
-/** Host and port, as a route and an agent's options name them. */
+/** Host and port, from a route's URL or an agent's options. */
 const place = ({ hostname, host, port }) => `${hostname ?? host}:${port || 80}`.replace(/[[\]]/g, "");
 const placeOf = (target) => place(new URL(target));
 
-/** Ends the connections of an agent that lead to where no route leads any more. */
+/** Closes an agent's connections to targets that no longer have a route. */
 export function endWithRoutes(agent) {
   const connections = new Map();
   const { createConnection } = agent;
@@ -30,7 +30,7 @@ export function endWithRoutes(agent) {
     if (Object.values(routes).some(({ target }) => placeOf(target) === to)) return;
     const ended = [...(connections.get(to) ?? [])].filter(which);
     for (const socket of ended) socket.destroy();
-    if (ended.length) console.log(`Ended ${ended.length} connections to ${to}, where no route leads any more`);
+    if (ended.length) console.log(`Closed ${ended.length} connections to ${to}, which no longer has a route`);
   }
 
   function left(route, routes) {

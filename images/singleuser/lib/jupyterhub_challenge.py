@@ -1,7 +1,7 @@
-"""A user's server proves to the Hub that it is the one that was started, before anybody is led to it.
+"""A user's server proves to the Hub that it is the one that was started, before it gets a route.
 
-The Hub asks `api/jupyterhub-challenge?nonce=...` without a secret of any kind; who knows the token that the Hub gave
-the server answers with HMAC-SHA256 of the number, and does not say the token either.
+The Hub requests `api/jupyterhub-challenge?nonce=...`, without any secret; the server answers with the HMAC-SHA256 of
+the nonce, keyed with the token that the Hub gave it, without revealing the token.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from typing import Any
 
 PATH = "api/jupyterhub-challenge"
 _NONCE = re.compile("[0-9a-f]{64}")
-"""Always of this form: what a token signs must not be anything else's."""
+"""Only this form is signed, so that the answer cannot serve any other purpose."""
 
 
 def answer(token: str, nonce: str) -> str:
-    """Return the proof for a number.
+    """Return the proof for a nonce.
 
     Raises:
-        ValueError: it is not of the form that the Hub sends.
+        ValueError: the nonce is malformed.
     """
     if not _NONCE.fullmatch(nonce):
         raise ValueError("nonce: must be 64 hexadecimal digits")

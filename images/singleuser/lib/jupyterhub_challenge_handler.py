@@ -1,4 +1,4 @@
-"""What the Hub asks a server that starts (jupyterhub_challenge)."""
+"""The handler for the Hub's challenge (jupyterhub_challenge)."""
 # Jupyter's server has no types.
 # mypy: allow-subclassing-any, disable-error-code="misc, untyped-decorator"
 
@@ -9,12 +9,12 @@ from tornado import web
 
 
 class ChallengeHandler(JupyterHandler):
-    """Answers the Hub, which comes straight; nobody through the proxy, where another container might relay it."""
+    """Answers the Hub's direct requests, but not requests through the proxy, which another container might relay."""
 
     _track_activity = False
 
     def initialize(self, token: str) -> None:
-        """Take what the extension knows."""
+        """Take the server's token."""
         self._token = token
 
     @allow_unauthenticated

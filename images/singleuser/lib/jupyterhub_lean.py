@@ -1,11 +1,11 @@
-"""Starts a user's server without what it has no use for: the Hub's database layer alone is 40 % of its start, 30 MB.
+"""Starts a user's server without unused modules: the Hub's database layer alone is 40 % of its start, and 30 MB.
 
-jupyterhub.singleuser imports it for names that only the Hub uses: jupyterhub.log all pages of the Hub for one class,
-jupyterhub.scopes and jupyterhub.metrics jupyterhub.orm, which brings SQLAlchemy and Alembic.  While it is imported,
-placeholders stand for these modules.  Then they go: whoever imports one of them later gets the real one, and so does
-whoever uses what a placeholder was imported as.  Where the import fails, the server starts as upstream's does.
+jupyterhub.singleuser imports it for names that only the Hub uses: jupyterhub.log imports all pages of the Hub for one
+class, and jupyterhub.scopes and jupyterhub.metrics import jupyterhub.orm with SQLAlchemy and Alembic.  During this
+import, placeholders replace these modules.  Afterwards they are removed: later imports get the real modules, and so
+does any use of a placeholder that was imported.  If the import fails, the server starts as upstream's does.
 
-The same goes for requests, which jupyterlab_server imports for lists of extensions that nobody has.
+The same applies to requests, which jupyterlab_server imports for extension lists that are not used here.
 """
 
 import importlib
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 UPSTREAM = "/opt/jupyter/bin/jupyterhub-singleuser-upstream"
 SAYS_FULL = "starts with the Hub's database layer"
 SAYS_LATE = "loads the Hub's database layer after all"
-"""Words of the log by which an image's trial knows that this is of no use any more."""
+"""Log messages by which an image's test recognizes that this no longer works."""
 
 _log = logging.getLogger("jupyterhub_lean")
-# What is asked of each by name while all this is imported.
+# The attributes that each module needs during the import.
 _PLACEHOLDERS: dict[str, dict[str, type]] = {
     "jupyterhub.handlers": {},
-    # jupyterhub.log asks whether a handler is one, to log it less.
+    # jupyterhub.log tests for this class, to log health checks less.
     "jupyterhub.handlers.pages": {"HealthCheckHandler": type("HealthCheckHandler", (), {})},
     "jupyterhub.orm": {},
     "jupyterhub.roles": {},
     "requests": {},
     "sqlalchemy": {},
-    # jupyterhub.utils passes it over.
+    # jupyterhub.utils catches it.
     "sqlalchemy.exc": {"SQLAlchemyError": type("SQLAlchemyError", (Exception,), {})},
 }
-# Not by the Hub's database layer.
+# Not part of the database layer, so its use is not reported.
 _MAY_BE_USED = {"requests"}
 
 
 class _Placeholder(ModuleType):
-    """Stands for a module, as long as nothing of it is used."""
+    """Replaces a module until an attribute of it is used."""
 
     stands = True
-    """Whether any of them is still in the module's place."""
+    """Whether placeholders are installed."""
 
     def __getattr__(self, name: str) -> Any:
         if _Placeholder.stands:
-            # The import system asks for some of a module's own names, which it may lack.
+            # The import system may ask for optional dunder attributes.
             error = AttributeError if name.startswith("__") else ImportError
             raise error(f"{self.__name__}.{name} is needed")
         if self.__name__ not in sys.modules and self.__name__ not in _MAY_BE_USED:
@@ -61,7 +61,7 @@ class _Placeholder(ModuleType):
 
 
 class _Finder:
-    """Finds and loads placeholders (importlib.abc, whose classes it does without, costs 0.05 s)."""
+    """Finds and loads placeholders (without the base classes of importlib.abc, whose import takes 0.05 s)."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in _PLACEHOLDERS:
@@ -79,7 +79,7 @@ class _Finder:
 
 @contextmanager
 def placeholders() -> Iterator[None]:
-    """Let placeholders be imported; what was imported real before stays."""
+    """Import placeholders; modules that were imported before stay."""
     finder = _Finder()
     _Placeholder.stands = True
     sys.meta_path.insert(0, finder)
@@ -99,16 +99,16 @@ def placeholders() -> Iterator[None]:
 
 
 def main() -> Any:
-    """Become the server."""
+    """Run the server."""
     try:
         with placeholders():
             from jupyterhub.singleuser import main as serve
 
-            # Now, while there is a placeholder for it: JupyterLab would import it later, and requests with it.
+            # While requests is a placeholder; JupyterLab would import this later, together with requests.
             importlib.import_module("jupyterlab_server.listings_handler")
     except Exception:
         traceback.print_exc()
         print(f"This server {SAYS_FULL}: its import without it failed", file=sys.stderr, flush=True)
-        # Anew: what was imported halfway is not imported again.
+        # In a fresh process, because partially imported modules stay broken.
         os.execv(UPSTREAM, [UPSTREAM, *sys.argv[1:]])
     return serve()

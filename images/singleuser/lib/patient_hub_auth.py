@@ -1,9 +1,8 @@
-"""A user's server goes on while the Hub is being replaced.
+"""Keeps a user's server usable while the Hub is being replaced.
 
-Every 30 s (HubAuth.cache_max_age, set by the Hub) a server asks the Hub whether a session is still good.  Where that
-falls into the seconds in which no Hub answers, upstream tells the user of an internal error, and a notebook that is
-open loses its connection.  Here the last good answer holds a little longer then: only while the Hub does not answer,
-never against a word of its.
+Every 30 s (HubAuth.cache_max_age, set by the Hub) a server asks the Hub whether a session is still valid.  While no Hub
+answers, upstream shows the user an internal error, and open notebooks lose their connection.  Here the last positive
+answer stays valid a little longer, but only while the Hub does not answer, and never against its answer.
 """
 
 import logging
@@ -15,14 +14,14 @@ from jupyterhub.services.auth import HubAuth
 from tornado.web import HTTPError
 
 PATIENCE_S = 120
-"""Seconds from a session's last good answer; with HubAuth's cache, one that was revoked ends within 150 s."""
+"""Seconds from a session's last positive answer; with HubAuth's cache, a revoked session ends within 150 s."""
 
 _SESSIONS_AT_MOST = 256
 _log = logging.getLogger("tornado.application")
 
 
 def _is_silence(error: HTTPError) -> bool:
-    """Whether no Hub answered, or one that is not ready (HubAuth._api_request); what it refuses is a 500, too."""
+    """Whether the Hub did not answer or is not ready (HubAuth._api_request); by status alone, refusals look alike."""
     return error.status_code == 502 or str(error.log_message).startswith("Failed to connect to Hub API")
 
 
@@ -41,9 +40,9 @@ def patient(ask: Callable[..., Awaitable[Any]], clock: Callable[[], float] = tim
                 raise
             if not last or clock() - since > PATIENCE_S:
                 raise
-            _log.warning("The Hub does not answer: its last answer of %d s ago holds", clock() - since)
+            _log.warning("The Hub does not answer: using its last answer from %d s ago", clock() - since)
             return last
-        # The newest last; a page asks several times at once.
+        # Move it to the end, as the newest; popping is safe with concurrent calls.
         good.pop(key, None)
         if key and answer:
             good[key] = clock(), answer
@@ -55,5 +54,5 @@ def patient(ask: Callable[..., Awaitable[Any]], clock: Callable[[], float] = tim
 
 
 def install() -> None:
-    """Have all of this server's questions asked so."""
+    """Patch HubAuth."""
     HubAuth._check_hub_authorization = patient(HubAuth._check_hub_authorization)

@@ -1,5 +1,5 @@
 #!/opt/jupyter/bin/python
-"""Start the server, run a cell, open marimo: a build tries its image with this."""
+"""Start the server, run a cell, open marimo: a build's test of its image."""
 
 import asyncio
 import hmac
@@ -26,20 +26,20 @@ TOKEN = uuid.uuid4().hex
 AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 NONCE = "0123456789abcdef" * 4
 ACCESS = ["access:servers!server=trial/"]
-# What a server starts without, by a package of it whose compiled library shows in the memory map of the process.
+# Parts that a server starts without, by a package whose compiled library would show in the process's memory map.
 UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
 
 
 class Hub(BaseHTTPRequestHandler):
-    """What a server asks the Hub while it starts and is used."""
+    """The Hub's API, as far as a server uses it."""
 
     def do_GET(self) -> None:
-        """Answer with the Hub's release, or with whose the token is."""
+        """Answer with the Hub's version, or with the token's user."""
         user = {"kind": "user", "name": "trial", "admin": False, "groups": [], "scopes": ACCESS, "session_id": None}
         self._answer(user if self.path.endswith("/user") else {"version": jupyterhub.__version__})
 
     def do_POST(self) -> None:
-        """Take what the server does."""
+        """Accept activity reports."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer({})
 
@@ -53,7 +53,7 @@ class Hub(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 def environment(hub: str) -> dict[str, str]:
@@ -121,26 +121,26 @@ async def output_of(code: str) -> str:
             continue
         if said["msg_type"] == "stream":
             printed += said["content"]["text"]
-        # The reply comes by another channel, on a busy machine before the output; this one comes after it.
+        # Not the reply: on its other channel, it may arrive before the output.
         if said["msg_type"] == "status" and said["content"]["execution_state"] == "idle":
             return printed
     sys.exit("The kernel's websocket was closed.")
 
 
 def check_lean(server: int, log: str) -> None:
-    """See that the server got along without what it does not use, and that no part of that came by another way.
+    """Check that the server did not load unused parts, directly or in another way.
 
-    What others build on this image may need it: a server's extension may have a database of its own.
+    Only for the base image: an image built on it may need them, for example for an extension with a database.
     """
     if not os.environ["VIRTUAL_ENV"].endswith("/envs/base-py3.13"):
         return
-    for words in (jupyterhub_lean.SAYS_FULL, jupyterhub_lean.SAYS_LATE):
-        if words in log:
-            sys.exit(f"jupyterhub_lean is to be mended, or to go: the server {words}.")
+    for message in (jupyterhub_lean.SAYS_FULL, jupyterhub_lean.SAYS_LATE):
+        if message in log:
+            sys.exit(f"Fix or remove jupyterhub_lean: the server {message}.")
     loaded = Path(f"/proc/{server}/maps").read_text()
     for package, of_what in UNUSED.items():
         if f"/{package}/" in loaded:
-            sys.exit(f"A server is to start without {of_what} (jupyterhub_lean), and has loaded {package}.")
+            sys.exit(f"A server should start without {of_what} (jupyterhub_lean), but it loaded {package}.")
 
 
 def use() -> None:
@@ -148,11 +148,11 @@ def use() -> None:
     wait_for_server(60)
     printed = asyncio.run(asyncio.wait_for(output_of("import sys; print(sys.prefix)"), 60))
     if printed.strip() != os.environ["VIRTUAL_ENV"]:
-        sys.exit(f"A cell was to run in the user's environment, and printed {printed!r}.")
+        sys.exit(f"A cell should run in the user's virtual environment, but printed {printed!r}.")
     ask("GET", "marimo/")
-    # Without it nobody would know when the server was in use.
+    # Needed for culling.
     ask("GET", "jupyterhub-idle")
-    # Else the Hub would wait for every server in vain.
+    # Needed for the Hub to consider a server ready.
     challenge = f"http://{HOST}{BASE}api/jupyterhub-challenge?nonce={NONCE}"
     if (
         requests.get(challenge, timeout=60).json()["hmac"]
@@ -162,7 +162,7 @@ def use() -> None:
 
 
 def main() -> None:
-    """Try it all; an exception is the answer no."""
+    """Run the test; an exception means failure."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub, tempfile.TemporaryFile("w+") as log:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         server = subprocess.Popen(

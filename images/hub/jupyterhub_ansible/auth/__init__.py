@@ -1,1 +1,1 @@
-"""Who may log in, and for how long: GitHub's members, identities, sessions, tokens, and the ways around a lockout."""
+"""Who may log in, and for how long: GitHub membership, identities, sessions, tokens, throttling, emergency access."""

@@ -1,9 +1,9 @@
-"""A way in for the administrator when no other works: a link, made on the host, that is good once and for minutes.
+"""Emergency access for the administrator if no login works: a link, created on the host, that works once for minutes.
 
     docker exec jupyterhub-hub python -m jupyterhub_ansible emergency-link
 
-The link logs in as a user of its own, whose name no account can have, as an administrator for an hour. Whoever may run
-this on the host may do anything there, so nothing is given away; each link and each use is in the Hub's log.
+The link logs in a special user, whose name no account can have, as an administrator for an hour. It grants no new
+rights: anyone who can run this controls the host anyway. The Hub's log records each link and each use.
 """
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
@@ -26,13 +26,13 @@ from ..web.errors import PageError
 from . import throttle
 
 USER = "break.glass"
-"""GitHub's logins hold letters, digits and hyphens (underscores, too, where an enterprise manages them)."""
+"""Not a possible GitHub login: those have letters, digits and hyphens (and underscores in managed enterprises)."""
 LINK_S = 600
 SESSION_S = 3600
 TICKET = Path("/srv/jupyterhub/break-glass.json")
 PATH = "/break-glass"
 LOG = Path("/proc/1/fd/2")
-"""What the container itself says: `docker logs` shows that a link was made, and not the link."""
+"""The container's own log, so that `docker logs` shows that a link was made, but not the link."""
 
 
 def _digest(key: str) -> str:
@@ -40,9 +40,9 @@ def _digest(key: str) -> str:
 
 
 def make(ticket: Path, now: float) -> str:
-    """Return the key of a new link, which takes the place of one that was made before.
+    """Return the key of a new link, which replaces an earlier one.
 
-    Only its digest is kept, in a file of the Hub's own.
+    Only its digest is stored, in a file that only the Hub can read.
     """
     key = secrets.token_urlsafe(32)
     new = ticket.with_suffix(".new")
@@ -53,7 +53,7 @@ def make(ticket: Path, now: float) -> str:
 
 
 def problem(ticket: Path, key: str, now: float) -> str:
-    """Return why a key does not open; nothing if it does."""
+    """Return why a key is invalid; "" if it is valid."""
     try:
         kept = json.loads(ticket.read_text())
     except FileNotFoundError:
@@ -66,19 +66,19 @@ def problem(ticket: Path, key: str, now: float) -> str:
 
 
 def lasts(auth_state: dict[str, Any] | None) -> bool:
-    """Return whether this user's session still lasts."""
+    """Return whether the emergency session has not expired."""
     return bool(auth_state and time.time() < auth_state["until"])
 
 
-class BreakGlassHandler(BaseHandler):
-    """The page of the link: a button, so that whatever only looks at links does not use it up."""
+class EmergencyLinkHandler(BaseHandler):
+    """The link's page, with a button, so that a link preview does not use up the link."""
 
     ticket = TICKET
 
     def _checked(self) -> None:
         why = problem(self.ticket, self.get_argument("key", ""), time.time())
         if why:
-            # A right key is never kept waiting: it cannot be guessed.
+            # Only failures are throttled: a valid key cannot be guessed.
             throttle.SHARED.begin(self.request.remote_ip, USER).failed()
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
@@ -97,9 +97,9 @@ class BreakGlassHandler(BaseHandler):
     async def post(self) -> None:
         """Log in, once."""
         self._checked()
-        # Before anything that may fail: a link that was tried is used.
+        # First, so that the link is used up even if something fails.
         self.ticket.unlink()
-        # None: whatever groups it has; asked for only where the authenticator manages them.
+        # None leaves groups unchanged; required if the authenticator manages groups.
         session = {"name": USER, "admin": True, "groups": None, "auth_state": {"until": time.time() + SESSION_S}}
         user = await self.auth_to_user(session)
         user._auth_refreshed = time.monotonic()
@@ -116,11 +116,11 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(str(error))
     if settings.hub_authenticator != "github":
-        sys.exit(f"The link is for a Hub with GitHub's login; this one has {settings.hub_authenticator}.")
+        sys.exit(f"The link needs hub_authenticator: github; this Hub has {settings.hub_authenticator}.")
     key = make(TICKET, time.time())
-    # Each line in one write: the image's Python keeps nothing back, so that print would send the end of the line apart,
-    # and `docker exec`, which shows two streams as they come, could put the other's words behind the link.
+    # One write per line: print to an unbuffered stream writes the newline separately, and `docker exec` could show the
+    # other stream's text in between.
     sys.stdout.write(f"{settings.jupyterhub_url}/hub{PATH}?key={key}\n")
-    sys.stderr.write(f"Good once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
+    sys.stderr.write(f"Valid once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)

@@ -1,8 +1,7 @@
-"""Logging in with GitHub: who may come in, and who must leave.
+"""Logging in with GitHub: who is allowed, and who must leave.
 
-oauthenticator's GitHubOAuthenticator takes a GitHub that does not answer for "not a member", and asks for membership
-at the login only. Here the same question is asked again for as long as somebody is in, and an answer that did not
-come decides nothing.
+oauthenticator's GitHubOAuthenticator treats an unreachable GitHub as "not a member", and checks membership only at
+login. Here membership is checked again while users are logged in, and a missing answer changes nothing.
 """
 # JupyterHub and oauthenticator have no types.
 # mypy: allow-subclassing-any
@@ -24,37 +23,37 @@ from . import emergency_link, membership, tokens
 from .identity import Identities, NameTakenError
 
 _TIMEOUT = 599
-"""Of tornado: no answer at all."""
+"""tornado's status code if there is no answer at all."""
 
 
 class GitHubUnavailableError(PageError):
-    """GitHub does not answer, or not now."""
+    """GitHub does not answer, or refuses because of a rate limit."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "GitHub does not answer, so that nobody can log in just now. Please try again in a few minutes."
-            " Whoever is logged in can go on working.",
+            " Users who are logged in can continue to work.",
             why=why,
         )
 
 
 class RefusedError(PageError):
-    """Somebody may not be in."""
+    """A user may not log in, or must leave."""
 
     def __init__(self, message: str, *, why: str = "") -> None:
         super().__init__(HTTPStatus.FORBIDDEN, f"{message} Please ask the administrator.", why=why or message)
 
 
 def _unavailable(code: int, answer: HTTPResponse | None) -> str:
-    """Why an answer is none; nothing if it is one.
+    """Return why an answer says nothing about the account; "" if it does.
 
     https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "it did not answer" if code == _TIMEOUT else f"it answered with {code}"
     headers, body = (answer.headers, answer.body or b"") if answer else ({}, b"")
-    # A secondary limit may be told by nothing but the message.
+    # A secondary limit may show only in the message.
     limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or b"rate limit" in body
     if code == HTTPStatus.TOO_MANY_REQUESTS or (code == HTTPStatus.FORBIDDEN and limited):
         return "its rate limit is used up"
@@ -62,7 +61,7 @@ def _unavailable(code: int, answer: HTTPResponse | None) -> str:
 
 
 class GitHubMemberAuthenticator(GitHubOAuthenticator):
-    """GitHub's accounts, as long as they are members; teams are groups, named `organization:team`."""
+    """Allows GitHub accounts as long as they are members; teams become groups named `organization:team`."""
 
     groups_of_environments = Set(Unicode(), help="Teams whose members may use environments that others may not").tag(
         config=True
@@ -70,11 +69,11 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._told: set[tuple[int, str]] = set()
-        """Accounts and organizations, with the login, of which the log said that they are given nothing."""
+        self._warned: set[tuple[int, str]] = set()
+        """Accounts and organizations, with their logins, that the log has warned about."""
 
     def _scope_default(self) -> list[str]:
-        # Without it only public members and no teams are seen.
+        # Without it, GitHub shows only public members and no teams.
         return ["read:org"] if self.allowed_organizations or self.manage_groups else []
 
     def _manage_groups_default(self) -> bool:
@@ -82,7 +81,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     @property
     def _teams(self) -> set[str]:
-        """Those that the settings name."""
+        """The teams that settings name."""
         return {*self.allowed_groups, *self.admin_groups, *self.groups_of_environments}
 
     def _populate_teams_in_auth_state_default(self) -> bool:
@@ -91,11 +90,11 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     # --- GitHub's answers
 
     async def fetch(self, req: HTTPRequest, label: str = "fetching", parse_json: bool = True, **kwargs: Any) -> Any:
-        """Ask GitHub, and tell no answer from a negative one.
+        """Call GitHub, and distinguish a missing answer from a negative one.
 
         Raises:
-            GitHubUnavailableError: it does not answer, or not for now.
-            HTTPClientError: it answered with an error.
+            GitHubUnavailableError: GitHub does not answer, or is rate-limiting.
+            HTTPClientError: GitHub answered with an error.
         """
         try:
             answer = await super().fetch(req, label, parse_json, **kwargs)
@@ -109,82 +108,82 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             raise GitHubUnavailableError(why)
         return answer
 
-    # --- who somebody is
+    # --- identity
 
     @cached_property
     def _identities(self) -> Identities:
         return Identities(self.parent.db)
 
     def user_info_to_username(self, user_info: Mapping[str, Any]) -> str:
-        """Return the name that the account had at its first login.
+        """Return the name that the account got at its first login.
 
         Raises:
             RefusedError: the name belongs to another account here.
         """
         try:
-            # Mapped first (Authenticator.username_map), so that a name that it leads to is nobody else's either.
+            # Mapped first (Authenticator.username_map), so that the mapped name is protected, too.
             return self._identities.username(user_info["id"], self.normalize_username(user_info["login"]))
         except NameTakenError as taken:
             raise RefusedError(
                 f"The name {taken.username} belongs to another GitHub account here: somebody had it before you."
-                " Its files and rights are not given to you.",
+                " You do not get that account's files and rights.",
                 why=f"{taken}, and not of number {user_info['id']}, {user_info['login']}",
             ) from None
 
     async def run_post_auth_hook(self, handler: BaseHandler, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Remember who came in; this is the first moment at which it is sure that somebody does."""
+        """Record the account, now that it is certain that it is allowed."""
         model: dict[str, Any] = await super().run_post_auth_hook(handler, auth_model)
         account = model["auth_state"][self.user_auth_state_key]
-        if self._identities.known(account["id"]) is None:
+        if self._identities.by_id(account["id"]) is None:
             self._end_sessions(model["name"])
         self._identities.remember(account["id"], model["name"], account["login"])
         return model
 
     def _end_sessions(self, username: str) -> None:
-        """End what others may have of a user whose name an account gets: sessions and tokens of who had it before."""
+        """Revoke sessions and tokens of a username's previous owner."""
         if user := orm.User.find(self.parent.db, username):
             user.cookie_id = orm.new_token()
-            for token in tokens.of_people(user):
+            for token in tokens.except_servers(user):
                 self.parent.db.delete(token)
             self.parent.db.commit()
 
-    # --- who may come in
+    # --- who is allowed
 
     async def get_authenticated_user(self, handler: BaseHandler, data: Any) -> Any:
-        """Let somebody in, and log why not.
+        """Log a user in, or log why not.
 
         Raises:
-            PageError: it is not possible; its page says why.
+            PageError: the user is refused; the page says why.
         """
         try:
             try:
                 return await super().get_authenticated_user(handler, data)
             except HTTPClientError as error:
-                # Such as an account that was asked for less than is needed: its own browser carries the question.
+                # For example because the browser's user removed scopes from the authorization URL.
                 raise RefusedError(
-                    "GitHub does not show the Hub what it needs to know of your account.",
-                    why=f"GitHub answered with {error.code} to what the Hub needs to know of an account",
+                    "GitHub does not let the Hub read what it needs to know about your account.",
+                    why=f"GitHub answered with {error.code} when asked about an account",
                 ) from None
         except PageError as error:
-            self.log.warning("Nobody was let in: %s", error.why)
+            self.log.warning("Login refused: %s", error.why)
             raise
 
-    def _counted(self, github_id: int, username: str, login: str) -> set[str]:
-        """Return the names by which settings may mean an account.
+    def _matching_names(self, github_id: int, username: str, login: str) -> set[str]:
+        """Return the names by which settings may refer to an account.
 
-        That is the user's name here, and the login of now unless another account has or had that name here: a known
-        account may take a login that was given up, and gets nothing of what the settings give its owner.
+        These are the username here, and the current login, unless another account has or had that name here: an account
+        that takes over an abandoned login must not get the rights that settings give to the login's previous owner.
         """
         login = login.lower()
         if login == username:
             return {username}
-        if not (others := self._identities.others(github_id, login)):
+        if not (others := self._identities.other_holders(github_id, login)):
             return {username, login}
-        if (github_id, login) not in self._told:
-            self._told.add((github_id, login))
+        if (github_id, login) not in self._warned:
+            self._warned.add((github_id, login))
             self.log.warning(
-                "The GitHub account number %s, %s here, has the login %s, and is not given what the settings give"
-                " that name: it is or was the name of the account number %s here",
+                "The GitHub account number %s, %s here, has the login %s, but does not get the rights that settings"
+                " give to that name, which is or was that of account number %s here",
                 github_id,
                 username,
                 login,
@@ -193,40 +192,40 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         return {username}
 
     def names(self, username: str) -> set[str]:
-        """Return the names by which settings may mean a user."""
-        if known := self._identities.named(username):
-            return self._counted(known.github_id, username, known.login)
+        """Return the names by which settings may refer to a user."""
+        if known := self._identities.by_username(username):
+            return self._matching_names(known.github_id, username, known.login)
         return {username}
 
     def _names(self, auth_model: Mapping[str, Any]) -> set[str]:
         account = auth_model["auth_state"][self.user_auth_state_key]
-        return self._counted(account["id"], auth_model["name"], account["login"])
+        return self._matching_names(account["id"], auth_model["name"], account["login"])
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Say of everybody whether he is an administrator: who is taken from the settings is none any more."""
+        """Set `admin` explicitly, so that users removed from the settings lose it."""
         model: dict[str, Any] = await super().update_auth_model(auth_model)
         model["admin"] = bool(self._names(model) & self.admin_users)
         return model
 
     async def get_user_groups(self, auth_state: Mapping[str, Any]) -> set[str]:
-        """Return the teams of those organizations that the settings name; others are none of the Hub's business."""
+        """Return the teams of the organizations that settings name; the Hub ignores all others."""
         ours = {name.partition(":")[0] for name in (*self.allowed_organizations, *self._teams)}
         teams: Iterable[Mapping[str, Any]] = auth_state.get("teams", [])
         found = set()
         for team in teams:
             name = team["organization"]["login"].lower()
-            if name in ours and self._is_meant(name, team["organization"]["id"]):
+            if name in ours and self._is_known_organization(name, team["organization"]["id"]):
                 found.add(f"{name}:{team['slug']}")
         return found
 
-    def _is_meant(self, organization: str, github_id: int) -> bool:
-        """Return whether an organization is the one that settings mean: an organization's login changes hands, too."""
+    def _is_known_organization(self, organization: str, github_id: int) -> bool:
+        """Return whether an organization is the one first seen by this name: its login may change hands, too."""
         first = self._identities.organization(organization, github_id)
-        if first != github_id and (github_id, organization) not in self._told:
-            self._told.add((github_id, organization))
+        if first != github_id and (github_id, organization) not in self._warned:
+            self._warned.add((github_id, organization))
             self.log.warning(
-                "The organization %s is number %s now, and was number %s here: its members have no rights by it."
-                " If it is the one that is meant, in the Hub's container:"
+                "The organization %s is number %s now, and was number %s here: its members get no rights from it."
+                " If this is the right one, run in the Hub's container:"
                 " python -m jupyterhub_ansible identity forget %s:",
                 organization,
                 github_id,
@@ -236,12 +235,11 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         return first == github_id
 
     async def _is_member(self, organization: str, login: str, token: Mapping[str, str]) -> bool:
-        """Return whether an account is a member of the organization that settings mean."""
+        """Return whether an account is a member of the organization that settings name."""
         access_token, kind = token["access_token"], token["token_type"]
         if not await self._check_membership_allowed_organizations(organization, login, access_token, kind):
             return False
-        # Not from the list of the user's organizations, which leaves out those that restrict apps: what an organization
-        # shows to everybody is enough.
+        # Not from the user's list of organizations, which omits those that restrict apps.  The public data suffice.
         try:
             found = await self.httpfetch(
                 f"{self.github_api}/orgs/{organization}",
@@ -252,21 +250,21 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         except HTTPClientError as error:
             if error.code == HTTPStatus.UNAUTHORIZED:
                 return False
-            # The membership has just been confirmed, so this says nothing against the account.
+            # The membership was just confirmed, so this does not count against the account.
             raise GitHubUnavailableError(
                 f"it answered with {error.code} when asked for the organization {organization}"
             ) from None
-        return self._is_meant(organization, found["id"])
+        return self._is_known_organization(organization, found["id"])
 
     def check_blocked_users(self, username: str, auth_model: Mapping[str, Any]) -> bool:
-        """Return whether somebody is not blocked.
+        """Return True if an account is not blocked.
 
         Raises:
-            RefusedError: with a page that says so.
+            RefusedError: it is.
         """
         account = auth_model["auth_state"][self.user_auth_state_key]
         names = {auth_model["name"], account["login"].lower()}
-        # Whoever has the login of somebody who is blocked is blocked, too, and another login is no way out.
+        # By all names that the account ever had, so that a new login does not lift the block.
         if self.blocked_users and (names | self._identities.names(account["id"])) & self.blocked_users:
             raise RefusedError(
                 "Your account is blocked here.",
@@ -275,20 +273,20 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         return True
 
     def is_blocked(self, username: str) -> bool:
-        """Return whether a user is blocked, by what is known without asking."""
+        """Return whether a user is blocked, without asking GitHub."""
         if not self.blocked_users:
             return False
-        known = self._identities.named(username)
+        known = self._identities.by_username(username)
         return bool(({username} | (self._identities.names(known.github_id) if known else set())) & self.blocked_users)
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any]) -> bool:
-        """Return True if somebody may come in.
+        """Return True if an account may log in.
 
         Raises:
-            RefusedError: with a page that says why not.
-            GitHubUnavailableError: it is not known.
+            RefusedError: it may not.
+            GitHubUnavailableError: GitHub does not answer.
         """
-        # Not GitHubOAuthenticator's, which asks for organizations by the user's name.
+        # Skips GitHubOAuthenticator's, which checks organizations by username instead of the current login.
         if await super(GitHubOAuthenticator, self).check_allowed(username, auth_model):
             return True
         if self._names(auth_model) & self.allowed_users:
@@ -296,16 +294,16 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         account = auth_model["auth_state"][self.user_auth_state_key]["login"]
         token = auth_model["auth_state"]["token_response"]
         for organization in sorted(self.allowed_organizations):
-            # By the login of now; the user's name may be an earlier one.
+            # By the current login; the username may be an earlier one.
             if await self._is_member(organization, account, token):
                 return True
         if account.lower() in self.allowed_users | self.admin_users:
             raise RefusedError(
-                f"The login {account} is or was another GitHub account's here, so it does not let you in."
+                f"The login {account} is or was that of another GitHub account here, so it does not let you in."
             )
-        raise RefusedError(self._why_not(account))
+        raise RefusedError(self._refusal(account))
 
-    def _why_not(self, account: str) -> str:
+    def _refusal(self, account: str) -> str:
         ways = [f"the organization {name}" for name in sorted(self.allowed_organizations)]
         ways += [f"the team {name}" for name in sorted(self.allowed_groups)]
         if not ways:
@@ -318,24 +316,24 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     # --- who must leave
 
     def get_handlers(self, app: Any) -> list[Any]:
-        """Begin to look after those who are in; JupyterHub calls this once, on its event loop, with itself."""
+        """Add our handlers, and start the membership watch; JupyterHub calls this once, on its event loop."""
         self._watch = asyncio.ensure_future(membership.watch(app, self.auth_refresh_age))
-        return [*super().get_handlers(app), (emergency_link.PATH, emergency_link.BreakGlassHandler)]
+        return [*super().get_handlers(app), (emergency_link.PATH, emergency_link.EmergencyLinkHandler)]
 
-    def can_ask(self, auth_state: Mapping[str, Any]) -> bool:
-        """Return whether the account gave us what the settings of now need to know of it.
+    def has_required_scopes(self, auth_state: Mapping[str, Any]) -> bool:
+        """Return whether the account granted the scopes that the current settings need.
 
-        With a team in the settings for the first time it did not, and must log in again: that says nothing against it.
+        After the first team is added to the settings it has not; it must log in again, which does not count against it.
         """
-        # GitHub separates them by commas, oauthenticator by blanks; who came by another way has none.
+        # GitHub separates scopes by commas, oauthenticator by spaces; other logins have none.
         given = ",".join(auth_state.get("scope", self.scope)).split(",")
         return set(self.scope) <= set(given)
 
     async def refresh_user(self, user: Any, handler: BaseHandler | None = None, **kwargs: Any) -> Any:
-        """Look again whether somebody may be in.
+        """Check whether a user may stay logged in.
 
         Returns:
-            What is new of the user; True if that cannot be known now; False if the user may not stay.
+            The updated auth model; True if GitHub does not answer; False if the user must leave.
         """
         if user.name == emergency_link.USER:
             return emergency_link.lasts(await user.get_auth_state())
@@ -346,14 +344,14 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
             if isinstance(model, dict):
                 account = model["auth_state"][self.user_auth_state_key]
                 if model["name"] != user.name:
-                    # The name was given free (identity forget).
+                    # The name was released (identity forget).
                     raise RefusedError(
                         "This session is another user's.",
                         why=f"the account number {account['id']}, {account['login']}, is not {user.name} here",
                     )
                 self.check_blocked_users(user.name, model)
                 await self.check_allowed(user.name, model)
-                self._identities.saw(account["id"], account["login"])
+                self._identities.update_login(account["id"], account["login"])
         except GitHubUnavailableError as error:
             self.log.warning("%s stays in, since GitHub cannot be asked: %s", user.name, error.why)
             return True

@@ -1,7 +1,7 @@
-"""The Hub's pages and API that take a password, or make a token: JupyterHub's own, with bounds.
+"""Limits for JupyterHub's handlers that take a password or create a token.
 
-Any authenticator that checks what a form sends is behind one of two handlers: the login page, also where the
-authenticator brings its own, and the API that makes a token for whoever sends a password with the request.
+Authenticators that check a form are behind one of two handlers: the login page, which an authenticator may subclass,
+and the API that creates a token for a request with a password.
 """
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
@@ -19,22 +19,22 @@ from ..web.errors import PageError
 from . import throttle, tokens
 
 
-class Slow(BaseHandler):
-    """Of a handler: guesses are counted (`jupyterhub.handlers.BaseHandler.authenticate`)."""
+class ThrottledLogin(BaseHandler):
+    """Handler mixin that throttles login attempts (`jupyterhub.handlers.BaseHandler.authenticate`)."""
 
-    refused: throttle.TooManyGuessesError | None = None
+    refused: throttle.TooManyAttemptsError | None = None
 
     async def authenticate(self, data: Any) -> Any:
-        """Ask the authenticator, unless too many logins failed.
+        """Call the authenticator, unless too many logins failed.
 
         Raises:
-            TooManyGuessesError: they did.
-            PageError: what was sent is no name and password.
+            TooManyAttemptsError: too many failed.
+            PageError: the login data are malformed.
         """
         name = data.get("username") if isinstance(data, dict) else None
         try:
             guess = throttle.SHARED.begin(self.request.remote_ip, name if isinstance(name, str) else "")
-        except throttle.TooManyGuessesError as error:
+        except throttle.TooManyAttemptsError as error:
             self.refused = error
             raise
         try:
@@ -47,12 +47,11 @@ class Slow(BaseHandler):
             raise
         except (AttributeError, KeyError, TypeError) as error:
             guess.failed()
-            # A field is missing or no text, or compare_digest got letters that it does not take: no reason for a
-            # traceback.
-            self.log.warning("Login data that cannot be right: %s", type(error).__name__)
+            # A field is missing or not a string, or compare_digest got characters that it does not support.
+            self.log.warning("Malformed login data: %s", type(error).__name__)
             raise PageError(HTTPStatus.FORBIDDEN, "Invalid username or password") from None
         except BaseException:
-            # Such as a directory that does not answer.
+            # For example, a directory that does not answer.
             guess.undo()
             raise
         if found:
@@ -62,19 +61,19 @@ class Slow(BaseHandler):
         return found
 
 
-class BoundedTokens(Slow):
-    """Of the API that makes tokens (`jupyterhub.apihandlers.users.UserTokenListAPIHandler`)."""
+class LimitedTokens(ThrottledLogin):
+    """Handler mixin that limits API tokens (`jupyterhub.apihandlers.users.UserTokenListAPIHandler`)."""
 
     async def post(self, user_name: str) -> None:
-        """Make a token, unless its user has as many as a user may have.
+        """Create a token, unless its user has the maximum number.
 
         Raises:
-            PageError: too many logins failed, or the user has too many tokens, or the token would be over already.
+            PageError: too many logins failed, the user has too many tokens, or the lifetime is not positive.
         """
         body = self.get_json_body()
         lasts = body.get("expires_in") if isinstance(body, dict) else None
         if isinstance(lasts, int) and lasts <= 0:
-            # JupyterHub stores it, does not find it, and logs the whole body.
+            # JupyterHub would store it, fail to find it, and log the whole body.
             raise PageError(HTTPStatus.BAD_REQUEST, "token expires_in must be a positive number of seconds")
         user = self.find_user(user_name)
         if user:
@@ -83,11 +82,11 @@ class BoundedTokens(Slow):
         try:
             await super().post(user_name)
         except HTTPError:
-            # JupyterHub makes 403 of any.
+            # JupyterHub turns any error into 403.
             if self.refused:
                 raise self.refused from None
             raise
-        # Only now is it known that the one who asks may make it; it has not been sent yet.
+        # Afterwards, because only now is the caller authorized; the token has not been sent yet.
         made = tokens.made_by(user.orm_user)
         if len(made) > tokens.MOST:
             for token in made:
@@ -102,11 +101,11 @@ class BoundedTokens(Slow):
 
 
 def bounded(handlers: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return an application's handlers (path, class, ...), with those that take a password or make a token bounded."""
+    """Return handlers (path, class, ...), with limits on those that take a password or create a token."""
     made: dict[type, type] = {}
 
     def of(handler: type) -> type:
-        for kind, ours in ((LoginHandler, Slow), (UserTokenListAPIHandler, BoundedTokens)):
+        for kind, ours in ((LoginHandler, ThrottledLogin), (UserTokenListAPIHandler, LimitedTokens)):
             if issubclass(handler, kind):
                 return made.setdefault(handler, type(handler.__name__, (ours, handler), {}))
         return handler

@@ -1,59 +1,58 @@
-"""Leaving means leaving: users who may not be in any more lose their running servers.
+"""Stop the servers of users who are no longer members.
 
-JupyterHub asks an authenticator only when a user's request comes (`Authenticator.auth_refresh_age`), and a notebook
-that computes needs no requests.
+JupyterHub refreshes a user only on a request (`Authenticator.auth_refresh_age`), but a computing notebook makes none.
 """
 
 import asyncio
 from typing import Any
 
-FIRST_LOOK_S = 10
-"""After the Hub's start, when servers that ran before are found again: settings may have changed."""
-AT_ONCE = 4
-"""Users that are asked for at the same time."""
+FIRST_CHECK_S = 10
+"""After the Hub's start, when running servers have been taken over: settings may have changed."""
+CONCURRENCY = 4
+"""Users that are checked at the same time."""
 
 
 async def watch(app: Any, interval: float) -> None:
-    """Look after all users whose servers run, every `interval` seconds, for as long as the Hub runs."""
-    await asyncio.sleep(min(FIRST_LOOK_S, interval))
+    """Check all users with running servers, every `interval` seconds."""
+    await asyncio.sleep(min(FIRST_CHECK_S, interval))
     while True:
-        await look(app)
+        await check_all(app)
         await asyncio.sleep(interval)
 
 
-async def look(app: Any) -> None:
-    """Look after all users whose servers run, once."""
-    room = asyncio.Semaphore(AT_ONCE)
+async def check_all(app: Any) -> None:
+    """Check all users with running servers once."""
+    room = asyncio.Semaphore(CONCURRENCY)
 
     async def one(user: Any) -> None:
         async with room:
             try:
                 if not await may_stay(app, user):
-                    await end(app, user)
+                    await stop_servers(app, user)
             except Exception:
-                # Of one user; the others must be looked after all the same.
-                app.log.exception("Membership of %s cannot be looked at", user.name)
+                # The other users must be checked nevertheless.
+                app.log.exception("Membership of %s cannot be checked", user.name)
 
     await asyncio.gather(*(one(user) for user in list(app.users.values()) if user.active))
 
 
 async def may_stay(app: Any, user: Any) -> bool:
-    """Return whether a user's servers may run on; they may as long as nothing is known against it.
+    """Return whether a user's servers may continue to run; in doubt, they may.
 
-    Without auth state (the key that encrypts it was lost), or if the account did not give what the settings need to
-    know, nothing can be asked: such a user must log in again to reach the Hub, but no server is ended for that.
+    Without auth state (if its encryption key was lost), or without the scopes that settings need, membership cannot be
+    checked: such users must log in again to reach the Hub, but their servers are not stopped.
     """
     authenticator = app.authenticator
     if authenticator.is_blocked(user.name):
         return False
     auth_state = await user.get_auth_state()
-    if auth_state is None or not authenticator.can_ask(auth_state):
+    if auth_state is None or not authenticator.has_required_scopes(auth_state):
         return True
     return await authenticator.refresh_user(user) is not False
 
 
-async def end(app: Any, user: Any) -> None:
-    """Stop all servers of a user, whose files stay; the next request meets a login page."""
+async def stop_servers(app: Any, user: Any) -> None:
+    """Stop all servers of a user, whose files stay; the next request leads to the login page."""
     user._auth_refreshed = None
     for name, spawner in list(user.spawners.items()):
         if not spawner.active:

@@ -1,10 +1,10 @@
-"""Give a user another name, with the homes: for somebody whose GitHub login changed, and who wants to see the new one.
+"""Rename a user, with the homes: for somebody whose GitHub login changed, and who wants the new name here, too.
 
     docker exec jupyterhub-hub python -m jupyterhub_ansible rename <user> <new name>
     docker restart jupyterhub-hub
 
-Nobody needs this to go on working: an account is known by its number. Homes are copied, since Docker cannot rename a
-volume; the old ones stay until somebody removes them.
+It is optional, since accounts are identified by their number. Homes are copied, because Docker cannot rename volumes;
+the old ones stay until somebody removes them.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from .identity import Identities, Identity
 
 
 class RenameError(Exception):
-    """It cannot be done; nothing was changed."""
+    """The user cannot be renamed; nothing was changed."""
 
 
 def _homes(docker_client: DockerClient, project: str, user: str) -> dict[str, str]:
-    """Names of a user's volumes, and the server that each is the home of."""
+    """Return the names of a user's volumes, each with the server whose home it is."""
     found = docker_client.volumes.list(filters={"label": [f"{PROJECT}={project}", f"{USER}={user}"]})
     return {volume.name: volume.attrs["Labels"].get(SERVER, "") for volume in found}
 
@@ -41,14 +41,14 @@ def _check(db: Session, docker_client: DockerClient, settings: Settings, user: s
     if found is None:
         raise RenameError(f"There is no user {user}")
     if any(spawner.server_id for spawner in found.orm_spawners.values()):
-        raise RenameError(f"A server of {user} runs: stop it first")
+        raise RenameError(f"A server of {user} is running: stop it first")
     taken = db.scalar(select(orm.User).where(orm.User.name == name))
     if taken or db.scalar(select(Identity).where(Identity.username == name)):
         raise RenameError(f"There is a user {name} already")
     identities = Identities(db)
-    own = identities.named(user)
-    if others := identities.others(own.github_id if own else 0, name):
-        raise RenameError(f"{name} was the login of another account here, number {others[0]}: see identity list")
+    own = identities.by_username(user)
+    if others := identities.other_holders(own.github_id if own else 0, name):
+        raise RenameError(f"{name} is or was the name of another account here, number {others[0]}: see identity list")
     if homes := _homes(docker_client, settings.jupyterhub_name, name):
         raise RenameError(f"There is a home of {name} already: the volume {min(homes)}")
     return found
@@ -76,36 +76,36 @@ def rename(db: Session, docker_client: DockerClient, settings: Settings, image: 
 
     Args:
         db: a session of the Hub's database.
-        docker_client: the engine.
+        docker_client: of the engine.
         settings: the Hub's.
         image: one with `cp` in it.
-        user: the name of now.
-        name: the name that it shall be.
+        user: the current name.
+        name: the new name.
 
     Returns:
         The names of the old volumes, which stay.
 
     Raises:
-        RenameError: it cannot be done; nothing was changed.
+        RenameError: the user cannot be renamed; nothing was changed.
     """
-    # First: makes the table, where nobody has logged in yet.
+    # First, because it creates the table if nobody has logged in yet.
     identities = Identities(db)
     found = _check(db, docker_client, settings, user, name)
     old = _copy(docker_client, settings, image, user, name)
     found.name = name
-    if identity := identities.named(user):
-        # The old name stays theirs: it has their old home.
-        identities.had(identity.github_id, user)
-        identities.had(identity.github_id, name)
+    if identity := identities.by_username(user):
+        # The old name stays reserved, because of the old home.
+        identities.add_name(identity.github_id, user)
+        identities.add_name(identity.github_id, name)
         identity.username = name
     db.commit()
     return old
 
 
 def main() -> str | None:
-    """Rename a user; a message if that is not possible (`sys.exit` prints it)."""
+    """Rename a user; return a message if that fails (`sys.exit` prints it)."""
     parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible rename", description=__doc__)
-    parser.add_argument("user", help="the name of now")
+    parser.add_argument("user", help="the current name")
     parser.add_argument("name", help="the new name")
     arguments = parser.parse_args()
     try:
@@ -118,8 +118,8 @@ def main() -> str | None:
         )
     except (SettingsError, RenameError) as error:
         return str(error)
-    print(f"{arguments.user} is now {arguments.name.lower()}. Restart the Hub, which has the old name in its memory:")
+    print(f"{arguments.user} is now {arguments.name.lower()}. Restart the Hub, which still has the old name in memory:")
     print(f"  docker restart {settings.jupyterhub_name}-hub")
     for volume in old:
-        print(f"The old home stays; when it is not needed any more: docker volume rm {volume}")
+        print(f"The old home stays; when it is no longer needed: docker volume rm {volume}")
     return None

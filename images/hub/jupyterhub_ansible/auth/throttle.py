@@ -1,11 +1,10 @@
-"""Guesses at passwords are slowed down, and nobody is locked out everywhere.
+"""Throttling of login attempts: guessing passwords is slow, but nobody is locked out.
 
-Failed logins are counted by client address and name together, by address, and by name. Each count leaks: a few may
-follow each other at once, and more come through one by one. Whoever gives the right password from another address is
-not kept waiting by what an attacker does; nor, at the attacker's own address, is whoever logged in from there before,
-unless it is that name that is guessed at. Anybody else at that address waits for what leaks, and as long as somebody
-guesses there without a pause, others may be faster: it is not told apart which names exist, or guesses would show it.
-Counts are in memory, so a restart of the Hub clears them.
+Failed logins are counted in leaky buckets by address and name together, by address, and by name: a few may fail in a
+burst, then one at a time. An attacker does not delay users with the right password at other addresses, nor those who
+logged in from the attacker's address before, unless their own name is guessed at. All others at that address wait, and
+compete with the attacker for each attempt: existing and unknown names are treated alike, or the delay would reveal
+which names exist. Counts are in memory, so a restart of the Hub clears them.
 """
 
 import hashlib
@@ -20,29 +19,29 @@ from http import HTTPStatus
 from ..web.errors import PageError
 
 MOST = 10_000
-"""Entries of each table; the one that was used least recently goes first."""
+"""Maximum entries of each table; the least recently used one is dropped first."""
 
 
 @dataclass(frozen=True)
-class Leak:
-    """How many failures may follow each other at once, and the seconds until one of them no longer counts."""
+class LeakyBucket:
+    """How many failures may come in a burst, and the seconds after which one of them no longer counts."""
 
-    at_once: int
+    burst: int
     seconds: float
 
 
-PAIR = Leak(5, 30)
-"""Of one address at one name."""
-ADDRESS = Leak(50, 2)
-"""Of one address at all names: a whole company may share it."""
+PAIR = LeakyBucket(5, 30)
+"""For one name from one address."""
+ADDRESS = LeakyBucket(50, 2)
+"""For all names from one address, which a whole company may share."""
 RUNNING = 250
-"""Logins that one address may try at the same time: those that fail count, however many there were."""
-NAME = Leak(20, 10)
-"""Of all addresses at one name: beyond it, each address has a single guess at once."""
+"""Concurrent login attempts from one address: those that fail are counted only afterwards."""
+NAME = LeakyBucket(20, 10)
+"""For one name from all addresses: beyond it, each address has a burst of one."""
 
 
-class TooManyGuessesError(PageError):
-    """A login is not even tried; `wait_s` is when it may be."""
+class TooManyAttemptsError(PageError):
+    """The login was not attempted; it may be after `wait_s` seconds."""
 
     def __init__(self, wait_s: float) -> None:
         seconds = max(1, math.ceil(wait_s))
@@ -53,11 +52,11 @@ class TooManyGuessesError(PageError):
         self.headers = {"Retry-After": str(seconds)}
 
 
-class _Counts:
-    """Counts that leak, by key; as many as `MOST`."""
+class _Buckets:
+    """Leaky buckets by key, at most `MOST`."""
 
-    def __init__(self, leak: Leak) -> None:
-        self._leak = leak
+    def __init__(self, limit: LeakyBucket) -> None:
+        self._limit = limit
         self._counts: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -65,12 +64,12 @@ class _Counts:
 
     def level(self, key: Hashable, now: float) -> float:
         count, since = self._counts.get(key, (0.0, now))
-        return max(0.0, count - (now - since) / self._leak.seconds)
+        return max(0.0, count - (now - since) / self._limit.seconds)
 
-    def wait(self, key: Hashable, now: float, at_once: int | None = None) -> float:
-        """Return the seconds until one more may be counted."""
-        room = (self._leak.at_once if at_once is None else at_once) - self.level(key, now)
-        return max(0.0, (1 - room) * self._leak.seconds)
+    def wait(self, key: Hashable, now: float, burst: int | None = None) -> float:
+        """Return the seconds until there is room for one more."""
+        room = (self._limit.burst if burst is None else burst) - self.level(key, now)
+        return max(0.0, (1 - room) * self._limit.seconds)
 
     def add(self, key: Hashable, now: float, count: float) -> None:
         level = max(0.0, self.level(key, now) + count)
@@ -85,7 +84,7 @@ class _Counts:
 
 
 def _network(address: str) -> str:
-    """What one client has: an address, or with IPv6 a /64."""
+    """Return a client's network: its IPv4 address, or its IPv6 /64."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -98,68 +97,68 @@ def _network(address: str) -> str:
 
 
 def _digest(*words: str) -> bytes:
-    """A key of a fixed size, whatever a client sends for a name."""
+    """Return a key of fixed size, however long a name the client sends."""
     return hashlib.blake2b("\0".join(words).encode(errors="replace"), digest_size=16).digest()
 
 
-class Guess:
-    """A login that is tried; it is over by one of these."""
+class LoginAttempt:
+    """A login attempt under way; one of its methods ends it."""
 
-    def __init__(self, guesses: "Guesses", address: str, pair: bytes, name: bytes) -> None:
-        self._guesses = guesses
+    def __init__(self, throttle: "LoginThrottle", address: str, pair: bytes, name: bytes) -> None:
+        self._throttle = throttle
         self._address, self._pair, self._name = address, pair, name
-        guesses.running[address] += 1
+        throttle.running[address] += 1
 
     def _end(self) -> float:
-        self._guesses.running[self._address] -= 1
-        # Addresses that try nothing are not kept.
-        self._guesses.running += Counter()
-        return self._guesses.clock()
+        self._throttle.running[self._address] -= 1
+        # Drops addresses without attempts.
+        self._throttle.running += Counter()
+        return self._throttle.clock()
 
     def undo(self) -> None:
-        """Do not count it: whether the password is right was not found out."""
+        """Do not count it, because the password could not be checked."""
         now = self._end()
         if self._name:
-            self._guesses.pairs.add(self._pair, now, -1)
-            self._guesses.names.add(self._name, now, -1)
+            self._throttle.pairs.add(self._pair, now, -1)
+            self._throttle.names.add(self._name, now, -1)
 
     def failed(self) -> None:
-        """Count it as wrong, at its address as well."""
-        self._guesses.addresses.add(self._address, self._end(), 1)
+        """Count it as failed, for its address as well."""
+        self._throttle.addresses.add(self._address, self._end(), 1)
 
     def succeeded(self) -> None:
-        """Count it as right, with those before it at this address."""
+        """Clear the failures of this name from this address."""
         self.undo()
         if self._name:
-            self._guesses.pairs.clear(self._pair)
-            self._guesses.known(self._pair)
+            self._throttle.pairs.clear(self._pair)
+            self._throttle.known(self._pair)
 
 
-class Guesses:
-    """The logins that failed, and those that are tried."""
+class LoginThrottle:
+    """Failed logins, and attempts under way."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.pairs, self.addresses, self.names = _Counts(PAIR), _Counts(ADDRESS), _Counts(NAME)
+        self.pairs, self.addresses, self.names = _Buckets(PAIR), _Buckets(ADDRESS), _Buckets(NAME)
         self.running: Counter[str] = Counter()
-        """By address; most of them will be right, so they are no failures yet."""
+        """Attempts under way, by address; not counted as failures, because most will succeed."""
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        """Names that were logged in by, each with the address: they do not share in what others do there."""
+        """Pairs of name and address that logged in before; other names' failures do not delay them."""
 
     def known(self, pair: bytes) -> None:
-        """Remember that a name logged in from an address."""
+        """Remember a successful login by name and address."""
         self._known[pair] = None
         self._known.move_to_end(pair)
         if len(self._known) > MOST:
             self._known.popitem(last=False)
 
-    def begin(self, address: str, name: str) -> Guess:
-        """Begin to try a login; its name is counted before, so that many at the same time are not many guesses.
+    def begin(self, address: str, name: str) -> LoginAttempt:
+        """Begin a login attempt; it is counted for its name in advance, so that concurrent attempts gain nothing.
 
-        Without a name (a form may have no such field) it counts by its address only: all would have the same one.
+        Without a name (a form may lack the field), only its address counts.
 
         Raises:
-            TooManyGuessesError: it must not be tried yet. It is not counted.
+            TooManyAttemptsError: it must wait; it is not counted.
         """
         now, network, name = self.clock(), _network(address), name.strip().lower()
         named, pair = (_digest(name), _digest(network, name)) if name else (b"", b"")
@@ -168,15 +167,15 @@ class Guesses:
         if self.running[network] >= RUNNING:
             wait = max(wait, ADDRESS.seconds)
         if name:
-            hot = self.names.level(named, now) >= NAME.at_once and not known
-            wait = max(wait, self.pairs.wait(pair, now, at_once=1 if hot else None))
+            hot = self.names.level(named, now) >= NAME.burst and not known
+            wait = max(wait, self.pairs.wait(pair, now, burst=1 if hot else None))
         if wait:
-            raise TooManyGuessesError(wait)
+            raise TooManyAttemptsError(wait)
         if name:
             self.pairs.add(pair, now, 1)
             self.names.add(named, now, 1)
-        return Guess(self, network, pair, named)
+        return LoginAttempt(self, network, pair, named)
 
 
-SHARED = Guesses()
-"""Of this Hub."""
+SHARED = LoginThrottle()
+"""The instance of this Hub."""

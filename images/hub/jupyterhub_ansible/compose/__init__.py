@@ -1,4 +1,4 @@
-"""The Hub as a Compose application: what a deployment by Ansible does around it, it does by itself.
+"""The Hub as a Compose application: it does itself what the Ansible roles do around it.
 
-`entrypoint` becomes the Hub's account, `keeper` makes and keeps networks, fence and images.
+`entrypoint` prepares secrets before root is dropped; `reconciler` makes and maintains networks, fence and images.
 """

@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.compose.entrypoint`: put the secrets in their places, and print the socket's group.
+"""`python -m jupyterhub_ansible.compose.entrypoint`: store the secrets, and print the group of Docker's socket.
 
-Run by root, before the Hub's entrypoint becomes the Hub's account for good (bin/compose-files/hub-entrypoint).
+Run as root by compose/hub-entrypoint, before it drops to the Hub's account.
 """
 
 import os
@@ -15,14 +15,14 @@ from ..rules.secrets import SECRETS
 from .errors import ComposeError
 
 NEW_TOKEN = "new-proxy-token"
-"""A file in the Hub's state: the proxy has yet to be told."""
+"""A file in the Hub's state: the running proxy still has the old token."""
 HUB_UID = 64101
 PROXY_UID = 64102
 """The accounts in the images (images/hub/Dockerfile, images/proxy/Dockerfile)."""
 
 
 class Places(NamedTuple):
-    """Where the Hub's container has what it shares with the machine, with its next one and with the proxy."""
+    """Paths in the Hub's container: Docker's socket, the state volume, and the volume shared with the proxy."""
 
     socket: Path = Path("/var/run/docker.sock")
     state: Path = Path("/srv/jupyterhub")
@@ -30,12 +30,12 @@ class Places(NamedTuple):
 
     @property
     def secrets(self) -> Path:
-        """The folder of the secrets that were made here."""
+        """The folder of generated secrets."""
         return self.state / "secrets"
 
 
 def _write(path: Path, text: str, owner: int) -> None:
-    # Under another name first: the proxy may be reading it.
+    # Atomically, because the proxy may be reading it.
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
@@ -45,7 +45,7 @@ def _write(path: Path, text: str, owner: int) -> None:
 
 
 def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
-    """Make each secret that nobody gave, once, and hand the proxy its token."""
+    """Generate each secret that is not given, once, and hand the proxy its token."""
     places.secrets.mkdir(mode=0o700, exist_ok=True)
     for folder, owner in ((places.state, HUB_UID), (places.secrets, HUB_UID), (places.proxy, PROXY_UID)):
         os.chown(folder, owner, owner)
@@ -57,13 +57,13 @@ def keep_secrets(places: Places, given: Mapping[str, str]) -> None:
     token = given.get("proxy_token") or (places.secrets / "proxy_token").read_text()
     handed = places.proxy / "token"
     if handed.exists() and handed.read_text() != token:
-        # The proxy read the other one when it started; the Hub sees to it (keeper).
+        # The running proxy still has the old token; the reconciler restarts it.
         _write(places.state / NEW_TOKEN, "", HUB_UID)
     _write(handed, token, PROXY_UID)
 
 
 def prepared(places: Places, environ: Mapping[str, str]) -> int:
-    """Put the secrets in their places, and return the number of the group that may use Docker's socket.
+    """Store the secrets, and return the id of the group that may use Docker's socket.
 
     Raises:
         ComposeError: a secret cannot be read, or Docker's socket is not there.
@@ -85,5 +85,5 @@ if __name__ == "__main__":
     try:
         print(prepared(Places(), os.environ))
     except ComposeError as problem:
-        # No traceback: the message is for the one who deploys.
+        # Without a traceback: the message is for the operator.
         sys.exit(str(problem))

@@ -1,5 +1,5 @@
-"""What stops the Hub from starting as a Compose application."""
+"""Errors of the Hub as a Compose application, for the operator: in its log, and at its start its last message."""
 
 
 class ComposeError(Exception):
-    """Something around the Hub is not as it must be; `str()` says what, and what mends it."""
+    """Networks, proxy, fence or secrets are not as the Hub needs them; `str()` says what is wrong and the fix."""

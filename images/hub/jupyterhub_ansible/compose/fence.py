@@ -1,7 +1,7 @@
-"""The fence around the users' network, held up by a helper container on the host's network.
+"""The fence around the users' network, kept in force by a helper container on the host's network.
 
-The scripts are those of the role network, which are in the Hub's image.  The helper runs on while the Hub is away, as users' servers do, and is back after a
-reboot.
+The scripts are those of the role network, copied into the Hub's image.  Like users' servers, the helper keeps running
+while the Hub is down, and Docker starts it again after a reboot.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from .errors import ComposeError
 
 CONFIG_HASH = "jupyterhub-ansible.config-hash"
 RESOLVERS = "/run/systemd/resolve"
-"""Where the machine has its resolvers behind a stub, if it has; the helper sees the rest in its own resolv.conf."""
-# What these scripts say is the helper's log when they change anything; their settings are $1 and $2.
+"""Where systemd-resolved has the resolvers behind its stub; any others are in the helper's own resolv.conf."""
+# The scripts' settings are $1 and $2.
 KEEP = """
 cd /run && cp /usr/local/share/jupyterhub/fence /usr/local/share/jupyterhub/ceiling .
 printf '%s' "$1" >fence.conf
@@ -32,16 +32,16 @@ exec /run/fence watch
 
 
 def group(project: str, cgroup_driver: str) -> str:
-    """Return the path of the control group of all users' servers (limits.cgroup_parent), below the hierarchy's root."""
+    """Return the path of the cgroup of all users' servers (limits.cgroup_parent), below the root cgroup."""
     if cgroup_driver != "systemd":
         return f"{project}-users"
-    # systemd keeps a slice in that of each part of its name.
+    # systemd nests a slice in one for each prefix of its name.
     parts = [*project.split("-"), "users"]
     return "/".join("-".join(parts[:end]) + ".slice" for end in range(1, len(parts) + 1))
 
 
 def settings(project: str, plan: Plan, reserve_mb: int, cgroup: str) -> list[str]:
-    """Return the settings of the two scripts, as the shell reads them (module watched_script writes the same)."""
+    """Return the settings of both scripts as shell assignments (the module watched_script writes the same)."""
     fence = {
         "name": project,
         "bridge": f"br-{project}",
@@ -55,7 +55,7 @@ def settings(project: str, plan: Plan, reserve_mb: int, cgroup: str) -> list[str
 
 
 class Fence:
-    """The helper of one Hub."""
+    """The helper container of one Hub."""
 
     def __init__(self, client: docker.APIClient, project: str, plan: Plan, reserve_mb: int, image: str) -> None:
         cgroup = group(project, engine(client.info()).cgroup_driver)
@@ -64,8 +64,8 @@ class Fence:
         self.settings = settings(project, plan, reserve_mb, cgroup)
         self.digest = hashlib.sha256(json.dumps([self.settings, image, KEEP]).encode()).hexdigest()
 
-    def keep(self) -> None:
-        """See to it that the helper runs, with these settings.
+    def ensure(self) -> None:
+        """Make sure that the helper runs with these settings.
 
         Raises:
             ComposeError: a container of that name is not ours.
@@ -73,19 +73,19 @@ class Fence:
         found = self._found()
         if found and found["Config"]["Labels"].get(PROJECT) != self.project:
             raise ComposeError(
-                f"A container of somebody else is called {self.container}; rename it, or set JUPYTERHUB_NAME"
+                f"Another container is already called {self.container}; rename it, or set JUPYTERHUB_NAME"
             )
         if found and found["State"]["Running"] and found["Config"]["Labels"].get(CONFIG_HASH) == self.digest:
             return
         if found:
-            # The rules stay in force in the kernel meanwhile.
+            # The kernel keeps the rules meanwhile.
             self.client.remove_container(self.container, force=True, v=True)
         try:
             self._create([docker.types.Mount("/host/resolve", RESOLVERS, type="bind", read_only=True)])
         except APIError as error:
             if RESOLVERS not in str(error):
                 raise
-            # This machine has none: Docker makes no folder for a mount, as it does for a bind.
+            # No systemd-resolved here: unlike for a bind, Docker does not create the source of a mount.
             self._create([])
         self.client.start(self.container)
 
@@ -101,16 +101,16 @@ class Fence:
             network_mode="host",
             restart_policy={"Name": "unless-stopped"},
             cap_drop=["ALL"],
-            # The rules; the kernel's module that has them looked at between two ports of a bridge.
+            # To load the rules, and br_netfilter, which applies them to traffic within a bridge.
             cap_add=["NET_ADMIN", "SYS_MODULE"],
-            # Its profile forbids to write below /proc/sys.
+            # Docker's profile forbids writing below /proc/sys.
             security_opt=["no-new-privileges", "apparmor=unconfined"],
             binds=["/lib/modules:/lib/modules:ro", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
             mounts=mounts,
             init=True,
             log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
         )
-        # The API knows this, docker-py does not: else /proc/sys is read-only.
+        # docker-py lacks this option of the API, without which /proc/sys is read-only.
         host_config["ReadonlyPaths"] = []
         inherited = not_inherited(self.client.inspect_image(self.image))
         self.client.create_container(
@@ -120,7 +120,7 @@ class Fence:
             command=[],
             user="0",
             labels={**inherited, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
-            # The Hub asks it, and its health tells (keeper).
+            # Its state is part of the Hub's health (reconciler).
             healthcheck={"Test": ["NONE"]},
             host_config=host_config,
         )
@@ -129,27 +129,26 @@ class Fence:
         """Ask the helper whether the kernel has the rules.
 
         Returns:
-            What it says, which is something else once they were loaded again; "" where the kernel has not, or the
-            helper does not answer.
+            Its answer, which changes whenever the rules are reloaded; "" if they are not loaded or it does not answer.
         """
-        said = self.do("rules")
-        return said if said.startswith("in force") else ""
+        answer = self.call("rules")
+        return answer if answer.startswith("in force") else ""
 
-    def turn(self, verb: str) -> None:
-        """Shut the network, or open it.
+    def switch(self, verb: str) -> None:
+        """Close the network (`shut`), or open it (`open`).
 
         Raises:
-            ComposeError: the helper did not.
+            ComposeError: the helper failed.
         """
-        if self.do(verb).splitlines()[-1:] not in (["loaded"], ["in force"]):
-            raise ComposeError(f"The fence does not {verb}; why: docker logs {self.container}")
+        if self.call(verb).splitlines()[-1:] not in (["loaded"], ["in force"]):
+            raise ComposeError(f"The fence cannot be switched to {verb}; why: docker logs {self.container}")
 
-    def do(self, verb: str) -> str:
-        """Have the helper call the script; return what that says, "" where the helper does not answer or it fails."""
+    def call(self, verb: str) -> str:
+        """Run the script in the helper; return its output, or "" if it fails or the helper does not answer."""
         try:
             call = self.client.exec_create(self.container, ["/run/fence", verb])
-            said: bytes = self.client.exec_start(call["Id"])
+            output: bytes = self.client.exec_start(call["Id"])
             code = self.client.exec_inspect(call["Id"])["ExitCode"]
         except APIError:
             return ""
-        return said.decode(errors="replace").strip() if code == 0 else ""
+        return output.decode(errors="replace").strip() if code == 0 else ""

@@ -1,4 +1,4 @@
-"""Proof from inside a container of what the users' network lets through: as the role hub proves it (fence_proof)."""
+"""Prove from inside a container what the users' network lets through, as the module fence_proof does for Ansible."""
 
 import json
 import time
@@ -24,7 +24,7 @@ while True:
 
 
 class Prober:
-    """Starts containers of an image with Python in it, on the users' network and on the host's."""
+    """Runs probes in containers of an image with Python, on the users' network and on the host's."""
 
     def __init__(self, client: docker.APIClient, project: str, image: str) -> None:
         self.client, self.project, self.image = client, project, image
@@ -49,21 +49,21 @@ class Prober:
         finally:
             self.client.remove_container(made["Id"], force=True, v=True)
 
-    def _said(self, container: str) -> str:
+    def _output(self, container: str) -> str:
         deadline = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline:
-            if said := self.client.logs(container, stdout=True, stderr=True).decode().strip():
-                return str(said)
+            if output := self.client.logs(container, stdout=True, stderr=True).decode().strip():
+                return str(output)
             time.sleep(0.1)
-        raise ComposeError("The fence could not be tried: a container that tries it said nothing")
+        raise ComposeError("The fence could not be tested: the probe container printed nothing")
 
     def reached(
         self, network: str, gateway: str, open_ways: Mapping[str, str], closed: Mapping[str, str], other_network: str
     ) -> dict[str, bool]:
-        """Try every way (name to `host:port`) from a container on the network.
+        """Probe every way (name to `host:port`) from a container on the network.
 
         Returns:
-            For each name whether it was reached; `another server`, `a container of another network`, `this machine` and
+            Whether each was reached, by name; `another server`, `a container of another network`, `this machine` and
             NAMES are added.
         """
         with (
@@ -74,44 +74,44 @@ class Prober:
             listeners = {
                 "another server": self._address(other, network),
                 "a container of another network": self._address(apart, other_network),
-                "this machine": f"{gateway}:{self._said(machine)}",
+                "this machine": f"{gateway}:{self._output(machine)}",
             }
-            return self._tried(network, {**listeners, **open_ways, **closed, NAMES: NAMES}, open_ways)
+            return self._probe_all(network, {**listeners, **open_ways, **closed, NAMES: NAMES}, open_ways)
 
     def _address(self, container: str, network: str) -> str:
         networks = self.client.inspect_container(container)["NetworkSettings"]["Networks"]
-        return f"{networks[network]['IPAddress']}:{self._said(container)}"
+        return f"{networks[network]['IPAddress']}:{self._output(container)}"
 
-    def _tried(self, network: str, ways: Mapping[str, str], open_ways: Iterable[str] = ()) -> dict[str, bool]:
+    def _probe_all(self, network: str, ways: Mapping[str, str], open_ways: Iterable[str] = ()) -> dict[str, bool]:
         with self._container(network, TRY, json.dumps([ways, [*open_ways]])) as probe:
             self.client.wait(probe, timeout=_TIMEOUT_S)
             try:
-                found: dict[str, bool] = json.loads(self._said(probe))
+                found: dict[str, bool] = json.loads(self._output(probe))
             except ValueError:
-                raise ComposeError("The fence could not be tried: the container that tries it failed") from None
+                raise ComposeError("The fence could not be tested: the probe container failed") from None
             return found
 
-    def machine_looks_names_up(self) -> bool:
-        """Whether the machine itself gets an answer about a name."""
-        return self._tried("host", {NAMES: NAMES})[NAMES]
+    def host_resolves_names(self) -> bool:
+        """Whether the machine itself can resolve names."""
+        return self._probe_all("host", {NAMES: NAMES})[NAMES]
 
     def remove_leftovers(self) -> None:
-        """Remove what a proof that was cut off left behind."""
+        """Remove the containers of an interrupted proof."""
         labels = [f"{PROJECT}={self.project}", f"{KIND}={PROBE}"]
         for container in self.client.containers(all=True, filters={"label": labels}):
             self.client.remove_container(container["Id"], force=True, v=True)
 
 
-def insist(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> None:
-    """Insist that the ways of `open_ways` were reached, and no other.
+def require(reached: Mapping[str, bool], open_ways: Mapping[str, str]) -> None:
+    """Require that the ways of `open_ways` were reached, and no others.
 
     Raises:
-        ComposeError: the fence is not in force, or closes too much.
+        ComposeError: the fence is not in force, or blocks too much.
     """
     wrong = [f"{name} is open" for name in open_ones(reached, open_ways)]
     wrong += [f"{name} is closed" for name in closed_ones(reached, open_ways)]
     if wrong:
         raise ComposeError(
             f"The fence around the users' network is not in force: from a user's server {', '.join(wrong)}."
-            " Look for rules of a firewall that accept or drop before it: nft list ruleset"
+            " Look for firewall rules that accept or drop before it: nft list ruleset"
         )

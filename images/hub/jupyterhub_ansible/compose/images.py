@@ -1,7 +1,7 @@
-"""The images of environments that Compose builds beside the Hub, found by their labels.
+"""The images of environments that Compose builds together with the Hub, found by their labels.
 
-Coolify gives each built image a name of its own (<resource>_<service>:<commit>), and removes old ones; the catalogue
-knows them by a name that does not change, which is put on the one that was built last.
+Coolify names each build differently (<resource>_<service>:<commit>) and removes old ones.  The catalogue uses a fixed
+name, which is tagged onto the latest build.
 """
 
 import re
@@ -12,44 +12,44 @@ from typing import Any
 
 import docker
 
-from ..spawner.failures import DOCKER_ERRORS
+from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import KIND, PROJECT
 
 ENVIRONMENT = "jupyterhub-ansible.environment"
 HASH = "jupyterhub-ansible.content-hash"
 TAG = "built"
 KEPT = 2
-"""Images of an environment that stay: the last, and the one before, as a way back."""
+"""Images kept for each environment: the latest, and the one before it to roll back to."""
 
 
 def reference(project: str, slug: str) -> str:
-    """Return the name by which the catalogue knows the image of an environment."""
+    """Return the catalogue's name for the image of an environment."""
     return f"{project}/env-{slug}:{TAG}"
 
 
 def slug_of(project: str, image: str) -> str | None:
-    """Return the slug of the environment that an image of this name was built for; None if it is no such name."""
+    """Return the slug of the environment from its image's fixed name; None for any other image."""
     slug = image.removeprefix(f"{project}/env-").removesuffix(f":{TAG}")
     return slug if reference(project, slug) == image else None
 
 
 def chosen(found: Collection[Mapping[str, Any]], content_hash: str | None) -> Mapping[str, Any] | None:
-    """Return the image that belongs to this Hub, or else the last: `found` is as Docker describes images."""
+    """Return the image built from the same commit as this Hub, else the latest; `found` as from `inspect_image`."""
     built = [image for image in found if any(_named_by_builds(image)) or not image["RepoTags"]]
-    # After a return to an older commit, the last is not the one that goes with it.
+    # After a rollback to an older commit, the latest image is not the matching one.
     ours = [image for image in built if image["Config"]["Labels"].get(HASH) == content_hash]
     return max(ours or built, key=_age, default=None)
 
 
 def _age(image: Mapping[str, Any]) -> tuple[str, str]:
-    # Whatever it was built from gets a name, at that moment; what was built anew from a cache is as old as that.
+    # The time of tagging, because an image built from the cache keeps the creation time of the cached one.
     return image["Metadata"]["LastTagTime"], image["Created"]
 
 
 def _named_by_builds(image: Mapping[str, Any]) -> list[bool]:
-    """Return for each name of an image whether it is Compose's (`<name>-env-base:latest`), Coolify's or ours.
+    """Return for each name of an image whether Compose (`<name>-env-base:latest`), Coolify or we gave it.
 
-    What somebody built on top of ours has our labels, too.
+    An image that somebody built on ours inherits our labels.
     """
     name = re.escape(f"env-{image['Config']['Labels'][ENVIRONMENT]}")
     own = re.compile(rf"[^/:]+[-_]{name}:[^/:]+|[^/:]+/{name}:{TAG}")
@@ -57,10 +57,10 @@ def _named_by_builds(image: Mapping[str, Any]) -> list[bool]:
 
 
 def superfluous(found: Collection[Mapping[str, Any]], used: Collection[str]) -> list[Mapping[str, Any]]:
-    """Return the images of environments that were replaced, beyond those that are kept.
+    """Return the replaced images of environments, except those that are kept.
 
     Args:
-        found: images that carry our labels, as Docker describes them.
+        found: images with our labels, as from `inspect_image`.
         used: ids and names of images that must stay.
     """
     by_slug: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -72,23 +72,23 @@ def superfluous(found: Collection[Mapping[str, Any]], used: Collection[str]) -> 
 
 
 class Images:
-    """The images that this Hub's catalogue knows by such a name."""
+    """The images that this Hub's catalogue refers to by a fixed name."""
 
     def __init__(self, client: docker.APIClient, project: str, hashes: Mapping[str, str], log: Logger) -> None:
         self.client, self.project, self.hashes, self.log = client, project, hashes, log
 
-    def tag(self, images: Collection[str], *, anew: bool = True) -> list[str]:
-        """Give those of these names that are built here their names; return those that are nowhere.
+    def tag(self, images: Collection[str], *, refresh: bool = True) -> list[str]:
+        """Tag the latest builds with the catalogue's names; return the names for which there is no image.
 
         Args:
-            images: references, also of images that come from elsewhere.
-            anew: where a name is taken, look for a later image.
+            images: references; those of images from elsewhere are ignored.
+            refresh: also move a tag that exists already to a later build.
         """
-        return [image for image in sorted(images) if not self._tag(image, anew=anew)]
+        return [image for image in sorted(images) if not self._tag(image, refresh=refresh)]
 
-    def _tag(self, image: str, *, anew: bool) -> bool:
+    def _tag(self, image: str, *, refresh: bool) -> bool:
         slug = slug_of(self.project, image)
-        if slug is None or (not anew and self.client.images(image)):
+        if slug is None or (not refresh and self.client.images(image)):
             return True
         last = chosen(self._labelled(f"{ENVIRONMENT}={slug}"), self.hashes.get(slug))
         if last is None:
@@ -103,9 +103,9 @@ class Images:
         return [self.client.inspect_image(each["Id"]) for each in self.client.images(filters={"label": wanted})]
 
     def remove_old(self, images: Collection[str]) -> None:
-        """Remove what later builds replaced: Coolify's clean-up spares these images, also while nobody uses them.
+        """Remove images that later builds replaced: Coolify's clean-up skips them, even unused ones.
 
-        What cannot be removed is told to the log, and tried again the next time.
+        A failure is logged, and retried the next time.
 
         Args:
             images: references that the catalogue knows.
@@ -113,7 +113,7 @@ class Images:
         containers = self.client.containers(all=True)
         for image in superfluous(self._labelled(ENVIRONMENT), {*images, *(each["ImageID"] for each in containers)}):
             try:
-                # By its names: Docker takes the last one away only with the image, and no image that a container uses.
+                # By name: Docker removes the image with its last name, unless a container uses it.
                 for name in image["RepoTags"] or [image["Id"]]:
                     self.client.remove_image(name)
             except DOCKER_ERRORS as error:

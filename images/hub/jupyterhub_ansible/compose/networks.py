@@ -1,7 +1,7 @@
-"""The networks of Hub, proxy and users' servers, where the Hub makes them.
+"""The networks of Hub, proxy and users' servers, made by the Hub of a Compose application.
 
-They are none of Compose's: Coolify attaches every service to each network that a Compose file declares.  Compose's own
-is only the way from the outside to the proxy, which may even be in another Compose application.
+Compose does not declare them, because Coolify attaches every service to each declared network.  Compose's own network
+only connects the outside to the proxy, which may even be in another Compose application.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ..rules.users_network import Plan
 from .errors import ComposeError
 
 PROXY_KIND = "compose-proxy"
-# What tells the proxies of several Hubs apart; labels cannot, since Coolify keeps Compose from filling in variables.
+# Tells the proxies of several Hubs apart; Coolify does not substitute variables in labels.
 NAME_VARIABLE = "JUPYTERHUB_NAME"
 BRIDGE = "com.docker.network.bridge.name"
 
@@ -29,13 +29,13 @@ class Networks:
 
     # --- the networks
 
-    def make(self) -> None:
-        """Make those that are missing.
+    def ensure(self) -> None:
+        """Create the missing ones.
 
         Raises:
-            ComposeError: the users' network is another one.
+            ComposeError: the users' network exists with another subnet or bridge.
         """
-        # First, as Docker chooses a subnet for the other that is still free.
+        # Before the control network, for which Docker chooses any free subnet.
         pool = docker.types.IPAMPool(subnet=self.plan.subnet, gateway=self.plan.gateway, iprange=self.plan.range)
         self._make(self.users, options={BRIDGE: self.bridge}, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
         self._make(self.control)
@@ -43,9 +43,9 @@ class Networks:
         subnets = [each.get("Subnet") for each in found["IPAM"]["Config"] or []]
         if subnets != [self.plan.subnet] or (found["Options"] or {}).get(BRIDGE) != self.bridge:
             raise ComposeError(
-                f"The network {self.users} has the subnet {', '.join(map(str, subnets)) or 'of somebody else'}, and"
-                f" should have {self.plan.subnet}, on the bridge {self.bridge}. Put JUPYTERHUB_USERS_SUBNET back, or"
-                f" stop all users' servers, stop Hub and proxy, and remove it: docker network rm {self.users}"
+                f"The network {self.users} has the subnet {', '.join(map(str, subnets)) or 'none'}, and"
+                f" should have {self.plan.subnet}, on the bridge {self.bridge}. Restore JUPYTERHUB_USERS_SUBNET, or"
+                f" stop all users' servers, Hub and proxy, and remove the network: docker network rm {self.users}"
             )
 
     def _make(self, name: str, **options: Any) -> None:
@@ -56,22 +56,22 @@ class Networks:
             self.client.create_network(name, driver="bridge", check_duplicate=True, labels=labels, **options)
         except APIError as error:
             raise ComposeError(
-                f"The network {name} cannot be made: {error.explanation}. If its addresses are taken, give others:"
-                " JUPYTERHUB_USERS_SUBNET, such as 10.214.0.0/20"
+                f"The network {name} cannot be created: {error.explanation}. If its addresses are taken, set"
+                " JUPYTERHUB_USERS_SUBNET to others, such as 10.214.0.0/20"
             ) from None
 
-    # --- who is on them
+    # --- containers on them
 
     def attach(self, container: Mapping[str, Any], *, api: str, alias: str, address: str) -> bool:
-        """Attach a container (as Docker describes it) to both, if it is not; return whether it was not.
+        """Attach a container to both networks; return whether it was not attached yet.
 
         Args:
-            container: of the Hub or of the proxy.
+            container: of the Hub or of the proxy, as from `inspect_container`.
             api: its alias on the control network.
             alias: its alias on the users' network.
-            address: its address there, which the fence knows.
+            address: its address on the users' network, which the fence allows.
         """
-        # Its fixed address is the lock: a second application of the same name stops here, and disturbs nobody.
+        # The fixed address doubles as a lock: a second application of the same name stops here, and does no harm.
         changed = self._attach(container, self.users, alias, address)
         return self._attach(container, self.control, api, None) or changed
 
@@ -81,7 +81,7 @@ class Networks:
         if known and known["NetworkID"] == current and address in (None, known["IPAddress"]):
             return False
         if known:
-            # It was on one of this name that was removed since, or has another address.
+            # The network was recreated, or the address is another one.
             self.client.disconnect_container_from_network(container["Id"], network, force=True)
         try:
             self.client.connect_container_to_network(container["Id"], network, ipv4_address=address, aliases=[alias])
@@ -92,9 +92,9 @@ class Networks:
         return True
 
     def proxy(self, address: str) -> Mapping[str, Any] | None:
-        """Return the proxy's container, as Docker describes it; None if none runs.
+        """Return the proxy's container, as from `inspect_container`; None if none is running.
 
-        It is the one that has the proxy's address on the users' network, or else the newest.
+        Of several, the one with the proxy's address on the users' network, else the newest.
         """
         labels = [f"{KIND}={PROXY_KIND}"]
         running = self.client.containers(filters={"label": labels, "status": "running"})

@@ -1,12 +1,11 @@
-"""When idle servers are stopped: the plan that the parts of the Hub share.
+"""When idle servers are culled: the plan shared by the Hub, its culling service, and the servers.
 
-A server tells the Hub itself when it was last in use (the package jupyterhub_idle in its image); the service of this
-module, jupyterhub-idle-culler with its arbiter, stops those that were not for too long (cull.py); and a server knows
-from its environment when that will be, to tell its user.
+A server reports its own last activity to the Hub (the package jupyterhub_idle in its image).  The service,
+jupyterhub-idle-culler with the arbiter of this module, stops servers that have been idle for too long (service.py).
+And a server knows its plan from its environment, so that it can warn its user.
 
-All that follows from one number, a server's timeout: `interval(timeout)` is how late it may be stopped.  A quarter of
-it passes at most until the server has seen that it is idle no more, a quarter until it has told that, a quarter lies
-between the culler's looks, and one is left for being slow.
+Everything follows from a server's timeout: `interval(timeout)` is how late it may be stopped.  A quarter of it is for
+the server to notice activity, a quarter to report it, a quarter between the culler's checks, and a quarter is slack.
 """
 
 import json
@@ -18,47 +17,47 @@ if TYPE_CHECKING:
     from ..settings.model import Settings
 
 SERVICE = "idle-culler"
-"""The Hub's service in whose name servers are stopped."""
+"""The Hub's service that stops servers."""
 SCOPES = ("list:users", "read:users:activity", "read:servers", "delete:servers")
-"""See whose servers run since when, and stop them; there is no scope for stopping without removing."""
+"""List running servers with their activity, and stop them; JupyterHub has no scope for stopping without deleting."""
 VARIABLE = "JUPYTERHUB_IDLE_CULLING"
-"""In a server's environment: its plan, as JSON (jupyterhub_idle.plan in its image)."""
+"""Environment variable of a server: its plan, as JSON (jupyterhub_idle.plan in its image)."""
 PLAN = "JUPYTERHUB_CULLING_PLAN"
-"""In the service's environment: `plan()`, as JSON."""
-LAST_LOOK = "JUPYTERHUB_CULLING_LAST_LOOK"
-"""In the environment of cull.py: when the waiting for this look began, in seconds since 1970."""
+"""Environment variable of the service: `plan()`, as JSON."""
+LAST_CHECK = "JUPYTERHUB_CULLING_LAST_LOOK"
+"""Environment variable of service.py: when the last check ended, in seconds since 1970."""
 
 SHORTEST_TIMEOUT_S = 60
 LONGEST_INTERVAL_S = 600
 SHORTEST_INTERVAL_S = 16
 LONGEST_NOTICE_S = 900
 ACTIVITY_INTERVAL_S = 300
-"""JupyterHub's own: how often a server tells that is never idle for too long, or may follow older settings."""
-UNTOLD = 2.1
-"""Times its interval: how old a server's word may be.  It looked one ago, and told one ago, give or take a tenth.
+"""JupyterHub's default report interval, for servers that are never culled, or that may have older settings."""
+MAX_REPORT_AGE = 2.1
+"""Maximum age of a server's report in intervals: one to check, one to report, with a jitter of a tenth.
 
-jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated
+See jupyterhub.singleuser.extension.JupyterHubSingleUser.keep_activity_updated.
 """
-UNTOLD_S = int(UNTOLD * ACTIVITY_INTERVAL_S)
-"""Seconds in which every server has told, however slow it is to."""
+MAX_REPORT_AGE_S = int(MAX_REPORT_AGE * ACTIVITY_INTERVAL_S)
+"""Seconds within which even the slowest server has reported."""
 
 
 def interval(timeout_s: int) -> int:
-    """Return the seconds after its timeout within which an idle server is stopped: a tenth of it, 16 to 600."""
+    """Return how many seconds after its timeout an idle server is stopped at the latest: a tenth of it, 16 to 600."""
     return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, timeout_s // 10))
 
 
 def quarter(timeout_s: int) -> int:
-    """Return how often a server looks and tells, and the culler looks, in seconds."""
+    """Return the interval of a server's checks, of its reports and of the culler's checks, in seconds."""
     return interval(timeout_s) // 4
 
 
 def plan(settings: "Settings") -> dict[str, Any]:
-    """Return what cull.py needs to know: each environment's timeout, and the rest."""
+    """Return the service's plan: the timeout of each environment, and defaults."""
     return {
         "timeouts": {each.slug: _timeout(settings, each.slug) for each in settings.images_environments},
         "default": settings.hub_default_environment,
-        # Of an image that the user named.
+        # For freely chosen images.
         "timeout_s": settings.hub_idle_timeout_s,
         "max_age_s": settings.hub_max_age_s,
     }
@@ -69,15 +68,15 @@ def _timeout(settings: "Settings", slug: str) -> int:
     return settings.hub_idle_timeout_s if own is None else own
 
 
-def has_slept(planned: Mapping[str, Any], last_look: float, now: float) -> bool:
-    """Whether the machine was suspended between two looks, or its clock put forward: no server could tell meanwhile."""
-    return now - last_look > quarter(_shortest(planned)) + SHORTEST_TIMEOUT_S
+def was_suspended(planned: Mapping[str, Any], last_check: float, now: float) -> bool:
+    """Whether the machine was suspended between two checks, or its clock jumped ahead: no server could report then."""
+    return now - last_check > quarter(_shortest(planned)) + SHORTEST_TIMEOUT_S
 
 
 def slug_of(options: Mapping[str, Any] | None, slugs: Mapping[str, Any], default: str) -> str:
-    """Return the environment of a server, "" if its user named an image instead.
+    """Return a server's environment; "" for a freely chosen image.
 
-    As for the spawner, a choice that is gone stands for the default.
+    As in the spawner, a choice that is no longer available falls back to the default.
     """
     if "image" in (options or {}):
         return ""
@@ -91,10 +90,10 @@ def _shortest(planned: Mapping[str, Any]) -> int:
 
 
 def service(settings: "Settings", token: str) -> dict[str, Any] | None:
-    """Return the service for JupyterHub.services; None if nothing is ever stopped.
+    """Return the service for JupyterHub.services; None if nothing is ever culled.
 
-    Its process is a shell that sleeps, since a Python that did would hold 25 MB: more than is left to the Hub.  The Hub
-    ends it by SIGINT first, which a shell that waits for a program in the foreground puts off (seen: 32 s).
+    Its process is a sleeping shell, because a Python process would hold 25 MB, which the Hub cannot spare.  It sleeps
+    in the background, because a shell handles the Hub's SIGINT only after a foreground command ends (seen: 32 s).
     """
     planned = plan(settings)
     shortest = _shortest(planned)
@@ -107,8 +106,9 @@ def service(settings: "Settings", token: str) -> dict[str, Any] | None:
             "sh",
             "-c",
             "trap 'kill $!; exit 0' INT TERM;"
-            f" while {LAST_LOOK}=$(date +%s); sleep {quarter(shortest)} & wait $!;"
-            f" do {LAST_LOOK}=${LAST_LOOK} python -m {__package__}.service || {{ sleep {UNTOLD_S} & wait $!; }}; done",
+            f" while {LAST_CHECK}=$(date +%s); sleep {quarter(shortest)} & wait $!;"
+            f" do {LAST_CHECK}=${LAST_CHECK} python -m {__package__}.service ||"
+            f" {{ sleep {MAX_REPORT_AGE_S} & wait $!; }}; done",
         ],
         "environment": {PLAN: json.dumps({**planned, "since": datetime.now(UTC).isoformat()})},
         "display": False,
@@ -116,7 +116,7 @@ def service(settings: "Settings", token: str) -> dict[str, Any] | None:
 
 
 def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
-    """Return for Spawner.environment what a server must know; JupyterHub calls these with the spawner."""
+    """Return a server's variables for Spawner.environment; JupyterHub calls these functions with the spawner."""
     planned = plan(settings)
     if not _shortest(planned):
         return {}
@@ -126,7 +126,7 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
         slug = slug_of(spawner.user_options, timeouts, planned["default"])
         return timeouts.get(slug, settings.hub_idle_timeout_s)
 
-    def told(spawner: Any) -> str:
+    def server_plan(spawner: Any) -> str:
         ends = [each for each in (timeout(spawner), planned["max_age_s"]) if each]
         return json.dumps(
             {
@@ -137,21 +137,21 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
             }
         )
 
-    def tells_every_s(spawner: Any) -> str:
+    def report_interval_s(spawner: Any) -> str:
         return str(quarter(timeout(spawner)) if timeout(spawner) else ACTIVITY_INTERVAL_S)
 
-    return {VARIABLE: told, "JUPYTERHUB_ACTIVITY_INTERVAL": tells_every_s}
+    return {VARIABLE: server_plan, "JUPYTERHUB_ACTIVITY_INTERVAL": report_interval_s}
 
 
 def arbiter(planned: Mapping[str, Any], now: datetime) -> Callable[..., bool]:
-    """Return the function that tells jupyterhub-idle-culler whether a server is idle for too long.
+    """Return the function that decides for jupyterhub-idle-culler whether a server has been idle for too long.
 
-    A server that was there before the Hub may know an older plan, and may have had nobody to tell it to: it gets the
-    time to, by the longest interval that there is.
+    A server that started before the Hub may have an older plan, and could not report while the Hub was down: it gets
+    time to report, by the longest interval.
 
     Args:
         planned: `plan()`, and `since`: when the Hub started.
-        now: the time of this look.
+        now: the time of this check.
     """
     since = datetime.fromisoformat(planned["since"])
 
@@ -160,11 +160,11 @@ def arbiter(planned: Mapping[str, Any], now: datetime) -> Callable[..., bool]:
         timeout_s: int = planned["timeouts"].get(slug, planned["timeout_s"])
         if not timeout_s:
             return False
-        tells_every_s = quarter(timeout_s)
+        report_interval_s = quarter(timeout_s)
         if datetime.fromisoformat(server["started"]) < since:
-            tells_every_s = ACTIVITY_INTERVAL_S
-            if now < since + timedelta(seconds=UNTOLD * tells_every_s):
+            report_interval_s = ACTIVITY_INTERVAL_S
+            if now < since + timedelta(seconds=MAX_REPORT_AGE * report_interval_s):
                 return False
-        return bool(inactive.total_seconds() >= timeout_s + UNTOLD * tells_every_s)
+        return bool(inactive.total_seconds() >= timeout_s + MAX_REPORT_AGE * report_interval_s)
 
     return is_idle

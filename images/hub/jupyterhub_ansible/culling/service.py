@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.culling.service`: stop what was idle for too long, by jupyterhub-idle-culler.
+"""`python -m jupyterhub_ansible.culling.service`: stop servers that were idle for too long (jupyterhub-idle-culler).
 
-Run again and again by the Hub's service (culling.plan), whose token it gets in the environment.
+Run repeatedly by the Hub's service (culling.plan), with its token in the environment.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from datetime import UTC, datetime
 
 from tornado.httpclient import HTTPError
 
-from .plan import LAST_LOOK, PLAN, UNTOLD_S, arbiter, has_slept
+from .plan import LAST_CHECK, MAX_REPORT_AGE_S, PLAN, arbiter, was_suspended
 
 log = logging.getLogger("culler")
 
 
 def main() -> bool:
-    """Look once; False if servers have to be given the time to tell first.
+    """Check once; return False if servers must have time to report first.
 
-    A Hub that does not answer is asked again at the next look.
+    If the Hub does not answer, the next check retries.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="[%(levelname).1s %(asctime)s %(name)s] %(message)s"
     )
     planned = json.loads(os.environ[PLAN])
-    if has_slept(planned, float(os.environ[LAST_LOOK]), time.time()):
-        log.warning("The machine was suspended, or its clock was put forward: looking again in %d s", UNTOLD_S)
+    if was_suspended(planned, float(os.environ[LAST_CHECK]), time.time()):
+        log.warning("The machine was suspended, or its clock jumped ahead: checking again in %d s", MAX_REPORT_AGE_S)
         return False
-    # Not in the development environment, which imports all modules of this package (bin/traits.py).
+    # Imported here, because bin/traits.py imports this module where it is not installed.
     from jupyterhub_idle_culler import cull_idle
 
     try:
@@ -38,7 +38,7 @@ def main() -> bool:
             cull_idle(
                 url=os.environ["JUPYTERHUB_API_URL"],
                 api_token=os.environ["JUPYTERHUB_API_TOKEN"],
-                # The arbiter's business.
+                # The arbiter decides instead.
                 inactive_limit=0,
                 logger=log,
                 max_age=planned["max_age_s"],
@@ -46,7 +46,7 @@ def main() -> bool:
             )
         )
     except (OSError, HTTPError) as error:
-        log.warning("The Hub does not answer, so that no idle server is stopped now: %s", error)
+        log.warning("The Hub does not answer, so idle servers are not stopped now: %s", error)
     return True
 
 

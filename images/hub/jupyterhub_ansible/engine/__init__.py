@@ -1,1 +1,1 @@
-"""What is asked of Docker: calls, events, labels, and what the kernel can do."""
+"""The Docker engine: calls, errors, events, labels, and the kernel's limits."""

@@ -1,24 +1,24 @@
-"""Threads for calls of the Docker API: what may take long waits apart from what a start needs.
+"""Thread pools for calls of the Docker API: slow calls are separate from those that a start needs.
 
-One pool for all does not do: each hung stop holds a thread for seconds, each pull for minutes, and with the pool's
-last thread everybody's start stands still.
+In a single pool, each hung stop would occupy a thread for seconds and each pull for minutes, until starts have none
+left.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 
 _QUICK = ThreadPoolExecutor(16, thread_name_prefix="docker")
-# Docker gives a container 10 s to end by itself, and takes longer on a machine that is busy.
+# Docker gives a container 10 s to stop, and takes longer on a busy machine.
 _STOPS = ThreadPoolExecutor(32, thread_name_prefix="docker-stop")
-# One that stands still holds its thread until Docker gives up; nobody can end it.
+# A hung pull occupies its thread until Docker gives up; it cannot be cancelled.
 _PULLS = ThreadPoolExecutor(32, thread_name_prefix="docker-pull")
-# As long as a program of an image that anybody may name likes to run (run_as).
+# For as long as a program of an untrusted image runs (run_as).
 _WAITS = ThreadPoolExecutor(2, thread_name_prefix="docker-wait")
 ARCHIVES = ThreadPoolExecutor(2, thread_name_prefix="docker-archive")
 
 _POOLS = {"stop": _STOPS, "remove_container": _STOPS, "remove_volume": _STOPS, "pull": _PULLS, "wait": _WAITS}
 
 CONNECTIONS = 64
-"""To Docker at once; with fewer, each call of a further thread would make and drop one (docker.APIClient)."""
+"""Connections of docker.APIClient; with fewer, calls of further threads would each open a temporary one."""
 
 
 def threads(method: str) -> ThreadPoolExecutor:

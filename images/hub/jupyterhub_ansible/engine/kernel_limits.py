@@ -1,8 +1,8 @@
-"""What all users' servers share of the kernel, which counts it per user id or for the whole machine.
+"""Kernel limits that all users' servers share, because the kernel counts per user id or for the whole machine.
 
-Out of the way, these limits leave the servers' memory limits to end what takes too much: what each one costs is memory
-of the server that took it.  The playbook raises them where the engine is its own (docker_engine.py of the role docker,
-with what each costs); a Hub in a container can but look.
+If they are raised, the memory limit of each server applies instead, since what they limit costs memory of the server
+that uses it.  The playbook raises them where it installed the engine (plugins/module_utils/docker_engine.py, with the
+cost of each); a Hub in a container can only check them.
 """
 
 from pathlib import Path
@@ -14,14 +14,14 @@ LIMITS = {
     "fs.file-max": _LONG,
     "fs.inotify.max_user_instances": _INT,
     "fs.inotify.max_user_watches": _INT,
-    # None.
+    # No limit.
     "fs.pipe-user-pages-soft": 0,
     "kernel.pty.max": 2**20,
 }
 
 
 def low(folder: Path = Path("/proc/sys")) -> list[str]:
-    """Return lines for sysctl that would raise what is lower now; nothing of what this kernel does not have."""
+    """Return sysctl lines that raise limits which are too low; limits that this kernel lacks are skipped."""
     lines = []
     for name, wanted in LIMITS.items():
         try:

@@ -1,4 +1,4 @@
-"""Labels on all that this project makes: what does not carry them is not ours to touch."""
+"""Labels on everything that this project creates: anything without them is never touched."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,24 @@ _MANAGED = "coolify.managed"
 
 
 def labels(project: str, kind: str, user: str, server: str) -> dict[str, str]:
-    """Labels of a user's server (kind `user-server`) or home (kind `home`)."""
+    """Return the labels of a user's server (kind `user-server`) or home (kind `home`)."""
     return {PROJECT: project, KIND: kind, USER: user, SERVER: server}
 
 
 def not_inherited(image: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels that keep a container from having those of its image that are not ours.
+    """Return labels that override an image's foreign labels for its container.
 
-    A container has all labels of its image, which Docker cannot take away, only blank.  Whoever made the image could
-    have Traefik lead any domain to it, and what Compose or Coolify built would pass for one of their own containers.
+    A container inherits all labels of its image, and Docker can override but not remove them.  Otherwise an image's
+    author could make Traefik route any domain to the container, and Compose or Coolify would treat a container of an
+    image that they built as their own.
 
     Args:
-        image: as Docker describes it.
+        image: as from `inspect_image`.
     """
     found = image["Config"].get("Labels") or {}
     return {name: "false" if name == _MANAGED else "" for name in found if not name.startswith(_OURS)}
 
 
 def carries(found: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
-    """Whether an object that Docker reported with the labels `found` carries all labels of `wanted`."""
+    """Whether an object with the labels `found` has all labels of `wanted`."""
     return (found or {}).items() >= wanted.items()

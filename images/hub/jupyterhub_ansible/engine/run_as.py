@@ -1,8 +1,8 @@
-"""As whom a container of an image runs: a number, which the engine is then told.
+"""The uid that a container of an image runs as.
 
-The image's own word is not enough.  Its user may be a name, and what that means is in the image's /etc/passwd, where
-any name may stand for 0; no name at all is root.  So a container of it is asked; and since an image may bring programs
-that lie, the server's container gets the number that was found, by which it runs whatever the image says.
+The image's configuration is not enough: its user may be a name, which the image's /etc/passwd may map to 0, and without
+a user it is root.  So a probe container of the image is asked.  Since the image's programs may lie, the server's
+container then runs as the uid that was found.
 """
 
 import re
@@ -11,16 +11,16 @@ from typing import Any
 
 from docker.errors import APIError
 
-from ..spawner.failures import DOCKER_ERRORS
 from ..spawner.limits import HARDENING
+from .errors import DOCKER_ERRORS
 from .labels import KIND, PROJECT, not_inherited
 
 ROOT = 0
 KIND_OF_PROBES = "user-probe"
 _MEMORY = 64 * 1024**2
 _TIMEOUT_S = 20
-# As the engine reads one (Go's strconv.Atoi); it takes any such text for a number, also where a user has it as a name.
-# A longer one is for the engine to read, as a name.
+# As the engine parses it (Go's strconv.Atoi): any such string is a number, even if a user has it as a name.  The engine
+# treats longer ones as names.
 _NUMBER = re.compile("[+-]?[0-9]{1,10}")
 
 Docker = Callable[..., Awaitable[Any]]
@@ -29,7 +29,7 @@ _known: dict[tuple[str, str], int] = {}
 
 
 def number(user: str) -> int | None:
-    """Return the uid that a user's text says by itself, without or with a group; None for a name."""
+    """Return the uid of a numeric `user` or `user:group`; None for a name."""
     name = user.partition(":")[0]
     if not name:
         return ROOT
@@ -37,33 +37,33 @@ def number(user: str) -> int | None:
 
 
 def numbered(user: str, uid: int) -> str:
-    """Return a user's text with its number in the place of its name; a group stays as it is."""
+    """Return `user` or `user:group` with the user replaced by its uid."""
     _, colon, group = user.partition(":")
     return f"{uid}{colon}{group}"
 
 
 async def uid(docker: Docker, project: str, image: Mapping[str, Any], user: str) -> int | None:
-    """Return the uid that this user has in an image; None if that cannot be found.
+    """Return the uid of a user in an image; None if it cannot be determined.
 
-    A container is asked once for an image and a name.
+    The answer is cached for each image and name.
 
     Args:
         docker: calls a method of docker.APIClient.
         project: `jupyterhub_name`.
-        image: as Docker describes it.
-        user: as the image or the administrator has it.
+        image: as from `inspect_image`.
+        user: as configured by the image or the administrator.
     """
     if (found := number(user)) is not None:
         return found
     key = (image["Id"], user)
     if key not in _known:
-        if (found := await _asked(docker, project, image, user)) is None:
+        if (found := await _probe(docker, project, image, user)) is None:
             return None
         _known[key] = found
     return _known[key]
 
 
-async def _asked(docker: Docker, project: str, image: Mapping[str, Any], user: str) -> int | None:
+async def _probe(docker: Docker, project: str, image: Mapping[str, Any], user: str) -> int | None:
     host_config = await docker(
         "create_host_config",
         network_mode="none",
@@ -71,7 +71,7 @@ async def _asked(docker: Docker, project: str, image: Mapping[str, Any], user: s
         mem_limit=_MEMORY,
         memswap_limit=_MEMORY,
         pids_limit=16,
-        # Its output is read, which the engine does of files and journald's only.
+        # The engine can read logs only of files and journald.
         log_config={"type": "json-file", "config": {"max-size": "1m"}},
         **HARDENING,
     )
@@ -90,13 +90,13 @@ async def _asked(docker: Docker, project: str, image: Mapping[str, Any], user: s
         try:
             await docker("wait", container["Id"], timeout=_TIMEOUT_S)
         except DOCKER_ERRORS:
-            # Its id does not end: that is the image's fault, and not an engine's that does not answer.
+            # The image's `id` does not end: blame the image, not the engine.
             return None
-        said = await docker("logs", container["Id"], stdout=True, stderr=False, tail=1)
+        output = await docker("logs", container["Id"], stdout=True, stderr=False, tail=1)
     except APIError:
-        # There is no such user, or no program of that name.
+        # The image has no such user, or no program `id`.
         return None
     finally:
         if container:
             await docker("remove_container", container["Id"], v=True, force=True)
-    return number(said.decode(errors="replace").strip() or "-")
+    return number(output.decode(errors="replace").strip() or "-")

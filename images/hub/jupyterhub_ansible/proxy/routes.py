@@ -1,4 +1,4 @@
-"""The proxy: no route to a server that is not there; its word on when one was in use is worthless, due to pings."""
+"""Routes: none to servers that are gone; the proxy's last_activity is ignored for servers that report their own."""
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
 
@@ -10,36 +10,34 @@ from jupyterhub.proxy import ConfigurableHTTPProxy
 from traitlets import Dict, Unicode
 
 from ..culling.plan import slug_of
-from ..spawner.addressing import AddressedSpawner
-from ..spawner.failures import DOCKER_ERRORS
+from ..engine.errors import DOCKER_ERRORS
+from ..spawner.routing import RoutedSpawner
 
 
 class UserProxy(ConfigurableHTTPProxy):
-    """configurable-http-proxy, whose clock counts only for servers that do not tell for themselves.
+    """configurable-http-proxy, whose `last_activity` counts only for servers that do not report their own.
 
-    It takes every byte for activity, so that an idle notebook in an open page would never end.
+    It counts every byte as activity, pings included, so that an idle notebook in an open page would never be culled.
     """
 
-    tells_activity = Dict(help="{slug of an environment: its servers tell truthfully when they are in use}").tag(
-        config=True
-    )
+    tells_activity = Dict(help="{slug of an environment: its servers report their own activity}").tag(config=True)
     default_profile = Unicode(help="Slug of the environment that is used if none is chosen").tag(config=True)
 
     async def get_all_routes(self) -> dict[str, Any]:
-        """Return the proxy's routes; JupyterHub takes `last_activity` from them, where it is (update_last_activity)."""
+        """Return the proxy's routes, from which JupyterHub reads `last_activity` if present (update_last_activity)."""
         routes = await self.fetch_routes()
         for route in routes.values():
             data = route["data"]
-            if "server_name" in data and self._tells(data["user"], data["server_name"]):
+            if "server_name" in data and self._reports_activity(data["user"], data["server_name"]):
                 data.pop("last_activity", None)
         return routes
 
     async def fetch_routes(self) -> dict[str, Any]:
-        """Return the proxy's routes as it tells them: asking the database about each takes time, of everybody's."""
+        """Return the proxy's routes unchanged, without a database query for each, which would slow everyone down."""
         routes: dict[str, Any] = await super().get_all_routes()
         return routes
 
-    def _tells(self, username: str, server: str) -> bool:
+    def _reports_activity(self, username: str, server: str) -> bool:
         user = orm.User.find(self.app.db, username)
         spawner = user.orm_spawners.get(server) if user else None
         if spawner is None:
@@ -47,14 +45,14 @@ class UserProxy(ConfigurableHTTPProxy):
         return bool(self.tells_activity.get(slug_of(spawner.user_options, self.tells_activity, self.default_profile)))
 
     async def add_user(self, user: Any, server_name: str = "") -> None:
-        """Add a route to a server, if the engine says that it is there.
+        """Add a route to a server, if the engine confirms its address.
 
         Raises:
-            RuntimeError: it is not, and was just started: the Hub stops it.
+            RuntimeError: it does not, and the server is just starting: the Hub then stops it.
         """
         spawner = user.spawners[server_name]
-        why = await spawner.misplaced() if isinstance(spawner, AddressedSpawner) else ""
-        # The routes of others are made all the same.
+        why = await spawner.misplaced() if isinstance(spawner, RoutedSpawner) else ""
+        # No exception here, so that JupyterHub goes on with the routes of other servers.
         if user.spawners.get(server_name) is not spawner or not (spawner.ready or spawner.pending == "spawn"):
             self.log.warning("%s gets no route: it ended, or is being stopped", spawner._log_name)
             return
@@ -68,12 +66,12 @@ class UserProxy(ConfigurableHTTPProxy):
         await super().add_user(user, server_name)
 
     async def delete_user(self, user: Any, server_name: str = "") -> None:
-        """Delete the route to a server; once, though both the first to notice its end and JupyterHub ask for it."""
+        """Delete the route to a server, once, although several callers may notice its end."""
         spawner = user.spawners[server_name]
-        # Others' spawners have no such thing.
+        # Other spawner classes lack the attribute.
         if getattr(spawner, "unrouted", False):
             return
-        # Not afterwards: a route may be made meanwhile.
+        # Before the call, because a route may be added meanwhile.
         spawner.unrouted = True
         try:
             await super().delete_user(user, server_name)
@@ -84,12 +82,12 @@ class UserProxy(ConfigurableHTTPProxy):
     async def check_routes(
         self, user_dict: Mapping[Any, Any], service_dict: Mapping[str, Any], routes: dict[str, Any] | None = None
     ) -> None:
-        """Compare the proxy's routes with the servers; first, these with the engine's word on where they are."""
+        """Compare the proxy's routes with the servers, after checking with the engine where the servers are."""
         spawners = [each for user in user_dict.values() for each in user.spawners.values()]
-        ready = [each for each in spawners if isinstance(each, AddressedSpawner) and each.ready]
+        ready = [each for each in spawners if isinstance(each, RoutedSpawner) and each.ready]
         if ready:
             try:
-                await ready[0].look_for(ready)
+                await ready[0].locate(ready)
             except DOCKER_ERRORS as error:
                 self.log.warning("Docker cannot be asked where servers are: %s", error)
         await super().check_routes(user_dict, service_dict, routes)

@@ -1,6 +1,6 @@
-"""`python -m jupyterhub_ansible.proxy.sync_routes`: the Hub gives a proxy that was replaced its routes back, now.
+"""`python -m jupyterhub_ansible.proxy.sync_routes`: make the Hub restore the routes of a replaced proxy at once.
 
-Without it the Hub does so within `last_activity_interval` seconds.  To be run inside the Hub's container.
+Without it, the Hub does so within `last_activity_interval` seconds.  Runs inside the Hub's container.
 """
 
 import hashlib
@@ -11,20 +11,20 @@ import sys
 from ..settings.model import SettingsError, load
 
 SERVICE = "sync-routes"
-"""The Hub's service in whose name this asks; its one scope is `proxy`."""
+"""The Hub's service that makes the request; its only scope is `proxy`."""
 
 
 def token(cookie_secret: bytes, service: str = SERVICE) -> str:
-    """API token of a service: derived, so that it needs no file and stays the same over restarts.
+    """Return the API token of a service, derived so that it needs no file and survives restarts.
 
-    JupyterHub never removes an older token of a service from its database (`JupyterHub._add_tokens`), so a new
-    random one at each start would pile up.
+    JupyterHub never removes a service's old tokens from its database (`JupyterHub._add_tokens`), so new random ones
+    would pile up.
     """
     return hmac.new(cookie_secret, service.encode(), hashlib.sha256).hexdigest()
 
 
 def main() -> str | None:
-    """Ask for it; a message if it failed (`sys.exit` prints it and exits with 1)."""
+    """Make the request; return a message if it fails (`sys.exit` prints it and exits with 1)."""
     try:
         headers = {"Authorization": f"token {token(load().secrets.cookie_secret)}"}
         connection = http.client.HTTPConnection("127.0.0.1", 8081, timeout=30)

@@ -1,7 +1,7 @@
-"""Which server has which address of the users' network: the Hub chooses it, and gives it to nobody else too soon.
+"""Address allocation on the users' network: the Hub chooses a server's address, and does not reuse it too soon.
 
-Docker gives the lowest free address.  That of a server that just ended would go to the next one that starts, while the
-proxy still leads to it.  The table lies in the Hub's database, so that a restart forgets no hold.
+Docker assigns the lowest free address: a server that starts would get the one of a server that has just ended, while
+the proxy still has a route to it.  The table is in the Hub's database, so that held addresses survive a restart.
 """
 
 import ipaddress
@@ -16,12 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 HOLD_S = 300
-"""So long after its server's end an address is kept from other servers."""
+"""How long an address is held after its server ended."""
 OWN_AT_MOST = 4
-"""Servers of one user that end and start again and again hold so many; then they get the oldest of them back."""
+"""Addresses that the ended servers of one user may hold; then the user's next server reuses the oldest."""
 SCARCE_SHARE = 4
-"""While less than this share of all addresses (one in so many) is free, who holds some gets those back at once."""
-# What Docker's address management says (libnetwork/ipamapi) where the address was given to another container.
+"""While less than one in so many of all addresses is free, users reuse their own held ones at once."""
+# Docker's message (libnetwork/ipamapi) when another container has the address.
 _CLASH = "address already in use"
 
 
@@ -36,11 +36,11 @@ class Address(_Base):
 
     address: Mapped[str] = mapped_column(Unicode(45), primary_key=True)
     holder: Mapped[str] = mapped_column(Unicode(255))
-    """Name of the server's container: nobody else's server can have it (naming)."""
+    """Name of the server's container, which is unique to it (naming)."""
     owner: Mapped[str] = mapped_column(Unicode(255))
-    """Name of its user, whose own servers may have it at any time."""
+    """Name of its user, whose other servers may reuse the address."""
     released: Mapped[float | None] = mapped_column(Float, default=None)
-    """When its server ended, in seconds since 1970; None while it has the address."""
+    """When its server ended, in seconds since 1970; None while the server has the address."""
 
 
 _P = ParamSpec("_P")
@@ -48,7 +48,7 @@ _R = TypeVar("_R")
 
 
 def _or_undone(step: "Callable[Concatenate[Addresses, _P], _R]") -> "Callable[Concatenate[Addresses, _P], _R]":
-    """Undo what failed: the session, which is the Hub's, takes nothing more before ("database is locked", for one)."""
+    """Roll back on failure ("database is locked", for example): the Hub's own session is unusable until then."""
 
     @wraps(step)
     def tried(self: "Addresses", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -64,7 +64,7 @@ def _or_undone(step: "Callable[Concatenate[Addresses, _P], _R]") -> "Callable[Co
 class Addresses:
     """The addresses of all users' servers.
 
-    Every method is one step of the event loop's thread: of two starts at once, the second finds what the first took.
+    Methods run on the event loop's thread without awaiting, so concurrent starts cannot take the same address.
 
     Args:
         db: a session of the Hub's database.
@@ -79,17 +79,17 @@ class Addresses:
     def take(
         self, holder: str, candidates: Sequence[str], in_use: Collection[str], wanted: str = "", owner: str = ""
     ) -> str | None:
-        """Give a server an address; the one that was not used for longest.
+        """Give a server an address, preferably the least recently used one.
 
         Args:
             holder: the server's container.
             candidates: addresses that servers may have.
-            in_use: those that a container, a route or another server has, whatever the table says.
-            wanted: is given, if it can be.
-            owner: the server's user; without one, nobody's other server gets what this one held.
+            in_use: addresses of containers, routes and other servers, whatever the table says.
+            wanted: the preferred address.
+            owner: the server's user; by default the server itself.
 
         Returns:
-            None where there is none.
+            None if no address is free.
         """
         known = {each.address: each for each in self._db.scalars(select(Address))}
         free = [each for each in candidates if each not in in_use and self._is_free(known.get(each), holder, wanted)]
@@ -100,13 +100,13 @@ class Addresses:
             free = own
         if not free:
             return None
-        # Those that nobody had yet come first, in their order.
+        # Never used ones come first, in their order.
         chosen = min(free, key=lambda each: self._last_use(known.get(each)))
         self._store(holder, chosen, owner)
         return chosen
 
     def _holds(self, row: Address) -> bool:
-        # A clock that was set back must not hold it for hours.
+        # abs(): a clock that was set back must not hold it for hours.
         return row.released is None or abs(self._clock() - row.released) < HOLD_S
 
     def _is_free(self, row: Address | None, holder: str, wanted: str) -> bool:
@@ -120,7 +120,7 @@ class Addresses:
 
     @_or_undone
     def keep(self, holder: str, address: str, owner: str = "") -> bool:
-        """Take down that a server has an address which it was not given here; False if that is another one's."""
+        """Record that a server has an address not allocated here; False if the address is another server's."""
         row = self._db.get(Address, address)
         if row is not None and row.holder != holder and self._holds(row):
             return False
@@ -137,7 +137,7 @@ class Addresses:
 
     @_or_undone
     def block(self, address: str, holder: str) -> None:
-        """Hold an address that Docker gave to somebody else."""
+        """Hold an address that Docker gave to another container."""
         row = self._db.get(Address, address) or Address(address=address)
         row.holder, row.owner, row.released = holder, holder, self._clock()
         self._db.add(row)
@@ -145,13 +145,13 @@ class Addresses:
 
     @_or_undone
     def release(self, holder: str) -> None:
-        """A server has ended; its address is held for a while."""
+        """Hold the address of a server that ended."""
         if self._release(select(Address).where(Address.holder == holder)):
             self._db.commit()
 
     @_or_undone
     def settle(self, holders: Collection[str]) -> None:
-        """Release what servers have that are not among `holders`: a Hub that ended could not say that they did."""
+        """Release the addresses of all servers but `holders`: some may have ended while the Hub was down."""
         if self._release(select(Address).where(Address.holder.not_in(holders))):
             self._db.commit()
 
@@ -170,7 +170,7 @@ def _hosts(servers: str, subnet: str, reserved: frozenset[str]) -> tuple[str, ..
 
 
 def candidates(network: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the addresses that containers may draw from a network, as Docker describes it; IPv4 only."""
+    """Return the IPv4 addresses that a network, as from `inspect_network`, has for containers."""
     found: tuple[str, ...] = ()
     for pool in network["IPAM"]["Config"] or []:
         subnet = str(pool.get("Subnet", ""))
@@ -182,12 +182,12 @@ def candidates(network: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def of_containers(containers: Iterable[Mapping[str, Any]], network: str, besides: str) -> set[str]:
-    """Return the addresses that containers have on a network, or want when they are started again.
+    """Return the addresses that containers have on a network, or will have when started again.
 
     Args:
-        containers: as Docker lists them, stopped ones too.
+        containers: as Docker lists them, including stopped ones.
         network: its name.
-        besides: id of the one that asks.
+        besides: id of the container to leave out.
     """
     found: set[str] = set()
     for container in containers:
@@ -198,44 +198,44 @@ def of_containers(containers: Iterable[Mapping[str, Any]], network: str, besides
 
 
 def of_routes(routes: Mapping[str, Mapping[str, Any]], besides: str) -> set[str]:
-    """Return the hosts that the proxy's routes lead to, but for that of one's own."""
+    """Return the hosts that the proxy's routes lead to, except the route `besides`."""
     targets = (route["target"] for spec, route in routes.items() if spec != besides)
     return {urlsplit(target).hostname or "" for target in targets}
 
 
 def is_clash(error: Exception) -> bool:
-    """Whether Docker refused an address since another container has it: one that it chose one for itself."""
+    """Whether Docker refused an address because it gave it to another container."""
     return _CLASH in str(getattr(error, "explanation", None) or error).lower()
 
 
 def endpoint(network: str, address: str) -> dict[str, Any]:
-    """Return the part of a container's description that gives it an address (`networking_config` of docker-py)."""
+    """Return the `networking_config` of docker-py that gives a container its address."""
     return {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": address}}}}
 
 
 def misplaced(
     container: Mapping[str, Any] | None, identity: str, labels: Mapping[str, str], network: str, address: str | None
 ) -> str:
-    """Return why a server is not at an address; "" if its container, by id and labels, runs and has it.
+    """Return why a server is not at its address; "" if its container runs there, with the right id and labels.
 
     Args:
-        container: as Docker describes it (inspect), or lists it; None if there is none.
+        container: as Docker inspects or lists it; None if there is none.
         identity: id of the server's container.
-        labels: that it must carry.
+        labels: those that it must have.
         network: of users' servers.
-        address: where the server is said to be; None if it is not reached by its own.
+        address: where the server should be; None if it is reached by a port or a name instead.
     """
     if container is None or container["Id"] != identity:
         return "its container is gone"
     found = container["Config"]["Labels"] if "Config" in container else container["Labels"]
     if not (found or {}).items() >= labels.items():
-        return "its container has not our labels"
+        return "its container lacks our labels"
     state = container["State"]
     if not (state["Running"] if isinstance(state, Mapping) else state in ("running", "paused")):
-        return "its container does not run"
+        return "its container is not running"
     held = ((container["NetworkSettings"]["Networks"] or {}).get(network) or {}).get("IPAddress")
     if address is None:
         return ""
     if not address or held != address:
-        return f"its container has {held or 'no address'}, not {address or 'any that is known'}"
+        return f"its container has {held or 'no address'}, not {address or 'a known one'}"
     return ""

@@ -1,4 +1,4 @@
-"""The part of the spawner that knows homes: the volume of a server, and what becomes of it."""
+"""The part of the spawner that manages homes: a server's volume, and what happens to it on deletion."""
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
@@ -9,14 +9,15 @@ import docker
 from traitlets import Bool, Enum, Unicode
 
 from ..engine import calls
+from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import PROJECT, USER, carries
 from . import homes, naming
 from .containers import ContainerSpawner
-from .failures import DOCKER_ERRORS, ServerError
+from .errors import SpawnError
 
 
 class HomeSpawner(ContainerSpawner):
-    """A spawner whose servers have a home that stays: it touches only volumes of this project and this user."""
+    """A spawner with persistent homes; it touches only volumes of this project and this user."""
 
     share_home = Bool(False, help="All servers of a user have one home").tag(config=True)
     volume_name_template = Unicode(
@@ -28,7 +29,7 @@ class HomeSpawner(ContainerSpawner):
         ["keep", "archive", "remove"], "keep", help="What happens to the home of a deleted user or server"
     ).tag(config=True)
 
-    # Of all spawners: homes that are being disposed of.
+    # Shared by all spawners: homes that are being archived or removed.
     _disposing: ClassVar[set[str]] = set()
 
     @property
@@ -40,22 +41,22 @@ class HomeSpawner(ContainerSpawner):
 
     @property
     def volume_binds(self) -> dict[str, dict[str, str]]:
-        """The home, and what the administrator mounts besides."""
+        """The home, besides the administrator's mounts."""
         return {**super().volume_binds, self.home_volume: {"bind": self.notebook_dir, "mode": "rw"}}
 
     async def _ensure_home(self) -> None:
-        # Docker leaves the volume that is there alone, if the name is taken.
+        # Does nothing if the volume exists.
         name = self.home_volume
         wanted = self._labels("home", "" if self.share_home else self.name)
         await self.docker("create_volume", name, labels=wanted)
-        # Its answer to that would lack the labels after a restart of the engine (seen: 26.1).
+        # Not the answer to create_volume, which lacks the labels after a restart of the engine (seen: 26.1).
         volume = await self.docker("inspect_volume", name)
         found = volume["Labels"] or {}
-        # Volumes of another scheme have no labels, and Docker cannot add any.
+        # Adopted volumes have no labels, and Docker cannot add any.
         adopted = self.volume_name_template and PROJECT not in found
         same_user = {key: wanted[key] for key in (PROJECT, USER)}
         if not adopted and not carries(found, same_user):
-            raise ServerError(
+            raise SpawnError(
                 "Another volume of this machine has the name of your home. Please tell the administrator.",
                 reason="home-taken",
                 log_message=f"{self._log_name}: volume {name} exists and carries no labels of this user and"
@@ -63,9 +64,9 @@ class HomeSpawner(ContainerSpawner):
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:
-        """Refuse another name for a server whose files go by its name; what is shown of it can be changed."""
+        """Refuse to rename a server whose home goes by its name; its display name can be changed."""
         if not self._home_is_shared():
-            raise ServerError(
+            raise SpawnError(
                 "A server's name cannot be changed, since its files go by it. Change its display name instead.",
                 reason="rename",
                 status_code=400,
@@ -78,13 +79,13 @@ class HomeSpawner(ContainerSpawner):
     async def delete_forever(self) -> None:
         """Dispose of the home of a server or user that is being deleted (`deleted_homes`).
 
-        The Hub deletes it whatever happens here: what cannot be done is logged, and the home stays.
+        The Hub deletes the server or user in any case: on failure the home stays, and the log says why.
         """
         volume = self.home_volume
         if self.name and self._home_is_shared():
             return  # the user's other servers have it, too
         if not self.name and (running := [each.name for each in self.user.spawners.values() if each.active]):
-            # The Hub stops this one only, and does not delete a user who has another one running.
+            # The Hub stops only the default server, and does not delete a user with another one running.
             self.log.error("%s stays, with its home: the server %s of its user runs", self._log_name, running[0])
             return
         self._disposing.add(volume)

@@ -3,8 +3,8 @@
     docker exec jupyterhub-hub python -m jupyterhub_ansible homes list
     docker exec jupyterhub-hub python -m jupyterhub_ansible homes restore <archive> <user> [<server>]
 
-An archive is a file in a volume of its own, written by a container of the Hub's own image: root there can read every
-file, and do nothing else (no network, no other capability).  The home is removed after the archive is complete.
+Archives are files in one volume, written by a container of the Hub's own image, whose root can read all files and
+nothing else (no network, no other capability).  The home is removed after its archive is complete.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ..settings.model import SettingsError, load
 from . import naming
 
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
-# Complete under its name only when it is on the disk.
+# Renamed to its final name only when it is complete and on disk.
 _ARCHIVE = (
     'tar --create --gzip --numeric-owner --xattrs --file "$1.partial" --directory /home .'
     ' && sync && mv "$1.partial" "$1" || { rm -f "$1.partial"; exit 1; }'
@@ -31,7 +31,7 @@ _RESTORE = 'tar --extract --gzip --numeric-owner --xattrs --preserve-permissions
 
 
 class HomesError(Exception):
-    """It cannot be done; the home is as it was."""
+    """The operation failed; the home is unchanged."""
 
 
 def archives_name(project: str) -> str:
@@ -59,7 +59,7 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
         # A container's host name is its id, unless somebody set another one.
         image = client.containers.get(os.uname().nodename).image
     except NotFound:
-        raise HomesError("the Hub does not run in a container, whose image is needed") from None
+        raise HomesError("the Hub does not run in a container, so there is no image to run this in") from None
     try:
         output: bytes | None = client.containers.run(
             image.id,
@@ -71,14 +71,14 @@ def _run(client: DockerClient, project: str, script: str, argument: str, volumes
             cap_drop=["ALL"],
             cap_add=list(caps),
             security_opt=["no-new-privileges"],
-            # It must not take memory and processors from users.
+            # So that it does not compete with users' servers.
             mem_limit="256m",
             memswap_limit="256m",
             cpu_shares=128,
             volumes=[f"{name}:{path}" for name, path in volumes.items()],
             labels={**not_inherited(image.attrs), PROJECT: project, KIND: "homes"},
             healthcheck={"test": ["NONE"]},
-            # Its output is read, which the client does of this driver's logs and journald's only.
+            # The client can read the logs of this driver and of journald only.
             log_config={"type": "json-file"},
             stderr=True,
             remove=True,
@@ -104,7 +104,7 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
     """Keep, archive or remove the home of a deleted user or server.
 
     Args:
-        client: the engine.
+        client: of the engine.
         project: `jupyterhub_name`.
         user: whose home it is.
         volume: the home.
@@ -114,8 +114,8 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
         What was done, for the log.
 
     Raises:
-        HomesError: it could not be done; the home is as it was.
-        APIError: Docker refused something; so it is then.
+        HomesError: it failed; the home is unchanged.
+        APIError: Docker refused something; the home is unchanged.
     """
     if what == "keep":
         return f"its home stays: the volume {volume}"
@@ -151,13 +151,13 @@ def archives(client: DockerClient, project: str) -> list[str]:
 
 
 def restore(client: DockerClient, project: str, archive: str, user: str, server: str, shared: bool) -> str:
-    """Make a home of an archive, for the same user or for another one; the archive stays.
+    """Restore an archive to a new home, of the same user or another one; the archive stays.
 
     Returns:
         The name of the volume.
 
     Raises:
-        HomesError: there is no such archive, or there is such a home; nothing was changed.
+        HomesError: the archive does not exist, or the home does; nothing was changed.
     """
     if archive not in archives(client, project):
         raise HomesError(f"There is no archive {archive}")
@@ -174,27 +174,27 @@ def restore(client: DockerClient, project: str, archive: str, user: str, server:
         mounts = {archives_name(project): "/archives:ro", name: "/home"}
         _run(client, project, _RESTORE, f"/archives/{archive}", mounts, *capabilities)
     except Exception:
-        # A home that is half there would be taken for whole.
+        # A partial home would look complete.
         volume.remove()
         raise
     return name
 
 
 def main() -> str | None:
-    """List archives, or restore one; a message if that is not possible (`sys.exit` prints it)."""
+    """List archives, or restore one; return a message if that fails (`sys.exit` prints it)."""
     parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible homes", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="archives of deleted users' homes")
-    restoring = commands.add_parser("restore", help="make a home of an archive")
+    restoring = commands.add_parser("restore", help="restore an archive to a new home")
     restoring.add_argument("archive")
-    restoring.add_argument("user", help="whose home it shall be")
+    restoring.add_argument("user", help="the owner of the new home")
     restoring.add_argument("server", nargs="?", default="", help="the named server; without it, the default one")
     arguments = parser.parse_args()
     try:
         settings = load().settings
         client = docker.from_env()
         if arguments.command == "list":
-            print("\n".join(archives(client, settings.jupyterhub_name)) or "There is no archive.")
+            print("\n".join(archives(client, settings.jupyterhub_name)) or "There are no archives.")
             return None
         if settings.hub_volume_name_template:
             return "The volumes are named by hub_volume_name_template: extract the archive by hand"

@@ -15,18 +15,18 @@ HARDENING: dict[str, Any] = {
     "init": True,
 }
 
-# Two files of this size; without it, one server's output can fill the machine's disk on an engine that rotates nothing.
+# Two files of this size; an engine without log rotation would let one server's output fill the disk.
 _LOG_SIZE_MB = 5
 _LOG_DRIVERS_WITH_FILES = ("json-file", "local")
 
 _TMP = str(PurePosixPath("/", "tmp"))
 
-# Out of 1000: if the machine itself runs out of memory, the kernel ends a user's process before the Hub or the engine.
+# Of 1000: if the machine runs out of memory, the kernel kills users' processes before the Hub or the engine.
 _OOM_SCORE = 500
 
 
 class Engine(NamedTuple):
-    """What is to be known of the engine: the memory of its machine (bytes), and its drivers."""
+    """Properties of the engine: the memory of its machine (bytes), and its drivers."""
 
     memory: int
     log_driver: str
@@ -34,28 +34,28 @@ class Engine(NamedTuple):
 
 
 def engine(info: Mapping[str, Any]) -> Engine:
-    """Return what is to be known from the answer to `GET /info`."""
+    """Return the engine's properties from the answer to `GET /info`."""
     return Engine(info["MemTotal"], info.get("LoggingDriver", ""), info.get("CgroupDriver", ""))
 
 
 def in_bytes(limit: int | str | None) -> int | None:
-    """A memory limit as configured: a number, a text such as "2G" (from a callable), or none."""
+    """Return a configured memory limit (a number, or a string such as "2G") in bytes; None for no limit."""
     return int(parse_bytes(limit)) if limit else None
 
 
 def cgroup_parent(project: str, cgroup_driver: str) -> str:
-    """Name of the control group that holds all users' servers of a Hub.
+    """Return the name of the cgroup that holds all users' servers of a Hub.
 
-    The deployment gives it a ceiling (roles/network/files/ceiling).  It also sets users' servers together, not
-    each of them, against Hub and proxy where processors are short.
+    The deployment gives it a memory ceiling (roles/network/files/ceiling).  When CPU is short, all users' servers
+    together, and not each of them, compete with Hub and proxy.
     """
     return f"{project}-users.slice" if cgroup_driver == "systemd" else f"/{project}-users"
 
 
 def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our host configuration with the administrator's on top.
+    """Return our host configuration, overridden by the administrator's.
 
-    Of a list of security options, each one is a setting of its own: only what both set is theirs.
+    The lists of security options are merged option by option.
     """
     given = theirs.get("security_opt") or []
     named = {_option(each) for each in given}
@@ -64,17 +64,17 @@ def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _option(text: str) -> str:
-    # Docker still takes the colon that it had first.
+    # Docker still accepts the older colon.
     return re.split("[=:]", text, maxsplit=1)[0]
 
 
 def host_config(project: str, of: Engine, memory: int | None, tmp_mb: int | None, pids: int) -> dict[str, Any]:
-    """Return what `docker.APIClient.create_host_config` takes.
+    """Return the arguments of `docker.APIClient.create_host_config`.
 
     Args:
         project: `jupyterhub_name`.
-        of: the engine.
-        memory: limit in bytes, if there is one.
+        of: properties of the engine.
+        memory: limit in bytes; None for no limit.
         tmp_mb: size of /tmp; by default half of the memory.
         pids: limit of processes and threads.
     """
@@ -87,14 +87,14 @@ def host_config(project: str, of: Engine, memory: int | None, tmp_mb: int | None
         "memswap_limit": memory,
         "oom_score_adj": _OOM_SCORE,
         "cgroup_parent": cgroup_parent(project, of.cgroup_driver),
-        # Docker would throw a dead server's log away with it; poll() removes it after reading the log.
+        # Docker would discard a dead server's log; poll() removes the container after reading it.
         "auto_remove": False,
     }
-    # Both are memory, within the limit.  At half of it, who fills one is told "No space left", and nothing is killed.
+    # Both count against the memory limit.  At half of it, filling one gives "No space left", and nothing is killed.
     if half:
         config["shm_size"] = half
     if tmp:
-        # Docker's own default is noexec; builds (pip, R, compilers) run what they wrote there.
+        # exec, unlike Docker's default: builds (pip, R, compilers) run programs from /tmp.
         config["tmpfs"] = {_TMP: f"rw,exec,nosuid,nodev,mode=1777,size={tmp}"}
     if of.log_driver in _LOG_DRIVERS_WITH_FILES:
         config["log_config"] = {"type": of.log_driver, "config": {"max-size": f"{_LOG_SIZE_MB}m", "max-file": "2"}}

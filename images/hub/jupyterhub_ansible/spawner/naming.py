@@ -1,6 +1,6 @@
 """Names of users' containers and volumes.
 
-Frozen: a changed name is a lost home.  tests/unit/test_hub_naming.py holds golden names.
+Frozen: if a name changes, a home is lost.  tests/unit/test_spawner_naming.py holds golden names.
 
 A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`.  The number of hyphens tells the parts apart:
 
@@ -11,8 +11,8 @@ A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`.  The num
 `----`  between a shortened name and the hash of user and server
 ====  =========================================================
 
-A part that is kept as it is has no two hyphens in a row, so no two servers share a name (but for a collision
-of 64 bits of SHA-256; the labels that the spawner checks stand behind that).
+A part that is kept unchanged has no two hyphens in a row, so no two servers share a name (except for a collision
+of 64 bits of SHA-256, against which the spawner checks the labels).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def _digest(text: str) -> str:
 def _part(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
-    # ASCII only: what Unicode says of a character may differ in the next Python.
+    # ASCII only: Unicode properties of a character may change with Python.
     sanitised = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
     return f"{sanitised}---{_digest(text)}"
 

@@ -1,7 +1,7 @@
-"""A user's choice: what there is to choose from, and the check of what comes back by form, link or REST API.
+"""User options: the profiles and sizes a user may choose from, and validation of options from form, link or REST API.
 
-A choice is stored as slugs (`{"profile": ..., "size": ...}`), so that a new image is in use from the next start on.
-The one exception is an image that a user may name freely: its reference is the choice (`{"image": ...}`).
+Options are stored as slugs (`{"profile": ..., "size": ...}`), so that the next start uses a new image.
+The exception is a freely chosen image, which is stored by its reference (`{"image": ...}`).
 """
 
 import re
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from ..settings.model import Environment, Size
 
 FREE_IMAGE = "_image"
-"""Stands on the start page for an image that the user names; no slug has an underscore."""
+"""The start page's value for a freely chosen image; slugs have no underscores."""
 FREE_HOME = "/home/jovyan"
 FREE_URL = "/lab"
-"""Of an image that a user names: as in ours and in Jupyter Docker Stacks."""
+"""Of a freely chosen image: as in ours and in Jupyter Docker Stacks."""
 
-# A name, and a tag or a digest or both (github.com/distribution/reference).
+# A name, optionally with a tag, a digest or both (github.com/distribution/reference).
 _REFERENCE = re.compile(
     r"[a-zA-Z0-9]+([.-][a-zA-Z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
@@ -25,12 +25,12 @@ _REFERENCE_LENGTH = 512
 
 
 class ChoiceError(ValueError):
-    """A choice that the user does not have, in words for the user."""
+    """An invalid choice; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a server is started with; without a size, the server's limits are the only one."""
+    """What a server is started with; without a size, the default limits apply."""
 
     environment: Environment
     size: Size | None = None
@@ -38,7 +38,7 @@ class Choice:
 
     @property
     def options(self) -> dict[str, object]:
-        """The user options that say so in full."""
+        """The choice as complete user options."""
         if self.free_image:
             return {"image": self.environment.image}
         return {"profile": self.environment.slug, **({"size": self.size.slug} if self.size else {})}
@@ -49,14 +49,14 @@ def _listed(words: Iterable[object]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A stored word for a message; nothing if it is none, since nobody has checked what is stored."""
+    """Return a stored value for a message; "" if it looks unsafe, since stored options are unvalidated."""
     return f" {value}" if isinstance(value, str) and re.fullmatch(r"[\w.:/@-]{1,80}", value) else ""
 
 
 def matches(pattern: str, reference: str) -> bool:
-    """Return whether an image's reference is one; `*` in the pattern stands for anything but a slash.
+    """Return whether an image reference matches; `*` in the pattern matches anything but a slash.
 
-    Nor for a digest where the pattern says something of the tag: with a digest, the tag means nothing.
+    If the pattern has a tag, `*` does not match a digest either, because a digest overrides the tag.
     """
     star = "[^/@]*" if ":" in pattern.rpartition("/")[2] else "[^/]*"
     form = star.join(re.escape(part) for part in pattern.split("*"))
@@ -66,7 +66,7 @@ def matches(pattern: str, reference: str) -> bool:
 
 
 def without_tag(reference: str) -> str:
-    """Return an image's name without its tag; a colon before the last slash is a port's."""
+    """Return an image's name without its tag; a colon before the last slash belongs to a port."""
     path, slash, name = reference.rpartition("/")
     return f"{path}{slash}{name.partition(':')[0]}"
 
@@ -75,7 +75,7 @@ def without_tag(reference: str) -> str:
 class Catalogue:
     """What one user may choose from.
 
-    `environments` by slug, in the operator's order; `patterns` of the images that the user may name freely.
+    `environments` by slug, in the operator's order; `patterns` of images that the user may choose freely.
     """
 
     environments: Mapping[str, Environment]
@@ -91,10 +91,10 @@ class Catalogue:
         default: str,
         free_images: Mapping[str, Iterable[str]],
     ) -> "Catalogue":
-        """Return what a user of these names, in these groups, may use.
+        """Return what a user with these names and groups may use.
 
         Raises:
-            ChoiceError: that is nothing at all.
+            ChoiceError: nothing at all.
         """
         open_to_user = {
             slug: environment
@@ -122,10 +122,10 @@ class Catalogue:
         )
 
     def choose(self, options: Mapping[str, object]) -> Choice:
-        """Return what these options mean, the default environment and its first size where they do not say.
+        """Return the choice that these options name; missing ones default to the default environment and first size.
 
         Raises:
-            ChoiceError: they name something else than what this user may choose.
+            ChoiceError: this user may not choose that.
         """
         known = ["profile", "size", *(["image"] if self.patterns else [])]
         if unknown := sorted(set(options) - set(known)):
@@ -138,7 +138,7 @@ class Catalogue:
         return Choice(environment, self._size(environment, options.get("size")))
 
     def _environment(self, slug: object) -> Environment:
-        # In the same words whether it does not exist or is not open to this user.
+        # The same message whether it does not exist or is not open to this user.
         if not isinstance(slug, str) or slug not in self.environments:
             raise ChoiceError(f"There is no environment of that name. Choose one of: {_listed(self.environments)}.")
         return self.environments[slug]
@@ -162,7 +162,7 @@ class Catalogue:
         return Choice(image, free_image=True)
 
     def recall(self, options: Mapping[str, object]) -> tuple[Choice, str]:
-        """Return what a stored choice means today, and a notice for the user if it is not what it was."""
+        """Return the choice that stored options stand for today, and a notice for the user if it had to change."""
         image, profile, size = (options.get(key) for key in ("image", "profile", "size"))
         if image is not None:
             try:
@@ -186,15 +186,15 @@ class Catalogue:
 
 
 def options_from_form(formdata: Mapping[str, list[str]]) -> dict[str, object]:
-    """User options from form data or from a link's `opt-` arguments (lists of strings, one per field).
+    """Return user options from form data or from a link's `opt-` arguments (lists of strings, one per field).
 
-    On the start page every environment has a field for its size, and an image of one's own has one for its reference:
-    what counts is that of the chosen one.
+    The start page has a size field for every environment and a field for the image reference; only the chosen one's
+    field counts.
 
     Raises:
         ChoiceError: a field was given more than once.
     """
-    # A form that was sent and failed has JupyterHub's token in its address.
+    # After a failed submission, the form's URL includes JupyterHub's XSRF token.
     fields = {key: values for key, values in formdata.items() if key != "_xsrf"}
     if any(len(values) != 1 for values in fields.values()):
         raise ChoiceError("Choose one environment.")

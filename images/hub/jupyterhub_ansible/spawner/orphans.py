@@ -1,30 +1,30 @@
-"""Containers of users' servers that the Hub does not know: left by a crash, or by a database that was put back."""
+"""Orphans: containers of users' servers that the Hub does not know, after a crash or a restored database."""
 
 from collections.abc import Awaitable, Callable, Collection
 from logging import Logger
 from typing import Any
 
+from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import KIND, PROJECT, SERVER, USER
-from .failures import DOCKER_ERRORS
 
 Known = Callable[[], Collection[tuple[str, str]]]
-"""Servers that run, start or stop, by user and server name."""
+"""Returns the active servers, by user and server name."""
 
 
 async def remove(
     docker: Callable[..., Awaitable[Any]], project: str, kind: str, known: Known, log: Logger
 ) -> list[str]:
-    """Stop and remove them; return their names.
+    """Stop and remove orphans; return their names.
 
-    Nobody reaches them: their tokens are void, and the proxy has no route.  They hold memory that others wait for,
-    and their names.
+    They are unreachable, because their tokens are void and the proxy has no route; but they use memory that others
+    may be waiting for, and occupy names.
 
     Args:
         docker: calls a method of docker.APIClient.
         project: `jupyterhub_name`.
-        kind: their label's value (labels.KIND).
-        known: asked again before each removal, since users start servers meanwhile.
-        log: gets a line for each.
+        kind: value of their label labels.KIND.
+        known: called before each removal, since users may start servers meanwhile.
+        log: for a line about each.
     """
     wanted = [f"{PROJECT}={project}", f"{KIND}={kind}"]
     removed = []

@@ -1,4 +1,4 @@
-"""What a user may choose, offered and applied: the part of the spawner that knows the catalogue."""
+"""The part of the spawner that offers and applies profiles: the environments, sizes and images of the catalogue."""
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
@@ -12,17 +12,17 @@ from dockerspawner import DockerSpawner
 from traitlets import Dict, Instance, List, Unicode
 
 from ..settings.model import Environment
-from .failures import ServerError
+from .errors import SpawnError
 from .options import Catalogue, Choice, ChoiceError, options_from_form
 from .start_page import Limits, form
 
 
-def _refused(error: ChoiceError, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> ServerError:
-    return ServerError(str(error), reason="choice", status_code=status)
+def _rejected(error: ChoiceError, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> SpawnError:
+    return SpawnError(str(error), reason="choice", status_code=status)
 
 
-class ChoosingSpawner(DockerSpawner):
-    """A spawner whose user chooses an environment and a size, by the start page, a link or the REST API."""
+class ProfileSpawner(DockerSpawner):
+    """A spawner whose user chooses an environment and size on the start page, by a link or by the REST API."""
 
     profiles = Dict(
         key_trait=Unicode(), value_trait=Instance(Environment), help="The catalogue: {slug: environment}"
@@ -33,9 +33,9 @@ class ChoosingSpawner(DockerSpawner):
     ).tag(config=True)
 
     choice: Choice | None = None
-    """What the server is started with; None before its start, and after the Hub's own."""
+    """What the server is started with; None before its start, and after a restart of the Hub."""
     notice = ""
-    """What the user should know of the choice: that the last one is no longer offered."""
+    """A notice for the user, if the last choice is no longer offered."""
     extra_host_config: dict[str, Any]
 
     # --- offered
@@ -44,25 +44,25 @@ class ChoosingSpawner(DockerSpawner):
         """Return what this user may choose from.
 
         Raises:
-            ServerError: that is nothing at all.
+            SpawnError: nothing at all.
         """
         groups = {group.name for group in self.user.groups}
         try:
             return Catalogue.of(self._names(), groups, self.profiles, self.default_profile, self.free_images)
         except ChoiceError as error:
-            raise _refused(error, HTTPStatus.FORBIDDEN) from None
+            raise _rejected(error, HTTPStatus.FORBIDDEN) from None
 
     def _names(self) -> set[str]:
-        """By which settings may mean the user; where logins can change, the authenticator knows."""
+        """Names by which settings may refer to the user; an authenticator whose logins can change provides them."""
         names = getattr(self.authenticator, "names", None)
         return names(self.user.name) if names else {self.user.name}
 
     def _options_form_default(self) -> Any:
-        # Asked at every request: the catalogue depends on groups, and what is preselected on the last choice.
-        return type(self).offer
+        # Callable, so evaluated at each request: it depends on groups and on the last choice.
+        return type(self).render_options_form
 
-    def offer(self) -> str:
-        """Return the HTML of the choice, for JupyterHub's spawn page; "" if there is nothing to choose."""
+    def render_options_form(self) -> str:
+        """Return the HTML of the options form for JupyterHub's spawn page; "" if there is nothing to choose."""
         catalogue = self.catalogue()
         choice, notice = catalogue.recall(self.orm_spawner.user_options or {})
         named = self.name and (self.display_name or self.name)
@@ -80,23 +80,24 @@ class ChoosingSpawner(DockerSpawner):
     def _options_from_form(self, formdata: Mapping[str, list[str]]) -> dict[str, object]:
         try:
             options = options_from_form(formdata)
-            # Checked here already: JupyterHub stores a choice before it applies it.
+            # Validated here, because JupyterHub stores options before it applies them.
             self.catalogue().choose(options)
         except ChoiceError as error:
-            raise _refused(error) from None
+            raise _rejected(error) from None
         return options
 
     def options_from_query(self, query_data: Mapping[str, list[str]]) -> dict[str, object]:
-        """Return a link's options: JupyterHub starts at once what they name, and anybody can send a link.
+        """Return a link's options.
 
-        So a link names something of the catalogue; an image that its user did not type would have the user's home.
+        JupyterHub starts a link's server without confirmation, and anyone can send a link.  So links are restricted to
+        the catalogue: a freely chosen image would get the user's home.
         """
         options = self._options_from_form(query_data)
         if not options:
-            # The address of a form that was sent and failed, without its fields.
-            raise _refused(ChoiceError("Please choose an environment."))
+            # The URL of a form after a failed submission has no options.
+            raise _rejected(ChoiceError("Please choose an environment."))
         if "image" in options:
-            raise _refused(ChoiceError("A link cannot start an image of your own: please enter it here."))
+            raise _rejected(ChoiceError("A link cannot start an image of your own: please enter it here."))
         return options
 
     # --- applied
@@ -105,25 +106,25 @@ class ChoosingSpawner(DockerSpawner):
         return type(self).apply_profile
 
     def apply_profile(self, options: Mapping[str, object]) -> None:
-        """Take what the environment and the size that `options` name give a server.
+        """Apply the environment and size that `options` name (`Spawner.apply_user_options`).
 
-        A stored choice (JupyterHub keeps the last one) that the user does not have any more gives way to the default.
+        A stored choice (JupyterHub keeps the last one) that is no longer available falls back to the default.
 
         Raises:
-            ServerError: the choice was made in this very request, and this user does not have it.
+            SpawnError: the choice was made in this request, and is not available.
         """
         catalogue = self.catalogue()
-        if self._chosen_in_this_request():
+        if self._is_chosen_now():
             try:
                 self.choice, self.notice = catalogue.choose(options), ""
             except ChoiceError as error:
-                raise _refused(error) from None
+                raise _rejected(error) from None
         else:
             self.choice, self.notice = catalogue.recall(options)
         if self.notice:
             self.log.warning("%s: %s", self._log_name, self.notice)
-        # What it came to is the last choice from now on: where it gave way, and where it left something to the default.
-        # The Hub's other parts know a running server's environment by it (culling.slug_of).
+        # Store the resolved choice, with fallbacks and defaults filled in: other parts of the Hub read the environment
+        # of a running server from it (culling.slug_of).
         self.user_options = self.orm_spawner.user_options = self.choice.options
         environment, size = self.choice.environment, self.choice.size
         self.image = environment.image
@@ -133,25 +134,25 @@ class ChoosingSpawner(DockerSpawner):
             self.mem_limit = f"{size.memory_mb}M"
             self.cpu_limit = size.cpus
         if self.choice.free_image or environment.pull:
-            # The others are on the machine since the deployment.
+            # All others were built or pulled by the deployment.
             self.pull_policy = "ifnotpresent"
 
-    def _chosen_in_this_request(self) -> bool:
-        # Choices of forms and links pass options_from_form; only the REST API's arrive unchecked.
+    def _is_chosen_now(self) -> bool:
+        # Forms and links were validated by options_from_form; options of the REST API are not yet.
         body = getattr(self.handler, "get_server_json_body", None)
         return body is not None and body()["user_options"] is not None
 
     async def check_allowed(self, image: str) -> str:
-        """Return the image of the choice, whatever image DockerSpawner reads from stored options."""
+        """Return the choice's image, ignoring the one that DockerSpawner reads from stored options."""
         return str(self.image)
 
     def get_env(self) -> dict[str, str]:
-        """Return the server's environment variables, those of the chosen environment on top."""
+        """Return the server's environment variables; those of the chosen environment take precedence."""
         return {**super().get_env(), **(self.choice.environment.environment if self.choice else {})}
 
     @property
     def mount_binds(self) -> list[Any]:
-        """What the administrator and the chosen environment mount beside the home."""
+        """The mounts of the administrator and of the chosen environment."""
         ours = self.choice.environment.mounts if self.choice else ()
         return [
             *super().mount_binds,

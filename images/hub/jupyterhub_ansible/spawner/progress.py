@@ -1,4 +1,4 @@
-"""What the page that waits for a server shows: events of the start, and how far a pull is."""
+"""Progress of a start for JupyterHub's pending page: its events, and how far a pull is."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 Event = dict[str, Any]
 
 WAITING, PULLING, CREATING, STARTING, ANSWERING = 5, 10, 60, 70, 85
-"""Per cent of the bar at which each phase begins; 100 is the Hub's, when the server is in the proxy's table."""
+"""Percentage at which each phase begins; the Hub itself reports 100 when the route exists."""
 
 
 class Progress:
-    """The events of one start; several pages may follow it, each from the beginning."""
+    """The events of one start; any number of pages can follow it, each from the beginning."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._more = asyncio.Event()
 
     def say(self, percent: int, message: str) -> None:
-        """Tell those that follow; what was said last is not said twice.  Only for the thread of the event loop."""
+        """Add an event, unless it repeats the last one.  Only for the event loop's thread."""
         event = {"progress": percent, "message": message}
         if self._events[-1:] != [event]:
             self._events.append(event)
@@ -26,19 +26,19 @@ class Progress:
             self._more = asyncio.Event()
 
     async def follow(self) -> AsyncIterator[Event]:
-        """Yield all events, without an end: the Hub ends it with the start (jupyterhub.utils.iterate_until)."""
+        """Yield all events; endless, the Hub stops it when the start is over (jupyterhub.utils.iterate_until)."""
         seen = 0
         while True:
             more = self._more
             for event in self._events[seen:]:
                 seen += 1
-                # The Hub takes keys out of it.
+                # A copy, because the Hub removes keys.
                 yield dict(event)
             await more.wait()
 
 
 class Layer(NamedTuple):
-    """Bytes of a layer of an image: how many there are, how many are here, how many are unpacked."""
+    """Bytes of an image layer: in total, downloaded, and extracted."""
 
     total: int
     loaded: int
@@ -46,16 +46,16 @@ class Layer(NamedTuple):
 
 
 class Pull:
-    """How far a pull is, from what Docker tells while it pulls (`POST /images/create`)."""
+    """How far a pull is, from Docker's event stream (`POST /images/create`)."""
 
     def __init__(self) -> None:
         self._layers: dict[str, Layer] = {}
         self._percent = 0
 
     def add(self, event: Mapping[str, Any]) -> int:
-        """Take in what Docker told, and return how much is done, in per cent; it never falls.
+        """Process an event, and return the percentage done, which never decreases.
 
-        A layer counts once for its transfer and once for its unpacking.
+        Download and extraction of a layer count equally.
         """
         name, about = str(event.get("id", "")), event.get("status")
         detail = event.get("progressDetail") or {}

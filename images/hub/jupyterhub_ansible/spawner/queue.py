@@ -1,20 +1,20 @@
-"""Starts that wait in line: for memory, and for an address."""
+"""Starts that wait in line for memory or for an address."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-# Seconds; in between, a server that ended makes room unnoticed.
-_LOOK_AGAIN = 1.0
+# Seconds between checks: nothing signals that a server ended.
+_CHECK_S = 1.0
 
 
 class Queue:
-    """Starts that wait for room, first come, first served: a small one does not overtake a large one."""
+    """A first-come, first-served queue: a small server does not overtake a large one."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Event] = deque()
-        # Whether there was no room when the first one asked last.
+        # Whether the last check for the first in line found no room.
         self._full = False
 
     def __len__(self) -> int:
@@ -24,19 +24,19 @@ class Queue:
         self,
         has_room: Callable[[], Awaitable[bool]],
         take: Callable[[], None],
-        tell: Callable[[int, int], None],
+        report: Callable[[int, int], None],
         seconds: float,
     ) -> None:
-        """Wait until it is this one's turn and there is room, then take it.
+        """Wait for a turn and for room, then take it.
 
         Args:
-            has_room: whether there is.
-            take: takes the room; called at once after that, before anybody else is asked.
-            tell: gets the place in the queue, from 1, and the queue's length.
-            seconds: to wait at most.
+            has_room: checks for room.
+            take: takes the room; called immediately afterwards, before the next check of any other.
+            report: called with the position in the queue, from 1, and its length.
+            seconds: time limit.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: there was no room in time.
         """
         me = asyncio.Event()
         self._waiting.append(me)
@@ -44,10 +44,10 @@ class Queue:
             async with asyncio.timeout(seconds):
                 while not await self._is_my_turn(me, has_room):
                     if self._full:
-                        tell(self._waiting.index(me) + 1, len(self._waiting))
+                        report(self._waiting.index(me) + 1, len(self._waiting))
                     me.clear()
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(me.wait(), _LOOK_AGAIN)
+                        await asyncio.wait_for(me.wait(), _CHECK_S)
             take()
         finally:
             self._waiting.remove(me)

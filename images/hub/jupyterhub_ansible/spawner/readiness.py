@@ -1,4 +1,4 @@
-"""The part of the spawner that waits until a server answers, and that it is the one which was started."""
+"""The part of the spawner that waits until the server answers and proves that it is the one that was started."""
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
@@ -10,27 +10,27 @@ from typing import ClassVar
 
 import aiohttp
 
-from . import challenge, failures, limits
+from . import challenge, errors, limits
 from .recovery import RecoveringSpawner
 
-# Whether a server answers is asked this often, whether its container runs at all this often: many that start at once
-# are asked less often each, or the asking would hold them up (20 starts on 2 processors).
-_POLL_S, _INSIST_S = 0.05, 0.5
+# How often a starting server is polled, and how often its container is checked.  If many start at once, each is polled
+# less often, or the polling would slow them down (20 starts on 2 processors).
+_POLL_S, _CHECK_RUNNING_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
-# Bytes of an answer that are read: the right one is shorter, and a user's server can send without end.
-_ANSWER_AT_MOST = 1024
+# Bytes of an answer that are read: a valid one is shorter, and a user's server could send without end.
+_MAX_ANSWER = 1024
 
 
 class ReadySpawner(RecoveringSpawner):
-    """A spawner whose servers are ready when they answer a challenge that nobody else can."""
+    """A spawner whose servers are ready when they answer a challenge that only they can answer."""
 
-    # Of all spawners: servers that start, and are asked whether they answer.
+    # Shared by all spawners: the servers that are being polled.
     _polled: ClassVar[set[str]] = set()
-    # This server proves that it is the one that was started (challenge).
+    # Whether this server's image answers the challenge.
     _answers_challenge = False
 
     async def _wait_until_ready(self, url: str) -> None:
-        # The Hub waits too, but backs off to 5 s between its attempts (jupyterhub.utils.exponential_backoff).
+        # The Hub waits too, but backs off to 5 s between attempts (jupyterhub.utils.exponential_backoff).
         self._polled.add(self.object_name)
         try:
             await self._poll_until_ready(url)
@@ -40,53 +40,53 @@ class ReadySpawner(RecoveringSpawner):
     async def _poll_until_ready(self, url: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.http_timeout
-        look_again = loop.time() + _INSIST_S
-        failing = failures.SILENT
-        # The kernel of a container answers at once; nobody does at the address of one that ended.
+        check_again = loop.time() + _CHECK_RUNNING_S
+        failing = errors.SILENT
+        # A running container accepts or refuses at once; the address of one that ended does not answer at all.
         timeout = aiohttp.ClientTimeout(total=5, sock_connect=1)
-        # Nothing is unpacked: a short answer could become a very long one.
+        # No decompression: a short answer could become a very long one.
         plain = {"Accept-Encoding": "identity"}
         async with aiohttp.ClientSession(headers=plain, timeout=timeout, auto_decompress=False) as session:
             while loop.time() < deadline:
                 with suppress(aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
-                    failing = await self._what_fails(session, url)
+                    failing = await self._probe(session, url)
                     if not failing:
                         return
                 slower = max(1.0, len(self._polled) / _POLLED_AT_FULL_PACE)
-                if loop.time() > look_again:
-                    look_again = loop.time() + _INSIST_S * slower
-                    await self._insist_that_it_runs()
+                if loop.time() > check_again:
+                    check_again = loop.time() + _CHECK_RUNNING_S * slower
+                    await self._require_running()
                 await asyncio.sleep(_POLL_S * slower)
         lines = await self._last_lines()
-        raise failures.no_answer(self.http_timeout, failing, url, lines, self._log_name)
+        raise errors.no_answer(self.http_timeout, failing, url, lines, self._log_name)
 
-    async def _what_fails(self, session: aiohttp.ClientSession, url: str) -> str:
-        """Ask the server once; "" if it is ready.  No secret is sent: whose server answers is not known yet."""
+    async def _probe(self, session: aiohttp.ClientSession, url: str) -> str:
+        """Poll the server once; "" if it is ready.  No secret is sent: who answers is not known yet."""
         if not self._answers_challenge:
             async with session.get(f"{url}api", allow_redirects=False) as response:
-                return failures.FAILING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+                return errors.FAILING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
         asked = challenge.nonce()
         async with session.get(f"{url}{challenge.PATH}?nonce={asked}", allow_redirects=False) as response:
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                return failures.FAILING
+                return errors.FAILING
             answer = json.loads(await self._body(response)) if response.status == HTTPStatus.OK else None
-        return "" if challenge.is_answer(self.api_token, asked, answer) else failures.ANOTHER
+        return "" if challenge.is_answer(self.api_token, asked, answer) else errors.ANOTHER
 
     @staticmethod
     async def _body(response: aiohttp.ClientResponse) -> bytes:
         found = b""
-        while rest := _ANSWER_AT_MOST - len(found):
+        while rest := _MAX_ANSWER - len(found):
             if not (chunk := await response.content.read(rest)):
                 break
             found += chunk
         return found
 
-    async def _insist_that_it_runs(self) -> None:
+    async def _require_running(self) -> None:
         container = await self.get_object()
         if container is None:
-            raise failures.vanished(self._log_name)
+            raise errors.container_removed(self._log_name)
         if not container["State"]["Running"]:
             lines, memory = await self._last_lines(), limits.in_bytes(self.mem_limit)
             if self.remove:
-                await self._forget()
-            raise failures.of_ended(container["State"], lines, memory, self._log_name)
+                await self._remove_container()
+            raise errors.ended_early(container["State"], lines, memory, self._log_name)

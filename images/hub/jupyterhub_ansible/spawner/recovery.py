@@ -1,4 +1,4 @@
-"""The part of the spawner that finds out what became of a server, and takes over what another Hub left."""
+"""The part of the spawner that finds out why a server ended, and takes over servers of the last Hub."""
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
@@ -7,22 +7,22 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..engine import run_as
-from . import failures, orphans
+from ..engine.errors import DOCKER_ERRORS
+from . import errors, orphans
 from .admission import AdmittedSpawner
-from .failures import DOCKER_ERRORS
 
-# Between the end and the start of a container that an administrator restarts (`docker restart`).
+# Seconds that `docker restart` may take between end and start.
 _RESTART_S = 1.5
 
 
 class RecoveringSpawner(AdmittedSpawner):
-    """A spawner that knows why a server ended, and loses none that runs."""
+    """A spawner that records why a server ended, and does not lose running ones."""
 
     ended = ""
-    """Why the server ended, in words for its user; "" from the next start on."""
+    """Why the server ended, for its user; cleared by the next start."""
 
     def get_state(self) -> dict[str, Any]:
-        """What the next Hub has to know of a server, for which it makes a new spawner: also why it ended."""
+        """Return what the next spawner of this server needs to know, including why the server ended."""
         state = super().get_state()
         return {**state, "ended": self.ended} if self.ended else state
 
@@ -32,14 +32,14 @@ class RecoveringSpawner(AdmittedSpawner):
         self.ended = state.get("ended", "")
 
     async def poll(self) -> Any:
-        """None while the server runs, else its exit status; a server that ended is logged and removed.
+        """Return None while the server runs, else its exit status; log and remove one that ended.
 
-        A server that ran runs on for all that is known while Docker does not answer: the Hub would forget it.
+        While Docker does not answer, a server counts as running, or the Hub would forget it.
         """
         known = self.object_id
         try:
             container = await self.get_object()
-            if container and not container["State"]["Running"] and self._serves():
+            if container and not container["State"]["Running"] and self._may_be_in_use():
                 await self.unroute()
                 await asyncio.sleep(_RESTART_S)
                 container = await self.get_object()
@@ -47,43 +47,43 @@ class RecoveringSpawner(AdmittedSpawner):
             self.log.warning("%s: Docker cannot be asked: %s", self._log_name, error)
             return None if known else 0
         if container and known and container["Id"] != known:
-            # Of another Hub: this one's database is an older copy, for one.
+            # Started by another Hub, for example because this one's database was restored from a backup.
             self.log.warning("%s: the container %s is not the one that was started", self._log_name, self.object_name)
             container, self.object_id = None, ""
         if container is None:
             if known:
                 self.log.warning("%s: its container %s was removed by somebody else", self._log_name, known[:12])
-                await self._note_end(failures.REMOVED)
+                await self._record_end(errors.REMOVED)
             return 0
         if container["State"]["Running"]:
-            # One that is still starting has no address yet.
+            # A starting server has no address yet.
             if self.server and self.server.ip:
-                await self._find_again(container)
+                await self._reattach(container)
             return None
-        status = failures.status(container["State"])
-        await self._note_end(failures.why_ended(container["State"], container["HostConfig"]["Memory"]))
+        status = errors.status(container["State"])
+        await self._record_end(errors.why_ended(container["State"], container["HostConfig"]["Memory"]))
         self.log.warning("%s ended: %s. Its last lines:\n%s", self._log_name, status, await self._last_lines())
         if self.remove:
-            await self._forget()
+            await self._remove_container()
         return status
 
-    async def _note_end(self, why: str) -> None:
-        """Take the route away before anything else, and keep why; of a start that fails, its own error tells."""
-        # That the Hub removed its container is not why.
+    async def _record_end(self, why: str) -> None:
+        """Record why the server ended, and remove its route; a failed start has its own error instead."""
+        # Keep the first reason: the Hub's own removal of the container is not one.
         if self.server and self.server.ip and not self.ended:
             self.ended = why
         await self._unroute_if_routed()
 
     async def get_url(self) -> str:
-        """Address of the server; that of one whose start the Hub did not see the end of is asked of Docker.
+        """Return the server's URL; ask Docker if the last Hub ended while the server was starting.
 
-        The Hub asks at its own start (jupyterhub.app.JupyterHub.init_spawners), of servers that run.
+        The Hub calls this at its own start for running servers (jupyterhub.app.JupyterHub.init_spawners).
         """
         if self.server.ip:
             return str(await super().get_url())
         container = await self.get_object()
         if container is None:
-            # It ended just now.  An error would end the Hub; nobody answers there, so that the Hub stops it.
+            # It has just ended.  An exception would stop the Hub; a URL that does not answer makes it stop the server.
             return str(self.server.url)
         ip, port = await self.get_ip_and_port()
         variables = dict(line.partition("=")[::2] for line in container["Config"]["Env"])
@@ -92,13 +92,13 @@ class RecoveringSpawner(AdmittedSpawner):
         self.log.warning("%s was starting when the Hub ended: taking it over at %s", self._log_name, ip)
         return f"http://{ip}:{port}{self.server.base_url}"
 
-    # --- what is left behind
+    # --- orphans
 
-    async def remove_leftovers(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
-        """Remove containers of servers that no user of the Hub has; return their names.
+    async def remove_orphans(self, users: Mapping[Any, Any], at_start: bool = False) -> list[str]:
+        """Remove orphaned containers; return their names.
 
-        At the Hub's start also those that archived a home for the last Hub, or told it something: nobody waits for
-        them any more.
+        At the Hub's start this includes helpers of the last Hub (archiving homes, probing images), for which nothing
+        waits any more.
         """
 
         def known() -> Collection[tuple[str, str]]:

@@ -1,18 +1,18 @@
-"""Which calls of the kernel a user's server may make: a seccomp profile, sent to the engine with the container.
+"""The system calls that a user's server may make: a seccomp profile, sent to the engine with the container.
 
-The engine's own profile is as old as the engine: that of Debian 12 allows io_uring and vsock, that of either Debian the
-kernel's crypto sockets (AF_ALG, CVE-2026-31431).  Ours is the same on every engine.
+The engine's own profile is as old as the engine: Debian 12's allows io_uring and vsock, and those of both Debians allow
+the kernel's crypto sockets (AF_ALG, CVE-2026-31431).  Ours is the same on every engine.
 
-What it allows is what Moby's default profile allows a container without capabilities (github.com/moby/profiles,
-seccomp/default.json of June 2026, Apache License 2.0, copyright the Moby authors), less:
+It allows what Moby's default profile allows a container without capabilities (github.com/moby/profiles,
+seccomp/default.json of June 2026, Apache License 2.0, copyright the Moby authors), except:
 
-- sockets of other families than FAMILIES.  Moby names the ones that it refuses; most of the kernel's are there for
-  nobody here, and their holes are found one after the other;
-- `socketcall`, by which 32-bit programs on x86 open any socket past that: a filter does not see what a pointer points
-  to.  Such programs run, but for their network;
+- sockets of families other than FAMILIES.  Moby lists the refused ones; most families have no use here, and
+  vulnerabilities are found in one after another;
+- `socketcall`, with which 32-bit programs on x86 could open any socket, because a filter cannot follow pointers.  Such
+  programs run, but without network;
 - io_uring.
 
-Kept to what engines since 20.10 understand: names, and arguments.
+It uses only names and arguments, which engines since 20.10 understand.
 """
 
 import json
@@ -20,9 +20,9 @@ from typing import Any
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 FAMILIES = (_UNIX, _INET, _INET6, _NETLINK)
-# PER_LINUX and PER_LINUX32, each with UNAME26 or without, and the question which one it is.
+# PER_LINUX and PER_LINUX32, each with or without UNAME26, and the query for the current one.
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-# CLONE_NEW*: namespaces of one's own, in which a process would have all capabilities.
+# CLONE_NEW*: new namespaces, in which a process would have all capabilities.
 _NAMESPACES = 0x7E020000
 _ENOSYS = 38
 
@@ -71,7 +71,8 @@ _ALLOWED = """
 def _one_of(name: str, values: tuple[int, ...]) -> list[dict[str, Any]]:
     """Return rules that allow a call with one of these as its first argument.
 
-    Each is compared as 64 bits.  The kernel takes the lower 32 of a socket's family: "all but 38" lets 2**32 + 38 pass.
+    An allow list, because arguments are compared as 64 bits while the kernel uses the lower 32 of a socket's family:
+    "all but 38" would let 2**32 + 38 pass.
     """
     return [_rule(name, args=[{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]) for value in values]
 
@@ -81,7 +82,7 @@ def _rule(*names: str, **more: Any) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> dict[str, Any]:
-    """Return a rule by which a call looks like one that the kernel does not have."""
+    """Return a rule that makes a call look unsupported by the kernel."""
     return {"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS}
 
 
@@ -94,19 +95,19 @@ def _profile() -> dict[str, Any]:
             {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]},
         ],
         "syscalls": [
-            # To leave it out is not enough: libseccomp adds it to a rule about any call that it stands for.
+            # Omitting it is not enough: libseccomp adds it to the rules of the calls that it multiplexes.
             _unknown("socketcall"),
             _rule(*_ALLOWED.split()),
             *_one_of("socket", FAMILIES),
-            # A pair of another family fails, but only after the kernel loaded its module.
+            # Other families have no pairs, but the kernel would load their modules before it fails.
             *_one_of("socketpair", (_UNIX,)),
             *_one_of("personality", _PERSONALITIES),
             _rule("clone", args=[no_namespaces]),
-            # Its flags are behind a pointer. The C library takes clone() where this is unknown, and only then.
+            # Its flags are behind a pointer.  Only if it is unsupported does the C library fall back to clone().
             _unknown("clone3"),
         ],
     }
 
 
 PROFILE = json.dumps(_profile(), separators=(",", ":"))
-"""As the engine takes it, after `seccomp=`."""
+"""The value for the engine's security option `seccomp=`."""

@@ -11,15 +11,16 @@ from tornado.web import HTTPError
 from traitlets import Int
 
 from ..engine import calls, run_as
+from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import not_inherited
-from . import challenge, failures, limits
-from .failures import DOCKER_ERRORS, ServerError
+from . import challenge, errors, limits
+from .errors import SpawnError
 from .progress import ANSWERING, CREATING, STARTING, Event
 from .readiness import ReadySpawner
 
 
 def _literal(text: str) -> str:
-    """`text` as it survives DockerSpawner._render_templates: a user's name may hold braces, and JSON does."""
+    """Escape braces, as in JSON or a user's name, for DockerSpawner._render_templates."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -31,10 +32,10 @@ class UserServerSpawner(ReadySpawner):
         config=True
     )
 
-    before_start: ClassVar[Callable[[str], None] | None] = None
-    """Called with the image before each start, and again before the container runs, in a thread.
+    check_before_start: ClassVar[Callable[[str], None] | None] = None
+    """Called in a thread with the image, before each start and again before the container runs.
 
-    It raises ServerError where nothing may be started.
+    Raises SpawnError if no server may start.
     """
 
     extra_create_kwargs: dict[str, Any]
@@ -43,16 +44,16 @@ class UserServerSpawner(ReadySpawner):
     # --- the container
 
     async def create_object(self) -> Any:
-        """Create the container, with its labels and limits; what the administrator sets comes on top."""
-        engine, memory = await self._look_at_engine(), limits.in_bytes(self.mem_limit)
+        """Create the container with our labels and limits, overridden by the administrator's options."""
+        engine, memory = await self._engine_info(), limits.in_bytes(self.mem_limit)
         await self._wait_for_room(engine.memory - self.reserve_memory_mb * 1024**2)
-        await self._wait_for_turn()
+        await self._wait_for_start_slot()
         self._progress.say(CREATING, "Creating the container of your server")
         image = await self.docker("inspect_image", self.image)
-        user = await self._unprivileged(image)
+        user = await self._container_user(image)
         await self._ensure_home()
-        ours = self._our_labels()
-        self._answers_challenge = self._ours(image)
+        ours = self._server_labels()
+        self._answers_challenge = self._is_challenged(image)
         given, given_host = self.extra_create_kwargs, self.extra_host_config
         self.extra_create_kwargs = {
             **given,
@@ -71,21 +72,21 @@ class UserServerSpawner(ReadySpawner):
         except APIError as error:
             if error.status_code != 409:
                 raise
-            raise ServerError(
+            raise SpawnError(
                 "Another container of this machine has the name of your server. Please tell the administrator.",
                 reason="name-taken",
                 log_message=f"{self._log_name}: container {self.object_name} exists and carries no"
                 f" labels of this user and project; left alone",
             ) from None
         finally:
-            # The next start may be of another image, or another size.
+            # The next start may use another image or size.
             self.extra_create_kwargs, self.extra_host_config = given, given_host
 
-    async def _unprivileged(self, image: Mapping[str, Any]) -> str:
-        """Return the user of the container, by its number.
+    async def _container_user(self, image: Mapping[str, Any]) -> str:
+        """Return the container's user as a number.
 
         Raises:
-            ServerError: that is root, or cannot be found.
+            SpawnError: it is root, or cannot be determined.
         """
         given = self.extra_create_kwargs.get("user")
         administrators = "" if given is None else str(self._render_templates(given))
@@ -94,24 +95,24 @@ class UserServerSpawner(ReadySpawner):
         if not uid:
             named = self.choice is not None and self.choice.free_image
             where = "hub_traits: DockerSpawner.extra_create_kwargs.user" if administrators else f"image {self.image}"
-            raise failures.wrong_user(user, uid, where, self._log_name, str(self.image) if named else "")
+            raise errors.wrong_user(user, uid, where, self._log_name, str(self.image) if named else "")
         return run_as.numbered(user, uid)
 
-    def _ours(self, image: Mapping[str, Any]) -> bool:
-        # Somebody else's image may be built on ours, and run another server.
+    def _is_challenged(self, image: Mapping[str, Any]) -> bool:
+        # A foreign image may be built on ours, and so have the label, but run another server.
         known = self.choice is not None and self.choice.environment.tells_activity
         return known and challenge.LABEL in (image["Config"].get("Labels") or {})
 
     async def start_object(self) -> None:
         """Start the container."""
-        # Pulling and waiting for room may have taken long.
+        # Again, because pulling and waiting for memory may have taken long.
         await self._check()
         self._progress.say(STARTING, "Starting your server")
         await super().start_object()
         self._progress.say(ANSWERING, "Waiting until your server answers")
 
     async def _check(self) -> None:
-        if check := type(self).before_start:
+        if check := type(self).check_before_start:
             await asyncio.wrap_future(calls.threads("inspect").submit(check, str(self.image)))
 
     # --- start and stop
@@ -120,38 +121,38 @@ class UserServerSpawner(ReadySpawner):
         """Start the server, and wait until it answers.
 
         Raises:
-            ServerError: it may or can not start, ended while starting, or did not answer within `http_timeout` seconds.
+            SpawnError: it may not or cannot start, ended early, or did not answer within `http_timeout` seconds.
         """
         self.ended = ""
-        # Whatever leads there: the Hub makes the route when this has ended.
+        # Whatever the last state was: the Hub adds the route after this returns.
         self.unrouted = True
         if self.notice:
-            # Who starts without the start page has not seen it.
+            # A start without the start page has not shown it yet.
             self._progress.say(0, self.notice)
-        self._refuse_too_many()
+        self._enforce_running_limit()
         if self.home_volume in self._disposing:
-            raise ServerError("Your server is just being deleted.", reason="deleted", status_code=400)
+            raise SpawnError("Your server is being deleted.", reason="deleted", status_code=400)
         try:
             await self._check()
             ip, port = await super().start()
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}")
         except DOCKER_ERRORS as error:
-            raise failures.of_docker(error, self._log_name) from None
+            raise errors.docker_failed(error, self._log_name) from None
         except HTTPError:
             raise
         except Exception as error:
             self.log.exception("%s could not be started", self._log_name)
-            raise failures.of_anything(error, self._log_name) from None
+            raise errors.unexpected(error, self._log_name) from None
         finally:
-            self._end_turn()
+            self._release_start_slot()
         return ip, port
 
     async def progress(self) -> AsyncIterator[Event]:
-        """Yield the events of the start, for the page that waits."""
+        """Yield the events of the start, for the pending page."""
         async for event in self._progress.follow():
             yield event
 
     async def stop(self, now: bool = False) -> None:
-        """Stop the server; the proxy forgets it first."""
+        """Stop the server, after removing its route."""
         await self.unroute()
         await super().stop(now)

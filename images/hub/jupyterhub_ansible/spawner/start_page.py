@@ -1,6 +1,6 @@
-"""The start page: a card for every environment, inside the form of JupyterHub's spawn page.
+"""The start page: a card for every environment, as the options form of JupyterHub's spawn page.
 
-`templates/spawn.html` extends JupyterHub's page of that name, `templates/environments.html` is what the form holds.
+`templates/spawn.html` extends JupyterHub's page of that name, `templates/environments.html` is the form's content.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 """Folder of JupyterHub's `template_paths`."""
 
 HEADLINE = ("Python", "R", "Julia", "JupyterLab", "marimo")
-"""What is on a card; the rest of what is inside can be unfolded."""
+"""Contents shown on the card; the rest can be unfolded."""
 
 _templates = Templates(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -25,7 +25,7 @@ _templates = Templates(
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server may use at most: memory in MiB, and processors; None where there is no limit."""
+    """A server's limits: memory in MiB, and processors; None for no limit."""
 
     memory_mb: float | None
     cpus: float | None
@@ -41,18 +41,18 @@ class Limits:
 
 
 def _split(contents: tuple[Content, ...]) -> tuple[list[Content], list[Content]]:
-    """What is on the card, and the rest."""
+    """Return the contents shown on the card, and the rest."""
     headline = [content for name in HEADLINE for content in contents if content.name == name]
     return headline, [content for content in contents if content not in headline]
 
 
 def form(catalogue: Catalogue, choice: Choice, notice: str, limits: Limits, server_name: str = "") -> str:
-    """HTML of the choice; "" if there is nothing to choose.
+    """Return the HTML of the options form; "" if there is nothing to choose.
 
     Args:
         catalogue: what the user may choose from.
-        choice: what is preselected.
-        notice: what the user should know about that; may be "".
+        choice: the preselected one.
+        notice: a notice about it for the user; may be "".
         limits: of environments without sizes.
         server_name: of a named server.
     """

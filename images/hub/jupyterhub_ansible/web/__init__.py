@@ -1,1 +1,1 @@
-"""The Hub's HTTP server, and what it takes of a request."""
+"""The Hub's HTTP server, its limits on requests, and its error pages."""

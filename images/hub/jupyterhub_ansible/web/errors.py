@@ -1,4 +1,4 @@
-"""Answers that end a request, in words for the one who made it."""
+"""Errors of a request to the Hub, shown to the user on an error page."""
 
 from http import HTTPStatus
 
@@ -6,10 +6,10 @@ from tornado.web import HTTPError
 
 
 class PageError(HTTPError):
-    """An error whose page says why (`jupyterhub.handlers.base.BaseHandler.write_error` shows `jupyterhub_message`).
+    """An error with a message for its page (`jupyterhub.handlers.base.BaseHandler.write_error` shows it).
 
-    Whoever raises it has it logged, too (`why`): tornado would log it with the request's whole address, and a link's
-    key or GitHub's code in it.
+    The code that raises it must also log `why`: tornado's own log entry would include the whole URL, with the key of an
+    emergency link or GitHub's code in it.
     """
 
     def __init__(self, status: HTTPStatus, message: str, *, why: str = "") -> None:

@@ -1,7 +1,7 @@
-"""The Hub's HTTP server, of which nobody can hold much, and which believes the proxy alone about who the client is.
+"""The Hub's HTTP server, with limits on each client, and trusting only the proxy's forwarded headers.
 
-JupyterHub makes tornado's without a limit (jupyterhub.app.JupyterHub.start): bodies of 100 MB are kept for as long as
-they take, a silent connection for an hour, and whoever connects can claim an address and a protocol.
+JupyterHub starts tornado's server without limits (jupyterhub.app.JupyterHub.start): bodies of 100 MB may take for ever,
+a silent connection stays open for an hour, and any client can claim an address and a protocol.
 """
 
 import re
@@ -19,18 +19,18 @@ from tornado.httputil import (
 )
 
 API_BODY, PAGE_BODY = 2 * 1024**2, 256 * 1024
-"""Bytes of a request's body: thousands of users that an administrator adds at once; a form."""
-ALL_BODIES = 32 * 1024**2
-"""Bytes of all bodies that are still coming."""
+"""Bytes of a request's body: for the API, enough to add thousands of users at once; for pages, a form."""
+MAX_BODIES = 32 * 1024**2
+"""Bytes of all incomplete bodies together."""
 HEAD = 32 * 1024
-"""Bytes of a request's head: twice what the proxy lets through."""
+"""Bytes of a request's headers: twice the proxy's limit."""
 BODY_S = 60
 IDLE_S = 60
-"""Seconds for a body; and for a head, from when the connection was opened or the last request answered."""
-MOST_OF_ONE = 128
-"""Connections from one address that is not the proxy's: one user's server."""
+"""Seconds for a body; and until the end of the headers, from connection or last answer."""
+MAX_PER_CLIENT = 128
+"""Connections from one address other than the proxy's, that is from one user's server."""
 
-# As in headers/clients.mjs of the proxy, which drops more: these are what tornado and JupyterHub read.
+# The forwarded headers that tornado and JupyterHub read; the proxy's headers/clients.mjs drops more.
 _CLAIM = re.compile(r"forwarded|x[-_](forwarded([-_].*)?|real[-_]ip|scheme)", re.IGNORECASE)
 
 
@@ -40,58 +40,58 @@ def _host(address: Any) -> str:
 
 
 class HubServer(HTTPServer):
-    """tornado's HTTPServer with limits of size, time and number (`HTTPServer.configure` puts it in its place)."""
+    """tornado's HTTPServer with limits on size, time and connections (installed by `HTTPServer.configure`)."""
 
     proxies: ClassVar[Callable[[], Collection[str]]] = frozenset
-    """Gives the proxy's addresses."""
+    """Returns the proxy's addresses."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """Take tornado's arguments; the limits are ours."""
+        """Initialize with tornado's arguments, and our limits."""
         kwargs["max_body_size"], kwargs["max_header_size"] = API_BODY, HEAD
         kwargs["body_timeout"], kwargs["idle_connection_timeout"] = BODY_S, IDLE_S
         super().initialize(*args, **kwargs)
-        self._of_one: Counter[str] = Counter()
-        # Bytes of bodies that are still coming.
-        self._coming: dict[Any, int] = {}
-        self._all = 0
+        self._per_client: Counter[str] = Counter()
+        # Bytes received of incomplete bodies, by connection.
+        self._incomplete: dict[Any, int] = {}
+        self._total = 0
 
     def is_proxy(self, address: str) -> bool:
-        """Whether it is the proxy's, whose word counts."""
+        """Whether this is one of the proxy's addresses, whose headers are trusted."""
         return address in type(self).proxies()
 
     def handle_stream(self, stream: Any, address: Any) -> None:
-        """Serve a new connection, unless its address has its share."""
+        """Serve a new connection, unless its address has too many."""
         peer = _host(address)
-        if self._of_one[peer] >= MOST_OF_ONE and not self.is_proxy(peer):
+        if self._per_client[peer] >= MAX_PER_CLIENT and not self.is_proxy(peer):
             stream.close()
             return
-        self._of_one[peer] += 1
+        self._per_client[peer] += 1
         super().handle_stream(stream, address)
 
     def on_close(self, server_conn: Any) -> None:
         """Forget a connection."""
         peer = _host(server_conn.context.address)
-        self._of_one[peer] -= 1
-        if not self._of_one[peer]:
-            del self._of_one[peer]
+        self._per_client[peer] -= 1
+        if not self._per_client[peer]:
+            del self._per_client[peer]
         super().on_close(server_conn)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """Take a request, after a look at its head and with an eye on its body."""
+        """Start a request, with checks of its headers and body."""
         return _Watched(self, super().start_request(server_conn, request_conn), request_conn)
 
-    def take(self, connection: Any, size: int) -> None:
-        """Count what came of a body; if all together are too large, the largest ends."""
-        self._coming[connection] = self._coming.get(connection, 0) + size
-        self._all += size
-        if self._all > ALL_BODIES:
-            largest = max(self._coming, key=lambda each: self._coming[each])
-            self.let_go(largest)
+    def count(self, connection: Any, size: int) -> None:
+        """Count received bytes of a body; if all bodies together are too large, close the largest."""
+        self._incomplete[connection] = self._incomplete.get(connection, 0) + size
+        self._total += size
+        if self._total > MAX_BODIES:
+            largest = max(self._incomplete, key=lambda each: self._incomplete[each])
+            self.release(largest)
             largest.close()
 
-    def let_go(self, connection: Any) -> None:
-        """Forget a body that is here, or will not come."""
-        self._all -= self._coming.pop(connection, 0)
+    def release(self, connection: Any) -> None:
+        """Stop counting a body that is complete or aborted."""
+        self._total -= self._incomplete.pop(connection, 0)
 
 
 class _Watched(HTTPMessageDelegate):
@@ -109,13 +109,13 @@ class _Watched(HTTPMessageDelegate):
         return self.delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        self.server.take(self.connection, len(chunk))
+        self.server.count(self.connection, len(chunk))
         return self.delegate.data_received(chunk)
 
     def finish(self) -> None:
-        self.server.let_go(self.connection)
+        self.server.release(self.connection)
         self.delegate.finish()
 
     def on_connection_close(self) -> None:
-        self.server.let_go(self.connection)
+        self.server.release(self.connection)
         self.delegate.on_connection_close()

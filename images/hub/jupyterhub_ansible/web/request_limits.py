@@ -1,4 +1,4 @@
-"""What of a request JupyterHub stores or logs as it comes: tokens' notes, servers' options and names, reports."""
+"""Limits on request data that JupyterHub stores or logs as is: token notes, server options and names, CSP reports."""
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
 
@@ -16,9 +16,9 @@ from tornado.web import HTTPError, authenticated
 from .. import clean
 
 STORED = 8 * 1024
-"""Bytes of a body of which everything may be stored: hundreds of scopes, or options that no form of ours has."""
+"""Bytes of a body that is stored: enough for hundreds of scopes."""
 REPORTS_S = 60
-"""One report in so many seconds is logged."""
+"""At most one report in so many seconds is logged."""
 
 _STORING = (
     users.UserTokenListAPIHandler,
@@ -30,25 +30,25 @@ _STORING = (
 
 class _Bounded(APIHandler):
     async def prepare(self) -> None:
-        """Refuse a body that is too large, before anything of it is used."""
+        """Refuse a body that is too large, before it is used."""
         size = len(self.request.body)
         if size > STORED:
             raise HTTPError(
                 HTTPStatus.BAD_REQUEST,
-                f"That is too much to store: {size} bytes, and {STORED} are the most. Shorten the token's note and"
+                f"That is too much to store: {size} bytes; the maximum is {STORED}. Shorten the token's note and"
                 " scopes, or the server's options and name.",
             )
         await super().prepare()
 
 
 class CSPReports(CSPReportHandler):
-    """Reports of browsers, in which anybody who is logged in may write anything."""
+    """Reports of browsers, into which any logged-in user can write anything."""
 
     logged = -float("inf")
 
     @authenticated
     def post(self) -> None:
-        """Count a report, and log the start of one now and then."""
+        """Count a report, and occasionally log the beginning of one."""
         CSP_REPORT_COUNT.inc()
         if time.monotonic() - CSPReports.logged >= REPORTS_S:
             CSPReports.logged = time.monotonic()
@@ -57,7 +57,7 @@ class CSPReports(CSPReportHandler):
 
 
 def bounded(rules: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the Hub's rules (pattern, handler, arguments) with handlers that bound what they take."""
+    """Return the Hub's rules (pattern, handler, arguments), with limits on those that store or log request data."""
 
     def ours(handler: type) -> type:
         if issubclass(handler, _STORING):

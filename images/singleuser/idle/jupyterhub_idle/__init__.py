@@ -1,4 +1,4 @@
-"""A user's server tells the Hub truthfully when it was last in use, and its user before it is stopped."""
+"""Reports to the Hub when a user's server was really last in use, and warns the user before it is stopped."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     plan = planned(os.environ)
     marimo = Marimo(app, base_url)
     activity = Activity(app, marimo, server.log)
-    # What JupyterHub's part of the server reports to the Hub.
+    # JupyterHub's extension reports this to the Hub.
     app.last_activity = activity.last_activity
     log_request = app.settings["log_function"]
 
@@ -38,7 +38,6 @@ def _load_jupyter_server_extension(server: Any) -> None:
             try:
                 await activity.look()
             except Exception:
-                # A look that fails must not be the last one.
-                server.log.exception("Cannot look what runs")
+                server.log.exception("Checking for activity failed")
 
     server.io_loop.add_callback(keep_looking)

@@ -1,7 +1,7 @@
-"""When a user's server was last in use: the one place that knows, and what the Hub is told.
+"""Determines when a user's server was last in use.
 
-In use is what the user does, and what computes for the user with or without an open page.  An open page alone is
-not: its pings and polls say nothing of anybody in front of it.
+Actions of the user and computations, with or without an open page, count as use.  An open page alone does not: it pings
+and polls even if nobody is looking.
 """
 
 import os
@@ -16,23 +16,23 @@ from . import processes
 from .marimo import Marimo
 
 COMPUTING = 0.1
-"""Of a processor: from here on, what the processes of the container use together is somebody's computation.
+"""Share of a processor from which the use of all processes in the container counts as a computation.
 
 An idle server, ten idle kernels and an open page of each kind use less than a third of it.
 """
 LOOKING = ("GET", "HEAD", "OPTIONS")
-"""Methods of requests that pages send on their own."""
+"""Methods of requests that pages send by themselves."""
 POLLED = ("/lab/api/workspaces/", "/marimo/api/home/running_notebooks")
-"""In the paths of others, every 10 s: JupyterLab 4.6 stores which tabs are open, marimo 0.25 asks what runs."""
+"""Paths of other requests that pages send every 10 s: JupyterLab 4.6 saves open tabs, marimo 0.25 polls notebooks."""
 
 
 def now() -> datetime:
-    """Return the time as JupyterHub compares it."""
+    """Return the current time, with a time zone as JupyterHub expects."""
     return datetime.now(UTC)
 
 
 class Activity:
-    """Replaces `last_activity` of Jupyter's web application, which JupyterHub's part of the server reports."""
+    """Replaces `last_activity` of Jupyter's web application, which JupyterHub's extension reports."""
 
     def __init__(self, app: Any, marimo: Marimo, log: Any) -> None:
         self._settings = app.settings
@@ -43,46 +43,46 @@ class Activity:
         self._ticks = {each.pid: each.ticks for each in processes.processes()}
 
     def note(self) -> None:
-        """The user is here."""
+        """Record activity."""
         self._last = now()
 
     def keep(self) -> None:
-        """The user wants all of it to stay, kernels and terminals too."""
+        """Record that the user wants to keep the server, including kernels and terminals."""
         self.note()
         for each in (*self._kernels(), *self._terminals()):
             each.last_activity = self._last
 
     def last_activity(self) -> datetime:
-        """Return when the server was last in use, as far as it can be told at once; `look` adds the rest."""
-        # Other extensions' own: code that is proxied, by jupyter-server-proxy.
+        """Return when the server was last in use, as far as known; `look` updates it."""
+        # Times of other extensions, such as jupyter-server-proxy.
         times = [self._last, *self._settings["last_activity_times"].values()]
         times += [each.last_activity for each in (*self._kernels(), *self._terminals()) if each.last_activity]
-        # Kept: a kernel that is culled takes its time with it, and must not count as active for being culled, as
-        # Jupyter has it (`MappingKernelManager.last_kernel_activity`).
+        # Stored, because the time of a culled kernel is lost; in Jupyter, culling itself counts as activity
+        # (`MappingKernelManager.last_kernel_activity`).
         self._last = max(times)
         return self._last
 
     def count_request(self, handler: Any) -> None:
-        """Take a request for what it says of the user: pages only look, apart from being opened."""
+        """Record activity for requests that open a page or change something, but not for those that pages send."""
         request = handler.request
         opened = "text/html" in request.headers.get("Accept", "")
         done = request.method not in LOOKING and not any(path in request.path for path in POLLED)
-        # As Jupyter itself asks (APIHandler.update_api_activity): `current_user` fails on pages that need no login.
+        # As in APIHandler.update_api_activity: `current_user` fails on pages without login.
         user = getattr(handler, "_jupyter_current_user", None)
         if user and handler.get_status() < 400 and (opened or done):
             self.note()
 
     async def look(self) -> None:
-        """Look what runs without anybody's doing; to be done every few minutes."""
+        """Check for running jobs and computations; to be called every few minutes."""
         found = list(processes.processes())
         jobs = processes.sessions_with_a_job(found)
         for terminal in self._terminals():
             if terminal.ptyproc.pid in jobs:
-                # Jupyter culls terminals that were silent for long, whatever runs in them.
+                # Jupyter culls silent terminals, whatever runs in them.
                 terminal.last_activity = now()
         computed = self._computed(found)
         if computed:
-            # It may be a thread or a child of an idle kernel, which would be culled with it.
+            # It may be a thread or child process of an idle kernel, and would be culled with it.
             for kernel in self._kernels():
                 kernel.last_activity = now()
         busy = any(each.execution_state == "busy" for each in self._kernels())
@@ -100,15 +100,15 @@ class Activity:
         try:
             return await self._marimo.is_running()
         except (OSError, HTTPError, ValueError) as error:
-            # It may be starting.  That it computes is seen by its processor time all the same.
-            self._log.info("marimo does not tell whether a notebook runs: %s", error)
+            # It may be starting.  Computations also show in its processor time.
+            self._log.info("Cannot determine whether a marimo notebook is running: %s", error)
             return False
 
     def _kernels(self) -> Iterator[Any]:
         manager = self._settings["kernel_manager"]
         for kernel_id in manager.list_kernel_ids():
             kernel = manager.get_kernel(kernel_id)
-            # One that is being started has no time yet.
+            # Not set yet while it is starting.
             if hasattr(kernel, "last_activity"):
                 yield kernel
 

@@ -1,4 +1,4 @@
-"""What the notice in JupyterLab asks, and its button."""
+"""The API of the notice in JupyterLab, and of its button."""
 # Jupyter's server has no types.
 # mypy: allow-subclassing-any, disable-error-code="misc"
 
@@ -14,23 +14,23 @@ PATH = "jupyterhub-idle"
 
 
 class IdleHandler(APIHandler):
-    """When will this server be stopped?  Asking is no activity, and answering costs nothing."""
+    """Answers when this server will be stopped; a request does not count as activity."""
 
     _track_activity = False
 
     def initialize(self, activity: Activity, plan: Plan) -> None:
-        """Take what the extension knows."""
+        """Take the extension's objects."""
         self._activity = activity
         self._plan = plan
 
     @web.authenticated
     def get(self) -> None:
-        """Tell it: `seconds` until then, or null, for what `reason`, and how long before the user is told."""
+        """Return the `seconds` until then, or null, the `reason`, and how long before the user is notified."""
         self.finish(self._told())
 
     @web.authenticated
     def post(self) -> None:
-        """Keep the server, which is as if its user had done something."""
+        """Keep the server: counts as activity of the user."""
         self._activity.keep()
         self.finish(self._told())
 

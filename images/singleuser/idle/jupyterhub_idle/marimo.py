@@ -1,7 +1,7 @@
-"""Whether a marimo session computes: marimo itself is asked, as its own command line tools do.
+"""Asks marimo whether a session is computing, by the API that its own command line tools use.
 
-Its server is a process of its own behind jupyter-server-proxy, which counts every ping of an open page as activity
-and nothing of what a notebook does while its page is closed.
+marimo runs in a separate process behind jupyter-server-proxy, which counts every ping of an open page as activity, but
+not what a notebook computes while its page is closed.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.web import Application
 
 NAME = "marimo"
-"""Of the entry point in `jupyter_serverproxy_servers`, and so of the path of its pages."""
+"""Name of the entry point in `jupyter_serverproxy_servers`, and so of the pages' path."""
 _TIMEOUT_S = 5.0
 
 Attributes = dict[str, Any]
@@ -22,9 +22,9 @@ State = Mapping[str, Any]
 
 
 def _handlers(app: Application) -> Iterator[tuple[Attributes, State]]:
-    """Yield what jupyter-server-proxy made marimo's handlers of, and what it knows of the process behind them.
+    """Yield the attributes of jupyter-server-proxy's handlers for marimo, and the state of its process.
 
-    The attributes are in no public place: `ServerProcess.make_proxy_handler` sets them on each new handler.
+    The attributes are not public: `ServerProcess.make_proxy_handler` sets them on each new handler.
     """
     for host in app.default_router.rules:
         for rule in getattr(host.target, "rules", []):
@@ -37,14 +37,14 @@ def _handlers(app: Application) -> Iterator[tuple[Attributes, State]]:
 
 
 class Marimo:
-    """The marimo server of this Jupyter server; it runs from the first request to one of its pages on."""
+    """The marimo server of this Jupyter server; it starts with the first request to one of its pages."""
 
     def __init__(self, app: Application, base_url: str) -> None:
         self._app = app
         self._path = f"{base_url}{NAME}/api"
 
     def discount_pages(self) -> None:
-        """Let an open page count for nothing; what a user does in it is seen by its requests."""
+        """Stop counting an open page as activity; what a user does in it shows in its requests."""
         for attributes, _ in _handlers(self._app):
             attributes["update_last_activity"] = False
 
@@ -52,10 +52,10 @@ class Marimo:
         """Return whether a cell of any session runs or waits for its turn.
 
         Raises:
-            OSError, HTTPError, ValueError: marimo does not answer, or something else than is known.
+            OSError, HTTPError, ValueError: marimo does not answer, or not as expected.
         """
         for attributes, state in _handlers(self._app):
-            # Nothing of it: no page was opened yet, or marimo has ended.
+            # Otherwise no page was opened yet, or marimo has ended.
             if getattr(state.get("proc"), "running", False):
                 url = f"http://localhost:{state['port']}{self._path}"
                 headers = attributes["request_headers_override"]
@@ -70,7 +70,7 @@ async def _ask(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     request = HTTPRequest(url, headers=dict(headers), request_timeout=_TIMEOUT_S, connect_timeout=_TIMEOUT_S)
     answer = await AsyncHTTPClient().fetch(request, raise_error=False)
     if answer.code != HTTPStatus.OK:
-        # Also for a session that was closed just now.
+        # Also if the session was just closed.
         answer.rethrow()
     found: dict[str, Any] = json.loads(answer.body)
     return found

@@ -1,4 +1,4 @@
-"""What the Hub does with a server that is idle, as it says in the environment."""
+"""The Hub's plan for culling this server, from the environment."""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ VARIABLE = "JUPYTERHUB_IDLE_CULLING"
 class Plan(NamedTuple):
     """Times in seconds; 0 for never.
 
-    `timeout_s`: a server is stopped when it was idle for so long; `max_age_s`: or when it is so old; `notice_s`: its
-    user is told so long before; `look_s`: how often the server looks what runs in it, which counts even where nothing
-    is planned yet.
+    `timeout_s`: idle time after which the server is stopped; `max_age_s`: maximum age; `notice_s`: how long before that
+    its user is notified; `look_s`: how often the server checks for activity, even if culling is off, because settings
+    may change.
     """
 
     timeout_s: int = 0

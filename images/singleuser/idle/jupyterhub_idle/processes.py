@@ -1,4 +1,4 @@
-"""What the processes of the container do, from /proc: jobs in terminals, and what computes unseen."""
+"""Finds jobs in terminals and background computations among the container's processes, from /proc."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,9 +8,9 @@ from typing import NamedTuple
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SHELLS = {"ash", "bash", "dash", "fish", "ksh", "sh", "tcsh", "xonsh", "zsh"}
-"""A shell in a shell is no job: what it runs is, and what it computes itself costs processor time."""
+"""A nested shell is not a job, but what it runs is; what it computes itself shows as processor time."""
 WINDOWS = {"tmux: client", "tmux: server", "screen"}
-"""These only hold terminals, in which there may be jobs."""
+"""Terminal multiplexers: not jobs themselves, but their terminals may have some."""
 
 
 class Process(NamedTuple):
@@ -34,7 +34,7 @@ def _parsed(stat: str) -> Process:
 
 
 def processes(proc: Path = PROC) -> Iterator[Process]:
-    """Yield all that live, threads not apart."""
+    """Yield all processes; threads are not listed separately."""
     for folder in proc.iterdir():
         if folder.name.isdigit():
             try:
@@ -44,10 +44,9 @@ def processes(proc: Path = PROC) -> Iterator[Process]:
 
 
 def sessions_with_a_job(found: Iterable[Process]) -> set[int]:
-    """Return the terminals' sessions in which something runs beside shells, in the foreground or not.
+    """Return the ids of terminal sessions with running jobs, in the foreground or background.
 
-    A session is called by the number of its first process, a terminal's shell.  A job that was stopped (Ctrl-Z)
-    does not run.
+    A session's id is the pid of its first process, the terminal's shell.  Stopped jobs (Ctrl-Z) do not count.
     """
     return {
         each.session

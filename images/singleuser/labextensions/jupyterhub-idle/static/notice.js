@@ -1,14 +1,14 @@
 // A notice in JupyterLab before an idle server is stopped, with a button that keeps it.
 //
-// Written by hand in the form that JupyterLab loads (a container of module federation: init and get), so that no
-// image needs Node.js: it has no code but this, and takes what it shares with JupyterLab from there.
+// Hand-written in the format that JupyterLab loads (a module federation container with init and get), so that no build
+// needs Node.js.  Its only dependencies are modules that JupyterLab shares.
 (() => {
   const NAME = 'jupyterhub-idle';
   const SOON_MS = 10_000; // while a notice is shown
-  const LATEST_MS = 600_000; // settings, or the clock of a computer that slept
+  const LATEST_MS = 600_000; // in case settings change, or the computer slept
   let shared;
 
-  // The newest of what JupyterLab shares under this name.
+  // The newest version that JupyterLab shares of a module.
   const load = async name => {
     const versions = Object.entries(shared[name]);
     versions.sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }));
@@ -18,7 +18,7 @@
   const text = ({ seconds, reason }) => {
     const at = new Date(Date.now() + seconds * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
     return reason === 'age'
-      ? `This server has reached its greatest age and will be stopped at ${at}. Your files stay; what notebooks hold` +
+      ? `This server has reached its maximum age and will be stopped at ${at}. Your files stay; what notebooks hold` +
           ' in memory is lost. Please save your work, and start it again.'
       : `Nobody has used this server for a while: it will be stopped at ${at}. Your files stay; what notebooks hold` +
           ' in memory is lost.';
@@ -50,12 +50,12 @@
       hide();
       const keep = { label: 'Keep it running', displayType: 'accent', callback: () => look('POST') };
       const actions = told.reason === 'idle' ? [keep] : [];
-      // Until it is answered: an alert that is read aloud, and no dialog that would take the keyboard.
+      // An alert that stays until answered and is read by screen readers, not a dialog that would take the focus.
       shown = Notification.emit(message, 'warning', { autoClose: false, actions });
       said = message;
     };
 
-    // Asks again when there may be something to say, and hardly ever before.
+    // Polls rarely until a notice may be due.
     const look = async method => {
       clearTimeout(timer);
       let wait = LATEST_MS;
@@ -66,7 +66,7 @@
         else show(told);
         wait = until > 0 ? Math.min(until * 1000 + 1000, LATEST_MS) : SOON_MS;
       } catch (error) {
-        // It may have been stopped already, of which JupyterLab tells.
+        // It may have been stopped already, which JupyterLab reports itself.
         if (method === 'POST') Notification.error(`The server could not be kept: ${error.message}`);
         hide();
       }
@@ -74,7 +74,7 @@
     };
 
     look('GET');
-    // A tab that nobody looked at may have been put to sleep.
+    // Browsers suspend timers of hidden tabs.
     document.addEventListener('visibilitychange', () => document.hidden || look('GET'));
   };
 

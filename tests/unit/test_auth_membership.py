@@ -1,0 +1,39 @@
+"""Users who may no longer be logged in lose their running servers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from github import GitHub
+from github_login import may_stay
+from jupyterhub_ansible.auth import emergency_link
+
+
+def test_servers_of_former_members_are_stopped(door: Any, github: GitHub) -> None:
+    entrance = door(allowed_organizations={"acme"})
+    ann = entrance.enter("Ann")
+    assert may_stay(entrance, ann)
+    github.remove_member("Acme", "Ann")
+    assert not may_stay(entrance, ann)
+
+
+def test_inconclusive_check_stops_no_server(door: Any) -> None:
+    """A first team in the settings needs a scope that nobody has granted yet; without its key, auth state is lost."""
+    bob = door(allowed_users={"bob"}).enter("bob")
+    entrance = door(allowed_groups={"acme:data-science"})
+    assert may_stay(entrance, bob)
+    assert entrance.stays(bob) is False, "he must log in again, with the permission"
+    assert may_stay(entrance, {**bob, "auth_state": None})
+    assert not may_stay(door(blocked_users={"bob"}), {**bob, "auth_state": None}), "blocked is blocked"
+
+
+def test_emergency_session_ends_with_its_server(door: Any, github: GitHub) -> None:
+    github.break_down(503)
+    entrance = door(allowed_groups={"acme:data-science"})
+    emergency = {"name": emergency_link.USER, "auth_state": {"until": time.time() + 60}}
+    assert entrance.stays(emergency) is True
+    assert may_stay(entrance, emergency)
+    over = {**emergency, "auth_state": {"until": time.time() - 1}}
+    assert entrance.stays(over) is False
+    assert not may_stay(entrance, over)

@@ -1,0 +1,175 @@
+"""Admission: servers wait for memory and for a start slot."""
+
+import asyncio
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from fake_spawner import GB, FakeDocker, Spawner, events_of, run, same_hub, spawner
+from jupyterhub_ansible.spawner import errors, queue
+from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.spawner.memory import Claim, waiting_message
+from jupyterhub_ansible.spawner.queue import Queue
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+
+
+def test_starts_are_limited_and_a_slow_one_does_not_block_others(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(2))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._SLOT_S", 0.5)
+    ready: dict[str, asyncio.Event] = {}
+
+    async def wait_until_ready(self: Any, url: str) -> None:
+        await ready[self.user.name].wait()
+
+    monkeypatch.setattr(Spawner, "_wait_until_ready", wait_until_ready)
+
+    async def scenario() -> None:
+        users = ["slow", "a", "b", "c"]
+        ready.update({user: asyncio.Event() for user in users})
+        everybody = {user: spawner(user) for user in users}
+        loop = asyncio.get_running_loop()
+        starts = []
+        for each in everybody.values():
+            starts.append(loop.create_task(each.start()))
+            await asyncio.sleep(0.05)
+
+        def begun() -> list[str]:
+            return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
+
+        assert begun() == ["slow", "a"]
+        assert events_of(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
+        ready["a"].set()
+        await asyncio.sleep(0.1)
+        assert begun() == ["slow", "a", "b"]
+        # Two slow ones lose their slots after the timeout, each only once.
+        await asyncio.sleep(0.8)
+        assert begun() == users
+        for each in ready.values():
+            each.set()
+        await asyncio.gather(*starts)
+        assert not everybody["slow"]._start_slots.locked()
+        assert everybody["slow"]._start_slots._value == 2
+
+    asyncio.run(scenario())
+
+
+def test_failed_start_releases_its_slot(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(1))
+    monkeypatch.setattr(Spawner, "_wait_until_ready", Mock(side_effect=errors.container_removed("x")))
+    for _ in range(2):
+        with pytest.raises(SpawnError):
+            run(spawner().start)
+    assert UserServerSpawner._start_slots._value == 1
+
+
+def full_machine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, **traits: Any) -> list[Any]:
+    """Return spawners on a machine with 8 GB, 6 of them reserved; the first two are running."""
+    monkeypatch.setattr(UserServerSpawner, "_memory_queue", Queue())
+    members = [spawner(name, reserve_memory_mb=6 * 1024, **traits) for name in ("ann", "ben", "cid")]
+    same_hub(*members)
+    for each in members[:2]:
+        run(each.start)
+        each.in_the_database.ip = "127.0.0.1"
+    return members
+
+
+def test_a_start_waits_while_the_machine_is_full(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, _, cid = full_machine(docker, monkeypatch, mem_guarantee="1G")
+    monkeypatch.setattr(queue, "_CHECK_S", 0.01)
+
+    async def scenario() -> None:
+        starting = asyncio.create_task(cid.start())
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        assert "jh-user-cid" not in docker.containers
+        await ann.stop()
+        ann.in_the_database.ip = ""
+        await asyncio.wait_for(starting, 5)
+
+    asyncio.run(scenario())
+    assert (5, waiting_message(1, 1)) in events_of(cid)
+
+
+def test_a_start_does_not_wait_for_ever(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    with pytest.raises(SpawnError) as error:
+        run(cid.start)
+    assert error.value.reason == "full"
+    assert "jh-user-cid" not in docker.containers
+    assert cid._claim is None
+
+
+@pytest.mark.parametrize(("used", "fits"), [(0, True), (GB, False)])
+def test_limits_are_not_reserved_but_use_counts(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, used: int, fits: bool
+) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    docker.used = used
+    if fits:
+        run(cid.start)
+    else:
+        with pytest.raises(SpawnError):
+            run(cid.start)
+
+
+def test_memory_use_is_not_queried_too_often(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, cid = full_machine(docker, monkeypatch, full_wait_s=1)
+    monkeypatch.setattr(queue, "_CHECK_S", 0.01)
+    asked = Mock(return_value={"memory_stats": {"usage": GB}})
+    monkeypatch.setattr(docker, "stats", asked)
+    with pytest.raises(SpawnError):
+        run(cid.start)
+    assert asked.call_count == 2, "once for each that runs"
+
+
+def test_a_server_that_is_too_large_for_the_machine(docker: FakeDocker) -> None:
+    with pytest.raises(SpawnError) as error:
+        run(spawner(reserve_memory_mb=8000).start)
+    assert error.value.reason == "too-large"
+
+
+def test_claim_survives_a_restart_of_the_hub(docker: FakeDocker) -> None:
+    mine = spawner(mem_guarantee="256M")
+    run(mine.start)
+    successor = spawner()
+    successor.load_state(mine.get_state())
+    assert successor._claim == Claim(256 * 1024**2, GB)
+    run(mine.stop)
+    assert mine._claim is None
+
+
+def test_a_server_that_an_older_hub_started_counts(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, ben, cid = full_machine(docker, monkeypatch, mem_guarantee="1G", full_wait_s=1)
+    for each in (ann, ben):
+        each._claim = None
+        each.mem_limit = "2G"
+    with pytest.raises(SpawnError):
+        run(cid.start)
+
+
+def test_limit_of_running_servers(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    run(first.start)
+    first.in_the_database.ip = "127.0.0.1"
+    with pytest.raises(SpawnError) as error:
+        run(second.start)
+    assert (error.value.reason, error.value.status_code) == ("running-limit", 400)
+    assert "You have 1 server running" in error.value.jupyterhub_message
+    first.in_the_database.ip = ""
+    run(second.start)
+
+
+def test_two_concurrent_starts_do_not_both_fail(docker: FakeDocker) -> None:
+    first, second = spawner(running_limit=1), spawner(server="second", running_limit=1)
+    second.user = first.user
+    first.user.spawners.update({"": first, "second": second})
+    # Both are under way before either is checked.
+    for each in (first, second):
+        each._spawn_pending, each.in_the_database.ip = True, "127.0.0.1"
+    run(first.start)
+    with pytest.raises(SpawnError):
+        run(second.start)

@@ -1,0 +1,124 @@
+"""Home volumes: ownership, and what happens to those of deleted servers."""
+
+import logging
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from fake_spawner import FakeDocker, run, spawner
+from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.spawner.homes import HomesError
+from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+
+
+def test_a_stop_removes_the_container_and_keeps_the_home(docker: FakeDocker) -> None:
+    mine = spawner()
+    run(mine.start)
+    run(mine.stop)
+    assert not docker.containers
+    assert docker.volumes
+
+
+@pytest.mark.parametrize("found", [None, labels("jh", "home", "bob", ""), labels("another", "home", "alice", "")])
+def test_foreign_volume_is_not_mounted(docker: FakeDocker, found: dict[str, str] | None) -> None:
+    docker.volumes["jh-user-alice"] = {"Name": "jh-user-alice", "Labels": found}
+    with pytest.raises(SpawnError) as error:
+        run(spawner().start)
+    assert error.value.reason == "home-taken"
+    assert not docker.containers
+
+
+def test_volumes_are_adopted_by_name_template(docker: FakeDocker) -> None:
+    # As DockerSpawner names them: escaped, lower case, nothing for the default server.
+    names = {
+        ("alice", ""): "jhub-user-alice-",
+        ("a-b", "c"): "jhub-user-a-2db-c",
+        ("First.Last", "x-y"): "jhub-user--46irst-2e-4cast-x-2dy",
+    }
+    for (user, server), name in names.items():
+        docker.volumes[name] = {"Name": name, "Labels": None}
+        run(spawner(user, server, volume_name_template="jhub-user-{username}-{servername}").start)
+    mounted = {c["options"]["host_config"]["Binds"][0].split(":")[0] for c in docker.containers.values()}
+    assert mounted == set(names.values())
+    assert set(docker.volumes) == set(names.values())
+
+
+def test_an_adopted_volume_of_another_user_is_not_mounted(docker: FakeDocker) -> None:
+    docker.volumes["u-alice"] = {"Name": "u-alice", "Labels": labels("jh", "home", "bob", "")}
+    with pytest.raises(SpawnError):
+        run(spawner(volume_name_template="u-{username}").start)
+
+
+def test_one_home_for_all_servers(docker: FakeDocker) -> None:
+    for server in ("", "one"):
+        run(spawner(server=server, share_home=True).start)
+    assert set(docker.containers) == {"jh-user-alice", "jh-user-alice--one"}
+    assert set(docker.volumes) == {"jh-user-alice"}
+
+
+def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", lambda client, *rest: calls.append(rest))
+    monkeypatch.setattr("docker.from_env", lambda: None)
+    run(mine.delete_forever)
+    return calls
+
+
+def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = spawner(server="second", deleted_homes="archive")
+    assert deleted(mine, monkeypatch) == [("jh", "alice", "jh-user-alice--second", "archive")]
+
+
+@pytest.mark.parametrize("sharing", [{"share_home": True}, {"volume_name_template": "home-{username}"}])
+def test_shared_home_stays(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]) -> None:
+    assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
+    # Deleting the default server means deleting the user.
+    assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
+
+
+def test_home_of_a_user_with_a_running_server_stays(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The Hub does not delete that user (User.delete_spawners).
+    mine, second = spawner(deleted_homes="remove"), spawner(server="second")
+    mine.log = logging.getLogger("spawner")
+    second.in_the_database.ip = "127.0.0.1"
+    mine.user.spawners.update({"": mine, "second": second})
+    assert deleted(mine, monkeypatch) == []
+    assert "the server second of its user runs" in caplog.text
+
+
+def test_leftover_container_does_not_block_the_deletion_of_a_home(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(spawner().start)
+    deleted(spawner(deleted_homes="remove"), monkeypatch)
+    assert not docker.containers
+
+
+def test_server_with_its_own_home_cannot_be_renamed(docker: FakeDocker) -> None:
+    with pytest.raises(SpawnError, match="display name") as error:
+        run(lambda: spawner(server="old").rename("old", "new"))
+    assert error.value.status_code == 400
+    run(lambda: spawner(server="old", share_home=True).rename("old", "new"))
+
+
+def test_failed_deletion_of_a_home_is_logged(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
+    monkeypatch.setattr("docker.from_env", lambda: None)
+    mine = spawner(deleted_homes="archive")
+    mine.log = logging.getLogger("spawner")
+    run(mine.delete_forever)
+    assert "its home stays, the volume jh-user-alice: the disk is full" in caplog.text
+
+
+def test_server_cannot_start_while_its_home_is_being_deleted(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserServerSpawner, "_disposing", {"jh-user-alice"})
+    with pytest.raises(SpawnError, match="deleted"):
+        run(spawner().start)
+    assert not docker.containers
