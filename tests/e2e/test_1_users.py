@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 import requests
-from e2e.client import Marimo, NewUser, User
+from e2e.client import NewUser, User
 from e2e.deployment import Deployment, docker
+from e2e.marimo_client import Marimo
 from websockets.exceptions import InvalidStatus
 
 # What a data scientist expects, really used.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from e2e.client import Marimo, NewUser, Server
+from e2e.client import NewUser, Server
+from e2e.marimo_client import Marimo
 
 # Two tiny pure packages, in none of our images.
 BY_PIP, BY_UV = "cowsay", "inflection"

@@ -11,8 +11,9 @@ from secrets import token_hex
 
 import pytest
 from e2e.browser import TIMEOUT_MS, browser, shoot, type_code
-from e2e.client import Marimo, NewUser, Server, User
+from e2e.client import NewUser, Server, User
 from e2e.deployment import Deployment, docker
+from e2e.marimo_client import Marimo
 from playwright.sync_api import Page, expect
 
 # The shortest that the setting may be, and what the Hub makes of it (culling.plan.interval), in seconds.
