@@ -122,7 +122,7 @@ def assert_names_are_looked_up(host: Host) -> None:
 
 
 def assert_published_ports_are_closed(host: Host) -> None:
-    """Ports that the machine forwards are as closed as its own; Docker's rules cover only those that Docker publishes."""
+    """Ports that the machine forwards are as closed as its own; Docker's rules cover only the ports it publishes."""
     with outside(host):
         host.check_output(
             "nft add table ip test_nat"

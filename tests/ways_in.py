@@ -76,7 +76,7 @@ class Place:
         return bundle
 
     def listeners(self) -> set[str]:
-        """Return where the Hub or what is in front of it listens, without SSH, the engine and the tests' own listeners."""
+        """Return where the Hub or what is in front of it listens, leaving out SSH, the engine and the tests."""
         table = self.host.check_output("ss --listening --tcp --udp --numeric --no-header")
         found = {line.split()[4] for line in table.splitlines()}
         inside = {where for where in found if where.startswith(("127.", "[::1]")) and not where.endswith(":8000")}
