@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import urljoin
 import requests
 from certipy import Certipy
 from e2e.client import User, hidden_fields
-from e2e.deployment import address_on
+from e2e.deployment import Deployment, address_on
 from github import GitHub, running
 
 INTERVAL_S = 5
@@ -71,3 +73,49 @@ def github(network: str, hub_url: str, folder: Path) -> Iterator[tuple[GitHub, d
             "hub_traits": {"Authenticator": {"auth_refresh_age": INTERVAL_S}, "OAuthenticator": NO_CA},
         }
         yield account, settings, Path(made["ca"])
+
+
+@dataclass
+class Place:
+    """The Hub, GitHub, and the people who have an account there."""
+
+    deployment: Deployment
+    github: GitHub
+    settings: dict[str, Any]
+    certificate: Path
+
+    def person(self, login: str) -> Person:
+        """Return somebody with a browser session of their own."""
+        return Person(self.deployment.url, login, self.certificate)
+
+    def member(self, login: str, team: str = "") -> Person:
+        """Return a member of the organization who is logged in."""
+        if login.lower() not in {user.login.lower() for user in self.github.users.values()}:
+            self.github.add_user(login)
+            self.github.set_member("acme", login)
+        if team:
+            self.github.add_team_member("acme", team, login)
+        person = self.person(login)
+        page = person.login()
+        assert page.ok, page.text
+        return person
+
+    def working(self, login: str) -> Person:
+        """Return a member whose server runs."""
+        person = self.member(login)
+        if not self.runs(person.name):
+            person.server().start("base")
+        person.server().open().raise_for_status()
+        return person
+
+    def runs(self, user: str) -> bool:
+        """Whether the user's server has a container."""
+        return bool(self.deployment.containers(f"label=jupyterhub-ansible.user={user}"))
+
+
+def all_the_time(condition: Callable[[], bool], intervals: int = 1) -> None:
+    """Assert that a condition holds until membership has been checked again."""
+    end = time.monotonic() + intervals * INTERVAL_S + 1
+    while time.monotonic() < end:
+        assert condition()
+        time.sleep(1)

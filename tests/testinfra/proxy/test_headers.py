@@ -207,7 +207,7 @@ STANDARD = {
 }
 ANSWERS: dict[str, tuple[list[list[str]], dict[str, list[str]]]] = {
     "nothing": ([], {}),
-    "server software": ([["Server", "TornadoServer/6"], ["X-POWERED-BY", "PHP"], ["X-JupyterHub-Version", "6.1.1"]], {}),
+    "software": ([["Server", "TornadoServer/6"], ["X-POWERED-BY", "PHP"], ["X-JupyterHub-Version", "6.1.1"]], {}),
     "the Hub's pages": (
         [["Content-Security-Policy", "frame-ancestors 'none'; report-uri /hub/security/csp-report"]],
         {"content-security-policy": ["frame-ancestors 'none'; report-uri /hub/security/csp-report"]},
