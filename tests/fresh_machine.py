@@ -22,21 +22,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from docker_traces import (
-    BRIDGE,
-    FILES,
-    FILES_OF_A_HUB,
-    FILES_OF_A_TEST,
-    FILES_OF_THE_TESTS,
-    NAMESPACES,
-    OF_AN_ENGINE,
-    OTHER_ENGINES,
-    PACKAGES,
-    without_docker,
-)
+import docker_traces as traces
+from docker_content import asked, read
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Where nft and iptables are, even if they are not in PATH.
@@ -64,24 +53,6 @@ def run(*command: str, said: str = "", timeout: float | None = None) -> subproce
         return subprocess.CompletedProcess(command, 127, "", str(error))
 
 
-@dataclass
-class Held:
-    """The content of an engine."""
-
-    containers: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """Labels by name."""
-    volumes: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    images: list[str] = field(default_factory=list)
-    users: dict[str, list[str]] = field(default_factory=dict)
-    """The containers of each volume."""
-
-    def add(self, name: str, labels: Mapping[str, str] | None, volumes: Iterable[str]) -> None:
-        """Add a container with its volumes."""
-        self.containers[name] = labels or {}
-        for volume in volumes:
-            self.users.setdefault(volume, []).append(name)
-
-
 class Machine:
     """This machine, with its files below `root`."""
 
@@ -97,7 +68,7 @@ class Machine:
         self.data = root / str(settings.get("data-root", "/var/lib/docker")).lstrip("/")
         self.failures: list[str] = []
         self.answers = self.docker("version", timeout=20).returncode == 0
-        self.held = self._ask() if self.answers else self._read()
+        self.held = asked(self._said) if self.answers else read(self.data)
         # Folders of Hubs by name, from their units; without systemd, the default folders.
         self.hubs = {path.parents[1].name: path.parents[1] for path in root.glob("srv/*/hub/secrets")}
         self.units: set[str] = set()
@@ -123,32 +94,6 @@ class Machine:
             self.failures.append(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
             return ""
         return done.stdout
-
-    def _ask(self) -> Held:
-        held = Held()
-        if containers := self._said("ps", "--all", "--quiet", "--no-trunc").split():
-            for one in json.loads(self._said("container", "inspect", *containers) or "[]"):
-                mounts = [mount["Name"] for mount in one["Mounts"] if mount["Type"] == "volume"]
-                held.add(one["Name"].lstrip("/"), one["Config"]["Labels"], mounts)
-        if volumes := self._said("volume", "ls", "--quiet").split():
-            described = json.loads(self._said("volume", "inspect", *volumes) or "[]")
-            held.volumes = {one["Name"]: one["Labels"] or {} for one in described}
-        held.images = sorted({*self._said("image", "ls", "--quiet", "--no-trunc").split()})
-        return held
-
-    def _read(self) -> Held:
-        """Read what a stopped engine left; labels of volumes cannot be read."""
-        held = Held()
-        for path in self.data.glob("containers/*/config.v2.json"):
-            try:
-                one = json.loads(path.read_text())
-            except ValueError:
-                held.add(path.parent.name, {}, [])
-                continue
-            mounts = [mount["Name"] for mount in (one.get("MountPoints") or {}).values() if mount.get("Name")]
-            held.add(one["Name"].lstrip("/"), one["Config"]["Labels"], mounts)
-        held.volumes = {path.name: {} for path in self.data.glob("volumes/*") if path.is_dir()}
-        return held
 
     def _of_tests(self, name: str, labels: Mapping[str, str]) -> bool:
         if labels.get(f"{LABEL}.kind") == "test" or f"{LABEL}.test" in labels:
@@ -183,13 +128,13 @@ class Machine:
         if self.data != self.root / "var/lib/docker" and self.data.exists():
             if not (self.data / "containers").is_dir():
                 found.append(f"{self.data}: /etc/docker/daemon.json calls it data-root, but it is not an engine's")
-            others = {path.name for path in self.data.iterdir()} - set(OF_AN_ENGINE)
+            others = {path.name for path in self.data.iterdir()} - set(traces.OF_AN_ENGINE)
             found += [f"{self.data / name}: it is in the data-root, and not an engine's" for name in sorted(others)]
         return found
 
     def _other_engines(self) -> list[str]:
         """Return what other programs keep in containerd, which would be removed with Docker."""
-        paths = [self.root / name for name in OTHER_ENGINES]
+        paths = [self.root / name for name in traces.OTHER_ENGINES]
         found = [f"{path}: others than Docker use containerd" for path in paths if path.exists()]
         names = {path.name for path in self.root.glob("run/containerd/io.containerd.runtime.v2.task/*")}
         socket = self.root / "run/containerd/containerd.sock"
@@ -199,7 +144,7 @@ class Machine:
             if done.returncode:
                 found.append(f"containerd does not tell what it holds: {done.stderr.strip()}")
             names |= {*done.stdout.split()}
-        return found + [f"containers of {name} in containerd" for name in sorted(names - set(NAMESPACES))]
+        return found + [f"containers of {name} in containerd" for name in sorted(names - set(traces.NAMESPACES))]
 
     def _mounted_below(self) -> list[str]:
         """Return other file systems that are mounted below what would be removed."""
@@ -223,16 +168,16 @@ class Machine:
 
     def packages(self) -> list[str]:
         """Return the installed packages, and removed ones that left their configuration."""
-        said = run("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n", *PACKAGES).stdout
+        said = run("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n", *traces.PACKAGES).stdout
         states = [line.split() for line in said.splitlines()]
         return sorted({name for name, state in states if state != "not-installed"})
 
     def files(self) -> list[Path]:
         """Return files and folders; of a mount point only the content."""
-        patterns = [*FILES, *(pattern.format(name) for pattern in FILES_OF_A_HUB for name in sorted(self.names))]
-        patterns += [pattern.format(name) for pattern in FILES_OF_A_TEST for name in sorted(self.tests)]
-        found = {path for pattern in patterns for path in self.root.glob(pattern)} | {self.data}
-        found |= {PROJECT / name for name in FILES_OF_THE_TESTS} if self.root == Path("/") else set()
+        patterns = [pattern.format(name) for pattern in traces.FILES_OF_A_HUB for name in sorted(self.names)]
+        patterns += [pattern.format(name) for pattern in traces.FILES_OF_A_TEST for name in sorted(self.tests)]
+        found = {path for pattern in [*traces.FILES, *patterns] for path in self.root.glob(pattern)} | {self.data}
+        found |= {PROJECT / name for name in traces.FILES_OF_THE_TESTS} if self.root == Path("/") else set()
         present = {path for path in found if path.exists() or path.is_symlink()}
         return sorted(path for path in present if not is_mounted_on(path) or inside(path))
 
@@ -245,7 +190,7 @@ class Machine:
     def bridges(self) -> list[str]:
         """Return the bridges of the engine, and those of the tests' Hubs."""
         found = [path.name for path in (self.root / "sys/class/net").glob("*") if (path / "bridge").exists()]
-        return sorted(name for name in found if BRIDGE.fullmatch(name) or name in self.of_hubs)
+        return sorted(name for name in found if traces.BRIDGE.fullmatch(name) or name in self.of_hubs)
 
     def tables(self) -> list[str]:
         """Return the nftables tables of fences."""
@@ -257,7 +202,7 @@ class Machine:
         found = {}
         for program in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
             said = run(f"{program}-save").stdout
-            kept = without_docker(said, self.of_hubs)
+            kept = traces.without_docker(said, self.of_hubs)
             if gone := len(said.splitlines()) - len(kept.splitlines()):
                 found[program] = (gone, kept)
         return found
