@@ -1,4 +1,4 @@
-"""What holds for every test: the signals of a terminal, a time limit, and an end to what it started."""
+"""For all tests: signals as in a terminal, a time limit, and an end of the processes that a test started."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ import pytest
 import pytest_timeout
 
 TESTS = Path(__file__).parent
-# Seconds for a test with its fixtures, on a busy machine; of the others pyproject.toml tells.
+# Seconds for a test with its fixtures, on a busy machine; pyproject.toml has the limit of the others.
 LIMITS_S = {"unit": 60, "settings": 180}
-# For its fixtures to put things back when it failed; for what was asked to end to do so; until nothing else helps; for
-# pytest to end when it is done.
+# For fixtures to clean up after a failure; for processes to end after SIGTERM; before pytest is aborted; for pytest to
+# exit when it is done.
 TEARDOWN_S, END_S, LAST_S, EXIT_S = 300, 5, 900, 60
-# What a shell has jobs in the background ignore, and what a program that was started by a test would inherit.
+# Shells make background jobs ignore some of these, which programs that a test starts would inherit.
 IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
 
 
 class Process(NamedTuple):
-    """A process: its number alone may be another's later; since when it runs, in clock ticks from the boot on."""
+    """A process: its pid, which may be reused, and its start in clock ticks since boot."""
 
     pid: int
     since: int
 
 
-# Seconds of each test of this run, and how those that failed did, for the tables of tests/layers.py.
+# Durations and failures of this run, for the tables of tests/layers.py.
 TIMES = TESTS.parent / "artefacts/times"
 _took: dict[str, float] = {}
 _failed: dict[str, str] = {}
 
-# Runs of Ansible share the modules that they pack.
+# Ansible runs share packed modules.
 os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(TESTS / "callback_plugins")
 os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "packed"
 
@@ -46,35 +46,35 @@ _STDERR = pytest.StashKey[int]()
 
 
 def descendants() -> set[Process]:
-    """Return the processes that this one started, and those that they did, as far as they run."""
+    """Return all running descendants of this process."""
     children: dict[int, list[Process]] = {}
-    # Not a pattern with the file in it: pathlib looks whether that exists, and stumbles over a process that just ended.
+    # Without the file in the pattern: pathlib would check that it exists, and fails if the process has just ended.
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            # proc(5): after the name, which may hold anything, the state, the parent, and 17 fields later the start.
+            # proc(5): after the name, which may contain anything, the state, the parent, and 17 fields later the start.
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
+            continue  # it has ended
         if fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(Process(int(folder.name), int(fields[19])))
     found: set[Process] = set()
     parents = [os.getpid()]
     while parents:
-        of_one = children.get(parents.pop(), [])
-        found |= {*of_one}
-        parents += [process.pid for process in of_one]
+        found_here = children.get(parents.pop(), [])
+        found |= {*found_here}
+        parents += [process.pid for process in found_here]
     return found
 
 
 def send(number: int, processes: set[Process]) -> None:
-    """Send a signal to processes; some may have ended meanwhile."""
+    """Send a signal to processes, some of which may have ended."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
 
 def end(begun: float) -> None:
-    """Ask the processes that were started since then to end, and kill those that do not."""
+    """Terminate the processes that were started since then, and kill those that do not end."""
 
     def found() -> set[Process]:
         return {process for process in descendants() if process.since >= begun}
@@ -83,7 +83,7 @@ def end(begun: float) -> None:
     deadline = time.monotonic() + END_S
     while found() and time.monotonic() < deadline:
         time.sleep(0.05)
-    # All of them stand still first, or one starts the next while it is its child's turn.
+    # Stop all of them before killing any, or one could start another meanwhile.
     stopped: set[Process] = set()
     while more := found() - stopped:
         send(signal.SIGSTOP, more)
@@ -94,7 +94,7 @@ def end(begun: float) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have signals do what they do at a terminal, also where a script runs the tests in the background."""
+    """Give signals their usual effect even if a script runs the tests in the background."""
     for number in IGNORED:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -104,12 +104,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Do not wait for ever for a thread that a test left behind; this says where it stands."""
+    """Do not wait forever for a thread that a test left behind; print where it is."""
     faulthandler.dump_traceback_later(EXIT_S, exit=True, file=config.stash[_STDERR])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the limit of its layer, unless it has one of its own."""
+    """Give each test the limit of its layer, unless it has its own."""
     for item in items:
         layer = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if layer in LIMITS_S and not item.get_closest_marker("timeout"):
@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up what a test and its fixtures took, and keep the first thing that went wrong."""
+    """Add up the duration of a test with its fixtures, and keep its first failure."""
     name = report.nodeid.rpartition("tests/")[2].partition("[docker:")[0].partition("[ansible:")[0]
     _took[name] = _took.get(name, 0) + report.duration
     if report.failed:
@@ -126,7 +126,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Keep it under the name of the layer, or of Molecule's scenario; workers have the first word, not the last."""
+    """Save durations and failures by layer or scenario; the controller overwrites its workers' files."""
     layers = {name.partition("/")[0] for name in _took}
     if TIMES.exists() and layers:
         name = os.environ.get("MOLECULE_SCENARIO_NAME", "-".join(sorted(layers)))
@@ -135,29 +135,29 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
-    """Where the limit is reached, end the test's processes, which it may wait for, and then have it fail there."""
+    """At the limit, end the test's processes, for which it may be waiting, and then make it fail."""
     begun = float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK") // 1
     item.stash[_LIMITED] = True
 
     def cut_off(number: int, frame: object) -> None:
         __tracebackhide__ = True
-        # What comes after may hang, too.
+        # The cleanup may hang as well.
         signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
         end(begun)
         pytest_timeout.timeout_sigalrm(item, settings)
 
     signal.signal(signal.SIGALRM, cut_off)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout)
-    # Called by the plugin when the test has ended, or failed.
+    # The plugin calls this when the test has ended or failed.
     item.cancel_timeout = lambda: signal.setitimer(signal.ITIMER_REAL, 0)  # type: ignore[attr-defined]
-    # The last resort: code that hears no signal.
+    # The last resort, for code that does not react to signals.
     faulthandler.dump_traceback_later(settings.timeout + LAST_S, exit=True, file=item.config.stash[_STDERR])
     return True
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """Limit what fixtures do after a failure, when the plugin counts no more."""
+    """Limit the fixtures' cleanup after a failure, when the plugin's timer no longer runs."""
     if _LIMITED in item.stash and not signal.getitimer(signal.ITIMER_REAL)[0]:
         signal.setitimer(signal.ITIMER_REAL, TEARDOWN_S)
     return (yield)
@@ -165,7 +165,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """Call off the last resort."""
+    """Cancel the last resort."""
     try:
         return (yield)
     finally:

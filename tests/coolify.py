@@ -1,7 +1,7 @@
-"""What Coolify makes of a Compose file: its public rules (parser `applicationParser`, job `ApplicationDeploymentJob`).
+"""What Coolify turns a Compose file into: its parser (`applicationParser`) and its job (`ApplicationDeploymentJob`).
 
-Written after its public code of 2026 (4.x): networks, names, labels, variables, images, ARGs of Dockerfiles, and the
-commands of its nightly clean-up.  Where versions differ, the one that is harder for us is taken.
+Ported from its public code of 2026 (4.x): networks, names, labels, variables, images, ARGs in Dockerfiles, and the
+commands of its nightly clean-up.  Where versions differ, this follows the stricter one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ CLEAN_UP = (
     f"docker images --filter before={HELPER}:1 --filter reference={HELPER} | grep {HELPER}"
     " | awk '{print $3}' | xargs -r docker rmi -f",
 )
-"""CleanupDocker, with its defaults; `docker volume prune -af` and `docker network prune -f` are options, off."""
+"""CleanupDocker with its defaults: `docker volume prune -af` and `docker network prune -f` are optional, and off."""
 
-# Characters that Coolify lets into no name and no path (validateShellSafePath).
+# Characters that Coolify refuses in names and paths (validateShellSafePath).
 UNSAFE = re.compile(r"[`$(){};|&<>\n\r\t\"'\\]")
 REFERENCE = re.compile(r"\$\{?([a-zA-Z_]\w*)\}?")
 MODES = {"ro", "rw", "z", "Z"}
@@ -36,10 +36,10 @@ class CoolifyError(Exception):
 
 
 def generated(command: str) -> str:
-    """Return a value as generateEnvValue makes it."""
+    """Generate a value as generateEnvValue does."""
     kind, _, length = command.partition("_")
     if kind == "HEX":
-        # bin2hex of that many characters: twice as many digits as it says.
+        # bin2hex of that many bytes: twice as many digits.
         return secrets.token_hex(int(length or 32))
     if kind in ("PASSWORD", "BASE64"):
         return secrets.token_urlsafe(int(length or 32))
@@ -47,7 +47,7 @@ def generated(command: str) -> str:
 
 
 def _split(reference: str) -> tuple[str, str, str]:
-    """Return name, operator and default of `${NAME<operator>default}`, the default with what is nested in it."""
+    """Return name, operator and default of `${NAME<operator>default}`; the default may contain further references."""
     inside = reference[2 : reference.rindex("}")]
     found = re.match(r"(\w+)(:-|-|:\?|\?)?(.*)", inside, re.DOTALL)
     if not found:
@@ -62,13 +62,13 @@ def _pairs(environment: Any) -> dict[str, Any]:
 
 
 class Resource:
-    """A resource "Docker Compose" of Coolify: what it keeps between deployments, and what it deploys.
+    """A resource of the type "Docker Compose": what Coolify keeps between deployments, and what it deploys.
 
     Args:
         uuid: Coolify's name for it.
-        raw: docker-compose.yml.
-        variables: what was entered in its page.
-        domain: the address of the service `proxy`, as entered there.
+        raw: the content of docker-compose.yml.
+        variables: those that the user entered.
+        domain: the URL of the service `proxy`, as the user entered it.
     """
 
     def __init__(self, uuid: str, raw: str, variables: Mapping[str, str], domain: str) -> None:
@@ -86,7 +86,7 @@ class Resource:
     # --- variables
 
     def _magic(self) -> None:
-        """Make the variables that begin with SERVICE_."""
+        """Generate the variables that start with SERVICE_."""
         for service in self.raw["services"].values():
             for key, value in self._environment_of(service).items():
                 for name in REFERENCE.findall(str(value)):
@@ -117,14 +117,14 @@ class Resource:
         return {**_pairs(service.get("environment")), **_pairs((service.get("build") or {}).get("args"))}
 
     def _remember(self, name: str, value: str, *, required: bool) -> None:
-        # What stands after a question mark is the value that the page shows.
+        # Coolify shows the text after a question mark as the variable's value.
         if name not in self.variables:
             self.variables[name] = value
         if required:
             self.required.add(name)
 
     def _resolve(self, environment: dict[str, Any]) -> dict[str, Any]:
-        """Ask for what the environment refers to, and give the service the answers besides."""
+        """Register the variables that the environment refers to, and pass them to the service as well."""
         result = dict(environment)
         for key, value in environment.items():
             text = str(value)
@@ -173,7 +173,7 @@ class Resource:
             "coolify.environmentName=production",
             "coolify.pullRequestId=0",
         ]
-        # "Escape special characters in labels" is on.
+        # The option "Escape special characters in labels" is on.
         labels = [label.replace("$", "$$") for label in labels]
         if name == "proxy":
             labels += [f"traefik.docker.network={self.uuid}", *self._traefik(name), *self._caddy()]
@@ -214,11 +214,11 @@ class Resource:
     # --- deployments
 
     def deployment(self, commit: str, serial: str) -> dict[str, Any]:
-        """Return the Compose file that is deployed.
+        """Return the Compose file that Coolify deploys.
 
         Args:
-            commit: of the repository, in full.
-            serial: what makes the containers' names of one deployment its own.
+            commit: of the repository, all 40 digits.
+            serial: makes the names of this deployment's containers unique.
         """
         self._magic()
         declared = [name for name in self.raw.get("networks") or {} if name != "default"]
@@ -240,7 +240,7 @@ class Resource:
                     "COOLIFY_CONTAINER_NAME": container,
                     **{f"SERVICE_NAME_{each.upper().replace('-', '_')}": each for each in self.raw["services"]},
                 },
-                # Every service gets every variable.
+                # Every service receives every variable.
                 "env_file": [".env"],
             }
             if not on_host:
@@ -254,24 +254,24 @@ class Resource:
         return {"services": services, "volumes": top, "networks": networks}
 
     def env_file(self) -> str:
-        """Return what Coolify writes to .env, at build time and at run time."""
+        """Return the .env file, which Coolify writes for both build and run."""
         return "".join(f"{name}='{value}'\n" for name, value in self.variables.items() if value is not None)
 
     def arguments(self) -> list[str]:
-        """Return the variables that builds are given: all, unless somebody takes the tick away."""
+        """Return the variables that builds receive: all of them, unless the user unticks some."""
         return [*self.variables, "SOURCE_COMMIT", "COOLIFY_URL", "COOLIFY_FQDN", "COOLIFY_BRANCH"]
 
     def dockerfile(self, text: str) -> str:
-        """Return a Dockerfile with an ARG for each of them at the start of each stage."""
+        """Return a Dockerfile with an ARG for each of these variables at the start of each stage."""
         lines = text.strip().split("\n")
         starts = [number for number, line in enumerate(lines) if line.strip().startswith("FROM")]
         result = lines[: starts[0]]
         for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-            there = set()
+            declared = set()
             for line in lines[start + 1 : end]:
                 if not line.strip().startswith("ARG"):
                     break
-                there.add(line.split(maxsplit=1)[1].partition("=")[0])
-            added = [f"ARG {name}" for name in self.arguments() if name not in there]
+                declared.add(line.split(maxsplit=1)[1].partition("=")[0])
+            added = [f"ARG {name}" for name in self.arguments() if name not in declared]
             result += [lines[start], *added, *lines[start + 1 : end]]
         return "\n".join(result)

@@ -1,4 +1,4 @@
-"""Secrets and settings for tests of the Hub's own code."""
+"""Example secrets and settings for tests of the Hub's code."""
 
 import hashlib
 from typing import Any
@@ -11,7 +11,7 @@ SECRET_NAMES = (
     "admin_password",
     "github_client_secret",
 )
-"""The files, each of which tests give the `secret` of its place here."""
+"""The files of secrets; tests write `secret(n)` to the n-th."""
 
 GITHUB: dict[str, Any] = {
     "hub_authenticator": "github",
@@ -20,9 +20,9 @@ GITHUB: dict[str, Any] = {
     "hub_github_allowed_teams": ["octo-org:data-science"],
     "hub_github_admin_teams": ["octo-org:admins"],
 }
-"""On top of the example: login with GitHub."""
+"""In addition to the example settings: login with GitHub."""
 
 
 def secret(number: int) -> str:
-    """64 hexadecimal digits, always the same of a number."""
+    """Return 64 hexadecimal digits, the same for the same number."""
     return hashlib.sha256(str(number).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What the fence lets through on a throwaway machine, with something outside to reach."""
+"""Assertions about what the fence lets through on a throwaway machine, and a network outside the machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vps import CONNECT, image, inspect, reached, started
 FENCE = "/srv/jupyterhub/proxy/fence"
 USERS = "jupyterhub-users"
 MACHINE, OUTSIDE, METADATA = "198.51.100.1", "198.51.100.2", "169.254.169.254"
-# Resolvers that know no name, and listeners.
+# Listeners, and resolvers that know no names (port 53).
 SERVE = """
 import socket, sys, threading
 def resolve(address):
@@ -31,7 +31,7 @@ for way in sys.argv[1:]:
     serve = (resolve, address) if port == "53" else (listen, address, int(port))
     threading.Thread(target=serve[0], args=serve[1:]).start()
 """
-# What a resolver says of an unknown name (3), and which of the ways are open.
+# Prints the resolver's answer about an unknown name (3 is NXDOMAIN), and which of the ways are open.
 LOOK_UP = (
     CONNECT.rpartition("print")[0]
     + """
@@ -44,7 +44,7 @@ try:
     said = asked.recv(512)[3] & 15
 except OSError as error:
     said = str(error)
-print(json.dumps([said, [name for name, way in json.loads(sys.argv[1]).items() if reached(way)]]))
+print(json.dumps([said, [name for name, way_is_open in found.items() if way_is_open]]))
 """
 )
 CONNECT_OFTEN = """
@@ -73,7 +73,7 @@ if len(sys.argv) > 4:
 
 @contextmanager
 def outside(host: Host) -> Iterator[None]:
-    """A network beyond the machine, with a resolver at cloud metadata's address, and one on the machine itself."""
+    """A network outside the machine with a resolver at the cloud metadata address; another resolver on the machine."""
     host.check_output(
         "ip netns add outside && ip link add out0 type veth peer name out1 netns outside"
         f" && ip addr add {MACHINE}/24 dev out0 && ip link set out0 up"
@@ -87,6 +87,10 @@ def outside(host: Host) -> Iterator[None]:
         f"systemd-run --quiet --unit test-resolver python3 -c %s {MACHINE}:53 {MACHINE}:80 127.0.0.1:53", SERVE
     )
     try:
+        # systemd-run does not wait until they listen.
+        outside_listens = f"ip netns exec outside ss -ltnH | grep -F {OUTSIDE}:8099"
+        machine_listens = f"ss -ltnH | grep -F {MACHINE}:80 && ss -lunH | grep -F 127.0.0.1:53"
+        eventually("the listeners", lambda: host.run(f"{outside_listens} && {machine_listens}").rc == 0)
         yield
     finally:
         host.run("systemctl stop test-outside test-resolver; ip link del out0; ip netns del outside")
@@ -94,9 +98,9 @@ def outside(host: Host) -> Iterator[None]:
 
 @contextmanager
 def resolver(host: Host, address: str) -> Iterator[None]:
-    """The machine asks that one for names."""
+    """Have the machine use this resolver."""
     before = host.file("/etc/resolv.conf").content_string
-    # Docker has mounted the file: it can be written, and not be replaced.
+    # Docker has mounted the file: it can be written, but not replaced.
     host.check_output("printf %%s %s > /etc/resolv.conf", f"nameserver {address}\n")
     try:
         yield
@@ -105,7 +109,7 @@ def resolver(host: Host, address: str) -> Iterator[None]:
 
 
 def assert_names_are_looked_up(host: Host) -> None:
-    """As the machine does it, and without opening metadata's HTTP."""
+    """Names resolve as on the machine, and the metadata service's HTTP stays closed."""
     run = f"docker run --rm --network {USERS} --entrypoint python {image(host)} -c %s %s"
     ways = json.dumps({"metadata": f"{METADATA}:80", "machine": f"{MACHINE}:80", "outside": f"{OUTSIDE}:8099"})
     with outside(host):
@@ -113,12 +117,12 @@ def assert_names_are_looked_up(host: Host) -> None:
             with resolver(host, address):
                 host.check_output(f"{FENCE} keep")
                 assert json.loads(host.check_output(run, LOOK_UP, ways)) == [3, ["outside"]], address
-    # The unit finds by itself that the machine asks somewhere else.
-    eventually("the old resolver", lambda: host.check_output(f"{FENCE} check") == "in force", 30)
+    # The unit notices by itself that the machine uses another resolver.
+    eventually("the old resolver", lambda: host.check_output(f"{FENCE} check") == "in force")
 
 
 def assert_published_ports_are_closed(host: Host) -> None:
-    """What the machine's own addresses lead to is as closed as the machine; Docker's rules know Docker's ports only."""
+    """Ports that the machine forwards are as closed as its own; Docker's rules cover only the ports it publishes."""
     with outside(host):
         host.check_output(
             "nft add table ip test_nat"
@@ -133,39 +137,39 @@ def assert_published_ports_are_closed(host: Host) -> None:
 
 
 def assert_connections_are_bounded(host: Host) -> None:
-    """One container's connections leave room for others'."""
+    """One container's connections leave room for those of others."""
     container = host.check_output(
         "docker run --detach --network %s --entrypoint python %s -c %s proxy 8000 400 stay",
         USERS, image(host), CONNECT_OFTEN,
     )  # fmt: skip
     try:
         logs = f"docker logs {container}"
-        eventually("its connections", lambda: host.check_output(logs) != "", 20)
+        eventually("its connections", lambda: host.check_output(logs) != "")
         assert 200 < int(host.check_output(logs)) <= 250
         assert reached(host, USERS, {"another server's": "proxy:8000"}) == {"another server's": True}
-        # The proxy itself is not counted: browsers' connections come by it.
+        # The proxy itself is not limited: browsers' connections pass through it.
         assert not host.run("nft list set inet jupyterhub_fence doors | grep -F 10.213.0.3").stdout
     finally:
         host.check_output("docker rm --force %s", container)
 
 
 def assert_flushed_rules_come_back(host: Host) -> None:
-    """Within seconds, by nobody's hand, and the journal says so."""
+    """They come back within seconds without anybody's help, and the journal says so."""
     host.check_output("nft flush ruleset")
-    eventually("the fence", lambda: host.check_output(f"{FENCE} check") == "in force", 30)
-    # It is said once it is done.
+    eventually("the fence", lambda: host.check_output(f"{FENCE} check") == "in force")
+    # It is logged after that.
     journal = "journalctl --unit jupyterhub-fence --output cat --lines 5"
     eventually("the last line", lambda: "Docker's own rules are gone, too" in host.check_output(journal), 20)
     assert "Another program had removed or changed the fence" in host.check_output(journal)
 
 
 def containers(host: Host) -> dict[str, str]:
-    """When each container was started."""
+    """Return when each container was started."""
     return {name: started(host, name) for name in host.check_output("docker ps --format '{{.Names}}'").split()}
 
 
 def assert_shut(host: Host) -> None:
-    """Hub, proxy and each server reach each other, and nothing else, even where br_netfilter does nothing."""
+    """Servers reach Hub and proxy only, and Hub and proxy reach servers, even without br_netfilter."""
     control = inspect(host, "jupyterhub-proxy")["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
     run = f"docker run --detach --network {USERS} --entrypoint python {image(host)} -c %s 0.0.0.0:8888"
     other = host.check_output(run, SERVE)

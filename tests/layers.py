@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The layers of the proof, one after the other; each is a target of the Makefile, or several.
+"""Run the layers of tests, one after the other; each layer is one or several targets of the Makefile.
 
     tests/layers.py "lint unit settings" everything
 
-The first that fails ends it.  What took how long, and what failed, comes last, and is kept in artefacts/times.txt.
+Stops after the first layer that fails.  In the end it prints durations and failures, also kept in artefacts/times.txt.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMES = PROJECT / "artefacts/times"
-"""Seconds of each test, and how it failed, by its name: a file for each run of pytest, written by tests/conftest.py."""
+"""Duration and failure of each test, by its name: tests/conftest.py writes a file for each run of pytest."""
 SCENARIOS = PROJECT / "artefacts/molecule"
 SLOWEST = 20
 FAILURE_LINES, FAILURE_CHARACTERS = 4, 600
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds."""
+    """Return minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}"
 
 
 def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Mapping[tuple[str, str], float]) -> str:
-    """Return what took how long: layers in their order, scenarios and the slowest tests from the slowest.
+    """Return the durations: layers in their order, scenarios and the slowest tests in descending order.
 
     Args:
         layers: seconds of each.
-        scenarios: seconds of each of Molecule's and of the end-to-end tests, some of which run at a time.
+        scenarios: seconds of each Molecule scenario and of the end-to-end tests, some of which run in parallel.
         tests: seconds of each with its fixtures, by layer or scenario and its name.
     """
     lines = ["What took how long (minutes:seconds)", ""]
@@ -45,7 +45,7 @@ def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Ma
         lines.append(f"{clock(seconds):>7}  {layer}")
         if layer == "everything":
             in_order = sorted(scenarios.items(), key=lambda pair: -pair[1])
-            lines += [f"{clock(of_one):>14}  {scenario}" for scenario, of_one in in_order]
+            lines += [f"{clock(seconds):>14}  {scenario}" for scenario, seconds in in_order]
     lines += [f"{clock(sum(layers.values())):>7}  in all", "", f"The {SLOWEST} slowest tests, with their fixtures", ""]
     for (where, name), seconds in sorted(tests.items(), key=lambda pair: -pair[1])[:SLOWEST]:
         lines.append(f"{clock(seconds):>7}  {where}  {name}")
@@ -53,10 +53,10 @@ def table(layers: Mapping[str, float], scenarios: Mapping[str, float], tests: Ma
 
 
 def failures(tests: Mapping[tuple[str, str], str]) -> str:
-    """Return what failed, shortened: what a service that runs this keeps is often the end of the output alone.
+    """Return the failures, shortened: continuous integration often keeps only the end of the output.
 
     Args:
-        tests: what went wrong, by layer or scenario and the test's name.
+        tests: the message of each failure, by layer or scenario and the test's name.
     """
     lines = ["", "What failed"] if tests else []
     for (where, name), message in sorted(tests.items()):
@@ -66,7 +66,7 @@ def failures(tests: Mapping[tuple[str, str], str]) -> str:
 
 
 def scenarios_since(began: float) -> dict[str, float]:
-    """Return the seconds of scenarios that ran since then."""
+    """Return the durations of the scenarios that ended since then."""
     return {path.stem: float(path.read_text()) for path in SCENARIOS.glob("*.seconds") if path.stat().st_mtime >= began}
 
 
@@ -77,7 +77,7 @@ def of_tests(what: str) -> dict[tuple[str, str], Any]:
 
 
 def main(layers: list[str]) -> int:
-    """Run them; return the exit code of the last that ran."""
+    """Run the layers; return the exit code of the last one that ran."""
     shutil.rmtree(TIMES, ignore_errors=True)
     TIMES.mkdir(parents=True)
     began, took, code = time.time(), dict[str, float](), 0

@@ -1,4 +1,4 @@
-"""Where things are in the project, and how a test runs one of its modules."""
+"""Paths of the project, and how a test runs one of its Ansible modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES, IMAGES = PROJECT / "roles", PROJECT / "images"
 
 
 def run_module(name: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
-    """Run a module of `plugins/modules/` as Ansible does, a program with its arguments on standard input."""
+    """Run a module of `plugins/modules/` as Ansible does: a program that reads its arguments from standard input."""
     done = subprocess.run(
         [sys.executable, "-m", f"plugins.modules.{name}"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),

@@ -18,28 +18,35 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEY = PROJECT / "artefacts/ssh/key"
+TUNNEL_S = 60
+
+
+def is_open(port: int) -> bool:
+    """Whether something listens on this port of the loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended, or was ended."""
+    """A run that has ended or was killed."""
 
     code: int
     output: str
 
     @property
     def said(self) -> str:
-        """The output without the line breaks that Ansible puts where a message is long."""
+        """The output without the line breaks that Ansible puts into long messages."""
         return " ".join(self.output.split())
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks that were begun, in order; skipped ones, too."""
+        """The tasks that were started, in order, including skipped ones."""
         return re.findall(r"^TASK \[(.*?)\] \*", self.output, re.MULTILINE)
 
     @property
     def changes(self) -> list[str]:
-        """What changed or would change, in order: ``role : task``, with ``=> (item=...)`` where a task loops."""
+        """What changed or would change, in order: ``role : task``, followed by ``=> (item=...)`` in a loop."""
         found, task = [], ""
         for line in self.output.splitlines():
             if begun := re.match(r"TASK \[(.*?)\] \*", line):
@@ -49,28 +56,28 @@ class Run:
         return found
 
     def says(self, *words: str) -> None:
-        """Insist on words in the output.
+        """Assert that the output contains these words.
 
         Raises:
             AssertionError: with the end of the output.
         """
         if missing := [word for word in words if word not in self.said]:
-            raise AssertionError(f"nowhere in the output: {missing}\n{self.output[-4000:]}")
+            raise AssertionError(f"not in the output: {missing}\n{self.output[-4000:]}")
 
     def succeeded(self) -> Run:
-        """Insist on success.
+        """Assert success.
 
         Raises:
             AssertionError: with the end of the output.
         """
-        # An inventory without the machine is a success to Ansible.
+        # For Ansible, an inventory without the machine is a success.
         if self.code or not re.search(r"^\S+ +: ok=", self.output, re.MULTILINE):
             raise AssertionError(f"ansible-playbook ended with {self.code}:\n{self.output[-6000:]}")
         return self
 
 
 class Site:
-    """A throwaway machine of the inventory, and the way to deploy to it."""
+    """A throwaway machine of the inventory, and how to deploy to it."""
 
     def __init__(self, machine: str, inventory: str) -> None:
         self.machine = machine
@@ -84,7 +91,7 @@ class Site:
     def _started(
         self, arguments: tuple[str, ...], settings: dict[str, Any], before: str = ""
     ) -> Iterator[subprocess.Popen[str]]:
-        # Of Ansible's only what tests/conftest.py has set.
+        # Of Ansible's variables, only those that tests/conftest.py sets.
         environment = {
             key: value
             for key, value in os.environ.items()
@@ -103,27 +110,27 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # A group of its own, to be ended as a whole.
+            # A process group of its own, to be killed as a whole.
             start_new_session=True,
         ) as run:
             yield run
 
     def run(self, *arguments: str, **settings: Any) -> Run:
-        """Run the playbook to its end, with settings over those of the inventory."""
+        """Run the playbook to its end; these settings override the inventory's."""
         with self._started(arguments, settings) as run:
             output, _ = run.communicate()
         return Run(run.returncode, output)
 
     def check(self, **settings: Any) -> Run:
-        """Run it dry."""
+        """Run the playbook in check mode."""
         return self.run("--check", "--diff", **settings)
 
     @contextmanager
     def at(self, line: str, before: str = "", **settings: Any) -> Iterator[subprocess.Popen[str]]:
-        """Start a run, and hand it over as soon as a line of its output holds `line`.
+        """Start a run, and yield it as soon as a line of its output contains `line`.
 
         Raises:
-            AssertionError: it ended before.
+            AssertionError: it ended before that.
         """
         with self._started((), settings, before) as run:
             assert run.stdout
@@ -133,7 +140,7 @@ class Site:
                 if line in shown:
                     break
             else:
-                raise AssertionError(f"no line of the output holds {line!r}:\n{output[-6000:]}")
+                raise AssertionError(f"no line of the output contains {line!r}:\n{output[-6000:]}")
             try:
                 yield run
             finally:
@@ -141,17 +148,17 @@ class Site:
                     os.killpg(run.pid, signal.SIGKILL)
 
     def kill(self, line: str, **settings: Any) -> None:
-        """Start a run, and kill it as soon as a line of its output holds `line`."""
+        """Start a run, and kill it as soon as a line of its output contains `line`."""
         with self.at(line, **settings):
             pass
 
     def kill_before(self, task: str, **settings: Any) -> None:
-        """Start a run, and kill it when all that comes before a task is done."""
+        """Start a run, and kill it when everything before this task is done."""
         with self.at(f"TASK [{task}]", before=task, **settings):
             pass
 
     def variables(self) -> dict[str, Any]:
-        """What the inventory says of the machine."""
+        """Return the machine's variables in the inventory."""
         listed = subprocess.check_output(["ansible-inventory", "--inventory", self.inventory, "--host", self.machine])
         variables: dict[str, Any] = json.loads(listed)
         return variables
@@ -165,10 +172,10 @@ class Site:
         command += ["-i", str(KEY), "-p", str(machine["ansible_port"]), f"{machine['ansible_user']}@127.0.0.1"]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:
             try:
-                for _ in range(100):
-                    with socket.socket() as probe:
-                        if probe.connect_ex(("127.0.0.1", port)) == 0:
-                            break
+                deadline = time.monotonic() + TUNNEL_S
+                while not is_open(port):
+                    assert ssh.poll() is None, f"ssh ended with {ssh.returncode}"
+                    assert time.monotonic() < deadline, f"no tunnel after {TUNNEL_S} s"
                     time.sleep(0.1)
                 yield
             finally:

@@ -1,4 +1,4 @@
-"""What the tests of several roles ask of a throwaway machine."""
+"""Helpers for tests on throwaway machines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from e2e.client import eventually
 from testinfra.backend.base import CommandResult
 from testinfra.backend.docker import DockerBackend
 from testinfra.host import Host
@@ -22,19 +23,23 @@ while True:
     server.accept()[0].close()
 """
 CONNECT = """
-import json, socket, sys
+import concurrent.futures, json, socket, sys
 def reached(way):
     host, _, port = way.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=2).close()
+        socket.create_connection((host, int(port)), timeout=5).close()
     except OSError:
         return False
     return True
-print(json.dumps({name: reached(way) for name, way in json.loads(sys.argv[1]).items()}))
+ways = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
+    found = dict(zip(ways, pool.map(reached, ways.values())))
+print(json.dumps(found))
 """
 
+HEALTHY_S = 180
 CONFIG = "/usr/local/share/jupyterhub/jupyterhub_config.py"
-# JupyterHub's REST API, from within the machine: the Hub is published on its loopback address only.
+# Calls JupyterHub's REST API from within the machine: the Hub is published on the loopback address only.
 ASK = """
 import json, sys, urllib.error, urllib.request
 method, path, token, body = sys.argv[1:5]
@@ -50,7 +55,7 @@ except OSError as error:
 """
 
 
-# As the engine's `exec` does, and nothing of this host's.
+# As the engine's `exec` does, with nothing of this host's environment.
 ENTER = (
     "nsenter --target %s --all env --ignore-environment HOME=/root"
     " PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -c %s"
@@ -58,20 +63,20 @@ ENTER = (
 
 
 class MachineBackend(DockerBackend):
-    """Runs commands in a throwaway machine's namespaces: 2 ms of processor time, 50 by the engine's `exec`."""
+    """Runs commands in a throwaway machine's namespaces: 2 ms of processor time, 50 with the engine's `exec`."""
 
     _number = 0
-    """Of the machine's first process."""
+    """The pid of the machine's first process."""
     _held: int | None = None
-    """The process itself, whose number is no other's for as long as it runs."""
+    """A handle of that process: the pid alone could be reused."""
 
     def run(self, command: str, *args: str, **options: Any) -> CommandResult:
         """See testinfra."""
         if not self._runs():
-            # It was never looked for, or the machine was rebooted.
+            # First use, or the machine was rebooted.
             self._look()
         if not self._runs():
-            # Which the engine puts into words.
+            # The machine does not run: let the engine say so.
             return super().run(command, *args, **options)
         command = self.get_command(command, *args)
         result = self.run_local(ENTER, str(self._number), command)
@@ -92,19 +97,19 @@ class MachineBackend(DockerBackend):
 
 
 def inspect(host: Host, name: str, kind: str = "container") -> dict[str, Any]:
-    """What ``docker inspect`` says of a container, a network or a volume."""
+    """Return ``docker inspect`` of a container, a network or a volume."""
     described: dict[str, Any] = json.loads(host.check_output(f"docker {kind} inspect %s", name))[0]
     return described
 
 
 def image(host: Host) -> str:
-    """An image with Python in it: the Hub's."""
+    """Return the id of an image that contains Python: the Hub's."""
     images: str = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'")
     return images.split()[0]
 
 
 def reached(host: Host, network: str, ways: dict[str, str]) -> dict[str, bool]:
-    """Which of the ways (name to ``host:port``) a container on the network reaches."""
+    """Return for each way (name to ``host:port``) whether a container on the network reaches it."""
     run = "docker run --rm --network %s --entrypoint python %s -c %s %s"
     answer: dict[str, bool] = json.loads(host.check_output(run, network, image(host), CONNECT, json.dumps(ways)))
     return answer
@@ -112,7 +117,7 @@ def reached(host: Host, network: str, ways: dict[str, str]) -> dict[str, bool]:
 
 @contextmanager
 def listener(host: Host, where: str) -> Iterator[str]:
-    """A listener of the test's own, as ``host:port``: on an address of the machine, or in a container on a network."""
+    """Listen on an address of the machine, or in a container on a network; yield ``host:port``."""
     network = "host" if where[0].isdigit() else where
     address = where if network == "host" else ""
     name = "test-listener-" + network
@@ -121,9 +126,8 @@ def listener(host: Host, where: str) -> Iterator[str]:
         name, network, image(host), LISTEN, address,
     )  # fmt: skip
     try:
-        port = ""
-        while not port:
-            port = host.check_output("docker logs %s", name)
+        eventually("the listener's port", lambda: host.check_output("docker logs %s", name) != "")
+        port = host.check_output("docker logs %s", name)
         if not address:
             address = inspect(host, name)["NetworkSettings"]["Networks"][network]["IPAddress"]
         yield f"{address}:{port}"
@@ -132,17 +136,19 @@ def listener(host: Host, where: str) -> Iterator[str]:
 
 
 def started(host: Host, name: str) -> str:
-    """When a container was started: another time is another process."""
+    """Return when a container was started: it changes with every restart."""
     at: str = inspect(host, name)["State"]["StartedAt"]
     return at
 
 
 def wait_until_healthy(host: Host, *names: str) -> None:
-    """Hub and proxy, or the containers that are named, are healthy within a minute; the engine looks every 10 s."""
+    """Wait until Hub and proxy, or the containers that are named, are healthy; the engine checks every 10 s."""
     asked = names or ("jupyterhub-hub", "jupyterhub-proxy")
-    # What has ended may still be called healthy.
+    # A container that has exited may still be called healthy.
     ask = f"docker inspect --format '{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {' '.join(asked)}"
-    for _ in range(60):
+    deadline = time.monotonic() + HEALTHY_S
+    states: list[str] = []
+    while time.monotonic() < deadline:
         states = host.run(ask).stdout.splitlines()
         if states == ["running healthy"] * len(asked):
             return
@@ -151,7 +157,7 @@ def wait_until_healthy(host: Host, *names: str) -> None:
 
 
 def assert_fence(host: Host, user: str, hub: str = "jupyterhub-hub", proxy: str = "jupyterhub-proxy") -> None:
-    """Proves the fence from inside a user's own server; `hub` and `proxy` are the containers' names."""
+    """Prove the fence from inside a user's server; `hub` and `proxy` are the containers' names."""
     with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as other:
         control = inspect(host, proxy)["NetworkSettings"]["Networks"]["jupyterhub-control"]["IPAddress"]
         ways = {
@@ -163,12 +169,12 @@ def assert_fence(host: Host, user: str, hub: str = "jupyterhub-hub", proxy: str 
         }
         closed = {"api": False, "machine": False, "other": False}
         assert reached(host, f"container:jupyterhub-user-{user}", ways) == {"hub": True, "proxy": True, **closed}
-        # The other way round: the Hub reaches a server.
+        # In the other direction, the Hub reaches a server.
         assert reached(host, f"container:{hub}", {"other": other}) == {"other": True}
 
 
 class Admin:
-    """An administrator with a token."""
+    """An administrator of the Hub, with an API token."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -180,6 +186,17 @@ class Admin:
             self.host.check_output("python3 -c %s %s %s %s %s", ASK, method, path, self.token, text)
         )
         return status, answer
+
+    def stop(self, user: str) -> None:
+        """Stop a user's server, and wait until the Hub has forgotten it."""
+        status, answer = self.ask("DELETE", f"/hub/api/users/{user}/server")
+        assert status in (202, 204), answer
+
+        def is_gone() -> bool:
+            status, answer = self.ask("GET", f"/hub/api/users/{user}")
+            return status == 200 and not json.loads(answer)["servers"]
+
+        eventually("the server's stop", is_gone)
 
     def start(self, user: str, **options: str) -> None:
         self.ask("POST", f"/hub/api/users/{user}")

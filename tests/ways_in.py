@@ -1,4 +1,4 @@
-"""What the tests of the ways in share: the machine, its names, GitHub, and people."""
+"""Shared by the tests of the ways in: the machine, its names, GitHub, and users."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e.client import eventually
 from e2e.people import Person
 from github import GitHub
 from sites import Run, Site
@@ -48,7 +49,7 @@ class Place:
         return self.site.check(**{**self.settings, **settings})
 
     def person(self, login: str, url: str = URL) -> Person:
-        """Return a member of the organization, logged in with a browser of their own."""
+        """Return a member of the organization, logged in with a browser session of their own."""
         if login not in {user.login for user in self.github.users.values()}:
             self.github.add_user(login)
             self.github.set_member("acme", login)
@@ -58,7 +59,7 @@ class Place:
         return person
 
     def working(self, login: str, url: str = URL) -> Person:
-        """Return one whose server runs; with one environment, logging in starts it."""
+        """Return a member whose server runs; with a single environment, logging in starts it."""
         person = self.person(login, url)
         if person.servers():
             person.server().wait_until_ready()
@@ -67,7 +68,7 @@ class Place:
         return person
 
     def trusted(self) -> Path:
-        """Return a file with the authorities of GitHub's stand-in and of the ACME server that runs."""
+        """Return a CA bundle for the GitHub stand-in and the current ACME server."""
         bundle = self.folder / "trusted.pem"
         root = self.host.check_output("python3 -c %s %s", FETCH, ACME_ROOT)
         own = self.host.check_output("cat /etc/pebble/ca.pem")
@@ -75,25 +76,31 @@ class Place:
         return bundle
 
     def listeners(self) -> set[str]:
-        """Return where the Hub, or what is before it, listens; SSH, the engine and the tests' own are left out."""
+        """Return where the Hub or what is in front of it listens, leaving out SSH, the engine and the tests."""
         table = self.host.check_output("ss --listening --tcp --udp --numeric --no-header")
         found = {line.split()[4] for line in table.splitlines()}
         inside = {where for where in found if where.startswith(("127.", "[::1]")) and not where.endswith(":8000")}
         return {where for where in found - inside if not where.startswith("192.0.2.1:") and not where.endswith(":22")}
 
     def forget_the_certificate(self) -> None:
-        """Take Caddy away, with all that it knows."""
+        """Remove Caddy with all of its state."""
         self.host.check_output("docker rm --force jupyterhub-ingress && rm -r /srv/jupyterhub/ingress/data")
 
     def log(self, container: str) -> str:
-        """Return what a container wrote."""
+        """Return a container's log."""
         written: str = self.host.check_output(f"docker logs jupyterhub-{container} 2>&1")
         return written
+
+    def line_of_the_hub(self, mark: str) -> str:
+        """Return the line of the Hub's log with this mark; a request is logged after it was answered."""
+        eventually(f"{mark} in the Hub's log", lambda: mark in self.log("hub"))
+        [line] = [line for line in self.log("hub").splitlines() if mark in line]
+        return line
 
 
 @contextmanager
 def named(name: str, address: str) -> Iterator[None]:
-    """Have this process find a name at an address."""
+    """Make this process resolve a name to an address."""
     original = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:

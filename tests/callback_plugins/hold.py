@@ -1,4 +1,4 @@
-"""Callback `hold`: have a run stand still before a task, so that a test can kill it exactly there."""
+"""Callback `hold`: stop a run before a task, so that a test can kill it exactly there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: hold
 type: aggregate
-short_description: Stand still before a task
-description: [The task is named by the environment variable HOLD_BEFORE.]
+short_description: Stop before a task
+description: [The environment variable HOLD_BEFORE names the task.]
 """
 
 
@@ -24,6 +24,6 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Wait to be killed; the task's name was shown, and it has not begun."""
+        """Wait to be killed; the task's name has been shown, and it has not started."""
         if task.get_name() == os.environ["HOLD_BEFORE"]:
             signal.pause()

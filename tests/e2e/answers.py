@@ -1,4 +1,4 @@
-"""Whose server answers at a user's address, watched while servers end and others start."""
+"""Which server answers at a user's address while servers end and others start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hog():
     while True:
         data.append(b"x" * 2**24)
 
-# Of the server alone, not of its kernels.
+# In the server only, not in its kernels.
 if any("singleuser" in word for word in sys.orig_argv):
     from tornado.http1connection import HTTP1Connection
 
@@ -38,12 +38,12 @@ if any("singleuser" in word for word in sys.orig_argv):
     HTTP1Connection.write_headers = marked
     threading.Thread(target=hog, daemon=True).start()
 """
-"""In a user's server at Python's start: every answer names the server's owner, and it runs out of memory when told."""
+"""Runs when a user's server starts: adds the owner to every answer, and uses up all memory on demand."""
 _EVERY_S = 0.1
 
 
 class Watch:
-    """What answered at one user's address: the names of owners, "" for everything else, and when."""
+    """Counts who answers at one user's address: names of owners, "" for everything else."""
 
     def __init__(self, user: User) -> None:
         self.user = user
@@ -65,7 +65,7 @@ class Watch:
 
     @property
     def foreign(self) -> list[str]:
-        """Names of others who answered."""
+        """The names of other owners whose server answered."""
         return sorted(self.answers.keys() - {"", self.user.name})
 
     def __enter__(self) -> Watch:
@@ -95,7 +95,7 @@ WAYS = ("shutdown", "kill", "out of memory")
 
 
 def burst(deployment: Deployment, users: list[User], starts: int, profile: str, seed: int) -> list[Watch]:
-    """Let all users start and end their servers at random, `starts` times in all; return what each one's client saw."""
+    """Have all users start and end their servers at random, `starts` times in total; return what each client saw."""
     left, lock, few = [starts], threading.Lock(), threading.Semaphore(3)
     errors: list[str] = []
 
@@ -113,7 +113,7 @@ def burst(deployment: Deployment, users: list[User], starts: int, profile: str, 
                 with ending(deployment, server, dice.choice(WAYS)):
                     pass
             except StartError as error:
-                # On a machine that is busy; nobody else may answer then either.
+                # On a busy machine; nobody else may answer then either.
                 if "was given up" not in str(error):
                     errors.append(f"{user.name}: {error}")
             except Exception as error:

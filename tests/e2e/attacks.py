@@ -1,6 +1,6 @@
-"""What one user's server can do to the others, and another user who meanwhile works.
+"""Attacks of one user's server on the others, and another user who works meanwhile.
 
-Every attack is bounded, in time and by the limits of the offender's own server.
+Every attack is limited in time and by the limits of the attacker's own server.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from e2e.client import Kernel, Server
 
 SECONDS = 5
-"""How long an attack goes on."""
+"""How long an attack lasts."""
 TIMEOUT_S = 10.0
-"""Of a cell and of a page, while somebody attacks; a server that is out of action takes for ever."""
+"""For a cell or a page during an attack; a blocked server would not answer at all."""
 
 FORK_BOMB = f"""
 import os, signal, time
@@ -65,7 +65,7 @@ FLOOD = f"""
 import os, time
 end = time.monotonic() + {SECONDS}
 written, line = 0, b"x" * 1023 + b"\\n"
-# The standard output of the server itself, which is what Docker keeps.
+# The server's own standard output, which Docker logs.
 with open("/proc/1/fd/1", "wb", buffering=0) as log:
     while time.monotonic() < end and written < 200 * 1024 * 1024:
         written += log.write(line * 64)
@@ -74,15 +74,15 @@ written // 1024**2
 
 
 def hog_memory(server: Server, memory_mb: int) -> None:
-    """Use all memory of the server, until its kernel is ended for it and JupyterLab restarts it.
+    """Use all memory of the server, until its kernel is killed for that and JupyterLab restarts it.
 
     Raises:
-        AssertionError: the kernel went on.
+        AssertionError: the kernel survived.
     """
     with server.kernel() as kernel:
         kernel.send(f"data = b'x' * ({memory_mb} * 1024 * 1024)")
         while (message := kernel.receive())["content"].get("execution_state") != "restarting":
-            assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
+            assert message["msg_type"] != "execute_reply", f"the kernel survived: {message['content']}"
 
 
 def attacks(memory_mb: int) -> dict[str, Callable[[Server], object]]:
@@ -97,7 +97,7 @@ def attacks(memory_mb: int) -> dict[str, Callable[[Server], object]]:
 
 
 class Neighbour(threading.Thread):
-    """Another user who runs a cell and looks at the Hub, again and again; how long each took is kept, in seconds."""
+    """Another user who repeatedly runs a cell and opens a page of the Hub; keeps the seconds that each took."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(daemon=True)
@@ -116,7 +116,7 @@ class Neighbour(threading.Thread):
         self.join(60)
 
     def run(self) -> None:
-        """Work until it is enough, or something fails."""
+        """Work until the end, or until something fails."""
         while not self._enough.wait(0.05):
             try:
                 began = time.monotonic()

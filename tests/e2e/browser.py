@@ -1,4 +1,4 @@
-"""A person's browser: Debian's Chromium, headless, and what is done in it in more than one test."""
+"""A user's browser: Debian's headless Chromium, and the steps that several tests share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from e2e.deployment import ARTEFACTS
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect, sync_playwright
 
-# Without what draws windows, which is half of the other one's processor time.
+# Takes half the processor time of the full Chromium.
 CHROMIUM = Path("/usr/bin/chromium-headless-shell")
-# By npm, from the lock beside this file (tests/e2e/run).
+# Installed by npm from the lock file beside this one (tests/e2e/run).
 AXE = Path(__file__).with_name("node_modules") / "axe-core/axe.min.js"
 FLAGS = [
     "--no-sandbox",  # everything runs as root here
@@ -24,17 +24,18 @@ FLAGS = [
     "--disable-quic",
 ]
 TIMEOUT_MS = 60_000
-# What network interfaces of this machine begin with; absent where the kernel has no IPv6.
+TRIES = 3
+# The default for new network interfaces of this machine; absent where the kernel has no IPv6.
 _IPV6_OF_NEW_INTERFACES = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 @contextmanager
 def steady_network() -> Iterator[None]:
-    """Keep Chromium from giving up pages halfway.
+    """Keep Chromium from aborting page loads.
 
-    A container's interface on this machine gets a link-local address a second or two after the container's start.
-    Nobody uses it, but Chromium takes it for another network, and ends all requests with ERR_NETWORK_CHANGED: those of
-    the page that the user of that very container is waiting for.
+    On this machine a container's interface gets a link-local address a second or two after the container starts.
+    Chromium takes the unused address for a change of network, and aborts all requests with ERR_NETWORK_CHANGED,
+    including those of the page that the container's user is waiting for.
     """
     if not _IPV6_OF_NEW_INTERFACES.exists():
         yield
@@ -51,16 +52,16 @@ def steady_network() -> Iterator[None]:
 def browser(
     *hosts: str, width: int = 1280, height: int = 800, dark: bool = False, names: Mapping[str, str] | None = None
 ) -> Iterator[BrowserContext]:
-    """Open a fresh one, which contacts nothing but the Hub under test and these hosts, whatever a page asks for.
+    """Open a fresh browser that can reach only the Hub under test and these hosts, whatever a page requests.
 
-    `names` are names of hosts with the address of each.
+    `names` maps host names to addresses.
     """
-    found = [f"MAP {name} {address}" for name, address in (names or {}).items()]
-    rules = ", ".join([*found, "MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in ("127.0.0.1", *hosts))])
+    mapped = [f"MAP {name} {address}" for name, address in (names or {}).items()]
+    rules = ", ".join([*mapped, "MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in ("127.0.0.1", *hosts))])
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, f"--host-resolver-rules={rules}"])
-        # GitHub's stand-in has a certificate of the test's own.
+        # The GitHub stand-in has a self-signed certificate.
         context = chromium.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
@@ -71,12 +72,25 @@ def browser(
         chromium.close()
 
 
-def appears(page: Page, locator: Locator) -> None:
-    """Wait for something on a page, which is loaded anew if need be.
+def go(page: Page, url: str) -> None:
+    """Open a page, again if Chromium aborts it: other tests create networks on this machine."""
+    for _ in range(TRIES):
+        try:
+            page.goto(url)
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
+        else:
+            return
+    page.goto(url)
 
-    Chromium gives up what it is loading (ERR_NETWORK_CHANGED) when other tests start containers on the machine.
+
+def appears(page: Page, locator: Locator) -> None:
+    """Wait for something on a page; reload the page if it does not appear.
+
+    Chromium aborts page loads (ERR_NETWORK_CHANGED) when other tests create networks or start containers.
     """
-    for _ in range(3):
+    for _ in range(TRIES):
         with suppress(AssertionError):
             expect(locator).to_be_visible(timeout=TIMEOUT_MS / 2)
             return
@@ -85,7 +99,7 @@ def appears(page: Page, locator: Locator) -> None:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep a screenshot, if Chromium can take one: it is for people to look at, and proves nothing."""
+    """Keep a screenshot if Chromium can take one: it is for people to look at, and proves nothing."""
     page.wait_for_load_state()
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     try:
@@ -96,10 +110,10 @@ def shoot(page: Page, name: str) -> None:
 
 
 def accessibility_faults(page: Page, *impacts: str) -> list[str]:
-    """Return what axe-core finds wrong with a page, of these impacts (minor, moderate, serious, critical)."""
+    """Return the faults of these impacts (minor, moderate, serious, critical) that axe-core finds on a page."""
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run()")
-    # Otherwise nothing was looked at.
+    # Otherwise axe-core checked nothing.
     assert len(found["passes"]) > 10
     return [
         f"{fault['id']} ({fault['impact']}): {node['html']}"
@@ -110,7 +124,7 @@ def accessibility_faults(page: Page, *impacts: str) -> list[str]:
 
 
 def type_code(editor: Locator, code: str) -> None:
-    """Type into a cell, and look that it is there: an editor that is still loading loses the focus."""
+    """Type into a cell, and check that the code is there: an editor that is still loading loses the focus."""
     editor.click()
     editor.page.keyboard.insert_text(code)
     expect(editor).to_contain_text(code)
@@ -136,7 +150,7 @@ def run_a_notebook_in_marimo(
     code: str = "import numpy; f'{numpy.arange(4).sum()} in marimo'",
     shows: str = "6 in marimo",
 ) -> Page:
-    """From marimo's first page to a cell's output."""
+    """From marimo's start page to a cell's output."""
     with context.expect_page() as opened:
         page.get_by_text("Create a new notebook").click()
     notebook = opened.value
@@ -148,37 +162,43 @@ def run_a_notebook_in_marimo(
 
 
 def do_the_main_job(context: BrowserContext, url: str, login: str, shots: str) -> None:
-    """Open the Hub, be sent to GitHub, authorize, come back, work in both kinds of notebooks, leave.
+    """Open the Hub, sign in at GitHub, authorize, come back, work in JupyterLab and marimo, log out.
 
     Args:
         context: a fresh browser.
         url: of the Hub.
         login: at GitHub, of somebody who may log in and has not yet.
-        shots: what the names of the screenshots begin with.
+        shots: the prefix of the screenshots' names.
     """
     page = context.new_page()
-    page.goto(url)
+    go(page, url)
+    appears(page, page.get_by_role("button", name="Sign in with GitHub"))
     shoot(page, f"{shots}-1-hub")
     page.get_by_role("button", name="Sign in with GitHub").click()
+    appears(page, page.get_by_label("Username or email address"))
     page.get_by_label("Username or email address").fill(login)
     page.get_by_role("button", name="Sign in").click()
     authorize = page.get_by_role("button", name=re.compile("^Authorize"))
-    expect(authorize).to_be_visible()
+    appears(page, authorize)
     shoot(page, f"{shots}-2-authorize")
     authorize.click()
+    appears(page, page.get_by_role("radio").first)
     expect(page.get_by_role("radio").first).to_be_checked()
     assert page.url.startswith(url)
     page.get_by_role("radio", name="Data science").check()
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".jp-Launcher")).to_be_visible()
+    appears(page, page.locator(".jp-Launcher"))
     run_a_notebook_in_jupyterlab(page)
     page.keyboard.press("Control+s")
     page.get_by_role("button", name="Rename").click()
     expect(page.locator(".jp-mod-dirty")).to_have_count(0)
     shoot(page, f"{shots}-3-notebook")
-    page.goto(f"{url}/user/{login.lower()}/marimo/")
+    go(page, f"{url}/user/{login.lower()}/marimo/")
+    appears(page, page.get_by_text("Create a new notebook"))
     run_a_notebook_in_marimo(page, context)
-    page.goto(f"{url}/hub/home")
-    page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).first.click()
-    expect(page.get_by_role("button", name="Sign in with GitHub")).to_be_visible()
+    go(page, f"{url}/hub/home")
+    log_out = page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).first
+    appears(page, log_out)
+    log_out.click()
+    appears(page, page.get_by_role("button", name="Sign in with GitHub"))
     shoot(page, f"{shots}-4-logged-out")

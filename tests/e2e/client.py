@@ -1,8 +1,7 @@
-"""A user of the Hub over HTTP: logs in by the form, starts servers, and uses them as a browser does.
+"""A user of the Hub over HTTP: logs in through the form, starts servers, and uses them as a browser does.
 
-The protocols are JupyterHub 6 (REST API, progress as an event stream), jupyter_server 2 (contents, kernels and
-terminals over websockets), and marimo behind marimo-jupyter-extension (its websocket and `api/kernel/`).
-All of it is synchronous: a test that needs two things at once uses threads.
+The protocols are those of JupyterHub 6 (REST API, progress as an event stream) and jupyter_server 2 (contents, kernels
+and terminals over websockets).  Everything is synchronous: a test that needs two things at once uses threads.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from e2e.websocket import Websocket
 from websockets.typing import Origin
 
 TIMEOUT_S = 60.0
-"""Seconds that anything may take; a server's start is the longest."""
+"""The longest that anything may take; starting a server takes longest."""
 
 
 class StartError(Exception):
-    """The Hub said that a server did not start; the text is what its user reads."""
+    """A server did not start; `str()` gives the message that its user sees."""
 
 
-def eventually(what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
+def eventually(what: str, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S, every_s: float = 0.1) -> None:
     """Wait until `condition` holds.
 
     Raises:
-        TimeoutError: it did not within `timeout_s` seconds.
+        TimeoutError: it did not hold within `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout_s} s for {what}")
-        time.sleep(0.1)
+        time.sleep(every_s)
 
 
 class User:
@@ -51,22 +50,22 @@ class User:
         self.name = name
         self.password = password
         self.session = requests.Session()
-        # Neither a proxy nor a netrc of the machine: only the Hub under test is contacted.
+        # Ignore the proxy variables and the netrc of this machine: contact the Hub under test only.
         self.session.trust_env = False
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask for a path of the Hub or of a server, with the cookies of this session and JupyterHub's XSRF token."""
+        """Request a path of the Hub or of a server, with the cookies of this session and JupyterHub's XSRF token."""
         headers = {"X-XSRFToken": self._xsrf(path), **options.pop("headers", {})}
         options.setdefault("timeout", TIMEOUT_S)
         return self.session.request(method, self.hub_url + path, headers=headers, **options)
 
     def _xsrf(self, path: str) -> str:
-        """Hub and servers have a token each: the one whose cookie's path is nearest."""
+        """Hub and servers each have their own token: take the one whose cookie has the longest matching path."""
         tokens = [c for c in self.session.cookies if c.name == "_xsrf" and path.startswith(c.path)]
         return max(tokens, key=lambda c: len(c.path)).value or "" if tokens else ""
 
     def login(self) -> requests.Response:
-        """Fill in the login form; what comes back is the page after it, or the form with an error."""
+        """Submit the login form; return the page after it, or the form with an error."""
         page = self.request("GET", "/hub/login")
         page.raise_for_status()
         return self.request(
@@ -74,11 +73,11 @@ class User:
         )
 
     def api(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask the Hub's REST API."""
+        """Call the Hub's REST API."""
         return self.request(method, f"/hub/api/{path}", **options)
 
     def token(self) -> str:
-        """Make an API token with all that this user may do."""
+        """Create an API token with all of this user's permissions."""
         answer = self.api("POST", f"users/{quote(self.name)}/tokens", json={"note": "end-to-end test"})
         answer.raise_for_status()
         return str(answer.json()["token"])
@@ -88,12 +87,12 @@ class User:
         return Server(self, name)
 
     def servers(self) -> list[Server]:
-        """Return the servers that the Hub knows as running or on their way."""
+        """Return the servers that are running, starting or stopping, according to the Hub."""
         model = self.api("GET", f"users/{quote(self.name)}").json()
         return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
 
     def websocket(self, path: str) -> Websocket:
-        """Open a websocket as the pages of this session do."""
+        """Open a websocket as a page of this session does."""
         url = self.hub_url + path
         cookies = self.session.prepare_request(requests.Request("GET", url)).headers.get("Cookie", "")
         return Websocket(
@@ -108,11 +107,11 @@ class User:
 
 
 NewUser = Callable[[str], User]
-"""Logs a user in, by name."""
+"""Logs in the user of this name."""
 
 
 def hidden_fields(page: str) -> dict[str, str]:
-    """Return the hidden inputs of a page's forms."""
+    """Return the hidden inputs of the forms on a page."""
     inputs = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page)
     return {name: unescape(value) for name, value in inputs}
 
@@ -133,19 +132,19 @@ class Server:
         return self.user.request("GET", f"/hub/spawn/{quote(self.user.name)}" + (f"/{self.name}" if self.name else ""))
 
     def start_by_form(self, profile: str) -> None:
-        """Choose an environment on the spawn page, send the form, and wait until the server is ready."""
+        """Choose an environment on the spawn page, submit the form, and wait until the server is ready."""
         page = self.spawn_page()
         page.raise_for_status()
         if f'name="profile" id="profile-{profile}" value="{profile}"' not in page.text:
-            raise StartError(f"the spawn page offers no {profile}")
+            raise StartError(f"the spawn page does not offer {profile}")
         [target] = re.findall(r'<form[^>]*id="spawn_form"[^>]*action="([^"]+)"', page.text, re.DOTALL)
         path = urljoin(page.url, unescape(target)).removeprefix(self.user.hub_url)
-        # Multipart, as the form says.
+        # Multipart, as in the enctype of the form.
         self.user.request("POST", path, files={"profile": (None, profile)}).raise_for_status()
         self.wait_until_ready()
 
     def start(self, profile: str | None = None) -> None:
-        """Start by the REST API, and wait until the server is ready; without a profile, with what was chosen last."""
+        """Start through the REST API, and wait until the server is ready; without a profile, repeat the last choice."""
         body = {"user_options": {"profile": profile}} if profile else {}
         answer = self.user.api("POST", self._api, json=body)
         if answer.status_code not in (201, 202):
@@ -153,7 +152,7 @@ class Server:
         self.wait_until_ready()
 
     def progress(self) -> Iterator[dict[str, Any]]:
-        """Yield the events of the start, as the page that waits gets them."""
+        """Yield the progress events of the start, as the page that waits for it receives them."""
         with self.user.api(
             "GET", f"{self._api}/progress", stream=True, headers={"Accept": "text/event-stream"}
         ) as events:
@@ -163,7 +162,7 @@ class Server:
                     yield json.loads(line.removeprefix("data: "))
 
     def wait_until_ready(self) -> None:
-        """Follow the progress to its end, then open the server's first page (that logs the session in there).
+        """Follow the progress to its end, then open the server's first page, which logs this session in to the server.
 
         Raises:
             StartError: the server did not start.
@@ -180,39 +179,39 @@ class Server:
         raise StartError("neither ready nor failed")
 
     def open(self) -> requests.Response:
-        """Open JupyterLab; the redirects through the Hub's OAuth are followed, as by a browser."""
+        """Open JupyterLab, following the redirects of the Hub's OAuth as a browser does."""
         return self.user.request("GET", f"{self.path}lab")
 
     def stop(self) -> None:
-        """Stop, and wait until the Hub says that it is gone."""
+        """Stop, and wait until the Hub no longer lists it."""
         answer = self.user.api("DELETE", self._api)
         if answer.status_code not in (202, 204, 404):
             raise AssertionError(f"stop: {answer.status_code} {answer.text}")
         eventually("the server's stop", lambda: self.name not in {s.name for s in self.user.servers()})
 
-    # --- what it serves
+    # --- use
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask for a path below the server's, and insist on success."""
+        """Request a path of the server; any error status fails the test."""
         answer = self.user.request(method, self.path + path, **options)
         if not answer.ok:
             raise AssertionError(f"{method} {self.path}{path}: {answer.status_code} {answer.text[:500]}")
         return answer
 
     def write(self, path: str, text: str) -> None:
-        """Save a text file by the contents API."""
+        """Save a text file through the contents API."""
         self.request("PUT", f"api/contents/{path}", json={"type": "file", "format": "text", "content": text})
 
     def read(self, path: str) -> str:
-        """Read a text file by the contents API."""
+        """Read a text file through the contents API."""
         return str(self.request("GET", f"api/contents/{path}?type=file&format=text&content=1").json()["content"])
 
     def kernel(self, running: str = "") -> Kernel:
-        """Start a Python kernel and connect to it, or to one that runs, by its id."""
+        """Start a Python kernel and connect to it, or connect to the running one with this id."""
         return Kernel(self, running)
 
     def run(self, code: str) -> Output:
-        """Run one cell in a kernel of its own, which is shut down afterwards."""
+        """Run one cell in a new kernel, which is shut down afterwards."""
         with self.kernel() as kernel:
             return kernel.execute(code)
 
@@ -232,7 +231,7 @@ class Output:
     error: str = ""
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
-        """Take in a message of the kernel's output channel."""
+        """Add a message of the kernel's output channel."""
         if kind == "stream":
             setattr(self, content["name"], getattr(self, content["name"]) + content["text"])
         elif kind in ("execute_result", "display_data"):
@@ -244,12 +243,11 @@ class Output:
 
 
 class Kernel:
-    """A Python kernel, spoken to over jupyter_server's websocket (its JSON protocol)."""
+    """A Python kernel, over jupyter_server's websocket (the JSON protocol)."""
 
     def __init__(self, server: Server, running: str = "") -> None:
         self.server = server
         self.session = uuid.uuid4().hex
-        # A path makes this a kernel of a notebook: it is what JupyterLab does, and sets the working folder.
         self.id = running or str(server.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
         self.socket = self._connect()
 
@@ -258,7 +256,7 @@ class Kernel:
         return self.server.user.websocket(path)
 
     def reconnect(self) -> None:
-        """Connect once more to the same kernel, as a page does whose connection broke."""
+        """Connect to the same kernel again, as a page does when its connection broke."""
         self.socket.close()
         self.socket = self._connect()
 
@@ -270,7 +268,7 @@ class Kernel:
         self.server.user.request("DELETE", f"{self.server.path}api/kernels/{self.id}")
 
     def send(self, code: str) -> str:
-        """Send a cell; returns the identity of the message, which the answers carry."""
+        """Send a cell; return the id of the message, which is the parent of the replies."""
         message = {
             "channel": "shell",
             "header": {
@@ -291,26 +289,26 @@ class Kernel:
         """Return the next message.
 
         Raises:
-            TimeoutError: none came within `timeout_s` seconds.
+            TimeoutError: no message arrived within `timeout_s` seconds.
             websockets.ConnectionClosed: the connection broke.
         """
         while True:
             frame = self.socket.recv(timeout_s)
-            # Messages with binary parts belong to widgets.
+            # Binary messages belong to widgets.
             if isinstance(frame, str):
                 message: dict[str, Any] = json.loads(frame)
                 return message
 
     def execute(self, code: str) -> Output:
-        """Run a cell, and wait for its end and for all that it shows.
+        """Run a cell, and wait for its end and for all of its output.
 
         Raises:
             AssertionError: the cell raised.
         """
-        identity, output, awaited = self.send(code), Output(), {"execute_reply", "idle"}
+        message_id, output, awaited = self.send(code), Output(), {"execute_reply", "idle"}
         while awaited:
             message = self.receive()
-            if message["parent_header"].get("msg_id") != identity:
+            if message["parent_header"].get("msg_id") != message_id:
                 continue
             kind, content = message["msg_type"], message["content"]
             output.add(kind, content)
@@ -321,7 +319,7 @@ class Kernel:
 
 
 class Terminal:
-    """A terminal, as JupyterLab's."""
+    """A terminal, as in JupyterLab."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -341,7 +339,7 @@ class Terminal:
         Raises:
             AssertionError: it failed.
         """
-        # The shell puts the two halves together, so that the echo of the line is not taken for the end.
+        # The shell joins the parts of the end mark: the echo of this line does not contain it.
         end = uuid.uuid4().hex[:8]
         self.socket.send(json.dumps(["stdin", f"{command}; printf '%s:%s:%s\\n' done {end} $?\r"]))
         shown = ""
@@ -352,60 +350,3 @@ class Terminal:
         if match[1] != "0":
             raise AssertionError(f"{command}: exit code {match[1]}\n{shown}")
         return shown
-
-
-class Marimo:
-    """marimo, behind the user's server."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    def open(self) -> requests.Response:
-        """Open marimo's first page, which starts it."""
-        return self.server.request("GET", "marimo/")
-
-    def run(self, path: str, *cells: str) -> list[str]:
-        """Make a notebook of these cells, run it, and return what each cell shows (its output and console)."""
-        socket, names = self.begin(path, *cells)
-        shown = dict.fromkeys(names, "")
-        with socket:
-            for message in self._messages(socket, "completed-run"):
-                if message["op"] == "cell-op":
-                    shown[message["data"]["cell_id"]] += "".join(self._texts(message["data"]))
-        return list(shown.values())
-
-    def begin(self, path: str, *cells: str) -> tuple[Websocket, list[str]]:
-        """Make a notebook of these cells and begin to run it; returns its page, still open, and the cells' names."""
-        body = "".join(
-            "\n@app.cell\ndef _():\n" + "".join(f"    {line}\n" for line in cell.splitlines()) + "    return\n"
-            for cell in cells
-        )
-        self.server.write(
-            path, f"import marimo\n\napp = marimo.App()\n{body}\nif __name__ == '__main__':\n    app.run()\n"
-        )
-        self.open()
-        session = f"s_{uuid.uuid4().hex[:6]}"
-        socket = self.server.user.websocket(f"{self.server.path}marimo/ws?session_id={session}&file={quote(path)}")
-        ready = self._messages(socket, "kernel-ready")[-1]["data"]
-        self.server.request(
-            "POST",
-            "marimo/api/kernel/instantiate",
-            headers={"Marimo-Session-Id": session},
-            json={"objectIds": [], "values": [], "autoRun": True},
-        )
-        return socket, ready["cell_ids"]
-
-    @staticmethod
-    def _messages(socket: Websocket, last: str) -> list[dict[str, Any]]:
-        """Read up to a message of this kind."""
-        messages: list[dict[str, Any]] = [{"op": ""}]
-        while messages[-1]["op"] != last:
-            messages.append(json.loads(socket.recv(TIMEOUT_S)))
-        return messages
-
-    @staticmethod
-    def _texts(cell: dict[str, Any]) -> Iterator[str]:
-        console = cell.get("console") or []
-        for part in [cell.get("output"), *(console if isinstance(console, list) else [console])]:
-            if part:
-                yield part["data"] if isinstance(part["data"], str) else json.dumps(part["data"])

@@ -1,4 +1,4 @@
-"""One deployment for all end-to-end tests, and users that log in to it."""
+"""One deployment for all end-to-end tests, and users who log in to it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _DEPLOYMENT = pytest.StashKey[Deployment]()
 
 @pytest.fixture(scope="session", autouse=True)
 def no_ipv6_for_new_interfaces() -> Iterator[None]:
-    """Keep Chromium from giving up pages halfway."""
+    """Keep Chromium from aborting page loads."""
     with steady_network():
         yield
 
 
 @pytest.fixture(scope="session")
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """The Hub under test; a Hub that is deployed on the same machine must not notice."""
+    """The Hub under test; other Hubs on this machine must stay untouched."""
     others = other_hubs()
     with ExitStack() as stack:
         try:
             hub = stack.enter_context(deployed(keep=bool(os.environ.get("KEEP"))))
         except AssertionError:
-            # Said once: no other test would say anything else.
+            # Stop here: every other test would fail in the same way.
             request.session.shouldfail = "the Hub could not be deployed"
             raise
         request.config.stash[_DEPLOYMENT] = hub
@@ -45,13 +45,13 @@ def _log_in(deployment: Deployment, name: str) -> User:
 
 @pytest.fixture
 def new_user(deployment: Deployment) -> Iterator[NewUser]:
-    """Log in users of the test's own; their servers are stopped after it."""
+    """Log in users for this test; their servers are stopped after it."""
     users: list[User] = []
 
     def log_in(name: str) -> User:
         user = _log_in(deployment, name)
         users.append(user)
-        # A deployment that was kept may have some from a run that was interrupted.
+        # A kept deployment may still have servers of an interrupted run.
         for server in user.servers():
             server.stop()
         return user
@@ -73,22 +73,22 @@ def _running(profile: str) -> Callable[[Deployment, str], User]:
     return log_in
 
 
-# Of each file anew: one that lets in others ends all sessions.
+# For each file again: one that changes who may log in ends all sessions.
 @pytest.fixture(scope="module")
 def alice(deployment: Deployment) -> User:
-    """A user whose default server (environment base) runs; tests do not stop it."""
+    """A user whose default server (environment base) is running; tests do not stop it."""
     return _running("base")(deployment, "alice")
 
 
 @pytest.fixture(scope="module")
 def bob(deployment: Deployment) -> User:
-    """Another, with the environment datascience."""
+    """Another such user, with the environment datascience."""
     return _running("datascience")(deployment, "bob")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the logs of all containers with a failure."""
+    """Add the logs of all containers to a failure."""
     report = yield
     if report.failed and (hub := item.config.stash.get(_DEPLOYMENT, None)):
         report.sections += [(f"docker logs {name}", text) for name, text in hub.logs()]

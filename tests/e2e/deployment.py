@@ -1,6 +1,6 @@
 """The Hub under test: deployed on this machine by the project's own playbook, and removed again.
 
-Only what carries this project's label, its names (inventory.yml) or the tests' own label is ever touched.
+It only ever touches what has its names (inventory.yml), its project label or the tests' label.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[2]
 INVENTORY = Path(__file__).with_name("inventory.yml")
 ARTEFACTS = PROJECT / "artefacts/e2e"
 LABEL = "jupyterhub-ansible.project"
-# On what the tests make beside the Hub, to be found and removed after a failure as well.
+# Labels what the tests create besides the Hub, so that it can be removed even after a failure.
 TEST_LABEL = "jupyterhub-ansible.test=e2e"
 # Of <linux/sockios.h>.
 SIOCGIFADDR = 0x8915
@@ -39,10 +39,10 @@ CATALOGUE: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaul
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Run the Docker client, and return all that it says.
+    """Run the Docker client, and return its output.
 
     Raises:
-        AssertionError: with the client's own words.
+        AssertionError: it failed; the message has its output.
     """
     done = subprocess.run(
         ["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -53,7 +53,7 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 def inspect(*names: str) -> list[dict[str, Any]]:
-    """Return what the engine knows of containers; those that are gone meanwhile are left out."""
+    """Return `docker inspect` of containers, without those that no longer exist."""
     if not names:
         return []
     done = subprocess.run(["docker", "container", "inspect", *names], capture_output=True, text=True, check=False)
@@ -62,7 +62,7 @@ def inspect(*names: str) -> list[dict[str, Any]]:
 
 
 def bridge_of(described: dict[str, Any]) -> str:
-    """Return the interface of a network that the engine describes."""
+    """Return the bridge interface of a network, from its `docker network inspect`."""
     name: str = (described["Options"] or {}).get("com.docker.network.bridge.name", f"br-{described['Id'][:12]}")
     return name
 
@@ -71,12 +71,12 @@ def address_of(interface: str) -> str:
     """Return the IPv4 address of an interface of this machine.
 
     Raises:
-        AssertionError: it has none, or there is no such interface.
+        AssertionError: there is no such interface, or it has no address.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
             # struct ifreq (netdevice(7)): the name, then a sockaddr_in with the address in its bytes 4 to 8.
-            answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("256s", interface.encode()))
+            answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", interface.encode()))
         except OSError as error:
             raise AssertionError(f"{interface} has no address: {error}") from error
     return socket.inet_ntoa(answer[20:24])
@@ -85,14 +85,14 @@ def address_of(interface: str) -> str:
 def address_on(network: str) -> str:
     """Return this machine's address on a network of the engine.
 
-    Not the `Gateway` that the engine tells: its default bridge has none until the engine was restarted (20.10).
+    Not the `Gateway` that the engine reports: it is missing for the default bridge until the engine restarts (20.10).
     """
     [described] = json.loads(docker("network", "inspect", network))
     return address_of(bridge_of(described))
 
 
 def containers(project: str, *filters: str) -> dict[str, dict[str, Any]]:
-    """Return the containers of a deployment, by name; stopped ones too."""
+    """Return the containers of a deployment by name, including stopped ones."""
     wanted = [f"label={LABEL}={project}", *filters]
     names = docker("ps", "--all", "--quiet", *[word for item in wanted for word in ("--filter", item)]).split()
     return {container["Name"].removeprefix("/"): container for container in inspect(*names)}
@@ -107,20 +107,20 @@ class Run:
 
     @property
     def tasks(self) -> int:
-        """How many tasks were begun (a skipped one counts)."""
+        """How many tasks were started, including skipped ones."""
         return len(re.findall(r"^TASK \[", self.output, re.MULTILINE))
 
     @property
     def changed(self) -> int:
-        """The recap's count."""
+        """The number of changes in the recap."""
         [count] = re.findall(r"^\S+ +: ok=.*\bchanged=(\d+)", self.output, re.MULTILINE)
         return int(count)
 
     def succeeded(self) -> Run:
-        """Insist on success.
+        """Assert success.
 
         Raises:
-            AssertionError: with the output from the failure on.
+            AssertionError: with the output from the first error on.
         """
         if self.code:
             error = self.output.find("[ERROR]")
@@ -145,11 +145,11 @@ class Deployment:
     # --- deploying
 
     def run(self, *arguments: str, settings: dict[str, Any] | None = None, playbook: str = "site.yml") -> Run:
-        """Run a playbook, as an operator does; its output is kept as an artefact."""
+        """Run a playbook as an operator does; keep its output in a file."""
         extra = ["-e", json.dumps(settings)] if settings else []
         command = ["ansible-playbook", "-i", str(INVENTORY), playbook, *arguments, *extra]
         environment = {
-            # Of Ansible's only what tests/conftest.py has set.
+            # Of Ansible's variables, only those that tests/conftest.py sets.
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_") or "CALLBACK" in key},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_NOCOLOR": "1",
@@ -169,16 +169,16 @@ class Deployment:
             ).returncode
         if code == 0 and "--check" not in arguments:
             self._as_in_inventory = "-e" not in command
-        # Without the command, which holds the settings.
+        # Without the command line, which contains the settings.
         return Run(code, log.read_text().partition("\n")[2])
 
     def settle(self) -> None:
-        """Put back what a test deployed differently."""
+        """Deploy the inventory's settings again if a test has changed them."""
         if not self._as_in_inventory:
             self.run().succeeded()
 
     def remove(self) -> None:
-        """Remove all that a run and the tests made; images stay, as the next run's cache."""
+        """Remove everything that runs and tests created, except images, the next run's cache."""
         for label in (f"{LABEL}={self.name}", TEST_LABEL):
             for list_all, remove in (
                 (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
@@ -202,14 +202,14 @@ class Deployment:
                 stamp.unlink()
         shutil.rmtree(self.root, ignore_errors=True)
 
-    # --- looking
+    # --- inspecting
 
     def secret(self, name: str) -> str:
-        """Return a secret of the Hub, as it lies on the machine."""
+        """Return a secret of the Hub from its file."""
         return (self.root / "hub/secrets" / name).read_text().strip()
 
     def containers(self, *filters: str) -> dict[str, dict[str, Any]]:
-        """Return what runs, by name."""
+        """Return this deployment's containers by name."""
         return containers(self.name, *filters)
 
     def server(self, user: str, server: str = "") -> dict[str, Any]:
@@ -219,31 +219,31 @@ class Deployment:
         return found
 
     def start_times(self) -> dict[str, str]:
-        """Return when each container was started: another time is another process."""
+        """Return the start time of each container: it changes with every restart."""
         return {name: f"{c['Id'][:12]} {c['State']['StartedAt']}" for name, c in self.containers().items()}
 
     def state(self) -> dict[str, str]:
-        """Return all that a run may change: containers, volumes, networks, image tags and files, by name."""
+        """Return everything that a run can change: containers, volumes, networks, image tags and files, by name."""
         of_ours = ("--filter", f"label={LABEL}={self.name}", "--format")
         found = {f"container {name}": started for name, started in self.start_times().items()}
         found |= dict.fromkeys((f"volume {line}" for line in docker("volume", "ls", *of_ours, "{{.Name}}").split()), "")
         found |= dict.fromkeys((f"network {line}" for line in docker("network", "ls", *of_ours, "{{.ID}}").split()), "")
         images = docker("images", f"{self.name}/*", "--format", "{{.Repository}}:{{.Tag}}={{.ID}}").split()
         found |= dict(f"image {line}".split("=") for line in images)
-        # A build that failed leaves its log.
+        # Except for logs of failed builds.
         for path in sorted(path for path in self.root.rglob("*") if self.root / "builds" not in (path, path.parent)):
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
             found[f"file {path}"] = f"{path.lstat().st_mode:o} {path.lstat().st_uid} {content}"
         return found
 
     def logs(self, lines: int = 80) -> Iterator[tuple[str, str]]:
-        """Yield the name and the last words of every container."""
+        """Yield the name and the end of the log of every container."""
         for name in self.containers():
             yield name, docker("logs", "--tail", str(lines), name, check=False)
 
 
 def other_hubs() -> dict[str, str]:
-    """Return the start times of the Hubs and proxies that are deployed on this machine beside the one under test."""
+    """Return the start times of other Hubs and proxies on this machine."""
     kinds = ("hub", "proxy")
     names = docker("ps", "--quiet", "--filter", f"label={LABEL}").split()
     return {
@@ -256,14 +256,14 @@ def other_hubs() -> dict[str, str]:
 
 @contextlib.contextmanager
 def deployed(keep: bool) -> Iterator[Deployment]:
-    """Deploy, and remove in the end unless `keep`; a deployment that was kept is taken over."""
+    """Deploy, and remove in the end unless `keep`; a kept deployment is reused."""
     deployment = Deployment()
     shutil.rmtree(ARTEFACTS, ignore_errors=True)
     ARTEFACTS.mkdir(parents=True)
     if not keep:
         deployment.remove()
     try:
-        # As talkative as can be: test_7_secrets searches the output of the run that made the secrets.
+        # As verbose as possible: test_7_secrets searches the output of the run that created the secrets.
         deployment.run("-vvv", "--diff").succeeded()
         yield deployment
     finally:

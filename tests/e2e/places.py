@@ -1,4 +1,4 @@
-"""Where a secret of the deployment might show, and whether it does."""
+"""The places where a secret of the deployment might leak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Places = Iterator[tuple[str, str]]
 
 
 def secrets(deployment: Deployment) -> dict[str, str]:
-    """Return every secret of the deployment, by its file."""
+    """Return every secret of the deployment, by its file name."""
     return {
         f"{path.parent.parent.name}/{path.name}": path.read_text().strip()
         for path in deployment.root.glob("*/secrets/*")
@@ -21,12 +21,12 @@ def secrets(deployment: Deployment) -> dict[str, str]:
 
 
 def found(wanted: Mapping[str, str], places: Places) -> list[str]:
-    """Return which secret shows where; the value is told to nobody."""
+    """Return which secret is in which place, without its value."""
     return [f"{name} in {place}" for place, text in places for name, value in wanted.items() if value in text]
 
 
 def of_the_engine(deployment: Deployment) -> Places:
-    """What the engine tells of containers, networks, volumes and images."""
+    """What the engine reports about containers, networks, volumes and images."""
     for name in deployment.containers():
         yield f"docker inspect {name}", docker("inspect", name)
         yield f"docker logs {name}", docker("logs", name)
@@ -45,7 +45,7 @@ def of_layers(deployment: Deployment) -> Places:
         assert save.stdout
         end = b""
         while chunk := save.stdout.read(2**24):
-            # What lies across two chunks is in the second.
+            # A secret that spans two chunks is found in the second.
             yield "an image's layer", (end + chunk).decode("latin-1")
             end = chunk[-1000:]
     assert save.returncode == 0
@@ -60,12 +60,12 @@ def _processes() -> Iterator[tuple[Path, str, str]]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         except PermissionError:
-            environment = ""  # a container's PID 1, closed to everybody
+            environment = ""  # a container's PID 1, which even root may not read
         yield folder, command, environment
 
 
 def of_processes(deployment: Deployment) -> Places:
-    """Command lines and environments, those of users' servers among them."""
+    """Command lines and environments, including those of users' servers."""
     of_proxy = docker("top", deployment.proxy, "-eo", "pid").split()[1:]
     of_hub = docker("top", deployment.hub, "-eo", "pid").split()[1:]
     seen = set()
@@ -73,15 +73,15 @@ def of_processes(deployment: Deployment) -> Places:
         if environment:
             seen.add(folder.name)
         yield f"command line of {folder.name}", command
-        # configurable-http-proxy takes its token from the environment only: its own processes have it,
-        # readable by root and themselves.
+        # configurable-http-proxy takes its token from the environment only: it is in its own processes,
+        # readable by root and by themselves.
         if folder.name not in of_proxy:
             yield f"environment of {folder.name} ({command})", environment
     assert {of_proxy[0], of_hub[0]} <= seen
 
 
 def of_files(deployment: Deployment) -> Places:
-    """Files of the deployment that others may read."""
+    """Files of the deployment that are readable by others."""
     run = Path("/run").glob(f"{deployment.name}-*")
     units = Path("/etc/systemd/system").glob(f"{deployment.name}-*")
     for path in [*deployment.root.rglob("*"), *run, *units]:
@@ -92,5 +92,5 @@ def of_files(deployment: Deployment) -> Places:
 def of_runs() -> Places:
     """The output of all runs of the playbook."""
     for log in sorted(ARTEFACTS.glob("run-*.log")):
-        # Without the command, which holds the settings of the test.
+        # Without the command line, which contains the test's settings.
         yield log.name, log.read_text().partition("\n")[2]

@@ -1,4 +1,4 @@
-"""What a user's server reaches, tried by code in the user's own kernel."""
+"""What a user's server can reach, tried by code in the user's kernel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ways = dict[str, tuple[str, int]]
 
 
 def reached(server: Server, ways: Ways) -> set[str]:
-    """Return the names of the ways on which the server opened a TCP connection."""
+    """Return the names of the ways to which the server could open a TCP connection."""
     answer: dict[str, bool] = json.loads(server.run(_TRY.format(ways=json.dumps(ways))).stdout)
     return {name for name, opened in answer.items() if opened}
 
@@ -37,7 +37,7 @@ def reached(server: Server, ways: Ways) -> set[str]:
 def listeners(deployment: Deployment) -> Iterator[Ways]:
     """Listen on the host, and yield every way there from a container.
 
-    The listeners are the test's own, so that no other program of the host is ever knocked at.
+    These are the test's own listeners, so that no other program of the host is contacted.
     """
     gateways = {
         network: address_on(network) for network in (deployment.users_network, f"{deployment.name}-control", "bridge")
@@ -46,7 +46,7 @@ def listeners(deployment: Deployment) -> Iterator[Ways]:
     with ExitStack() as stack:
         narrow = stack.enter_context(socket.create_server((own, 0))).getsockname()[1]
         wide = stack.enter_context(socket.create_server(("0.0.0.0", 0))).getsockname()[1]
-        # That they listen at all: from the host itself they are open.
+        # Positive control: from the host itself they are open.
         for address in ((own, narrow), (own, wide), ("127.0.0.1", wide)):
             socket.create_connection(address, timeout=3).close()
         yield {

@@ -1,7 +1,7 @@
-"""A registry on this machine that one image can be pulled from, at a given speed.
+"""A registry on this machine from which one image can be pulled at a given speed.
 
-It speaks what a pull needs of the registry's HTTP API V2: a manifest (image manifest V2, schema 2) and its blobs.  The
-engine takes 127.0.0.0/8 for insecure registries by itself.
+It implements what a pull needs of the registry HTTP API V2: a manifest (image manifest V2, schema 2) and its blobs.
+The engine treats 127.0.0.0/8 as insecure registries by default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAST = 10**9
 
 @dataclass(frozen=True)
 class Blob:
-    """A part of a file, by the SHA-256 of its content."""
+    """A part of a file, with the SHA-256 digest of its content."""
 
     path: Path
     digest: str
@@ -39,7 +39,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Image:
-    """What an image is made of: its configuration, and its layers as tar files."""
+    """An image: its configuration, and its layers as tar files."""
 
     config: dict[str, Any]
     layers: list[Blob]
@@ -47,24 +47,24 @@ class Image:
     def with_layer(self, layer: Blob) -> Image:
         """Return this image with one layer on top."""
         diff_ids = [*self.config["rootfs"]["diff_ids"], layer.digest]
-        # What was done for each layer: the engine counts, and refuses one that says nothing about a layer.
+        # The engine refuses an image whose history does not have one entry for each layer.
         history = [*self.config.get("history", []), {"created_by": "test"}]
         config = {**self.config, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}
         return Image(config, [*self.layers, layer])
 
 
 EMPTY = Image({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}, [])
-"""An image that nothing can be started from."""
+"""An image that cannot be started."""
 
 
 def saved(reference: str, path: Path) -> Image:
-    """Return an image that the engine has, saved in the file `path`."""
+    """Save an image of the engine in the file `path`, and return it."""
     docker("save", "--output", str(path), reference)
     with tarfile.open(path) as archive:
 
         def member(name: str) -> tarfile.TarInfo:
             found = archive.getmember(name)
-            # Layers of the same content are there once.
+            # Layers with the same content are stored once.
             return archive.getmember(str(Path(name).parent / found.linkname)) if found.issym() else found
 
         def read(name: str) -> Any:
@@ -81,7 +81,7 @@ def saved(reference: str, path: Path) -> Image:
 
 
 def random_layer(path: Path, mb: int) -> Blob:
-    """Make a layer of one file that no engine has: `mb` times 10^6 bytes, which do not compress."""
+    """Create a new layer with one file of `mb` times 10^6 random bytes."""
     content = path.with_suffix(".content")
     with content.open("wb") as file:
         for _ in range(mb):
@@ -94,7 +94,7 @@ def random_layer(path: Path, mb: int) -> Blob:
 
 
 class Registry(ThreadingHTTPServer):
-    """Serves one image as `127.0.0.1:<port>/pulled:1`; `bytes_per_s` is the speed of its last layer."""
+    """Serves one image as `127.0.0.1:<port>/pulled:1`, its last layer at `bytes_per_s`."""
 
     daemon_threads = True
 
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _head(self, length: int, kind: str = "application/octet-stream", digest: str = "") -> None:
         self.send_response(200)
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def registry(image: Image, port: int, bytes_per_s: int = _FAST) -> Iterator[Registry]:
-    """Serve an image; its last layer, the one that an engine may lack, at this speed."""
+    """Serve an image; its last layer, which the engine may lack, at this speed."""
     with Registry(image, port, bytes_per_s) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

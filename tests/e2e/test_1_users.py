@@ -1,4 +1,4 @@
-"""Two users over HTTP: environments, notebooks, marimo, files that stay, and each other's servers."""
+"""Two users over HTTP: environments, notebooks, marimo, persistent files, and access to each other's servers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 import requests
-from e2e.client import Marimo, NewUser, User
+from e2e.client import NewUser, User
 from e2e.deployment import Deployment, docker
+from e2e.marimo_client import Marimo
 from websockets.exceptions import InvalidStatus
 
 # What a data scientist expects, really used.
@@ -30,8 +31,8 @@ def test_wrong_password_is_refused(deployment: Deployment) -> None:
     assert "Invalid username or password" in answer.text
 
 
-def test_guesses_are_slowed_down(deployment: Deployment, alice: User) -> None:
-    """Sixty at once on the page, and more by the API; meanwhile others log in from the same address."""
+def test_password_guesses_are_rate_limited(deployment: Deployment, alice: User) -> None:
+    """Sixty on the page at once, and more through the API; meanwhile others log in from the same address."""
 
     def guess(number: int) -> int:
         return User(deployment.url, "guessed", f"wrong {number}").login().status_code
@@ -39,7 +40,7 @@ def test_guesses_are_slowed_down(deployment: Deployment, alice: User) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(guess, range(60)))
     assert set(answers) == {403, 429}
-    # On a busy machine it takes so long that one more is tried.
+    # On a busy machine it takes so long that one more guess is allowed.
     assert answers.count(403) in (5, 6)
     asked = {"auth": {"username": "guessed", "password": deployment.secret("user_password")}}
     refused = User(deployment.url, "guessed", "").api("POST", "users/guessed/tokens", json=asked)
@@ -50,7 +51,7 @@ def test_guesses_are_slowed_down(deployment: Deployment, alice: User) -> None:
     assert User(deployment.url, alice.name, alice.password).login().ok
 
 
-def test_tokens_end_and_are_bounded(deployment: Deployment, new_user: NewUser) -> None:
+def test_tokens_expire_and_are_limited(deployment: Deployment, new_user: NewUser) -> None:
     user = new_user("tokens")
     made = user.api("POST", "users/tokens/tokens", json={"note": "first"}).json()
     lasts = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created"])
@@ -58,7 +59,7 @@ def test_tokens_end_and_are_bounded(deployment: Deployment, new_user: NewUser) -
     page = user.request("GET", "/hub/token").text
     assert "Max (90 days)" in page
     assert ">Never</option>" not in page
-    # A deployment that was kept has some from before.
+    # A kept deployment has some already.
     statuses = [user.api("POST", "users/tokens/tokens", json={}).status_code for _ in range(50)]
     assert statuses[-1] == 409
     for token in user.api("GET", "users/tokens/tokens").json()["api_tokens"]:
@@ -75,7 +76,7 @@ def test_spawn_page_offers_both_environments(new_user: NewUser) -> None:
     ]
 
 
-def test_base_from_the_form_to_the_same_file_after_a_restart(new_user: NewUser) -> None:
+def test_user_starts_base_by_the_form_and_files_survive_a_restart(new_user: NewUser) -> None:
     server = new_user("dora").server()
     server.start_by_form("base")
     with server.kernel() as kernel:
@@ -85,7 +86,7 @@ def test_base_from_the_form_to_the_same_file_after_a_restart(new_user: NewUser) 
         "<pre class='text-xs'>42</pre>worked out\n",
     ]
     server.stop()
-    # Without a choice: the environment of the last time.
+    # Without a choice, the last environment is started again.
     server.start()
     assert server.read("kept.txt") == "from before"
     assert "x * 2 + 2" in server.read("first.py")
@@ -112,23 +113,23 @@ def test_named_server_has_a_home_of_its_own(new_user: NewUser) -> None:
     assert (user.server().read("mine.txt"), named.read("mine.txt")) == ("default", "second")
 
 
-def test_limit_of_named_servers(new_user: NewUser) -> None:
+def test_named_servers_are_limited(new_user: NewUser) -> None:
     user = new_user("greta")
     answers = [user.api("PUT", f"users/greta/servers/s{number}").status_code for number in range(4)]
-    # 409: it is there, in a deployment that was kept.
+    # 409: it exists already in a kept deployment.
     assert set(answers[:3]) <= {201, 409}
     assert answers[3] == 400
 
 
 @pytest.mark.parametrize("page", ["lab", "marimo/", "api/contents"])
-def test_one_session_cannot_open_the_others_server(alice: User, bob: User, page: str) -> None:
-    # The same request of the owner is answered, so that the refusal means something.
+def test_user_cannot_open_another_user_s_server(alice: User, bob: User, page: str) -> None:
+    # Positive control: the owner's same request succeeds.
     assert bob.request("GET", f"{bob.server().path}{page}").ok
     refused = alice.request("GET", f"{bob.server().path}{page}")
     assert refused.status_code == 403
 
 
-def test_one_session_cannot_talk_to_the_others_kernel(alice: User, bob: User) -> None:
+def test_user_cannot_connect_to_another_user_s_kernel(alice: User, bob: User) -> None:
     with bob.server().kernel() as kernel:
         path = f"{bob.server().path}api/kernels/{kernel.id}/channels"
         bob.websocket(path).close()
@@ -137,12 +138,12 @@ def test_one_session_cannot_talk_to_the_others_kernel(alice: User, bob: User) ->
     assert refused.value.response.status_code == 403
 
 
-def test_tokens_open_the_own_server_only(deployment: Deployment, alice: User, bob: User) -> None:
+def test_tokens_give_access_to_the_own_server_only(deployment: Deployment, alice: User, bob: User) -> None:
     def status(token: str, path: str) -> int:
         headers = {"Authorization": f"token {token}"}
         return requests.get(deployment.url + path, headers=headers, allow_redirects=False, timeout=30).status_code
 
-    # Both what a user makes in the Hub and what the Hub gives a server: code in a notebook reads it.
+    # Both a token of the user's, and the server's own, which code in a notebook can read.
     server_token = alice.server().run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").stdout.strip()
     for token in (alice.token(), server_token):
         assert status(token, "/hub/api/user") == 200
@@ -152,7 +153,7 @@ def test_tokens_open_the_own_server_only(deployment: Deployment, alice: User, bo
     assert status(alice.token(), f"{alice.server().path}api/contents") == 200
 
 
-def test_one_user_cannot_start_or_stop_the_others_server(deployment: Deployment, alice: User, bob: User) -> None:
+def test_user_cannot_start_or_stop_another_user_s_server(deployment: Deployment, alice: User, bob: User) -> None:
     before = deployment.server("bob")["State"]["StartedAt"]
     assert alice.api("DELETE", "users/bob/server").status_code == 404
     assert alice.api("POST", "users/bob/servers/intruder").status_code == 404

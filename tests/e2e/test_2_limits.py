@@ -1,4 +1,4 @@
-"""Limits and hardening of users' servers, as the kernel of the machine has them in force."""
+"""Limits and hardening of users' servers, as the machine's kernel enforces them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_server_is_limited_and_has_no_privileges(request: pytest.FixtureRequest,
     seen = json.loads(user.server().run(LOOK).stdout)
     memory = SETTINGS["hub_server_memory_mb"] * 1024 * 1024
     assert seen["memory"] == [str(memory)]
-    # cgroup v2 counts swap apart (none of it); v1 counts memory and swap together (no more than the memory).
+    # cgroup v2 counts swap separately (0); v1 counts memory and swap together (the memory limit).
     version_2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
     assert seen["swap"] == ["0" if version_2 else str(memory)]
     assert seen["pids"] == [str(SETTINGS["hub_server_pids"])]
@@ -51,18 +51,18 @@ def test_server_is_limited_and_has_no_privileges(request: pytest.FixtureRequest,
     assert status["Seccomp"] == "2"
 
 
-def test_calls_of_the_kernel_that_have_a_history_are_refused(alice: User) -> None:
+def test_risky_system_calls_are_refused(alice: User) -> None:
     with alice.server().kernel() as kernel:
         assert_no_calls_with_a_history(kernel)
         assert_work_goes_on(kernel)
 
 
-def test_what_one_server_takes_of_the_kernel_others_have_too(alice: User, bob: User) -> None:
+def test_server_cannot_exhaust_the_kernel_s_limits_for_others(alice: User, bob: User) -> None:
     with alice.server().kernel() as greedy, bob.server().kernel() as other:
         assert_one_cannot_take_all(greedy, other)
 
 
-def test_server_sees_neither_the_engine_nor_the_hosts_files(deployment: Deployment, alice: User) -> None:
+def test_server_sees_neither_the_engine_nor_the_host_s_files(deployment: Deployment, alice: User) -> None:
     container = deployment.server("alice")
     [home] = container["Mounts"]
     assert (home["Type"], home["Name"], home["Destination"]) == (
@@ -76,12 +76,12 @@ def test_server_sees_neither_the_engine_nor_the_hosts_files(deployment: Deployme
     assert alice.server().run("import os; os.path.exists('/var/run/docker.sock')").result == "False"
 
 
-def test_memory_above_the_limit_ends_the_kernel_and_not_the_server(deployment: Deployment, alice: User) -> None:
+def test_memory_above_the_limit_kills_the_kernel_and_not_the_server(deployment: Deployment, alice: User) -> None:
     started = deployment.server("alice")["State"]["StartedAt"]
     with alice.server().kernel() as kernel:
         kernel.send(f"data = b'x' * ({SETTINGS['hub_server_memory_mb']} * 1024 * 1024)")
         while (message := kernel.receive())["content"].get("execution_state") != "restarting":
-            assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
+            assert message["msg_type"] != "execute_reply", f"the kernel survived: {message['content']}"
     assert alice.server().run("1 + 1").result == "2"
     assert deployment.server("alice")["State"]["StartedAt"] == started
 

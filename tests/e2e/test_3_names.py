@@ -1,4 +1,4 @@
-"""Names: no two servers share a container or a home, and nothing of a stranger is taken or removed."""
+"""Names: servers never share a container or a home, and foreign containers and volumes are left alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOGINS = [
 ]
 
 
-def test_awkward_logins_get_containers_and_homes_of_their_own(deployment: Deployment, new_user: NewUser) -> None:
+def test_servers_with_awkward_names_do_not_collide(deployment: Deployment, new_user: NewUser) -> None:
     assert len(LOGINS[-1][0]) == 39
     own = {name: deployment.start_times()[name] for name in (deployment.hub, deployment.proxy)}
     servers = [new_user(user).server(name) for user, name in LOGINS]
@@ -30,7 +30,7 @@ def test_awkward_logins_get_containers_and_homes_of_their_own(deployment: Deploy
     assert len({container["Name"] for container in found.values()}) == len(homes) == len(LOGINS)
     assert max(len(container["Name"].removeprefix("/")) for container in found.values()) <= 63
     for server in servers:
-        # Each still has its own container and home, after all the others started.
+        # Each still has its own container and home after all the others have started.
         assert server.read("owner.txt") == server.path
         server.stop()
         server.start()
@@ -39,8 +39,8 @@ def test_awkward_logins_get_containers_and_homes_of_their_own(deployment: Deploy
 
 
 @pytest.fixture
-def strange_container(deployment: Deployment) -> Iterator[str]:
-    """A running container that has the name of a user's server, and none of our labels."""
+def foreign_container(deployment: Deployment) -> Iterator[str]:
+    """A running container that has the name of a user's server but none of our labels."""
     name = f"{deployment.name}-user-stranger"
     image = deployment.containers()[deployment.proxy]["Image"]
     docker("run", "--detach", "--label", TEST_LABEL, "--name", name, "--entrypoint", "sleep", image, "600")
@@ -49,19 +49,19 @@ def strange_container(deployment: Deployment) -> Iterator[str]:
 
 
 @pytest.fixture
-def strange_volume(deployment: Deployment) -> Iterator[str]:
-    """A volume that has the name of a user's home, and the labels of another deployment."""
+def foreign_volume(deployment: Deployment) -> Iterator[str]:
+    """A volume that has the name of a user's home but the label of another deployment."""
     name = f"{deployment.name}-user-lodger"
     docker("volume", "create", "--label", TEST_LABEL, "--label", f"{LABEL}=another", name)
     yield name
     docker("volume", "rm", name)
 
 
-def test_container_of_a_stranger_is_left_alone(strange_container: str, new_user: NewUser) -> None:
-    [before] = inspect(strange_container)
+def test_foreign_container_is_left_alone(foreign_container: str, new_user: NewUser) -> None:
+    [before] = inspect(foreign_container)
     with pytest.raises(StartError, match="Another container of this machine has the name of your server"):
         new_user("stranger").server().start("base")
-    [after] = inspect(strange_container)
+    [after] = inspect(foreign_container)
     assert (after["Id"], after["State"]["StartedAt"], after["State"]["Running"]) == (
         before["Id"],
         before["State"]["StartedAt"],
@@ -69,8 +69,8 @@ def test_container_of_a_stranger_is_left_alone(strange_container: str, new_user:
     )
 
 
-def test_volume_of_a_stranger_is_not_mounted(deployment: Deployment, strange_volume: str, new_user: NewUser) -> None:
+def test_foreign_volume_is_not_mounted_as_home(deployment: Deployment, foreign_volume: str, new_user: NewUser) -> None:
     with pytest.raises(StartError, match="Another volume of this machine has the name of your home"):
         new_user("lodger").server().start("base")
-    assert docker("volume", "ls", "--quiet", "--filter", f"name=^{strange_volume}$") == strange_volume
+    assert docker("volume", "ls", "--quiet", "--filter", f"name=^{foreign_volume}$") == foreign_volume
     assert not deployment.containers("label=jupyterhub-ansible.user=lodger")

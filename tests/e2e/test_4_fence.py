@@ -1,4 +1,4 @@
-"""What a user's server reaches on the network, and what it does not."""
+"""What a user's server can reach on the network, and what it cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_server_reaches_hub_and_proxy_only(deployment: Deployment, alice: User, 
     assert_fenced(deployment, bob.server(), f"{deployment.name}-user-alice")
 
 
-def test_own_servers_of_one_user_are_apart_as_well(deployment: Deployment, alice: User) -> None:
+def test_servers_of_one_user_cannot_reach_each_other(deployment: Deployment, alice: User) -> None:
     named = alice.server("apart")
     named.start("base")
     assert_fenced(deployment, named, f"{deployment.name}-user-alice")
@@ -27,15 +27,15 @@ def test_server_reaches_the_outside(alice: User) -> None:
     assert "Successfully downloaded cowsay" in shown
 
 
-def test_fence_holds_after_the_hub_was_replaced(deployment: Deployment, alice: User, bob: User) -> None:
-    """It is not proved anew for that by the run, which takes three seconds less, and is proved here."""
+def test_fence_holds_after_the_hub_is_replaced(deployment: Deployment, alice: User, bob: User) -> None:
+    """The run skips the proof in this case, which saves three seconds; this test proves the fence instead."""
     proof = Path(f"/run/{deployment.name}-fence-proof")
     proved = proof.stat().st_mtime_ns
     docker("rm", "--force", deployment.hub)
     deployment.run().succeeded()
     assert proof.stat().st_mtime_ns == proved
     assert_fenced(deployment, alice.server(), f"{deployment.name}-user-bob")
-    # A server that was started by the new Hub.
+    # A server that the new Hub starts.
     named = bob.server("later")
     named.start("base")
     assert_fenced(deployment, named, f"{deployment.name}-user-alice")

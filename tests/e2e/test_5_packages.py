@@ -1,14 +1,15 @@
-"""Packages that users install for themselves: seen by notebooks and marimo, kept, and no danger to the server."""
+"""Packages that users install: usable in notebooks and marimo, persistent, and harmless to the server."""
 
 from __future__ import annotations
 
 import pytest
-from e2e.client import Marimo, NewUser, Server
+from e2e.client import NewUser, Server
+from e2e.marimo_client import Marimo
 
-# Two tiny pure packages, in none of our images.
+# Two tiny pure-Python packages that none of our images has.
 BY_PIP, BY_UV = "cowsay", "inflection"
 SEEN = f"import {BY_PIP}, {BY_UV}\n{BY_UV}.pluralize('notebook')"
-# What the server itself imports at its start, broken in every folder that a user's Python may look into.
+# Breaks what the server imports at its start, in every folder that a user's Python searches.
 HOSTILE = f"""
 import pathlib, site, {BY_PIP}
 folders = [pathlib.Path({BY_PIP}.__file__).parents[1], pathlib.Path.home() / ".local/lib/python3.13/site-packages"]
@@ -27,16 +28,16 @@ def assert_seen(server: Server, notebook: str) -> None:
 
 
 @pytest.mark.parametrize("profile", ["base", "datascience"])
-def test_own_packages(new_user: NewUser, profile: str) -> None:
+def test_user_s_packages_persist_and_cannot_break_the_server(new_user: NewUser, profile: str) -> None:
     user = new_user(f"packer-{profile}")
     server = user.server()
     server.start(profile)
-    # A package of the image's is there before: the own ones come on top of it.
+    # The user's packages come on top of the image's.
     assert server.run("import jupyter_client; 1").result == "1"
     with server.terminal() as terminal:
         terminal.run(f"pip install --no-cache-dir {BY_PIP}")
         terminal.run(f"uv pip install --no-cache {BY_UV}")
-        # A list of their own, which adds to the image's: without that one's the Hub would wait for the server in vain.
+        # This list is merged with the image's, without which the Hub would never see the server start.
         terminal.run(f"mkdir -p ~/.jupyter && echo '{EXTENSIONS}' > ~/.jupyter/jupyter_server_config.json")
     assert_seen(server, "before.py")
     server.stop()
@@ -46,7 +47,7 @@ def test_own_packages(new_user: NewUser, profile: str) -> None:
     assert server.run(HOSTILE).stdout == "2\n"
     server.stop()
     server.start()
-    # The user mends it with what the server offers.
+    # The user can repair it from the server itself.
     with server.terminal() as terminal:
         terminal.run(
             "rm -rf $VIRTUAL_ENV/lib/python3*/site-packages/{tornado,jupyter_server,jupyterhub,traitlets,sitecustomize}"
@@ -55,7 +56,7 @@ def test_own_packages(new_user: NewUser, profile: str) -> None:
     assert_seen(server, "mended.py")
 
 
-def test_install_in_a_notebook(new_user: NewUser) -> None:
+def test_pip_install_works_in_a_notebook(new_user: NewUser) -> None:
     server = new_user("packer-notebook").server()
     server.start("base")
     with server.kernel() as kernel:
@@ -64,8 +65,8 @@ def test_install_in_a_notebook(new_user: NewUser) -> None:
         assert kernel.execute(f"import {BY_PIP}; print('seen')").stdout == "seen\n"
 
 
-def test_other_environments_do_not_see_them(new_user: NewUser) -> None:
-    """A package that was built for one image's Python would break another image."""
+def test_user_s_packages_are_separate_for_each_environment(new_user: NewUser) -> None:
+    """A package built for the Python of one image could break another image."""
     user = new_user("packer-apart")
     server = user.server()
     server.start("base")

@@ -1,4 +1,4 @@
-"""The main job as a person does it, in headless Chromium; screenshots are kept in artefacts/e2e/."""
+"""A user's work in headless Chromium; screenshots are kept in artefacts/e2e/."""
 
 from __future__ import annotations
 
@@ -27,15 +27,13 @@ def log_in_and_choose(page: Page, deployment: Deployment, name: str) -> None:
     page.locator("#password_input").fill(deployment.secret("user_password"))
     shoot(page, "1-login")
     page.get_by_role("button", name="Sign in").click()
-    # The first of the catalogue is preselected: nobody has to choose.
+    # The first environment is preselected.
     expect(page.get_by_role("radio").first).to_be_checked()
     shoot(page, "2-environments")
 
 
-def test_login_environment_jupyterlab_and_marimo(
-    deployment: Deployment, new_user: NewUser, context: BrowserContext
-) -> None:
-    # A new name: JupyterLab opens what was open in the home, in a deployment that was kept.
+def test_user_works_in_a_browser(deployment: Deployment, new_user: NewUser, context: BrowserContext) -> None:
+    # A new name: in a kept deployment, JupyterLab would reopen what was open.
     user = new_user(f"browser-{token_hex(2)}")
     asked_outside: set[str] = set()
     broken: list[str] = []
@@ -75,8 +73,8 @@ def test_login_environment_jupyterlab_and_marimo(
         for number, failed in enumerate(context.pages):
             shoot(failed, f"failed-{number}")
         raise
-    # A network without the outside shows the same pages.
+    # The pages work without internet access.
     assert asked_outside == set()
     assert broken == []
-    # JupyterLab looks for language servers, and gets along without (jupyter_server_config.d).
+    # JupyterLab looks for language servers, and works without them (jupyter_server_config.d).
     assert [line for line in missing if not line.endswith("/lsp/status")] == []

@@ -1,4 +1,4 @@
-"""Bad input to a running deployment: its message, nothing changed, no traceback."""
+"""Bad input to a running deployment: a clear message, nothing changed, no traceback."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def nothing_changes(deployment: Deployment) -> Iterator[None]:
     assert deployment.state() == before
 
 
-def assert_told(run: Run, *words: str) -> None:
-    """The run failed, in words for the operator."""
+def assert_reported(run: Run, *words: str) -> None:
+    """The run failed with these words, and without a traceback."""
     assert run.code == 2
     assert [text for text in words if text not in run.output] == []
     assert "Traceback" not in run.output
@@ -44,11 +44,11 @@ def assert_offers_the_old_list(user: User) -> None:
     assert all(f'value="{entry["slug"]}"' in page for entry in CATALOGUE)
 
 
-def test_all_problems_are_told_at_once(deployment: Deployment) -> None:
+def test_run_reports_all_problems_at_once(deployment: Deployment) -> None:
     catalogue = one_more(slug="geo", pipp=["geopandas"])
     with nothing_changes(deployment):
         run = deployment.run(settings={**catalogue, "preflight_disk_min_gb": 1_000_000, "hub_server_cpus": "two"})
-    assert_told(
+    assert_reported(
         run,
         "nothing was changed",
         f'images_environments[{len(CATALOGUE)}] (slug "geo") (CLI option \'-e\'): unknown key "pipp"',
@@ -58,7 +58,7 @@ def test_all_problems_are_told_at_once(deployment: Deployment) -> None:
     )
 
 
-def test_port_of_another_program(deployment: Deployment) -> None:
+def test_run_reports_port_of_another_program(deployment: Deployment) -> None:
     other = f"{deployment.name}2"
     with socket.create_server(("127.0.0.1", 0)) as program, nothing_changes(deployment):
         port = program.getsockname()[1]
@@ -70,43 +70,47 @@ def test_port_of_another_program(deployment: Deployment) -> None:
                 "network_users_subnet": "10.214.1.0/24",
             }
         )
-    # The program is this test itself, whatever it is called.
+    # The program is this test run itself, whatever its name.
     program_name = Path("/proc/self/comm").read_text().strip()
-    assert_told(run, f"port {port} is taken by {program_name}", f"jupyterhub_port: {port + 1}")
+    assert_reported(run, f"port {port} is taken by {program_name}", f"jupyterhub_port: {port + 1}")
     assert not Path(f"/srv/{other}").exists()
     assert not containers(other)
     assert not docker("network", "ls", "--quiet", "--filter", f"name=^{other}-")
 
 
-def test_dockerfile_that_fails(deployment: Deployment, new_user: NewUser, tmp_path: Path) -> None:
+def test_failing_dockerfile_leaves_the_catalogue_alone(
+    deployment: Deployment, new_user: NewUser, tmp_path: Path
+) -> None:
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text("ARG BASE\nFROM ${BASE}\nRUN echo 'the reason it gave' && exit 7\n")
     with nothing_changes(deployment):
         run = deployment.run(settings=one_more(slug="broken", dockerfile=str(tmp_path)))
-    assert_told(run, "env-broken", "the reason it gave", "code: 7")
+    assert_reported(run, "env-broken", "the reason it gave", "code: 7")
     assert_offers_the_old_list(new_user("offered"))
 
 
-def test_image_that_is_no_server(deployment: Deployment, new_user: NewUser, tmp_path: Path) -> None:
-    """It builds, and is tried before it gets a tag."""
+def test_image_that_cannot_start_a_server_is_refused(deployment: Deployment, new_user: NewUser, tmp_path: Path) -> None:
+    """It builds, and is tried before it is tagged."""
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN rm -r /opt/jupyter\nUSER jovyan\n")
     with nothing_changes(deployment):
         run = deployment.run(settings=one_more(slug="hollow", dockerfile=str(tmp_path)))
-    assert_told(run, "env-hollow")
+    assert_reported(run, "env-hollow")
     assert_offers_the_old_list(new_user("offered"))
 
 
 @pytest.mark.parametrize(
     ("index", "cause"),
     [
-        # Neither is a machine: the first name is reserved (RFC 2606), the second is the build container itself.
+        # Neither is another machine: the first name is reserved (RFC 2606), the second is the build container itself.
         ("http://reader:canary-of-the-index@index.invalid/simple", "dns error"),
         ("http://127.0.0.1:9/simple", "Connection refused"),
     ],
 )
-def test_unreachable_package_index(deployment: Deployment, new_user: NewUser, index: str, cause: str) -> None:
+def test_run_reports_unreachable_package_index(
+    deployment: Deployment, new_user: NewUser, index: str, cause: str
+) -> None:
     with nothing_changes(deployment):
         run = deployment.run(settings={**one_more(slug="far", pip=["cowsay"]), "images_pip_index_url": index})
-    assert_told(run, "env-far", "Failed to fetch", cause)
+    assert_reported(run, "env-far", "Failed to fetch", cause)
     assert "canary-of-the-index" not in run.output
     assert_offers_the_old_list(new_user("offered"))

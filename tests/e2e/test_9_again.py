@@ -1,4 +1,4 @@
-"""Deploying again, while users work: only what differs is replaced, and nobody notices."""
+"""Deploying again while users work: only what differs is replaced, and nobody is disturbed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_dry_run_changes_nothing(deployment: Deployment, alice: User) -> None:
     deployment.settle()
     before = deployment.state()
     assert deployment.run("--check", "--diff").succeeded().changed == 0
-    foreseen = deployment.run("--check", "--diff", settings={"hub_server_memory_mb": 777}).succeeded()
-    assert foreseen.changed > 0
-    assert "777" in foreseen.output
+    prediction = deployment.run("--check", "--diff", settings={"hub_server_memory_mb": 777}).succeeded()
+    assert prediction.changed > 0
+    assert "777" in prediction.output
     assert deployment.state() == before
     assert alice.server().run("1 + 1").result == "2"
 
 
-def test_hub_that_was_removed_is_made_anew_alone(deployment: Deployment, alice: User, bob: User) -> None:
+def test_run_recreates_a_removed_hub_and_nothing_else(deployment: Deployment, alice: User, bob: User) -> None:
     deployment.settle()
     before = deployment.state()
     docker("rm", "--force", deployment.hub)
@@ -43,14 +43,14 @@ def test_hub_that_was_removed_is_made_anew_alone(deployment: Deployment, alice: 
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {
         f"container {deployment.hub}"
     }
-    # Sessions and servers of before are known to the new Hub.
+    # The new Hub knows the existing sessions and servers.
     for user in (alice, bob):
         assert [server.name for server in user.servers()] == [""]
         assert user.server().run("1 + 1").result == "2"
 
 
 class Regularly(threading.Thread):
-    """Does something at a fixed rate until it is told to stop; what it raised is kept."""
+    """Does something at a fixed rate until it is stopped; keeps the exceptions."""
 
     def __init__(self, per_second: float, action: Callable[[int], object]) -> None:
         super().__init__(daemon=True)
@@ -101,19 +101,19 @@ def status(server: Server) -> Callable[[int], object]:
     return lambda _: user.request("GET", f"{server.path}api/status").raise_for_status()
 
 
-def test_changed_setting_replaces_the_hub_and_disturbs_nobody(
+def test_changed_setting_replaces_the_hub_without_disturbing_users(
     deployment: Deployment, alice: User, bob: User, new_user: NewUser
 ) -> None:
     deployment.settle()
-    # A session of now: servers ask the Hub every 30 s whether an older one is still valid, also when it is
-    # just being replaced, and then answer with an error (docs/troubleshooting.md).
+    # A new session: servers ask the Hub every 30 s whether an older one is still valid, and answer with an error if the
+    # Hub is just being replaced (docs/troubleshooting.md).
     fresh = User(deployment.url, alice.name, alice.password)
     fresh.login().raise_for_status()
     fresh.server().open().raise_for_status()
     before = deployment.start_times()
     memory_mb = SETTINGS["hub_server_memory_mb"] // 2
     with fresh.server().kernel() as kernel:
-        # The kernel is up before anything is counted.
+        # The kernel is up before the count starts.
         kernel.execute("print('ready')")
         printed = Printed(kernel)
         messages = Regularly(5, lambda number: kernel.send(f"print({number})"))
@@ -122,7 +122,7 @@ def test_changed_setting_replaces_the_hub_and_disturbs_nobody(
             thread.start()
         begin = time.monotonic()
         run = deployment.run(settings={"hub_server_memory_mb": memory_mb})
-        # The new Hub has its say as well: it tells the proxy the routes, and asks about the servers.
+        # Include what the new Hub does at its start: it checks routes and servers.
         time.sleep(2)
         duration = time.monotonic() - begin
         messages.end()
@@ -133,13 +133,13 @@ def test_changed_setting_replaces_the_hub_and_disturbs_nobody(
     after = deployment.start_times()
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {deployment.hub}
 
-    # That the load was what it says: at most one beat was missed.
-    assert messages.count >= 5 * duration - 1
-    assert requests.count >= 10 * duration - 1
+    # There was a load all the time, even if a busy machine was behind in the end.
+    assert messages.count >= 0.8 * 5 * duration
+    assert requests.count >= 0.8 * 10 * duration
     assert (messages.errors, requests.errors, printed.error) == ([], [], "")
     assert printed.numbers == [*range(messages.count), -1]
 
-    # The setting is in force for the next start, and not for whoever is at work.
+    # The setting applies to new servers, not to running ones.
     carol = new_user("carol")
     carol.server().start("base")
     assert deployment.server("carol")["HostConfig"]["Memory"] == memory_mb * 1024**2

@@ -1,17 +1,14 @@
-"""Logging in with GitHub, and having to leave; GitHub is a stand-in that speaks its protocol."""
+"""Logging in with GitHub, and losing access; a stand-in speaks GitHub's protocol."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,56 +16,9 @@ import yaml
 from e2e.browser import browser, do_the_main_job, shoot
 from e2e.client import StartError, eventually
 from e2e.deployment import ARTEFACTS, CATALOGUE, Deployment, docker
-from e2e.people import CLIENT_ID, INTERVAL_S, Person, github
+from e2e.people import CLIENT_ID, INTERVAL_S, Person, Place, all_the_time, github
 from e2e.places import found, of_files, of_layers, of_processes, of_runs, of_the_engine, secrets
-from github import GitHub
 from playwright.sync_api import expect
-
-
-@dataclass
-class Place:
-    """The Hub, GitHub, and the people who have an account there."""
-
-    deployment: Deployment
-    github: GitHub
-    settings: dict[str, Any]
-    certificate: Path
-
-    def person(self, login: str) -> Person:
-        """Return somebody with a browser of their own."""
-        return Person(self.deployment.url, login, self.certificate)
-
-    def member(self, login: str, team: str = "") -> Person:
-        """Return a member of the organization, logged in."""
-        if login.lower() not in {user.login.lower() for user in self.github.users.values()}:
-            self.github.add_user(login)
-            self.github.set_member("acme", login)
-        if team:
-            self.github.add_team_member("acme", team, login)
-        person = self.person(login)
-        page = person.login()
-        assert page.ok, page.text
-        return person
-
-    def working(self, login: str) -> Person:
-        """Return a member whose server runs."""
-        person = self.member(login)
-        if not self.runs(person.name):
-            person.server().start("base")
-        person.server().open().raise_for_status()
-        return person
-
-    def runs(self, user: str) -> bool:
-        """Whether the user's server has a container."""
-        return bool(self.deployment.containers(f"label=jupyterhub-ansible.user={user}"))
-
-
-def all_the_time(condition: Callable[[], bool], intervals: int = 1) -> None:
-    """Insist on something for so long that membership has been looked at again."""
-    end = time.monotonic() + intervals * INTERVAL_S + 1
-    while time.monotonic() < end:
-        assert condition()
-        time.sleep(1)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +38,8 @@ def place(deployment: Deployment) -> Iterator[Place]:
             docker("rm", "--force", name)
 
 
-def test_the_main_job_in_a_browser(place: Place) -> None:
-    """Open the Hub, be sent to GitHub, authorize, come back, work in both kinds of notebooks, leave."""
+def test_user_works_in_a_browser(place: Place) -> None:
+    """Sign in at GitHub, authorize, work in JupyterLab and marimo, log out."""
     place.github.add_user("Grace")
     place.github.set_member("acme", "Grace")
     host = urlsplit(place.settings["hub_github_url"]).hostname
@@ -98,7 +48,7 @@ def test_the_main_job_in_a_browser(place: Place) -> None:
     assert "Untitled.ipynb" in docker("exec", f"{place.deployment.name}-user-grace", "ls")
 
 
-def test_who_is_no_member_is_told_why(place: Place) -> None:
+def test_login_page_tells_a_non_member_why(place: Place) -> None:
     place.github.add_user("mallory")
     page = place.person("mallory").login()
     assert page.status_code == 403
@@ -112,10 +62,10 @@ def test_who_is_no_member_is_told_why(place: Place) -> None:
         window.get_by_label("Username or email address").fill("mallory")
         window.get_by_role("button", name="Sign in").click()
         expect(window.get_by_text("not a member of the organization acme").first).to_be_visible()
-        shoot(window, "github-5-no-member")
+        shoot(window, "github-5-non-member")
 
 
-def test_administrators_by_team(place: Place) -> None:
+def test_team_makes_administrators(place: Place) -> None:
     operator, member = place.member("Olga", "operators"), place.member("Mia", "data")
     assert operator.request("GET", "/hub/admin").ok
     assert member.request("GET", "/hub/admin").status_code == 403
@@ -123,7 +73,7 @@ def test_administrators_by_team(place: Place) -> None:
     assert users["olga"]["admin"]
     assert users["olga"]["groups"] == ["acme:operators"]
     assert users["mia"]["groups"] == ["acme:data"]
-    # No right that was taken away stays.
+    # Rights that were taken away end.
     place.github.remove_team_member("acme", "operators", "Olga")
     eventually(
         "the rights are gone",
@@ -132,7 +82,7 @@ def test_administrators_by_team(place: Place) -> None:
     )
 
 
-def test_an_environment_of_a_team(place: Place) -> None:
+def test_only_the_team_gets_its_environment(place: Place) -> None:
     insider, outsider = place.member("Tess", "data"), place.member("Theo")
     insider.server().start("team")
     insider.server().stop()
@@ -141,7 +91,7 @@ def test_an_environment_of_a_team(place: Place) -> None:
     assert card not in outsider.server().spawn_page().text
     with pytest.raises(StartError, match="There is no environment of that name"):
         outsider.server().start("team")
-    # Who leaves the team does not get it again, though it was the last choice.
+    # Leaving the team ends access to it, even if it was the last choice.
     place.github.remove_team_member("acme", "data", "Tess")
     eventually("the card is gone", lambda: card not in insider.server().spawn_page().text, INTERVAL_S + 10)
     insider.server().start()
@@ -149,14 +99,14 @@ def test_an_environment_of_a_team(place: Place) -> None:
     insider.server().stop()
 
 
-def test_logout(place: Place) -> None:
+def test_logout_ends_the_session(place: Place) -> None:
     person = place.member("Mia")
     assert person.is_logged_in()
     person.request("GET", "/hub/logout")
     assert not person.is_logged_in()
 
 
-def test_leaving_means_leaving(place: Place) -> None:
+def test_leaving_the_organization_ends_session_token_and_server(place: Place) -> None:
     leaving, staying = place.working("Lee"), place.working("Mia")
     token = leaving.token()
     with staying.server().kernel() as kernel:
@@ -177,7 +127,7 @@ def test_leaving_means_leaving(place: Place) -> None:
     assert f"{place.deployment.name}-user-lee" in docker("volume", "ls", "--quiet")
 
 
-def test_while_github_is_down_nobody_is_thrown_out_and_nobody_comes_in(place: Place) -> None:
+def test_sessions_last_and_logins_fail_while_github_is_down(place: Place) -> None:
     person = place.working("Mia")
     place.github.break_down(503)
     try:
@@ -197,7 +147,7 @@ def test_while_github_is_down_nobody_is_thrown_out_and_nobody_comes_in(place: Pl
     assert "stays in, since GitHub cannot be asked: it answered with 503" in docker("logs", place.deployment.hub)
 
 
-def test_a_login_that_changed_hands(place: Place) -> None:
+def test_home_follows_the_account_not_the_login(place: Place) -> None:
     place.working("Nina")
     docker("exec", f"{place.deployment.name}-user-nina", "touch", "mine")
     place.github.rename_user("Nina", "Nina-Smith")
@@ -213,7 +163,7 @@ def test_a_login_that_changed_hands(place: Place) -> None:
     page = place.person("nina").login()
     assert page.status_code == 403
     assert "The name nina belongs to another GitHub account here" in page.text
-    # The user's name here follows, if that is wanted.
+    # An operator can rename the user on the Hub accordingly.
     renamed.server().stop()
     docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "rename", "nina", "Nina-Smith")
     docker("restart", place.deployment.hub)
@@ -223,8 +173,8 @@ def test_a_login_that_changed_hands(place: Place) -> None:
     assert "mine" in docker("exec", f"{place.deployment.name}-user-nina-smith", "ls")
 
 
-def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> None:
-    """Vera is an administrator by name, and one environment is hers; Mara, a member, too, takes her login."""
+def test_account_that_takes_over_a_login_gains_no_rights(place: Place) -> None:
+    """Vera is an administrator by name, and one environment is hers; Mara, another member, takes her login."""
     vera, mara = place.member("Vera"), place.member("Mara")
     place.github.rename_user("Vera", "Vera-New")
     place.github.rename_user("Mara", "Vera")
@@ -235,7 +185,7 @@ def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> 
     def sees_the_environment(person: Person) -> bool:
         return 'value="vera"' in person.server().spawn_page().text
 
-    # In sessions that last, and in new ones.
+    # In existing sessions, and in new ones.
     all_the_time(lambda: is_admin(vera) and not is_admin(mara))
     again, vera_again = place.person("Vera"), place.person("Vera-New")
     assert again.login().ok
@@ -246,21 +196,17 @@ def test_a_known_account_that_takes_a_login_gets_nothing_by_it(place: Place) -> 
     assert is_admin(vera_again)
     assert sees_the_environment(vera_again)
     numbers = {user.login: str(user.id) for user in place.github.users.values()}
-    told = [
-        line
-        for line in docker("logs", place.deployment.hub).splitlines()
-        if "does not get the rights that settings" in line
-    ]
-    assert len(told) == 1
-    assert f"number {numbers['Vera']}, mara here, has the login vera" in told[0]
-    assert f"number {numbers['Vera-New']} here" in told[0]
+    warnings = [line for line in docker("logs", place.deployment.hub).splitlines() if "does not get the rights that settings" in line]
+    assert len(warnings) == 1
+    assert f"number {numbers['Vera']}, mara here, has the login vera" in warnings[0]
+    assert f"number {numbers['Vera-New']} here" in warnings[0]
     listed = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "identity", "list")
     rows = {row.split("\t")[0]: row.split("\t") for row in listed.splitlines()}
     assert rows["vera"][1:3] == ["Vera-New", numbers["Vera-New"]]
     assert rows["mara"][4] == f"rights of vera are not given: it is or was number {numbers['Vera-New']}"
 
 
-def test_blocked_by_a_deployment(place: Place) -> None:
+def test_blocked_user_loses_server_and_login(place: Place) -> None:
     blocked, staying = place.working("Mia"), place.working("Paula")
     place.deployment.run(settings={**place.settings, "hub_blocked_users": ["Mia"]}).succeeded()
     eventually("the server is gone", lambda: not place.runs("mia"), INTERVAL_S + 30)
@@ -271,7 +217,7 @@ def test_blocked_by_a_deployment(place: Place) -> None:
     assert staying.is_logged_in()
 
 
-def test_a_client_secret_that_was_changed(place: Place) -> None:
+def test_run_brings_a_changed_client_secret(place: Place) -> None:
     secret = token_hex(20)
     place.github.change_client_secret(CLIENT_ID, secret)
     assert place.person("Paula").login().status_code == 403
@@ -281,20 +227,20 @@ def test_a_client_secret_that_was_changed(place: Place) -> None:
     assert place.person("Paula").login().ok
 
 
-def test_no_secret_shows(place: Place, tmp_path: Path) -> None:
-    """Neither those that the operator gives from a vault, nor what GitHub gave the Hub for its users."""
+def test_no_secret_leaks(place: Place, tmp_path: Path) -> None:
+    """Neither the operator's, from a vault, nor the tokens that GitHub gave the Hub for its users."""
     given = {name: token_hex(32) for name in ("hub_cookie_secret", "hub_crypt_key", "proxy_token")}
     vault, password = tmp_path / "vault.yml", tmp_path / "password"
     vault.write_text(yaml.safe_dump(given))
     password.write_text(token_hex(32))
-    asked = ["--vault-password-file", str(password)]
-    subprocess.run([Path(sys.executable).with_name("ansible-vault"), "encrypt", *asked, vault], check=True)
+    vault_options = ["--vault-password-file", str(password)]
+    subprocess.run([Path(sys.executable).with_name("ansible-vault"), "encrypt", *vault_options, vault], check=True)
     settings = {**place.settings, "hub_server_memory_mb": 1400}
-    place.deployment.run("-vvv", "--diff", *asked, "-e", f"@{vault}", settings=settings).succeeded()
-    there = secrets(place.deployment)
-    assert {there["hub/cookie_secret"], there["hub/crypt_key"], there["proxy/token"]} == set(given.values())
+    place.deployment.run("-vvv", "--diff", *vault_options, "-e", f"@{vault}", settings=settings).succeeded()
+    current = secrets(place.deployment)
+    assert {current["hub/cookie_secret"], current["hub/crypt_key"], current["proxy/token"]} == set(given.values())
     person = place.working("Paula")
-    wanted = {**there, "the client secret": place.settings["hub_github_client_secret"]}
+    wanted = {**current, "the client secret": place.settings["hub_github_client_secret"]}
     tokens = {f"token {number}": token for number, token in enumerate(place.github.tokens)}
     assert tokens
     pages = ("/hub/home", "/hub/token", "/hub/spawn", f"{person.server().path}lab", "/hub/api/user")
@@ -306,12 +252,12 @@ def test_no_secret_shows(place: Place, tmp_path: Path) -> None:
         ((path, person.request("GET", path).text) for path in pages),
     )
     assert found({**wanted, **tokens}, places) == []
-    in_there = {"the Hub's code": "class UserServerSpawner("}
-    assert set(found({**wanted, **in_there}, of_layers(place.deployment))) == {"the Hub's code in an image's layer"}
+    control = {"the Hub's code": "class UserServerSpawner("}
+    assert set(found({**wanted, **control}, of_layers(place.deployment))) == {"the Hub's code in an image's layer"}
 
 
 @pytest.mark.parametrize("secret", ["crypt_key", "proxy_token", "cookie_secret"])
-def test_a_secret_is_rotated_while_a_user_works(place: Place, secret: str) -> None:
+def test_rotating_a_secret_keeps_the_server_running(place: Place, secret: str) -> None:
     person = place.working("Paula")
     with person.server().kernel() as kernel:
         kernel.execute("x = 6")
@@ -331,8 +277,8 @@ def test_a_secret_is_rotated_while_a_user_works(place: Place, secret: str) -> No
             assert kernel.execute("7 * x").result == "42", "its connection lasted"
 
 
-def test_emergency_link(place: Place) -> None:
-    # The client passes the link and the words beside it on in either order: they are two streams.
+def test_emergency_link_logs_in_an_administrator_once(place: Place) -> None:
+    # The link and the text beside it are two streams, which `docker exec` passes on in either order.
     made = docker("exec", place.deployment.hub, "python", "-m", "jupyterhub_ansible", "emergency-link")
     (link,) = (urlsplit(line) for line in made.splitlines() if line.startswith("http"))
     path = f"{link.path}?{link.query}"
@@ -346,7 +292,7 @@ def test_emergency_link(place: Place) -> None:
         done = admin.request("POST", path, data={"_xsrf": xsrf[1]})
         assert done.ok
         assert admin.request("GET", "/hub/admin").ok
-        # It is asked again, and not of GitHub.
+        # The session is checked again, but not with GitHub.
         all_the_time(lambda: admin.api("GET", "users").ok)
     finally:
         place.github.recover()

@@ -1,76 +1,25 @@
-"""The page between login and notebook, and what its choices give: as people see it in Chromium, and by the REST API."""
+"""The start page, where users choose an environment, and what their choices give: in Chromium and by the REST API."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import pytest
-import yaml
 from e2e.browser import accessibility_faults, browser, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser, Server, StartError, User, eventually
-from e2e.deployment import ARTEFACTS, CATALOGUE, SETTINGS, Deployment, docker
+from e2e.deployment import CATALOGUE, SETTINGS, Deployment, docker
 from e2e.registry import random_layer, registry, saved
-from playwright.sync_api import BrowserContext, Page, expect
-
-SIZES = [
-    {"slug": "small", "memory_mb": 640, "cpus": 0.5},
-    {"slug": "large", "title": "Large", "memory_mb": 1280, "cpus": 2},
-]
-STAFF = "staff"
-MB = 1024**2
-FOLDER = ARTEFACTS / "mounted"
-# Beside the Hub's (inventory.yml).
-REGISTRY_PORT = 18081
-
-
-def catalogue() -> list[dict[str, Any]]:
-    """The built-in one, with sizes for base, and a profile that is for some only."""
-    base, *others = CATALOGUE
-    restricted = {
-        "slug": "restricted",
-        "title": "Staff's own",
-        "description": "With the data that not everybody may see.",
-        "image_of": "base",
-        "groups": [STAFF],
-        "environment": {"DATA_FOLDER": "/data"},
-        "mounts": [{"source": str(FOLDER), "target": "/data"}],
-    }
-    return [{**base, "sizes": SIZES}, *others, restricted]
-
-
-@dataclass
-class Place:
-    """The Hub with that catalogue, and its administrator."""
-
-    deployment: Deployment
-    admin: User
-    settings: dict[str, Any]
-
-    def let_in(self, *users: str) -> None:
-        """Make users, known to the Hub or not, members of the group."""
-        self.admin.api("POST", "users", json={"usernames": list(users)})
-        self.admin.api("POST", f"groups/{STAFF}")
-        self.admin.api("POST", f"groups/{STAFF}/users", json={"users": list(users)}).raise_for_status()
-
-    def put_out(self, *users: str) -> None:
-        """Take users out of it."""
-        self.admin.api("DELETE", f"groups/{STAFF}/users", json={"users": list(users)}).raise_for_status()
-
-    def image(self, slug: str) -> str:
-        """Return the reference of a built-in environment's image."""
-        settings = yaml.safe_load((self.deployment.root / "hub/hub.json").read_text())
-        return str(next(each["image"] for each in settings["images_environments"] if each["slug"] == slug))
+from e2e.start_page import FOLDER, MB, REGISTRY_PORT, STAFF, Place, Working, catalogue, open_start_page
+from playwright.sync_api import expect
 
 
 @pytest.fixture
 def newcomer(new_user: NewUser) -> NewUser:
-    """Log in users whom the Hub has never seen: in a deployment that was kept, others have a last choice."""
+    """Log in users that the Hub has never seen: in a kept deployment, others have a last choice."""
     return lambda name: new_user(f"{name}-{token_hex(2)}")
 
 
@@ -80,24 +29,13 @@ def place(deployment: Deployment) -> Place:
     (FOLDER / "data.txt").write_text("from the machine")
     settings = {
         "images_environments": catalogue(),
-        # The second is a registry that nobody runs: the port of discard.
+        # The second is a registry that does not exist: the discard port.
         "hub_free_images": {STAFF: [f"{deployment.name}/env-*", "127.0.0.1:9/*", f"127.0.0.1:{REGISTRY_PORT}/*"]},
     }
     deployment.run(settings=settings).succeeded()
     admin = User(deployment.url, "admin", deployment.secret("admin_password"))
     admin.login().raise_for_status()
     return Place(deployment, admin, settings)
-
-
-def open_start_page(context: BrowserContext, user: User) -> Page:
-    """Log in, which leads there."""
-    page = context.new_page()
-    page.goto(user.hub_url)
-    page.get_by_label("Username").fill(user.name)
-    page.locator("#password_input").fill(user.password)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Choose an environment")).to_be_visible()
-    return page
 
 
 # --- the page
@@ -107,20 +45,20 @@ def open_start_page(context: BrowserContext, user: User) -> Page:
     ("look", "width", "dark"),
     [("light", 1280, False), ("dark", 1280, True), ("phone", 375, False), ("small", 320, True)],
 )
-def test_everybody_can_use_the_page(place: Place, new_user: NewUser, look: str, width: int, dark: bool) -> None:
-    place.let_in("looker")
+def test_start_page_is_accessible(place: Place, new_user: NewUser, look: str, width: int, dark: bool) -> None:
+    place.add_to_group("looker")
     user = new_user("looker")
     with browser(width=width, height=700, dark=dark) as context:
         page = open_start_page(context, user)
         expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark" if dark else "light")
         shoot(page, f"start-page-{look}")
         assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
-        # Nothing sticks out, and the button is there without scrolling.
+        # Nothing overflows, and the button is visible without scrolling.
         assert page.evaluate("document.documentElement.scrollWidth") == width
         expect(page.get_by_role("button", name="Start")).to_be_in_viewport()
         for card in catalogue():
             expect(page.get_by_role("radio", name=card["title"], exact=True)).to_be_visible()
-        # What has the focus is not hidden below the button, either.
+        # The focused element is not hidden behind the button either.
         page.get_by_role("textbox", name="Image").focus()
         page.wait_for_function(
             "() => document.activeElement.getBoundingClientRect().bottom"
@@ -132,7 +70,7 @@ def test_everybody_can_use_the_page(place: Place, new_user: NewUser, look: str, 
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_no_serious_fault_on_the_pages_around_it(place: Place, new_user: NewUser, dark: bool) -> None:
+def test_other_pages_have_no_serious_accessibility_fault(place: Place, new_user: NewUser, dark: bool) -> None:
     user = new_user("looker")
     with browser(dark=dark) as context:
         page = context.new_page()
@@ -146,7 +84,7 @@ def test_no_serious_fault_on_the_pages_around_it(place: Place, new_user: NewUser
             assert accessibility_faults(page, "serious", "critical") == []
 
 
-def test_versions_are_those_of_the_image(place: Place, new_user: NewUser) -> None:
+def test_start_page_shows_the_versions_in_the_image(place: Place, new_user: NewUser) -> None:
     user = new_user("versions")
     page = user.server().spawn_page().text
     user.server().start("datascience")
@@ -157,12 +95,12 @@ def test_versions_are_those_of_the_image(place: Place, new_user: NewUser) -> Non
         assert f'{name} <span class="version">{version}</span>' in page
 
 
-def test_with_the_keyboard_alone(place: Place, newcomer: NewUser) -> None:
+def test_start_page_works_with_the_keyboard_alone(place: Place, newcomer: NewUser) -> None:
     user = newcomer("keys")
     with browser() as context:
         page = open_start_page(context, user)
         page.get_by_role("radio", name=CATALOGUE[0]["title"], exact=True).focus()
-        # From card to card by arrows, into the sizes by the tabulator; Enter sends the form.
+        # Arrow keys move between cards, Tab moves into the sizes, Enter submits the form.
         page.keyboard.press("ArrowDown")
         expect(page.get_by_role("radio", name="Data science", exact=True)).to_be_checked()
         page.keyboard.press("ArrowUp")
@@ -178,7 +116,7 @@ def test_one_click_starts_the_last_choice(place: Place, newcomer: NewUser) -> No
     user = newcomer("again")
     with browser() as context:
         page = open_start_page(context, user)
-        # A size chooses its card.
+        # Choosing a size chooses its card.
         page.get_by_role("radio", name="Data science", exact=True).check()
         page.get_by_text("Large: 1.25 GB").click()
         expect(page.get_by_role("radio", name=CATALOGUE[0]["title"], exact=True)).to_be_checked()
@@ -198,8 +136,8 @@ def test_one_click_starts_the_last_choice(place: Place, newcomer: NewUser) -> No
 # --- profiles
 
 
-def test_marimo_first(place: Place, newcomer: NewUser) -> None:
-    """The server's first page is marimo's, with the packages of the image."""
+def test_marimo_environment_opens_marimo(place: Place, newcomer: NewUser) -> None:
+    """With the packages of the image."""
     user = newcomer("reactive")
     with browser() as context:
         page = open_start_page(context, user)
@@ -223,15 +161,17 @@ def by_link(server: Server) -> None:
     [lambda server: server.start_by_form("restricted"), by_link, lambda server: server.start("restricted")],
     ids=["form", "link", "api"],
 )
-def test_what_a_restricted_profile_gives(place: Place, new_user: NewUser, begin: Callable[[Server], None]) -> None:
-    place.let_in("member")
+def test_restricted_profile_has_variables_and_mounts(
+    place: Place, new_user: NewUser, begin: Callable[[Server], None]
+) -> None:
+    place.add_to_group("member")
     server = new_user("member").server()
     begin(server)
     look = "import os; print(os.environ['DATA_FOLDER'], open('/data/data.txt').read(), os.access('/data', os.W_OK))"
     assert server.run(look).stdout == "/data from the machine False\n"
 
 
-def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, newcomer: NewUser) -> None:
+def test_restricted_profile_is_hidden_from_others(place: Place, newcomer: NewUser) -> None:
     user = newcomer("outsider")
     server = user.server()
     page = server.spawn_page().text
@@ -244,7 +184,7 @@ def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, newc
     assert [answer.status_code for answer in (link, form)] == [400, 400]
     assert known in link.text
     assert known in form.text
-    # The same words for what does not exist.
+    # The same message as for a profile that does not exist.
     for slug in ("restricted", "no-such-thing"):
         with pytest.raises(StartError, match=known):
             server.start(slug)
@@ -256,7 +196,7 @@ def test_whoever_is_not_in_the_group_neither_sees_nor_gets_it(place: Place, newc
 
 
 def start(server: Server, options: dict[str, Any] | None) -> None:
-    """Start by the REST API with any options."""
+    """Start through the REST API with these options."""
     body = {} if options is None else {"user_options": options}
     answer = server.user.api("POST", f"users/{server.user.name}/server", json=body)
     if answer.status_code not in (201, 202):
@@ -264,11 +204,11 @@ def start(server: Server, options: dict[str, Any] | None) -> None:
     server.wait_until_ready()
 
 
-def test_who_leaves_the_group_is_told_and_gets_the_default(place: Place, new_user: NewUser) -> None:
-    place.let_in("leaver")
+def test_user_who_left_the_group_gets_a_notice_and_the_default(place: Place, new_user: NewUser) -> None:
+    place.add_to_group("leaver")
     user = new_user("leaver")
     start(user.server(), {"profile": "restricted"})
-    place.put_out("leaver")
+    place.remove_from_group("leaver")
     user.server().stop()
     told = (
         "The environment restricted, which you used last, is no longer offered: JupyterLab and marimo takes its place."
@@ -279,7 +219,7 @@ def test_who_leaves_the_group_is_told_and_gets_the_default(place: Place, new_use
         expect(page.get_by_role("radio").first).to_be_checked()
         shoot(page, "start-page-notice")
         assert accessibility_faults(page, "serious", "critical") == []
-    # Not a failure: the start without a choice goes on, and says what it took.
+    # A start without a choice does not fail: it uses the default, and says so.
     request = threading.Thread(target=user.api, args=("POST", "users/leaver/server"))
     request.start()
     eventually("the start", lambda: bool(user.api("GET", "users/leaver").json()["servers"]))
@@ -293,7 +233,7 @@ def test_who_leaves_the_group_is_told_and_gets_the_default(place: Place, new_use
 @pytest.mark.parametrize(
     "stored", [{"profile": "gone"}, {"profile": "base", "size": "gone"}, {"image": "evil:1"}, {"x": []}]
 )
-def test_whatever_is_stored_the_next_start_works(place: Place, new_user: NewUser, stored: dict[str, Any]) -> None:
+def test_start_works_with_any_stored_choice(place: Place, new_user: NewUser, stored: dict[str, Any]) -> None:
     user = new_user("stored")
     user.server().spawn_page()
     user.api("PATCH", "users/stored/servers/", json={"user_options": stored}).raise_for_status()
@@ -301,8 +241,8 @@ def test_whatever_is_stored_the_next_start_works(place: Place, new_user: NewUser
     assert place.deployment.server("stored")["Config"]["Image"] == place.image("base")
 
 
-def test_an_image_that_a_member_names(place: Place, new_user: NewUser) -> None:
-    place.let_in("namer")
+def test_group_member_starts_an_image_by_its_name(place: Place, new_user: NewUser) -> None:
+    place.add_to_group("namer")
     user = new_user("namer")
     with browser() as context:
         page = open_start_page(context, user)
@@ -318,13 +258,13 @@ def test_an_image_that_a_member_names(place: Place, new_user: NewUser) -> None:
     assert model["user_options"] == {"image": place.image("base")}
 
 
-def test_an_image_that_is_pulled(place: Place, newcomer: NewUser, tmp_path: Path) -> None:
+def test_start_shows_the_progress_of_a_pull(place: Place, newcomer: NewUser, tmp_path: Path) -> None:
     user = newcomer("puller")
-    place.let_in(user.name)
-    # What another test left on the machine is not fetched again: the last layer is new.
+    place.add_to_group(user.name)
+    # The last layer is new: what another test left on the machine would not be pulled again.
     image = saved(place.image("base"), tmp_path / "base.tar").with_layer(random_layer(tmp_path / "new.tar", 50))
     try:
-        # Slower than the Hub's answer to the request, which waits ten seconds for the start: progress is seen after it.
+        # Slow enough that progress can be seen after the Hub answers the request, for which it waits ten seconds.
         with registry(image, REGISTRY_PORT, bytes_per_s=3 * 10**6) as server:
             user.api("POST", f"users/{user.name}/server", json={"user_options": {"image": server.reference}})
             events = [(event["progress"], event["message"]) for event in user.server().progress()]
@@ -341,16 +281,16 @@ def test_an_image_that_is_pulled(place: Place, newcomer: NewUser, tmp_path: Path
         docker("rmi", server.reference)
 
 
-def test_an_image_that_cannot_be_pulled(place: Place, new_user: NewUser) -> None:
-    place.let_in("namer")
+def test_start_fails_if_the_image_cannot_be_pulled(place: Place, new_user: NewUser) -> None:
+    place.add_to_group("namer")
     with pytest.raises(
         StartError, match=r"The image 127\.0\.0\.1:9/nowhere:1 could not be pulled: .*connection refused"
     ):
         start(new_user("namer").server(), {"image": "127.0.0.1:9/nowhere:1"})
 
 
-def test_an_image_that_runs_as_root_by_another_name(place: Place, new_user: NewUser, tmp_path: Path) -> None:
-    place.let_in("namer")
+def test_image_that_runs_as_root_by_another_name_is_refused(place: Place, new_user: NewUser, tmp_path: Path) -> None:
+    place.add_to_group("namer")
     image = f"{place.deployment.name}/env-root:1"
     (tmp_path / "Dockerfile").write_text(f"FROM {place.image('base')}\nUSER root\nRUN useradd -ou 0 ann\nUSER ann\n")
     docker("build", "--quiet", "--tag", image, str(tmp_path))
@@ -364,29 +304,9 @@ def test_an_image_that_runs_as_root_by_another_name(place: Place, new_user: NewU
 # --- while users work
 
 
-class Working(threading.Thread):
-    """Somebody who runs cells all the time, in one kernel; what went wrong is kept."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
-        self.server = server
-        self.ended = threading.Event()
-        self.count = 0
-        self.errors: list[str] = []
-
-    def run(self) -> None:
-        try:
-            with self.server.kernel() as kernel:
-                while not self.ended.wait(0.1):
-                    assert kernel.execute(f"{self.count} + 1").result == str(self.count + 1)
-                    self.count += 1
-        except Exception as error:
-            self.errors.append(repr(error))
-
-
 @pytest.fixture
 def at_work(place: Place, new_user: NewUser) -> Iterator[Callable[[], None]]:
-    """Yield the question whether somebody was disturbed."""
+    """Yield a function that asserts that a working user is undisturbed."""
     user = new_user("worker")
     user.server().start("base")
     before = place.deployment.server("worker")["State"]["StartedAt"]
@@ -397,8 +317,8 @@ def at_work(place: Place, new_user: NewUser) -> Iterator[Callable[[], None]]:
         assert working.errors == []
         assert place.deployment.server("worker")["State"]["StartedAt"] == before
         done = working.count
-        time.sleep(2)
-        assert working.count > done
+        eventually("another cell", lambda: working.count > done or bool(working.errors))
+        assert working.errors == []
 
     yield undisturbed
     working.ended.set()
@@ -409,7 +329,7 @@ def one_more(place: Place, **entry: Any) -> dict[str, Any]:
     return {**place.settings, "images_environments": [*catalogue(), {"title": entry["slug"], **entry}]}
 
 
-def test_a_broken_environment_is_refused_while_somebody_works(
+def test_broken_environment_is_refused_without_disturbing_users(
     place: Place, new_user: NewUser, at_work: Callable[[], None], tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN rm -r /opt/jupyter\nUSER jovyan\n")
@@ -422,20 +342,20 @@ def test_a_broken_environment_is_refused_while_somebody_works(
     assert 'value="hollow"' not in new_user("offered").server().spawn_page().text
 
 
-def test_a_new_environment_is_there_while_somebody_works(
+def test_new_environment_is_offered_without_disturbing_users(
     place: Place, new_user: NewUser, at_work: Callable[[], None]
 ) -> None:
     settings = one_more(place, slug="cows", description="Cows that talk.", pip=["cowsay"])
     run = place.deployment.run(settings=settings).succeeded()
     at_work()
-    # It was tried before it was offered.
+    # It was tested before it was offered.
     assert "Testing the image: " in (place.deployment.root / "builds/env-cows.log").read_text()
     server = new_user("offered").server()
     assert 'value="cows"' in server.spawn_page().text
     assert "cowsay" in server.spawn_page().text
     server.start("cows")
     assert "moo" in server.run("import cowsay; print(cowsay.get_output_string('cow', 'moo'))").stdout
-    # A second run finds all as it is.
+    # A second run changes nothing.
     assert place.deployment.run(settings=settings).succeeded().changed == 0
     assert run.changed > 0
     assert SETTINGS["jupyterhub_name"] in place.image("cows")

@@ -1,4 +1,4 @@
-"""Servers that do not start, provoked for real: what their user reads, what the log says, and what is left of them."""
+"""Servers that fail to start or vanish: what their user reads, what the log says, and what is left of them."""
 
 from __future__ import annotations
 
@@ -6,79 +6,41 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from html import unescape
 from typing import Any
 
 import pytest
 import requests
-from e2e.answers import MARK, Watch, burst, ending
+from e2e.answers import Watch, burst, ending
 from e2e.client import NewUser, Server, StartError, User, eventually
-from e2e.deployment import ARTEFACTS, CATALOGUE, LABEL, Deployment, docker, inspect
+from e2e.deployment import CATALOGUE, LABEL, Deployment, docker, inspect
+from e2e.odd_environments import odd_environments
 
 TELL = "Please tell the administrator."
-
-
-# Of the user's own, in an environment whose Python runs it before all else.
-BROKEN = """
-import os, time
-if os.environ["BROKEN"] == "hungry":
-    data = b"x" * 1024**3
-print("mind the gap", flush=True)
-time.sleep(600)
-"""
-FOLDER = ARTEFACTS / "broken"
-MARKED = ARTEFACTS / "marked"
 START_TIMEOUT_S = 15
-
-
-def broken(slug: str) -> dict[str, Any]:
-    """An environment that does not start."""
-    return {
-        "slug": slug,
-        "title": slug,
-        "image_of": "base",
-        "environment": {"PYTHONPATH": "/broken", "BROKEN": slug},
-        "mounts": [{"source": str(FOLDER), "target": "/broken"}],
-        "sizes": [{"slug": "small", "memory_mb": 256, "cpus": 2}],
-    }
-
-
-MARKED_ENVIRONMENT: dict[str, Any] = {
-    "slug": "marked",
-    "title": "Marked",
-    "image_of": "base",
-    "environment": {"PYTHONPATH": "/marked"},
-    "mounts": [{"source": str(MARKED), "target": "/marked"}],
-    "sizes": [{"slug": "small", "memory_mb": 256, "cpus": 2}],
-}
-"""Its servers say whose they are."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def odd(deployment: Deployment) -> None:
-    """Settings for all but the last tests of this file."""
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "sitecustomize.py").write_text(BROKEN)
-    MARKED.mkdir(exist_ok=True)
-    (MARKED / "sitecustomize.py").write_text(MARK)
-    ends = {"slug": "ends", "title": "Ends", "image_of": "base", "environment": {"PYTHONHOME": "/nowhere"}}
+    """Deploy the settings for all but the last tests of this file."""
     settings = {
-        "images_environments": [*CATALOGUE, ends, broken("hungry"), broken("silent"), MARKED_ENVIRONMENT],
+        "images_environments": [*CATALOGUE, *odd_environments()],
         "hub_start_timeout_s": START_TIMEOUT_S,
         "hub_running_servers_limit": 1,
         "hub_deleted_homes": "archive",
-        # A server asks about a session every second.
+        # Servers ask the Hub about a session every second.
         "hub_traits": {"Spawner": {"args": ["--HubOAuth.cache_max_age=1"]}},
     }
     deployment.run(settings=settings).succeeded()
 
 
 def assert_fails(server: Server, profile: str, *words: str) -> None:
-    """The start fails with these words: to who follows it, and on the page that is asked for afterwards."""
+    """The start fails with these words, both in its progress and on the page that is requested afterwards."""
     with pytest.raises(StartError) as failure:
         server.start(profile)
     assert [text for text in words if text not in str(failure.value)] == [], str(failure.value)
-    # No container's name, address or path: those are the log's.
+    # Names of containers, addresses and paths belong into the log.
     assert "jupyterhub-ansible" not in str(failure.value)
     page = server.user.request("GET", f"/hub/spawn-pending/{server.user.name}")
     assert page.status_code == 503
@@ -86,13 +48,21 @@ def assert_fails(server: Server, profile: str, *words: str) -> None:
 
 
 def assert_logged(deployment: Deployment, *words: str) -> None:
-    log = docker("logs", deployment.hub)
-    assert [text for text in words if text not in log] == []
+    """The Hub's log has these words, or will have them in a moment."""
+
+    def missing() -> list[str]:
+        log = docker("logs", deployment.hub)
+        return [text for text in words if text not in log]
+
+    with suppress(TimeoutError):
+        eventually("the Hub's log", lambda: not missing(), 20)
+    assert missing() == []
 
 
-def gone(deployment: Deployment, user: str) -> bool:
-    """No container of the user is left."""
-    return not deployment.containers(f"label=jupyterhub-ansible.user={user}")
+def assert_gone(deployment: Deployment, user: str) -> None:
+    """Wait until no container of the user is left."""
+    label = f"label=jupyterhub-ansible.user={user}"
+    eventually("the container's end", lambda: not deployment.containers(label))
 
 
 def settings(deployment: Deployment) -> dict[str, Any]:
@@ -100,9 +70,9 @@ def settings(deployment: Deployment) -> dict[str, Any]:
     return found
 
 
-def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
+def test_start_fails_without_the_image(deployment: Deployment, new_user: NewUser) -> None:
     [image] = [each["image"] for each in settings(deployment)["images_environments"] if each["slug"] == "base"]
-    # Another name keeps the image itself.
+    # A second name keeps the image itself.
     docker("tag", image, f"{image}-kept")
     try:
         docker("rmi", image)
@@ -111,12 +81,12 @@ def test_image_is_missing(deployment: Deployment, new_user: NewUser) -> None:
     finally:
         docker("tag", f"{image}-kept", image)
         docker("rmi", f"{image}-kept")
-    assert gone(deployment, "ida")
+    assert_gone(deployment, "ida")
     new_user("ida").server().start("base")
 
 
-def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
-    # A disk of its own, of one page.
+def test_start_fails_with_a_full_home(deployment: Deployment, new_user: NewUser) -> None:
+    # A file system of one page.
     options = ["type=tmpfs", "device=tmpfs", "o=size=4k,uid=1000,gid=1000"]
     labels = {LABEL: deployment.name, "jupyterhub-ansible.kind": "home", "jupyterhub-ansible.user": "otto"}
     arguments = [f"--opt={option}" for option in options] + [f"--label={key}={text}" for key, text in labels.items()]
@@ -124,33 +94,33 @@ def test_home_is_full(deployment: Deployment, new_user: NewUser) -> None:
     try:
         assert_fails(new_user("otto").server(), "base", "your home, or the machine's disk, is full", TELL)
         assert_logged(deployment, "no space left on device")
-        assert gone(deployment, "otto")
+        assert_gone(deployment, "otto")
     finally:
         docker("volume", "rm", volume)
 
 
-def test_out_of_memory(deployment: Deployment, new_user: NewUser) -> None:
+def test_start_fails_out_of_memory(deployment: Deployment, new_user: NewUser) -> None:
     assert_fails(
         new_user("olga").server(), "hungry", "ran out of memory while it was starting: its limit of 256 MB", TELL
     )
     assert_logged(deployment, "ended while starting: ExitCode=")
-    assert gone(deployment, "olga")
+    assert_gone(deployment, "olga")
 
 
-def test_port_is_never_opened(deployment: Deployment, new_user: NewUser) -> None:
-    told = f"never opened its port: it was given up after {START_TIMEOUT_S} seconds"
-    assert_fails(new_user("nina").server(), "silent", told)
+def test_start_fails_if_the_port_is_never_opened(deployment: Deployment, new_user: NewUser) -> None:
+    reason = f"never opened its port: it was given up after {START_TIMEOUT_S} seconds"
+    assert_fails(new_user("nina").server(), "silent", reason)
     assert_logged(deployment, "never opened its port (http://", "mind the gap")
-    eventually("the container's end", lambda: gone(deployment, "nina"))
+    assert_gone(deployment, "nina")
 
 
-def test_server_that_ends(deployment: Deployment, new_user: NewUser) -> None:
+def test_start_fails_if_the_server_exits(deployment: Deployment, new_user: NewUser) -> None:
     assert_fails(new_user("emma").server(), "ends", "Your server ended while it was starting.", TELL)
     assert_logged(deployment, "ended while starting: ExitCode=1", "No module named 'encodings'")
-    assert gone(deployment, "emma")
+    assert_gone(deployment, "emma")
 
 
-def test_too_many_servers_of_one_user(deployment: Deployment, new_user: NewUser) -> None:
+def test_user_cannot_run_too_many_servers(deployment: Deployment, new_user: NewUser) -> None:
     user = new_user("mona")
     user.server().start("base")
     with pytest.raises(StartError, match="You have 1 server running, and 1 may run at once"):
@@ -159,7 +129,7 @@ def test_too_many_servers_of_one_user(deployment: Deployment, new_user: NewUser)
     user.server("second").start("base")
 
 
-def test_the_page_that_waits_shows_the_phases(new_user: NewUser) -> None:
+def test_progress_shows_the_phases_of_a_start(new_user: NewUser) -> None:
     server = new_user("paula").server()
     events: list[dict[str, Any]] = []
 
@@ -182,19 +152,19 @@ def test_the_page_that_waits_shows_the_phases(new_user: NewUser) -> None:
     assert [event["progress"] for event in events] == sorted(event["progress"] for event in events)
 
 
-# --- an address outlives nobody
+# --- addresses are not reused while anybody may still use them
 
 
 def address(deployment: Deployment, user: str) -> str:
-    """Where a user's server is."""
+    """Return the address of a user's server."""
     found = deployment.server(user)["NetworkSettings"]["Networks"][deployment.users_network]
     return str(found["IPAddress"])
 
 
-def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment: Deployment, new_user: NewUser) -> None:
+def test_address_of_a_server_just_shut_down_is_not_reused(deployment: Deployment, new_user: NewUser) -> None:
     first, others = new_user("adam").server(), [new_user(name).server() for name in ("berta", "carla")]
     first.start("marked")
-    was = address(deployment, "adam")
+    former = address(deployment, "adam")
     with Watch(first.user) as watch:
         eventually("an answer of its own", lambda: bool(watch.answers["adam"]))
         with ending(deployment, first, "shutdown"):
@@ -205,26 +175,26 @@ def test_nobody_gets_the_address_of_a_server_that_was_just_shut_down(deployment:
     page = first.user.request("GET", f"{first.path}lab")
     assert page.status_code == 424
     assert "It was shut down, as File > Shut Down in JupyterLab does." in unescape(page.text)
-    assert was not in [address(deployment, other.user.name) for other in others]
+    assert former not in [address(deployment, other.user.name) for other in others]
 
 
-def test_under_a_burst_nobody_else_answers(deployment: Deployment, new_user: NewUser) -> None:
-    """More of both: BURST_STARTS=50 BURST_USERS=10 tests/e2e/run -k burst."""
+def test_burst_of_starts_never_mixes_up_servers(deployment: Deployment, new_user: NewUser) -> None:
+    """For more starts and users: BURST_STARTS=50 BURST_USERS=10 tests/e2e/run -k burst."""
     starts, users = (int(os.environ.get(name, default)) for name, default in (("BURST_STARTS", 12), ("BURST_USERS", 4)))
     watches = burst(deployment, [new_user(f"burst{number}") for number in range(users)], starts, "marked", seed=12)
     assert [watch.foreign for watch in watches] == [[]] * users
-    # They were asked all the time, and answered.
+    # Every server was watched, and answered.
     assert all(watch.answers[watch.user.name] for watch in watches)
 
 
-# --- containers that vanished, or were left
+# --- containers that vanished or were left behind
 
 
-def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> None:
+def test_hub_notices_a_vanished_container(deployment: Deployment, new_user: NewUser) -> None:
     server = new_user("vera").server()
     server.start("base")
     docker("rm", "--force", f"{deployment.name}-user-vera")
-    # Docker tells it; the Hub itself looks every half minute.
+    # By an event of Docker's; JupyterHub itself polls every half minute.
     eventually("the Hub's notice", lambda: not server.user.servers(), 10)
     assert_logged(deployment, "was removed by somebody else")
     assert "Its container was removed." in server.open().text
@@ -232,7 +202,7 @@ def test_container_that_vanished(deployment: Deployment, new_user: NewUser) -> N
     assert server.run("1 + 1").result == "2"
 
 
-def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> None:
+def test_hub_removes_orphaned_containers(deployment: Deployment, alice: User) -> None:
     image = inspect(deployment.hub)[0]["Image"]
     labels = {LABEL: deployment.name, "jupyterhub-ansible.kind": "user-server", "jupyterhub-ansible.user": "ghost"}
     asleep = ["--entrypoint=sleep", image, "600"]
@@ -243,7 +213,7 @@ def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> No
         docker("restart", deployment.hub)
         eventually("the removal", lambda: not inspect(left))
         assert_logged(deployment, "which no server of the Hub has")
-        assert inspect(foreign)[0]["State"]["Running"], "a container that is not ours"
+        assert inspect(foreign)[0]["State"]["Running"], "a foreign container is left alone"
         assert deployment.server("alice")["State"]["StartedAt"] == started
     finally:
         docker("rm", "--force", left, check=False)
@@ -252,7 +222,7 @@ def test_containers_that_a_crash_left(deployment: Deployment, alice: User) -> No
     assert alice.server().run("1 + 1").result == "2"
 
 
-def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: NewUser) -> None:
+def test_server_that_was_starting_survives_the_death_of_the_hub(deployment: Deployment, new_user: NewUser) -> None:
     user = new_user("karl")
     starting = threading.Thread(target=lambda: user.api("POST", "users/karl/server", timeout=30), daemon=True)
     starting.start()
@@ -274,11 +244,11 @@ def test_hub_that_dies_while_a_server_starts(deployment: Deployment, new_user: N
     eventually("the server", ready)
     user.server().open().raise_for_status()
     assert user.server().run("1 + 1").result == "2"
-    assert deployment.server("karl")["State"]["StartedAt"] == started, "it was taken over, not started anew"
+    assert deployment.server("karl")["State"]["StartedAt"] == started, "it was taken over, not started again"
     assert_logged(deployment, "was starting when the Hub ended: taking it over")
 
 
-def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: NewUser) -> None:
+def test_server_stays_usable_while_the_hub_is_down(deployment: Deployment, new_user: NewUser) -> None:
     user = new_user("piet")
     user.server().start("base")
     user.server().request("GET", "api/contents")
@@ -287,19 +257,18 @@ def test_server_goes_on_while_no_hub_answers(deployment: Deployment, new_user: N
         for _ in range(3):
             time.sleep(2)
             user.server().request("GET", "api/contents")
-        # Who never was here is not let in.
+        # A new session is refused.
         assert User(deployment.url, "piet", "").request("GET", "/user/piet/api/contents").status_code == 403
     finally:
         docker("start", deployment.hub)
     eventually("the Hub", lambda: user.request("GET", "/hub/health").ok)
-    # And a word of the Hub's counts again.
+    # The Hub's answers count again.
     token = user.token()
     path, header = f"{deployment.url}/user/piet/api/contents", {"Authorization": f"token {token}"}
     assert requests.get(path, headers=header, timeout=30).status_code == 200
     [made] = [t["id"] for t in user.api("GET", "users/piet/tokens").json()["api_tokens"] if "end-to" in t["note"]]
     assert user.api("DELETE", f"users/piet/tokens/{made}").status_code == 204
-    time.sleep(2)
-    assert requests.get(path, headers=header, timeout=30).status_code == 403
+    eventually("the token's end", lambda: requests.get(path, headers=header, timeout=30).status_code == 403, 10)
 
 
 def test_copied_cookies_end_with_the_session(deployment: Deployment, new_user: NewUser) -> None:
@@ -312,20 +281,20 @@ def test_copied_cookies_end_with_the_session(deployment: Deployment, new_user: N
     for cookie in user.session.cookies:
         if cookie.name == "jupyterhub-hub-login":
             hub_only.session.cookies.set_cookie(cookie)
-    # With the Hub's cookie alone, a session of the server is opened under an id of its own.
+    # With the Hub's cookie alone, the server's session gets another id.
     hub_only.server().open().raise_for_status()
 
-    def may(who: User) -> tuple[bool, bool]:
-        home = who.request("GET", "/hub/home", allow_redirects=False)
-        return home.status_code == 200, who.request("GET", "/user/cora/api/contents").status_code == 200
+    def access(user: User) -> tuple[bool, bool]:
+        home = user.request("GET", "/hub/home", allow_redirects=False)
+        return home.status_code == 200, user.request("GET", "/user/cora/api/contents").status_code == 200
 
-    assert {may(who) for who in (user, elsewhere, copy, hub_only)} == {(True, True)}
+    assert {access(each) for each in (user, elsewhere, copy, hub_only)} == {(True, True)}
     user.request("GET", "/hub/logout").raise_for_status()
-    eventually("the end of both copies", lambda: may(copy) == may(hub_only) == (False, False), 10)
-    assert may(elsewhere) == (True, True), "another browser stays"
+    eventually("the end of both copies", lambda: access(copy) == access(hub_only) == (False, False), 10)
+    assert access(elsewhere) == (True, True), "another browser stays logged in"
     user.login().raise_for_status()
     user.server().open().raise_for_status()
-    assert may(user) == (True, True)
+    assert access(user) == (True, True)
 
 
 # --- homes of deleted users and servers
@@ -348,8 +317,8 @@ def archives(deployment: Deployment, *arguments: str) -> str:
 
 
 @pytest.fixture
-def mortal(deployment: Deployment) -> NewUser:
-    """Log in a user who will be deleted: nobody stops their servers afterwards."""
+def doomed(deployment: Deployment) -> NewUser:
+    """Log in a user who will be deleted: their servers need not be stopped afterwards."""
 
     def log_in(name: str) -> User:
         user = User(deployment.url, name, deployment.secret("user_password"))
@@ -360,9 +329,9 @@ def mortal(deployment: Deployment) -> NewUser:
 
 
 def with_a_file(server: Server, text: str) -> None:
-    """Have a file in the home that only its owner may read."""
+    """Create a file in the home that only its owner may read."""
     server.start("base")
-    # It is there in a deployment that was kept.
+    # It exists already in a kept deployment.
     server.run("import os; os.path.exists('mine.txt') and os.remove('mine.txt')")
     server.run(f"import os; open('mine.txt', 'w').write({text!r}); os.chmod('mine.txt', 0o400)")
     server.stop()
@@ -372,25 +341,25 @@ def delete(admin: User, user: str) -> None:
     assert admin.api("DELETE", f"users/{user}", timeout=120).status_code == 204
 
 
-def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+def test_home_of_a_deleted_user_is_archived_and_restored(deployment: Deployment, doomed: NewUser, admin: User) -> None:
     home = f"{deployment.name}-user-arch"
-    user = mortal("arch")
+    user = doomed("arch")
     with_a_file(user.server(), "archived")
     with_a_file(user.server("second"), "of another server")
     assert user.api("DELETE", "users/arch/servers/second", json={"remove": True}).status_code == 204
     assert volumes(deployment) & {home, f"{home}--second"} == {home}
     delete(admin, "arch")
     assert volumes(deployment) & {home, f"{home}--second"} == set()
-    # Older ones are there in a deployment that was kept.
+    # A kept deployment has older archives.
     first, second = [line for line in archives(deployment, "list").splitlines() if line.startswith(home)][-2:]
     assert (first.startswith(f"{home}--second-"), second.startswith(f"{home}-2")) == (True, True)
     assert archives(deployment, "restore", second, "arch") == f"Restored: {home}"
-    server = mortal("arch").server()
+    server = doomed("arch").server()
     server.start("base")
     assert server.read("mine.txt") == "archived"
     assert server.run("import os; oct(os.stat('mine.txt').st_mode & 0o777)").result == "'0o400'"
     server.stop()
-    # What is there is not overwritten.
+    # An existing home is not overwritten.
     with pytest.raises(AssertionError, match="There is a home already"):
         archives(deployment, "restore", second, "arch")
 
@@ -398,35 +367,35 @@ def test_home_is_archived_and_comes_back(deployment: Deployment, mortal: NewUser
 # --- with other settings
 
 
-def test_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
-    # Of this Hub only: nobody listens there in its container.
+def test_start_fails_if_docker_does_not_answer(deployment: Deployment, new_user: NewUser, alice: User) -> None:
+    # For this Hub only: nothing listens at that path in its container.
     dead = {"DockerSpawner": {"client_kwargs": {"base_url": "unix:///run/nobody.sock"}}}
     started = deployment.server("alice")["State"]["StartedAt"]
     deployment.run(settings={"hub_traits": dead}).succeeded()
     assert_fails(
         new_user("dirk").server(), "base", "Docker, which runs all servers of this machine, does not answer.", TELL
     )
-    # A server that runs is not taken for dead.
+    # A running server is not taken for dead.
     assert alice.server().run("1 + 1").result == "2"
     deployment.settle()
     assert [server.name for server in alice.servers()] == [""]
     assert deployment.server("alice")["State"]["StartedAt"] == started
 
 
-def test_home_is_kept(deployment: Deployment, mortal: NewUser, admin: User) -> None:
-    with_a_file(mortal("kept").server(), "kept")
+def test_home_of_a_deleted_user_is_kept_by_default(deployment: Deployment, doomed: NewUser, admin: User) -> None:
+    with_a_file(doomed("kept").server(), "kept")
     delete(admin, "kept")
     assert f"{deployment.name}-user-kept" in volumes(deployment)
-    server = mortal("kept").server()
+    server = doomed("kept").server()
     server.start("base")
     assert server.read("mine.txt") == "kept"
     server.stop()
 
 
-def test_home_is_removed(deployment: Deployment, mortal: NewUser, admin: User) -> None:
+def test_home_of_a_deleted_user_is_removed_if_set(deployment: Deployment, doomed: NewUser, admin: User) -> None:
     deployment.run(settings={"hub_deleted_homes": "remove"}).succeeded()
-    with_a_file(mortal("remo").server(), "removed")
-    neighbours = volumes(deployment)
+    with_a_file(doomed("remo").server(), "removed")
+    before = volumes(deployment)
     delete(admin, "remo")
-    assert neighbours - volumes(deployment) == {f"{deployment.name}-user-remo"}
+    assert before - volumes(deployment) == {f"{deployment.name}-user-remo"}
     assert_logged(deployment, "its home was removed")

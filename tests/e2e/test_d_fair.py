@@ -1,4 +1,4 @@
-"""One user's server against the machine: the other user and the Hub go on, and the offender is told why."""
+"""Attacks by one user's server: other users and the Hub are not disturbed, and the attacker is told why it fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ GUARANTEED_MB = 1024
 
 @contextmanager
 def undisturbed(user: User) -> Iterator[None]:
-    """The user's cells and pages are answered meanwhile, all of them in time; bench/ tells how fast."""
+    """Meanwhile all of the user's cells and pages are answered in time; bench/ measures how fast."""
     with user.server().kernel() as kernel:
         kernel.execute("1")
         with Neighbour(kernel) as neighbour:
@@ -31,8 +32,8 @@ def undisturbed(user: User) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def offender(deployment: Deployment) -> Iterator[Server]:
-    """A server whose user does the worst to it, again and again."""
+def attacker(deployment: Deployment) -> Iterator[Server]:
+    """The attacking user's server."""
     deployment.settle()
     user = User(deployment.url, "mallory", deployment.secret("user_password"))
     user.login().raise_for_status()
@@ -42,50 +43,50 @@ def offender(deployment: Deployment) -> Iterator[Server]:
     server.stop()
 
 
-def test_fork_bomb(offender: Server, alice: User) -> None:
+def test_fork_bomb_disturbs_nobody(attacker: Server, alice: User) -> None:
     with undisturbed(alice):
-        made, refused, why = offender.run(FORK_BOMB).stdout.split(maxsplit=2)
+        made, refused, why = attacker.run(FORK_BOMB).stdout.split(maxsplit=2)
     assert int(made) < SETTINGS["hub_server_pids"]
     assert int(refused) > 0
     assert why.strip() == "Resource temporarily unavailable"
-    # And the server is of use again.
-    assert offender.run("1 + 1").result == "2"
+    # The server is usable again.
+    assert attacker.run("1 + 1").result == "2"
 
 
-def test_memory_hog(deployment: Deployment, offender: Server, alice: User) -> None:
+def test_memory_hog_disturbs_nobody(deployment: Deployment, attacker: Server, alice: User) -> None:
     started = deployment.server("mallory")["State"]["StartedAt"]
     with undisturbed(alice):
-        # What the Lab tells the user: the kernel died, and was restarted.
-        hog_memory(offender, SETTINGS["hub_server_memory_mb"])
+        # JupyterLab tells the user that the kernel died and was restarted.
+        hog_memory(attacker, SETTINGS["hub_server_memory_mb"])
     assert deployment.server("mallory")["State"]["StartedAt"] == started
 
 
-def test_processor_spin(offender: Server, alice: User) -> None:
+def test_busy_loops_disturb_nobody(attacker: Server, alice: User) -> None:
     with undisturbed(alice):
-        offender.run(SPIN)
+        attacker.run(SPIN)
 
 
 @pytest.mark.parametrize("path", ["/tmp/filler", "/dev/shm/filler"])
-def test_temporary_files(offender: Server, alice: User, path: str) -> None:
+def test_temporary_files_are_limited(attacker: Server, alice: User, path: str) -> None:
     with undisturbed(alice):
-        output = offender.run(FILL.format(path=path))
+        output = attacker.run(FILL.format(path=path))
     assert output.stdout.strip().endswith(("No space left on device", "was cut short"))
-    # Half of the memory: the kernel that fills it lives on.
+    # Half of the memory, so that the kernel that fills it survives.
     assert SETTINGS["hub_server_memory_mb"] // 2 - 2 <= int(output.result) <= SETTINGS["hub_server_memory_mb"] // 2
 
 
-def test_what_is_in_tmp_can_run(offender: Server) -> None:
+def test_programs_in_tmp_can_run(attacker: Server) -> None:
     program = "f=$(mktemp) && printf '#!/bin/sh\\necho it runs\\n' > $f && chmod +x $f && $f && rm $f"
-    with offender.terminal() as terminal:
+    with attacker.terminal() as terminal:
         assert "it runs" in terminal.run(program)
 
 
-def test_log_flood(deployment: Deployment, offender: Server, alice: User) -> None:
+def test_log_flood_is_limited(deployment: Deployment, attacker: Server, alice: User) -> None:
     with undisturbed(alice):
-        written = int(offender.run(FLOOD).result)
+        written = int(attacker.run(FLOOD).result)
     log = Path(deployment.server("mallory")["LogPath"])
     kept = sum(path.stat().st_size for path in log.parent.glob(f"{log.name}*"))
-    assert written > 20, "the flood was none"
+    assert written > 20, "hardly anything was written"
     assert kept < 12 * MB
 
 
@@ -98,7 +99,7 @@ def machine_mb() -> int:
 
 
 def ceiling(deployment: Deployment) -> int | None:
-    """Return what all users' servers can take together, as the kernel has it; None where it cannot be set."""
+    """Return the kernel's memory limit for all users' servers together; None if it cannot be set."""
     groups = Path("/sys/fs/cgroup")
     name = f"{deployment.name}-users"
     for path in (
@@ -114,7 +115,7 @@ def ceiling(deployment: Deployment) -> int | None:
 def test_all_servers_together_have_a_ceiling(deployment: Deployment, alice: User) -> None:
     deployment.settle()
     assert (ceiling(deployment) or 0) // MB == machine_mb() - 1024
-    # And are under it.
+    # And the servers are below it.
     process = inspect(f"{deployment.name}-user-alice")[0]["State"]["Pid"]
     assert f"/{deployment.name}-users" in Path(f"/proc/{process}/cgroup").read_text()
 
@@ -123,19 +124,19 @@ def test_all_servers_together_have_a_ceiling(deployment: Deployment, alice: User
 
 
 def limits(deployment: Deployment) -> int:
-    """Return what the servers that run may take together, in MB."""
+    """Return the sum of the memory limits of all running servers, in MB."""
     running = deployment.containers("label=jupyterhub-ansible.kind=user-server").values()
     return sum(int(each["HostConfig"]["Memory"]) for each in running if each["State"]["Running"]) // MB
 
 
 @pytest.fixture(scope="module")
-def alone(alice: User, bob: User, offender: Server) -> None:
-    """No server of another test runs; they stay stopped, since this is the last that they are needed for."""
-    for server in (alice.server(), bob.server(), offender):
+def alone(alice: User, bob: User, attacker: Server) -> None:
+    """Stop the servers of the other tests, which do not need them any more."""
+    for server in (alice.server(), bob.server(), attacker):
         server.stop()
 
 
-def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user: NewUser, alone: None) -> None:
+def test_full_machine_starts_servers_in_order(deployment: Deployment, new_user: NewUser, alone: None) -> None:
     budget = 2048
     names = [f"full{number}" for number in range(5)]
     guarantee = {"Spawner": {"mem_guarantee": f"{GUARANTEED_MB}M"}, "UserServerSpawner": {"full_wait_s": 300}}
@@ -143,7 +144,7 @@ def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user
     deployment.run(settings={**settings, "hub_traits": guarantee}).succeeded()
     users = [new_user(name) for name in names]
     ready: list[str] = []
-    told: dict[str, list[str]] = {name: [] for name in names}
+    progress: dict[str, list[str]] = {name: [] for name in names}
     most: list[int] = []
     ended = threading.Event()
 
@@ -154,20 +155,24 @@ def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user
     def start(user: User) -> None:
         assert user.api("POST", f"users/{user.name}/server", json={}, timeout=120).status_code in (201, 202)
         for event in user.server().progress():
-            told[user.name].append(event["message"])
+            progress[user.name].append(event["message"])
             if event.get("ready"):
                 ready.append(user.name)
+
+    def requested(user: User) -> bool:
+        return bool(user.servers())
 
     watching = threading.Thread(target=watch)
     watching.start()
     threads = [threading.Thread(target=start, args=(user,)) for user in users]
-    for thread in threads:
+    for user, thread in zip(users, threads, strict=True):
         thread.start()
-        # So that there is an order; the third and the later ones find the machine full.
+        # One after the other: the order counts, and the third and later ones find the machine full.
+        eventually("the request", partial(requested, user))
         time.sleep(1)
     for number in range(3):
         eventually(f"server {number + 2}", lambda count=number + 2: len(ready) >= count, 120)  # type: ignore[misc]
-        # The next one waits until this one is gone.
+        # The next server waits until one is stopped.
         time.sleep(3)
         assert len(ready) == number + 2
         users[number].server().stop()
@@ -177,21 +182,21 @@ def test_oversubscribed_machine_serves_in_order(deployment: Deployment, new_user
     watching.join()
     assert sorted(ready[:2]) == names[:2]
     assert ready[2:] == names[2:]
-    assert max(most) == budget, "used as far as it goes, and no further"
-    assert any("The machine is full. You are number 3 of 3." in each for each in told["full4"])
-    assert any("The machine is full. Your server starts when memory is free." in each for each in told["full4"])
-    assert not any("machine is full" in each for each in told["full0"])
+    assert max(most) == budget, "the budget is used up, and not exceeded"
+    assert any("The machine is full. You are number 3 of 3." in each for each in progress["full4"])
+    assert any("The machine is full. Your server starts when memory is free." in each for each in progress["full4"])
+    assert not any("machine is full" in each for each in progress["full0"])
 
 
 @pytest.fixture(scope="module")
 def small_machine(deployment: Deployment, alone: None) -> None:
-    """There is room for two servers, which may take 1 GB each; and all together have 1.5 GB."""
+    """Room for two servers of up to 1 GB each, with a ceiling of 1.5 GB."""
     traits = {"Spawner": {"mem_guarantee": "700M"}, "UserServerSpawner": {"full_wait_s": 5}}
     settings = {"hub_reserve_memory_mb": machine_mb() - 1536, "hub_server_memory_mb": 1024}
     deployment.run(settings={**settings, "hub_traits": traits}).succeeded()
 
 
-def test_start_that_waits_in_vain_is_told_so(new_user: NewUser, small_machine: None) -> None:
+def test_start_fails_if_the_machine_stays_full(new_user: NewUser, small_machine: None) -> None:
     first, second, third = (new_user(f"vain{number}").server() for number in range(3))
     first.start("base")
     second.start("base")
@@ -201,7 +206,7 @@ def test_start_that_waits_in_vain_is_told_so(new_user: NewUser, small_machine: N
     third.start("base")
 
 
-def test_under_the_ceiling_the_largest_process_ends_and_nothing_else(new_user: NewUser, small_machine: None) -> None:
+def test_ceiling_kills_the_largest_process_and_nothing_else(new_user: NewUser, small_machine: None) -> None:
     small, large = new_user("small").server(), new_user("large").server()
     small.start("base")
     large.start("base")
@@ -209,5 +214,5 @@ def test_under_the_ceiling_the_largest_process_ends_and_nothing_else(new_user: N
         innocent.execute("kept = b'x' * (450 * 1024 * 1024)")
         greedy.send("import time\ndata = [b'x' * 1024**2 for _ in range(900)]")
         while (message := greedy.receive())["content"].get("execution_state") != "restarting":
-            assert message["msg_type"] != "execute_reply", f"the kernel went on: {message['content']}"
+            assert message["msg_type"] != "execute_reply", f"the kernel survived: {message['content']}"
         assert innocent.execute("len(kept)").result == str(450 * MB)

@@ -1,4 +1,4 @@
-"""Idle servers are stopped and others are not, by real use with a short timeout; the notice in JupyterLab."""
+"""Idle servers are stopped and busy ones are not, in real use with a short timeout; the notice in JupyterLab."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from secrets import token_hex
 
 import pytest
 from e2e.browser import TIMEOUT_MS, browser, shoot, type_code
-from e2e.client import Marimo, NewUser, Server, User
+from e2e.client import NewUser, Server, User
 from e2e.deployment import Deployment, docker
+from e2e.marimo_client import Marimo
 from playwright.sync_api import Page, expect
 
-# The shortest that the setting may be, and what the Hub makes of it (culling.plan.interval), in seconds.
+# The shortest allowed timeout, and the Hub's interval for it (culling.plan.interval).
 TIMEOUT_S = 60
 INTERVAL_S = 16
-# For a machine that does all this at once: until the decision, which the log tells, and until the container's stop.
+# For a busy machine: until the decision, which is logged, and until the container has stopped.
 DECISION_SLACK_S = 5
 SLACK_S = 15
 COMPUTE = "import time; time.sleep(900)"
 COMPUTE_A_LITTLE = "import time\nwhile True:\n    sum(range(10**6))\n    time.sleep(0.05)"
 ENVIRONMENTS = [
     {"slug": "base", "title": "Base", "idle_timeout_s": TIMEOUT_S},
-    # The setting for all: never.
+    # The general setting applies: never.
     {"slug": "datascience", "title": "Data science"},
 ]
 NOTICE = "Nobody has used this server for a while"
@@ -41,7 +42,7 @@ def culled(deployment: Deployment) -> None:
 
 
 def busy_kernel(server: Server, pages: ExitStack) -> None:
-    # Neither output nor processor time: only that the cell has not ended.
+    # Neither output nor processor time, just a cell that has not ended.
     kernel = server.kernel()
     kernel.send(COMPUTE)
     kernel.socket.close()
@@ -71,8 +72,8 @@ def idle_terminal(server: Server, pages: ExitStack) -> None:
 
 
 def computation_behind_an_idle_kernel(server: Server, pages: ExitStack) -> None:
-    # What a finished cell left behind, as a training in a process of its own: more than jupyterhub_idle takes for
-    # nothing, and less than would keep the machine from its other tests.
+    # A process that a finished cell left behind, such as a training: more processor time than jupyterhub_idle ignores,
+    # and less than would slow down the other tests.
     kernel = server.kernel()
     kernel.execute(f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {COMPUTE_A_LITTLE!r}])")
     kernel.socket.close()
@@ -100,19 +101,19 @@ def log_in(page: Page, deployment: Deployment, user: User) -> None:
     page.get_by_label("Username").fill(user.name)
     page.locator("#password_input").fill(deployment.secret("user_password"))
     page.get_by_role("button", name="Sign in").click()
-    # Its server runs already: the way through the Hub ends there.
+    # Logging in leads to the server, which is running already.
     expect(page.locator(".jp-Launcher")).to_be_visible()
 
 
 def open_jupyterlab(page: Page, url: str) -> None:
-    """With a notebook, whose kernel is idle."""
+    """Open JupyterLab with a notebook whose kernel is idle."""
     page.goto(f"{url}lab")
     page.locator('.jp-LauncherCard[data-category="Notebook"][title*="Python 3"]').click()
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
 
 
 def open_marimo(page: Page, url: str) -> None:
-    """Both kinds of its pages, each of which asks for something every few seconds."""
+    """Open both kinds of marimo's pages, which send requests every few seconds."""
     page.goto(f"{url}marimo/")
     with page.context.expect_page() as opened:
         page.get_by_text("Create a new notebook").click()
@@ -122,12 +123,12 @@ def open_marimo(page: Page, url: str) -> None:
 
 
 def is_running(user: User) -> bool:
-    # The Hub is asked, never the server.
+    # Asks the Hub: a request to the server would count as use.
     return bool(user.servers())
 
 
 class Watch(threading.Thread):
-    """Looks, every two seconds, which of the people's servers are gone, and how long after their last use."""
+    """Checks every two seconds which users' servers are gone, and keeps how long after their last use."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -150,7 +151,7 @@ class Watch(threading.Thread):
                     self.gone[name] = time.monotonic() - used
 
 
-def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, new_user: NewUser) -> None:
+def test_idle_servers_are_stopped_in_time_and_busy_ones_are_not(deployment: Deployment, new_user: NewUser) -> None:
     mark = token_hex(2)
     with ExitStack() as pages:
         watch = pages.enter_context(Watch())
@@ -169,12 +170,12 @@ def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, 
             in_use_until_now(name, user)
         in_use_until_now("never", started("never", "datascience"))
 
-        # Open pages of three people: of two in front of JupyterLab one goes, and one answers the notice.
+        # Open pages of three users: one in marimo, two in JupyterLab, of whom one leaves and one answers the notice.
         chromium = pages.enter_context(browser()).browser
         assert chromium
         tabs: dict[str, Page] = {}
         for name, open_page in (("idle-marimo", open_marimo), ("leaves", open_jupyterlab), ("stays", open_jupyterlab)):
-            # In one browser, with cookies of their own.
+            # In one browser, with separate cookies.
             context = chromium.new_context()
             context.set_default_timeout(2 * TIMEOUT_MS)
             tabs[name] = context.new_page()
@@ -191,7 +192,7 @@ def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, 
         tabs["stays"].get_by_role("button", name=KEEP).click()
         expect(notice).not_to_be_visible()
 
-        # The last of those who are idle; and the kept one would be gone, had nobody kept it.
+        # By then the last idle server must be stopped; the kept one would be gone as well if nobody had kept it.
         late = TIMEOUT_S + INTERVAL_S + SLACK_S
         time.sleep(used + late - time.monotonic())
         idle = {*IDLE, "idle-marimo", "leaves"}
@@ -200,11 +201,11 @@ def test_who_is_idle_is_stopped_in_time_and_nobody_else(deployment: Deployment, 
         assert not wrong, f"seconds after their last use: {wrong}"
         expect(tabs["leaves"].get_by_text("Would you like to restart it?")).to_be_visible()
         shoot(tabs["leaves"], "culling-2-stopped")
-        # What it is kept for is there as well.
+        # The kept server still has its kernel.
         [kernel] = stays.server().request("GET", "api/kernels").json()
         assert kernel["execution_state"] == "idle"
 
-        # By the culler and nobody else; servers of other tests, which were there before this Hub, have more time.
+        # The culler stopped them, and only them.  Servers of other tests, older than this Hub, have more time.
         log = docker("logs", "--tail", "5000", deployment.hub)
         culled = re.findall(r"culler\] Culling server \S+ \(inactive for 00:(\d\d):(\d\d)\)", log)
         inactive = [60 * int(minutes) + int(seconds) for minutes, seconds in culled]

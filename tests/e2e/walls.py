@@ -1,4 +1,4 @@
-"""What the kernel lets a user's server do, tried by code in the user's own kernel."""
+"""What the machine's kernel lets a user's server do, tried by code in the user's notebook kernel."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ REFUSED, UNKNOWN = "EPERM", "ENOSYS"
 
 
 def assert_no_calls_with_a_history(kernel: Kernel) -> None:
-    """No sockets but the four families that programs use, by no way; no io_uring; 32-bit programs run."""
+    """Only the four families of sockets that programs use, no io_uring; 32-bit programs run."""
     seen: dict[str, str] = json.loads(kernel.execute(_CALLS).stdout)
     usual = {"socket 1", "socket 2", "socket 10", "socketpair 1", "32 bits"}
-    # Netlink has no streams: it is the kernel itself that says so.
+    # Netlink has no stream sockets: this is the kernel's own answer.
     expected = dict.fromkeys(seen, REFUSED) | dict.fromkeys(usual & seen.keys(), "open")
     expected["socket 16"] = "ESOCKTNOSUPPORT"
     if "32 bits" in seen:
-        # Not "open" with a kernel that was built without.
+        # Not "open" with a kernel that was built without 32-bit support.
         expected |= {"32 bits": seen["32 bits"], "32 bits: socketcall": UNKNOWN}
     assert seen == expected
 
@@ -98,7 +98,7 @@ print("done")
 
 
 def assert_work_goes_on(kernel: Kernel) -> None:
-    """Git, programs of several processes, a debugger on a process of one's own."""
+    """Git, multiprocessing, and a debugger on one's own process work."""
     output = kernel.execute(_WORK)
     assert output.stdout.strip() == "done", output
 
@@ -135,19 +135,19 @@ def taken(kind, most):
             return f"{number}: {errno.errorcode[error.errno]}"
     return "enough"
 """
-# More than the kernel grants a user id, or the machine, unless the limits were raised.
+# More than the kernel grants a user id, or the whole machine, unless the limits were raised.
 _MANY = {"inotify": 200, "pipe": 80, "pty": 3200, "aio": 20}
 
 
 def assert_one_cannot_take_all(greedy: Kernel, other: Kernel) -> None:
-    """While one server holds more than the usual limits of all of them, another one has what it needs.
+    """While one server holds more than the usual limits of them all, another one gets what it needs.
 
-    Bounded: a few MB of each kind, given back with the kernel.
+    This takes a few MB of each kind, which are freed with the kernel.
     """
     for kernel in (greedy, other):
         assert not kernel.execute(_TAKE).stderr
     took = json.loads(greedy.execute(f"print(json.dumps({{k: taken(k, n) for k, n in {_MANY!r}.items()}}))").stdout)
     got = json.loads(other.execute("print(json.dumps({kind: taken(kind, 4) for kind in TAKE}))").stdout)
-    assert got == dict.fromkeys(_MANY, "enough"), f"{got} after {took}; is the engine of this machine another's?"
-    # That it was put to the test.
+    assert got == dict.fromkeys(_MANY, "enough"), f"{got} after {took}; is this machine's engine somebody else's?"
+    # Otherwise this would prove nothing.
     assert took == dict.fromkeys(_MANY, "enough")

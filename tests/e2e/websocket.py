@@ -1,8 +1,8 @@
-"""A websocket for tests that wait for each step.
+"""A synchronous websocket for tests.
 
-Of the library's two clients, the one for threads reads in one and writes in another.  Python 3.11 does not guard a TLS
-connection against that (python-engineio's issue 461 tells the whole story): here 11 of 5000 such connections were lost
-at their beginning.  So this is the client for asyncio, all of which one thread does.
+The library's client for threads reads and writes in different threads, against which Python 3.11 does not protect TLS
+connections (issue 461 of python-engineio explains it): 11 of 5000 such connections were lost at their start.  So this
+wraps the client for asyncio, which does everything in one thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _done(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 class Websocket:
-    """An open one; its errors are those of websockets."""
+    """An open websocket; its exceptions are those of the library websockets."""
 
     def __init__(self, url: str, **options: Any) -> None:
         async def opened() -> ClientConnection:
@@ -39,7 +39,7 @@ class Websocket:
         self._connection = _done(opened())
 
     def send(self, text: str) -> None:
-        """Send a text.
+        """Send a text frame.
 
         Raises:
             websockets.ConnectionClosed: the connection broke.
@@ -50,7 +50,7 @@ class Websocket:
         """Return the next frame.
 
         Raises:
-            TimeoutError: none came within `timeout_s` seconds.
+            TimeoutError: no frame arrived within `timeout_s` seconds.
             websockets.ConnectionClosed: the connection broke.
         """
         return _done(asyncio.wait_for(self._connection.recv(), timeout_s))

@@ -1,4 +1,4 @@
-"""`python -m github`: a process of its own, ruled by `/_control/` with the token of GITHUB_CONTROL_TOKEN."""
+"""`python -m github`: the stand-in as a process, controlled through `/_control/` with GITHUB_CONTROL_TOKEN."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from github.state import GitHub
 
 
 async def serve(arguments: argparse.Namespace, control_token: str) -> None:
-    """Say the URL as soon as it answers, and do so until the process is ended."""
+    """Print the URL once it answers, and serve until the process is ended."""
     _, url = await listen(GitHub(), arguments.address, arguments.port, control_token, arguments.https)
     print(url, flush=True)
     await asyncio.Event().wait()
 
 
 def main() -> None:
-    """Read the arguments."""
+    """Parse the arguments, and serve."""
     parser = argparse.ArgumentParser(prog="python -m github", description=__doc__)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 
 LOGIN = re.compile(r"(?=.{1,39}$)[a-z0-9]+(-[a-z0-9]+)*(_[a-z0-9]+)?", re.IGNORECASE)
-"""With an underscore: a managed user of an enterprise."""
+"""Managed users of an enterprise have an underscore."""
 
 
 def node_id(kind: str, number: int) -> str:
-    """Return the identifier that GitHub's other API knows something by."""
+    """Return the identifier that GitHub's GraphQL API uses."""
     return base64.b64encode(f"{len(kind):03}:{kind}{number}".encode()).decode()
 
 
@@ -28,18 +28,18 @@ class User:
 
 @dataclass
 class Membership:
-    """Of a user in an organization."""
+    """The membership of a user in an organization."""
 
     public: bool = False
-    """Shown to everybody; otherwise to members only."""
+    """Visible to everybody; otherwise to members only."""
 
     pending: bool = False
-    """Invited, and has not accepted yet."""
+    """Invited, but not accepted yet."""
 
 
 @dataclass
 class Team:
-    """A team of an organization; those who are only invited to the organization are pending here, too."""
+    """A team of an organization; users who are only invited to the organization are pending here as well."""
 
     id: int
     name: str
@@ -47,7 +47,7 @@ class Team:
 
     @property
     def slug(self) -> str:
-        """The team's name in an address."""
+        """The team's name in URLs."""
         return re.sub(r"[^a-z0-9_]+", "-", self.name.lower()).strip("-")
 
 
@@ -60,12 +60,12 @@ class Organization:
     members: dict[int, Membership] = field(default_factory=dict)
     teams: dict[str, Team] = field(default_factory=dict)
     restricts_apps: bool = False
-    """Only OAuth apps that an owner approved see anything of it."""
+    """Only OAuth apps that an owner approved have access."""
 
     approved_apps: set[str] = field(default_factory=set)
 
     def admits(self, client_id: str) -> bool:
-        """Whether an OAuth app sees what is in here."""
+        """Whether an OAuth app has access to the organization."""
         return not self.restricts_apps or client_id in self.approved_apps
 
     def has(self, user: User, publicly: bool = False) -> bool:

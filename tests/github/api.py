@@ -1,6 +1,6 @@
 """The REST API, below `/` as on api.github.com and below `/api/v3` as on a GitHub Enterprise Server.
 
-All of it needs a token: GitHub shows public memberships to anybody, but a JupyterHub never asks without.
+All of it requires a token: GitHub shows public memberships to anybody, but JupyterHub always sends one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes
 
 @dataclass
 class APIError(Exception):
-    """An answer with a message instead of what was asked for."""
+    """An error answer with a message."""
 
     status: int
     message: str
@@ -51,28 +51,28 @@ def not_found(message: str = "Not Found") -> APIError:
 
 @dataclass(frozen=True)
 class Call:
-    """A request of somebody whose token is good."""
+    """A request with a valid token."""
 
     github: GitHub
     request: web.Request
     user: User
     token: Token
     base: str
-    """What all addresses of the API begin with, for this client."""
+    """The prefix of all URLs of the API, for this client."""
 
     def may(self, *scopes: str) -> bool:
-        """Whether the token has one of the scopes, or one that holds it."""
+        """Whether the token has one of the scopes, or one that includes it."""
         return any(covered({scope}, self.token.scopes) for scope in scopes)
 
     def organization(self) -> Organization:
-        """Return the organization of the path, if the app sees what is in it."""
+        """Return the organization in the path, if the app has access to it."""
         organization = self.any_organization()
         if not organization.admits(self.token.client_id):
             raise APIError(403, RESTRICTED.format(organization.login))
         return organization
 
     def any_organization(self) -> Organization:
-        """Return the organization of the path."""
+        """Return the organization in the path."""
         path = self.request.match_info
         try:
             if "id" in path:
@@ -82,7 +82,7 @@ class Call:
             raise not_found() from None
 
     def member(self) -> User:
-        """Return the user of the path."""
+        """Return the user in the path."""
         try:
             return self.github.user(self.request.match_info["login"])
         except LookupError:
@@ -139,7 +139,7 @@ def _organization(call: Call, organization: Organization) -> dict[str, Any]:
 
 
 def _seen(call: Call) -> list[Organization]:
-    """The user's organizations that the app sees."""
+    """Return the user's organizations to which the app has access."""
     organizations = sorted(call.github.organizations.values(), key=lambda organization: organization.id)
     return [one for one in organizations if one.has(call.user) and one.admits(call.token.client_id)]
 
@@ -151,7 +151,7 @@ def _organizations(call: Call) -> web.Response:
 
 
 def _public_organization(call: Call) -> web.Response:
-    """Answer with what an organization shows to everybody, whatever apps may see of it."""
+    """Answer with the public data of an organization, whatever access the app has."""
     return web.json_response(_organization(call, call.any_organization()))
 
 
@@ -192,7 +192,7 @@ def _number(call: Call, name: str, default: int, most: int) -> int:
 
 
 def _paged(call: Call, items: list[dict[str, Any]]) -> web.Response:
-    """Answer one page of a list, with links to the others."""
+    """Answer with one page of a list, and links to the others."""
     size, page = _number(call, "per_page", 30, 100), _number(call, "page", 1, 10**9)
     last = max(1, -(-len(items) // size))
     to = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
@@ -206,7 +206,7 @@ def _paged(call: Call, items: list[dict[str, Any]]) -> web.Response:
 def _member(call: Call) -> web.Response:
     organization = call.organization()
     if not organization.has(call.user) or not call.may(*ORGANIZATIONS):
-        # To an outsider, or an app that may not see more than one.
+        # For an outsider, or an app that sees no more than an outsider.
         login = call.request.match_info["login"]
         address = f"{call.base}/organizations/{organization.id}/public_members/{login}"
         return web.Response(status=302, headers={"Location": address})
@@ -222,7 +222,7 @@ def _public_member(call: Call) -> web.Response:
 
 
 def _team_of_path(call: Call) -> tuple[Organization, Team]:
-    """Return the team of the path; to outsiders, and apps without the scope, there is none."""
+    """Return the team in the path; 404 for outsiders, and apps without the scope."""
     organization = call.organization()
     team = organization.teams.get(call.request.match_info["slug"].lower())
     if team is None or not organization.has(call.user) or not call.may(*TEAMS):
@@ -271,7 +271,7 @@ def _authenticated(request: web.Request, base: str) -> Call:
 
 
 def _window(call: Call, counted: bool) -> Window | None:
-    """Return the window that this request is counted in, if limits let it through."""
+    """Return the window in which this request counts, if no limit refuses it."""
     github, limit = call.github, call.github.rate_limit
     if secondary := github.secondary_limit:
         after = {} if secondary.retry_after_s is None else {"Retry-After": str(secondary.retry_after_s)}
@@ -287,7 +287,7 @@ def _window(call: Call, counted: bool) -> Window | None:
 
 
 def _conditional(call: Call, answer: web.Response) -> web.Response:
-    """Answer that nothing changed to who has the same already."""
+    """Answer 304 to a client that already has this answer."""
     if answer.status != 200:
         return answer
     said = json.dumps([call.user.id, answer.text, answer.headers.get("Link")])
@@ -311,7 +311,7 @@ def _answered(handler: Handler, request: web.Request, prefix: str, scopes: froze
         answer = _conditional(call, handler(call))
     except APIError as error:
         answer = error.answer()
-    # A conditional request that finds nothing new is free.
+    # A conditional request without changes does not count.
     if window and counted and answer.status != 304:
         window.used += 1
     answer.headers.update(_limits(call))

@@ -1,4 +1,4 @@
-"""`/_control/`: what a test in another process does to the state, by the methods of `state.GitHub`, in JSON."""
+"""`/_control/`: lets a test in another process call the methods of `state.GitHub`, in JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ METHODS = frozenset(
 
 
 def _plain(result: Any) -> Any:
-    """Return a result as JSON has it."""
+    """Return a result in a form that JSON can represent."""
     if not dataclasses.is_dataclass(result) or isinstance(result, type):
         return result
     values = vars(result)
@@ -56,9 +56,9 @@ def _admit(request: web.Request) -> None:
 
 
 async def call(request: web.Request) -> web.Response:
-    """`POST /_control/<method>`: call a method with the arguments of the body, and answer its result.
+    """`POST /_control/<method>`: call a method with the arguments in the body, and return its result.
 
-    404: there is no such method, or nothing of that name; 422: it cannot be done.
+    404: no such method, account, team or app; 422: invalid arguments.
     """
     _admit(request)
     method = request.match_info["method"]
@@ -75,7 +75,7 @@ async def call(request: web.Request) -> web.Response:
 
 
 async def requests(request: web.Request) -> web.Response:
-    """`GET /_control/requests`: all that was asked since the start, or since `forget_requests`."""
+    """`GET /_control/requests`: all requests since the start, or since `forget_requests`."""
     _admit(request)
     return web.json_response([dataclasses.asdict(asked) for asked in request.app[GITHUB].requests])
 

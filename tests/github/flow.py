@@ -1,4 +1,4 @@
-"""The web flow: signing in, authorizing an app, and the exchange of a code for a token."""
+"""The web flow: signing in, authorizing an app, and exchanging a code for a token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _signed_in(github: GitHub, request: web.Request) -> tuple[User, oauth.Sessio
 
 
 def _checked(github: GitHub, asked: Mapping[str, str]) -> tuple[oauth.OAuthApp, oauth.Request]:
-    """Return the app and what it asks for, or answer that it is wrong."""
+    """Return the app and its request, or answer with what is wrong about it."""
     app = github.apps.get(asked.get("client_id", ""))
     if app is None:
         raise web.HTTPNotFound(text=pages.not_found(), content_type="text/html")
@@ -51,7 +51,7 @@ def _checked(github: GitHub, asked: Mapping[str, str]) -> tuple[oauth.OAuthApp, 
 
 
 async def show_authorize(request: web.Request) -> web.Response:
-    """`GET /login/oauth/authorize`: ask who it is, then whether the app may; or come back at once."""
+    """`GET /login/oauth/authorize`: ask the user to sign in and to authorize the app; or redirect back at once."""
     github, query = request.app[GITHUB], request.query
     app, asked = _checked(github, query)
     if not (signed_in := _signed_in(github, request)):
@@ -68,13 +68,13 @@ async def show_authorize(request: web.Request) -> web.Response:
 
 
 async def authorize(request: web.Request) -> web.Response:
-    """`POST /login/oauth/authorize`: the user has pressed a button of the page."""
+    """`POST /login/oauth/authorize`: the user has pressed a button on that page."""
     github = request.app[GITHUB]
     form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
     app, asked = _checked(github, form)
     signed_in = _signed_in(github, request)
     token = form.get("authenticity_token", "")
-    # Not a form of the page that this browser was shown: another site's.
+    # The form does not come from the page that this browser was shown, but from another site.
     if not signed_in or not hmac.compare_digest(signed_in[1].authenticity_token.encode(), token.encode()):
         return _html(pages.problem("Oh no", "Your browser did something unexpected."), status=422)
     address, state = asked.redirect_uri or app.callback_url, form.get("state")
@@ -101,7 +101,7 @@ async def sign_in(request: web.Request) -> web.Response:
     except LookupError:
         fields = {"return_to": return_to, "allow_signup": allow_signup}
         return _html(pages.sign_in(fields, login, allow_signup != "false", failed=True))
-    # Within this site only.
+    # Redirect within this site only.
     path = return_to if return_to.startswith("/") and not return_to.startswith(("//", "/\\")) else "/"
     answer = web.HTTPFound(path)
     answer.set_cookie(SESSION, github.sign_in(user), httponly=True, samesite="Lax", secure=request.secure)
@@ -116,12 +116,12 @@ def _named(github: GitHub, name: str) -> User:
 
 
 async def show_signup(request: web.Request) -> web.Response:
-    """`GET /signup`: it is the test that makes accounts."""
-    return _html(pages.problem("Join GitHub", "Accounts of this stand-in are made by the test."))
+    """`GET /signup`: only tests create accounts."""
+    return _html(pages.problem("Join GitHub", "Only the test creates accounts of this stand-in."))
 
 
 def _credentials(request: web.Request, form: Mapping[str, str]) -> tuple[str, str]:
-    """Return client id and secret, of the form or of Basic authentication."""
+    """Return client id and secret, from the form or from Basic authentication."""
     header = request.headers.get("Authorization", "")
     if header.lower().startswith("basic "):
         try:
@@ -133,7 +133,7 @@ def _credentials(request: web.Request, form: Mapping[str, str]) -> tuple[str, st
 
 
 async def access_token(request: web.Request) -> web.Response:
-    """`POST /login/oauth/access_token`: a code becomes a token; errors are answered with 200, as GitHub does."""
+    """`POST /login/oauth/access_token`: exchange a code for a token; errors have status 200, as on GitHub."""
     github = request.app[GITHUB]
     form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
     try:

@@ -1,4 +1,4 @@
-"""Where a request finds what it is about."""
+"""Keys of what the application and its requests carry."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from github.state import GitHub
 
 GITHUB = web.AppKey("GITHUB", GitHub)
 LOGIN = web.RequestKey("LOGIN", str)
-"""Of a token's owner."""
+"""The login of the token's owner."""
 CONTROL_TOKEN = web.AppKey("CONTROL_TOKEN", str)

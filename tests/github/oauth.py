@@ -1,4 +1,4 @@
-"""OAuth apps, and what users granted to them."""
+"""OAuth apps, and what users have granted them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 CODE_VALID_S = 10 * 60
 TOKENS_OF_A_KIND = 10
-"""Of a user, app and set of scopes: with one more, the oldest is revoked."""
+"""For each user, app and set of scopes: one more revokes the oldest."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class OAuthApp:
 
 @dataclass
 class Grant:
-    """That a user authorized an app; tokens are made of it without asking again."""
+    """A user's authorization of an app; tokens are issued for it without asking again."""
 
     user_id: int
     client_id: str
@@ -36,18 +36,18 @@ class Grant:
 
 @dataclass
 class Request:
-    """What an app asks for when it sends somebody to the authorize page."""
+    """What an app requests when it sends somebody to the authorize page."""
 
     client_id: str
     redirect_uri: str | None
     scopes: frozenset[str]
     challenge: str | None = None
-    """PKCE's, of the method S256."""
+    """Of PKCE with the method S256."""
 
 
 @dataclass
 class Code:
-    """What an app gets by the browser, to be exchanged once for a token."""
+    """What an app receives through the browser, to be exchanged once for a token."""
 
     user_id: int
     request: Request
@@ -57,7 +57,7 @@ class Code:
 
 @dataclass
 class Token:
-    """What an app asks the API with."""
+    """What an app calls the API with."""
 
     user_id: int
     client_id: str
@@ -66,7 +66,7 @@ class Token:
 
 @dataclass
 class Session:
-    """A browser that somebody signed in with."""
+    """A browser in which somebody is signed in."""
 
     user_id: int
     authenticity_token: str = field(repr=False)
@@ -74,14 +74,14 @@ class Session:
 
 @dataclass
 class OAuthError(Exception):
-    """An answer of the token's endpoint or to the callback, with the words that GitHub documents."""
+    """An error from the token endpoint or to the callback, worded as GitHub documents it."""
 
     error: str
     description: str
     page: str
 
     def answer(self) -> dict[str, str]:
-        """Return it as GitHub says it."""
+        """Return the error as GitHub reports it."""
         uri = f"https://docs.github.com/apps/managing-oauth-apps/{self.page}/#{self.error.replace('_', '-')}"
         return {"error": self.error, "error_description": self.description, "error_uri": uri}
 
@@ -97,12 +97,12 @@ def access_denied() -> OAuthError:
 
 
 def wrong_redirect(exchanging: bool = False) -> OAuthError:
-    """The address to come back to is not the registered one, or another one than before."""
+    """The redirect URI is not the registered one, or differs from that of the first request."""
     return OAuthError("redirect_uri_mismatch", _MISMATCH, _EXCHANGING if exchanging else _AUTHORIZING)
 
 
 def wrong_challenge() -> OAuthError:
-    """PKCE with anything but S256."""
+    """PKCE with another method than S256."""
     return OAuthError("invalid_request", "The code_challenge_method must be S256.", _AUTHORIZING)
 
 
@@ -113,19 +113,19 @@ def wrong_client() -> OAuthError:
 
 
 def wrong_code() -> OAuthError:
-    """The code is unknown, used, expired or another app's, or PKCE's verifier is not that of the challenge."""
+    """The code is unknown, used, expired or another app's, or PKCE's verifier does not match the challenge."""
     return OAuthError("bad_verification_code", "The code passed is incorrect or expired.", _EXCHANGING)
 
 
 def wrong_grant_type() -> OAuthError:
-    """Another flow than that of web applications."""
+    """Another grant type than that of web applications."""
     return OAuthError("unsupported_grant_type", "The grant type is not supported.", _EXCHANGING)
 
 
 def redirects_to(callback_url: str, redirect_uri: str) -> bool:
-    """Whether an app may ask to come back to an address: the host of its callback or one below, in its path or below.
+    """Whether a redirect URI is allowed: on the callback's host or a subdomain, at its path or below.
 
-    The port is free where the callback is an IP address of the loopback, as an application of a desktop has it.
+    Any port is allowed if the callback is a loopback IP address, as for desktop applications.
     """
     registered, asked = urlsplit(callback_url), urlsplit(redirect_uri)
     host, asked_host = registered.hostname or "", asked.hostname or ""
@@ -151,12 +151,12 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_challenge(challenge: str) -> bool:
-    """Whether this can be a SHA-256 in PKCE's form."""
+    """Whether this has the form of a SHA-256 challenge of PKCE."""
     return re.fullmatch(r"[A-Za-z0-9_-]{43}", challenge) is not None
 
 
 def proves(verifier: str | None, challenge: str | None) -> bool:
-    """Whether PKCE's verifier is that of the challenge; neither is fine, one without the other is not (RFC 9700)."""
+    """Whether PKCE's verifier matches the challenge; both may be missing, but not one of them (RFC 9700)."""
     if verifier is None or challenge is None:
         return verifier is challenge
     digest = hashlib.sha256(verifier.encode()).digest()

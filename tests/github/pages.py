@@ -1,4 +1,4 @@
-"""Pages that a browser sees, as plain as can be: a test finds its way by labels and roles."""
+"""The pages, kept as plain as possible: tests navigate by labels and roles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _hidden(fields: Mapping[str, str]) -> str:
 
 
 def sign_in(fields: Mapping[str, str], login: str, allow_signup: bool, failed: bool = False) -> str:
-    """Ask who somebody is; nobody has a password here."""
+    """Ask for a login; there are no passwords here."""
     alert = '<p role="alert">Incorrect username or password.</p>' if failed else ""
     signup = '<p>New to GitHub? <a href="/signup">Create an account</a></p>' if allow_signup else ""
     body = f"""{alert}
@@ -51,7 +51,7 @@ def _access(organization: Organization, app: OAuthApp) -> str:
 def authorize(
     fields: Mapping[str, str], app: OAuthApp, user: User, scopes: Iterable[str], organizations: Iterable[Organization]
 ) -> str:
-    """Ask a user whether an app may have what it asks for."""
+    """Ask a user whether to grant an app what it requests."""
     wanted = "\n".join(f"<li>{escape(DESCRIBED[scope])} (<code>{escape(scope)}</code>)</li>" for scope in scopes)
     access = "\n".join(_access(organization, app) for organization in organizations)
     body = f"""<p>{escape(app.name)} wants to access your {escape(user.login)} account.</p>

@@ -1,10 +1,10 @@
-"""Scopes of an OAuth app: what each holds, and how a user reads it."""
+"""Scopes of OAuth apps: which others each includes, and its description for users."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# «Scopes for OAuth apps», as far as accounts and organizations go.
+# «Scopes for OAuth apps», those about accounts and organizations.
 HELD = {
     "repo": set[str](),
     "admin:org": {"write:org", "read:org"},
@@ -28,19 +28,19 @@ DESCRIBED = {
 }
 
 ORGANIZATIONS = frozenset({"admin:org", "read:org", "repo", "user", "write:org"})
-"""Each of these shows the memberships of the token's owner."""
+"""Each of these gives access to the memberships of the token's owner."""
 
 TEAMS = frozenset({"admin:org", "read:org", "write:org"})
 EMAILS = frozenset({"user", "user:email"})
 
 
 def normalized(asked: str | Iterable[str]) -> frozenset[str]:
-    """Return the scopes that GitHub stores for those an app asked for: unknown and implied ones are dropped."""
+    """Return the scopes that GitHub stores for the requested ones: unknown and implied ones are dropped."""
     names = asked.replace(",", " ").split() if isinstance(asked, str) else asked
     known = {name for name in names if name in HELD}
     return frozenset(known - {held for name in known for held in HELD[name]})
 
 
 def covered(asked: Iterable[str], granted: Iterable[str]) -> bool:
-    """Whether what was granted holds all that is asked for."""
+    """Whether the granted scopes include all that are requested."""
     return set(asked) <= {held for name in granted for held in (name, *HELD[name])}

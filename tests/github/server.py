@@ -54,7 +54,7 @@ async def _break_down(request: web.Request, handler: Handler) -> web.StreamRespo
 
 @web.middleware
 async def _not_found(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what no route is for: in the API with JSON, elsewhere with a page."""
+    """Answer requests without a route: in the API with JSON, elsewhere with a page."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
@@ -66,7 +66,7 @@ async def _not_found(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 def application(github: GitHub, control_token: str = "") -> web.Application:
-    """Return the web application; without a token, there is no control."""
+    """Return the web application; without a token, `/_control/` is closed."""
     app = web.Application(middlewares=[_log, _break_down, _not_found])
     app[GITHUB] = github
     app[CONTROL_TOKEN] = control_token
@@ -81,9 +81,9 @@ async def listen(
     control_token: str = "",
     https: tuple[Path, Path] | None = None,
 ) -> tuple[web.AppRunner, str]:
-    """Begin to answer, at a free port if it is 0; with a certificate and its key: by HTTPS. Return also the URL."""
+    """Start serving, at a free port if it is 0, by HTTPS with a certificate and its key; return the URL as well."""
     app = application(github, control_token)
-    # A request that hangs does not keep anybody from stopping.
+    # A hanging request does not delay the shutdown.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     context = None
@@ -103,7 +103,7 @@ def running(
     control_token: str = "",
     https: tuple[Path, Path] | None = None,
 ) -> Iterator[str]:
-    """Answer in a thread, and hand over the URL; afterwards connections are refused, and the state stays."""
+    """Serve in a thread, and yield the URL; afterwards connections are refused, and the state stays."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What GitHub knows, and what can happen to it."""
+"""The state of GitHub, and everything that can happen to it."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from github.trouble import Outage, RateLimit, SecondaryLimit
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that was answered; it has no query, no header and no body, and so no secret."""
+    """A request that was answered; without query, headers and body, which may contain secrets."""
 
     method: str
     path: str
     status: int
-    """499: who asked did not wait for the answer."""
+    """499: the client did not wait for the answer."""
 
     login: str | None
-    """Of the token's owner, as it was then."""
+    """The login of the token's owner at that time."""
 
 
 def _drop(table: MutableMapping[Any, Any], user: User) -> None:
-    """Remove what is a user's, in place: a server in another thread may add something meanwhile."""
+    """Remove what belongs to a user, in place: a server in another thread may add something meanwhile."""
     for key in [key for key, value in tuple(table.items()) if value.user_id == user.id]:
         del table[key]
 
 
 @dataclass
 class GitHub:
-    """All of it; logins are found in any case.
+    """The whole state; logins are case-insensitive.
 
     Raises:
-        LookupError: somebody or something that a method is about does not exist.
-        ValueError: what it is told to do cannot be.
+        LookupError: an account, a team or an app does not exist.
+        ValueError: the arguments are invalid.
     """
 
     users: dict[int, User] = field(default_factory=dict)
@@ -65,14 +65,14 @@ class GitHub:
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
     sessions: dict[str, Session] = field(default_factory=dict, repr=False)
     rate_limit: RateLimit | None = field(default_factory=RateLimit)
-    """None, as of a GitHub Enterprise Server whose administrator set none."""
+    """None: no limit, as on a GitHub Enterprise Server by default."""
 
     secondary_limit: SecondaryLimit | None = None
     outage: Outage | None = None
     requests: list[Asked] = field(default_factory=list)
     clock: Callable[[], float] = time.time
     ahead_s: float = 0
-    # Of users, organizations and teams alike; none is ever used again.
+    # For users, organizations and teams; never reused.
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001), repr=False)
 
     def now(self) -> float:
@@ -80,7 +80,7 @@ class GitHub:
         return self.clock() + self.ahead_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: codes expire, and limits are counted anew."""
+        """Let time pass: codes expire, and rate limits are reset."""
         self.ahead_s += seconds
 
     # Accounts
@@ -116,20 +116,20 @@ class GitHub:
         return login
 
     def add_user(self, login: str, name: str | None = None, email: str = "", email_public: bool = False) -> User:
-        """Register a user, with an id that nobody had."""
+        """Register a user with a new id."""
         number = next(self._ids)
         email = email or f"{number}+{login}@users.noreply.example.org"
         user = self.users[number] = User(number, self._free(login), name, email, email_public)
         return user
 
     def rename_user(self, login: str, to: str) -> User:
-        """Give a user another login; anybody may register the old one."""
+        """Change a user's login; anybody may then register the old one."""
         user = self.user(login)
         user.login = self._free(to, but=user.id)
         return user
 
     def delete_user(self, login: str) -> None:
-        """Delete an account and all that hangs on it; anybody may register its login, under another id."""
+        """Delete an account with everything that belongs to it; anybody may register its login, with another id."""
         user = self.user(login)
         for organization in self.organizations.values():
             self._leave(organization, user)
@@ -144,7 +144,7 @@ class GitHub:
         return organization
 
     def set_member(self, organization: str, login: str, public: bool = False, pending: bool = False) -> None:
-        """Make a user a member, or only invite them; or change how they are."""
+        """Make a user a member, or only invite them; or change their membership."""
         self.organization(organization).members[self.user(login).id] = Membership(public, pending)
 
     def remove_member(self, organization: str, login: str) -> None:
@@ -165,7 +165,7 @@ class GitHub:
         return team
 
     def add_team_member(self, organization: str, slug: str, login: str) -> None:
-        """Add a user to a team; who is not in the organization is invited to it."""
+        """Add a user to a team; a user who is not in the organization is invited."""
         user = self.user(login)
         self.team(organization, slug).members.add(user.id)
         self.organization(organization).members.setdefault(user.id, Membership(pending=True))
@@ -191,15 +191,15 @@ class GitHub:
         return self.apps[client_id]
 
     def register_app(self, client_id: str, client_secret: str, callback_url: str, name: str = "JupyterHub") -> None:
-        """Register an app, or register it anew under other terms."""
+        """Register an app, or replace its registration."""
         self.apps[client_id] = OAuthApp(client_id, client_secret, callback_url, name)
 
     def change_client_secret(self, client_id: str, client_secret: str) -> None:
-        """Give an app another secret; the old one is void at once, tokens stay."""
+        """Change an app's secret; the old one is invalid at once, tokens stay valid."""
         self.app(client_id).client_secret = client_secret
 
     def sign_in(self, user: User) -> str:
-        """Begin a browser's session, and return what its cookie holds."""
+        """Start a browser's session, and return the value of its cookie."""
         key = secrets.token_urlsafe(24)
         self.sessions[key] = Session(user.id, secrets.token_urlsafe(24))
         return key
@@ -211,14 +211,14 @@ class GitHub:
         self.grants[user.id, request.client_id] = Grant(user.id, request.client_id, scopes)
 
     def issue_code(self, user: User, request: Request) -> str:
-        """Make a code for an app that was granted what it asks for; who asks for nothing gets all that was granted."""
+        """Issue a code for an authorized app; without requested scopes, it has all granted ones."""
         scopes = request.scopes or self.grants[user.id, request.client_id].scopes
         code = secrets.token_hex(10)
         self.codes[code] = Code(user.id, request, scopes, self.now() + CODE_VALID_S)
         return code
 
     def issue_token(self, login: str, client_id: str, scopes: str = "") -> str:
-        """Make a token as if its owner had just authorized the app."""
+        """Issue a token as if its owner had just authorized the app."""
         user, request = self.user(login), Request(self.app(client_id).client_id, None, normalized(scopes))
         self.grant(user, request)
         return self._new_token(Token(user.id, client_id, request.scopes))
@@ -233,10 +233,10 @@ class GitHub:
     def exchange(
         self, client_id: str, client_secret: str, code: str, redirect_uri: str | None, verifier: str | None
     ) -> str:
-        """Make a token of a code; no code is good twice.
+        """Exchange a code for a token; a code works only once.
 
         Raises:
-            OAuthError: any of these is wrong.
+            OAuthError: one of the arguments is wrong.
         """
         app = self.apps.get(client_id)
         if app is None or not hmac.compare_digest(app.client_secret.encode(), client_secret.encode()):
@@ -258,7 +258,7 @@ class GitHub:
         _drop(self.tokens, self.user(login))
 
     def revoke_grants(self, login: str) -> None:
-        """Take back a user's authorization of all apps, tokens and codes with it."""
+        """Revoke a user's authorizations of all apps, with their tokens and codes."""
         for theirs in (self.grants, self.codes, self.tokens):
             _drop(theirs, self.user(login))
 
@@ -273,19 +273,19 @@ class GitHub:
         self.outage = self.secondary_limit = None
 
     def limit_rate(self, limit: int | None, window_s: int = 3600) -> None:
-        """Count every user's requests anew, with another limit; None: no limit at all."""
+        """Set another rate limit, and reset all counts; None: no limit."""
         self.rate_limit = None if limit is None else RateLimit(limit, window_s)
 
     def limit_secondarily(self, status: int = 403, retry_after_s: int | None = 60) -> None:
-        """Refuse all of the API because of a secondary limit, until `recover`."""
+        """Refuse all API requests because of a secondary limit, until `recover`."""
         self.secondary_limit = SecondaryLimit(status, retry_after_s)
 
-    # What was asked
+    # Requests
 
     def count(self, path: str, method: str = "GET") -> int:
         """Count the requests of a path."""
         return sum(1 for asked in tuple(self.requests) if (asked.method, asked.path) == (method, path))
 
     def forget_requests(self) -> None:
-        """Count from zero."""
+        """Reset the count."""
         self.requests.clear()

@@ -1,4 +1,4 @@
-"""What keeps GitHub from answering: limits, and its being down."""
+"""What keeps GitHub from answering: rate limits and outages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Window:
-    """The requests of one user until the limit is counted anew."""
+    """The requests of one user until the limit is reset."""
 
     resets_at: int
     used: int = 0
@@ -22,7 +22,7 @@ class RateLimit:
     windows: dict[int, Window] = field(default_factory=dict)
 
     def window(self, user_id: int, now: float) -> Window:
-        """Return the window that a request of now falls into."""
+        """Return the window of a request at this time."""
         window = self.windows.get(user_id)
         if window is None or now >= window.resets_at:
             window = self.windows[user_id] = Window(int(now) + self.window_s)
@@ -31,7 +31,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class SecondaryLimit:
-    """GitHub thinks that too much is asked at once: every request of the API is refused until this is lifted."""
+    """The secondary limit, for too many requests at once: all API requests are refused until it is lifted."""
 
     status: int = 403
     retry_after_s: int | None = 60
@@ -42,8 +42,8 @@ class Outage:
     """GitHub is down: it answers late, with an error, or both."""
 
     status: int | None = 503
-    """None: the right answer, late."""
+    """None: the right answer, but late."""
 
     delay_s: float = 0
     below: str = "/"
-    """Only addresses that begin with this."""
+    """Only paths that start with this."""

@@ -1,4 +1,4 @@
-"""What the tests of all scenarios share. Molecule gives the environment."""
+"""Fixtures for the tests of all scenarios. Molecule sets the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOLECULE = PROJECT / "molecule"
 
 @dataclass(frozen=True)
 class Run:
-    """A play that has ended."""
+    """A finished run of a play."""
 
     ok: bool
     changed: int
@@ -31,19 +31,19 @@ class Run:
 
     @property
     def said(self) -> str:
-        """The output without the line breaks that Ansible puts where a message is long."""
+        """The output without the line breaks that Ansible puts into long messages."""
         return " ".join(self.output.split())
 
 
 @pytest.fixture
 def converge(host: Any) -> Callable[..., Run]:
-    """Run the scenario's play once more, on this machine alone, with other settings."""
+    """Run the scenario's play again on this machine alone, with other settings."""
 
     def run(**settings: Any) -> Run:
         scenario = MOLECULE / os.environ["MOLECULE_SCENARIO_NAME"]
         command = ["ansible-playbook", "--inventory", MOLECULE / "inventory", "--limit", host.backend.host]
         command += ["--extra-vars", json.dumps(settings), scenario / "converge.yml"]
-        # Molecule asks for colours when its own output has them, and they would stand between the words.
+        # Molecule turns on colours when its own output has them; they would be in the middle of messages.
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         output = ended.stdout + ended.stderr
@@ -55,19 +55,19 @@ def converge(host: Any) -> Callable[..., Run]:
 
 @pytest.fixture
 def site(host: Any, pytestconfig: pytest.Config) -> Site:
-    """Return the way to deploy to this machine as an operator does."""
+    """Return the site that deploys to this machine as an operator does."""
     return Site(host.backend.name, pytestconfig.getoption("--ansible-inventory"))
 
 
 @pytest.fixture(scope="module")
 def admin(host: Any) -> Admin:
-    """Return an administrator of the Hub that runs."""
+    """Return an administrator of the running Hub."""
     return Admin(host)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Beside a failure, show what the machine's containers and services said."""
+    """Add the state and logs of the machine's containers and services to a failure."""
     report = yield
     if report.failed and (host := getattr(item, "funcargs", {}).get("host")):
         names = host.run("docker ps --all --format '{{.Names}}'").stdout.split()
@@ -78,7 +78,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def busybox(host: Any) -> str:
-    """Return a small image that this machine's own engine has."""
+    """Load a small image into the machine's own engine, and return its name."""
     tag = subprocess.check_output([MOLECULE / "vps" / "build", "--tag"], text=True).strip()
     image = f"jhtest/busybox-bookworm:{tag}"
     subprocess.run([MOLECULE / "shared" / "load-images", host.backend.host, image], check=True)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import docker_traces
 import fresh_machine
 import pytest
 
@@ -382,7 +383,7 @@ def test_a_bind_mounted_folder_stays_and_is_emptied(
 
 def test_without_rules_of_others_forwarding_is_allowed_again() -> None:
     saved = "*filter\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\nCOMMIT\n"
-    assert fresh_machine.without_docker(saved, []) == "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
+    assert docker_traces.without_docker(saved, []) == "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
 
 
 def test_a_hanging_engine_is_removed_anyway(

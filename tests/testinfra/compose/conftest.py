@@ -1,4 +1,4 @@
-"""GitHub's stand-in on this host, where containers of the machine reach it."""
+"""The GitHub stand-in on this host, where the machine's containers reach it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from github import GitHub
 
 @dataclass(frozen=True)
 class StandIn:
-    """What GitHub knows, its address, and the authority behind its certificate."""
+    """GitHub's state, its URL, and the CA of its certificate."""
 
     github: GitHub
     url: str
@@ -24,7 +24,7 @@ class StandIn:
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """Run it on the address of this host that the machine's network has for it."""
+    """Run the stand-in on this host's address in the machine's network."""
     with github("bridge", URL, tmp_path_factory.mktemp("tls")) as (account, settings, certificate):
         account.add_organization("acme")
         yield StandIn(account, settings["hub_github_url"], certificate)
@@ -32,6 +32,6 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_ipv6_for_new_interfaces() -> Iterator[None]:
-    """Keep Chromium from giving up pages halfway, while other scenarios start machines."""
+    """Keep Chromium from aborting page loads while other scenarios start machines."""
     with steady_network():
         yield

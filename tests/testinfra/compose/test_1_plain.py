@@ -1,4 +1,4 @@
-"""`docker compose up` on a machine: log in, work, go down and up again."""
+"""`docker compose up` on a machine: log in, work, bring it down and up again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from compose_app import FOLDER, URL, App, env_file, variables, write
-from e2e.client import Marimo, StartError, eventually
+from e2e.client import StartError, eventually
+from e2e.marimo_client import Marimo
 from e2e.people import Person
 from testinfra.host import Host
 from vps import assert_fence, inspect, started
@@ -27,7 +28,7 @@ HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
 @pytest.fixture(scope="module")
 def app(host: Host, stand_in: Any) -> Iterator[App]:
     app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
-    # The port of the machine that this host's one leads to.
+    # This host's published port leads to all addresses of the machine.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
     write(host, f"{FOLDER}/.env", env_file(given))
     app.compose("up", "--detach")
@@ -37,23 +38,23 @@ def app(host: Host, stand_in: Any) -> Iterator[App]:
     app.compose("down", "--volumes")
 
 
-def test_what_is_required_is_asked_for(host: Host) -> None:
+def test_compose_refuses_to_start_without_required_variables(host: Host) -> None:
     done = host.run(f"cd {FOLDER} && docker compose --env-file /dev/null config --quiet")
     assert done.rc
-    # Compose names the first that it meets.
-    asked = re.search(r"required variable (\w+) is missing a value", done.stderr)
-    assert asked
-    assert asked[1] in ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "OAUTH_CALLBACK_URL")
+    # Compose names only one of the missing variables.
+    missing = re.search(r"required variable (\w+) is missing a value", done.stderr)
+    assert missing
+    assert missing[1] in ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "OAUTH_CALLBACK_URL")
 
 
-def test_images_of_environments_have_done_their_work(app: App) -> None:
-    for name in ("env-base", "env-datascience"):
-        state = app.service(name)["State"]
-        assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+@pytest.mark.parametrize("name", ["env-base", "env-datascience"])
+def test_service_that_builds_an_environment_image_exits_with_0(app: App, name: str) -> None:
+    eventually("its end", lambda: app.service(name)["State"]["Status"] == "exited")
+    assert app.service(name)["State"]["ExitCode"] == 0
 
 
 def assert_no_root(host: Host, group: int) -> None:
-    """Prove that the Hub's account is not root and can never be; of groups it has the one of Docker's socket."""
+    """Prove that the Hub does not run as root and cannot become root; its one group is that of Docker's socket."""
     status = host.check_output(
         f"docker top {HUB} -o pid,args | awk '/-m jupyterhub_ansible.app/ && !/docker-init/ {{print $1}}' | head -1"
         " | xargs -I{} cat /proc/{}/status"
@@ -65,13 +66,13 @@ def assert_no_root(host: Host, group: int) -> None:
     assert fields["NoNewPrivs"] == "1"
 
 
-def test_the_hub_is_not_root_and_can_never_be(host: Host, app: App) -> None:
+def test_hub_is_not_root_and_cannot_become_root(host: Host, app: App) -> None:
     group = host.file(SOCKET).gid
     assert group
     assert_no_root(host, group)
 
 
-def test_where_the_socket_is_the_group_root_s_the_hub_gets_no_more(host: Host, app: App) -> None:
+def test_hub_gains_nothing_else_where_group_root_owns_the_socket(host: Host, app: App) -> None:
     group = host.file(SOCKET).gid
     host.check_output(f"chgrp root {SOCKET} && docker restart {HUB}")
     try:
@@ -82,7 +83,7 @@ def test_where_the_socket_is_the_group_root_s_the_hub_gets_no_more(host: Host, a
     app.wait_until_healthy()
 
 
-def test_secrets_that_nobody_gave_are_in_files_of_their_own(host: Host, app: App) -> None:
+def test_generated_secrets_are_in_files_only(host: Host, app: App) -> None:
     everything = json.dumps([inspect(host, HUB), inspect(host, PROXY)]) + app.compose("logs")
     for name in ("cookie_secret", "crypt_key", "proxy_token"):
         secret = host.check_output(f"docker exec {HUB} cat /srv/jupyterhub/secrets/{name}")
@@ -90,7 +91,7 @@ def test_secrets_that_nobody_gave_are_in_files_of_their_own(host: Host, app: App
         assert secret not in everything
 
 
-def test_the_proxy_s_api_is_on_the_control_network_alone(host: Host, app: App) -> None:
+def test_proxy_api_listens_on_the_control_network_only(host: Host, app: App) -> None:
     sockets = host.check_output(f"docker exec {PROXY} cat /proc/net/tcp")
     listening = [line.split()[1] for line in sockets.splitlines() if line.split()[3] == "0A"]
     [api] = [address for address in listening if address.endswith(":1F41")]
@@ -98,7 +99,7 @@ def test_the_proxy_s_api_is_on_the_control_network_alone(host: Host, app: App) -
     assert ".".join(str(byte) for byte in reversed(bytes.fromhex(api[:8]))) == control
 
 
-def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
+def test_user_logs_in_chooses_starts_runs_and_logs_out(host: Host, app: App) -> None:
     grace = app.member("Grace")
     page = grace.server().spawn_page().text
     for shown in ('value="base"', 'value="datascience"', 'value="marimo"', "pandas"):
@@ -114,35 +115,34 @@ def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
     assert not grace.is_logged_in()
 
 
-def test_who_is_no_member_stays_out(app: App) -> None:
+def test_login_of_a_non_member_is_refused(app: App) -> None:
     app.github.add_user("mallory")
     assert Person(URL, "mallory", app.certificate).login().status_code == 403
 
 
-def test_the_main_job_in_a_browser(app: App) -> None:
+def test_user_works_in_a_browser(app: App) -> None:
     app.do_the_main_job("Henry", "compose-plain")
 
 
-def test_a_server_is_fenced(host: Host, app: App) -> None:
+def test_server_is_fenced(host: Host, app: App) -> None:
     app.member("Bob").server().start("base")
     assert_fence(host, "bob", HUB, PROXY)
 
 
-def test_a_fence_that_was_lost_is_put_back(host: Host, app: App) -> None:
+def test_lost_fence_is_restored(host: Host, app: App) -> None:
     host.check_output(f"docker exec {FENCE} nft delete table inet jupyterhub_fence")
-    eventually(
-        "the rules", lambda: host.run(f"docker exec {FENCE} nft list table inet jupyterhub_fence").rc == 0, 20
-    )
+    eventually("the rules", lambda: host.run(f"docker exec {FENCE} nft list table inet jupyterhub_fence").rc == 0)
     assert_fence(host, "bob", HUB, PROXY)
     host.check_output(f"docker rm --force {FENCE}")
-    eventually("the helper", lambda: host.run(f"docker exec {FENCE} /run/fence check").stdout == "in force\n", 20)
+    # The Hub may just be proving the rules above, and looks for the helper only after that.
+    eventually("the helper", lambda: host.run(f"docker exec {FENCE} /run/fence check").stdout == "in force\n", 180)
 
 
-def test_without_the_fence_nobody_s_server_starts(host: Host, app: App) -> None:
+def test_no_server_starts_without_the_fence(host: Host, app: App) -> None:
     cleo = app.member("Cleo")
     host.check_output(f"docker pause {FENCE}")
     try:
-        # Longer than the Hub believes the last answer.
+        # Longer than the Hub caches the last answer.
         time.sleep(6)
         with pytest.raises(StartError, match="the network is not safe"):
             cleo.server().start("base")
@@ -152,23 +152,24 @@ def test_without_the_fence_nobody_s_server_starts(host: Host, app: App) -> None:
     cleo.server().stop()
 
 
-def test_the_hub_s_health_tells_that_nobody_answers_for_the_fence(host: Host, app: App) -> None:
+def test_hub_is_unhealthy_while_the_fence_does_not_answer(host: Host, app: App) -> None:
     host.check_output(f"docker pause {FENCE}")
     try:
-        eventually("the Hub's health", lambda: inspect(host, HUB)["State"]["Health"]["Status"] == "unhealthy", 40)
+        # The Hub's next check of the fence, then three failed health checks.
+        eventually("the Hub's health", lambda: inspect(host, HUB)["State"]["Health"]["Status"] == "unhealthy", 180)
     finally:
         host.check_output(f"docker unpause {FENCE}")
     app.wait_until_healthy()
 
 
 def built_on(host: Host, name: str, **labels: str) -> str:
-    """Build an image on that of the environment `base`, and return its id."""
+    """Build an image on top of that of the environment `base`, and return its id."""
     lines = [f"FROM {BUILT}", *(f"LABEL {key.replace('_', '.')}={value}" for key, value in labels.items())]
     host.check_output("printf %%s %s | docker build --quiet --tag %s -", "\n".join(lines), name)
     return str(inspect(host, name, "image")["Id"])
 
 
-def test_labels_of_an_image_lead_nobody_to_a_server(host: Host, app: App) -> None:
+def test_labels_of_an_image_do_not_route_requests_to_a_server(host: Host, app: App) -> None:
     ours = inspect(host, BUILT, "image")["Id"]
     theirs = built_on(host, BUILT, traefik_enable="true", traefik_http_routers_x_rule="PathPrefix(`/`)", caddy="x.org")
     dora = app.member("Dora")
@@ -187,7 +188,7 @@ def test_labels_of_an_image_lead_nobody_to_a_server(host: Host, app: App) -> Non
         host.check_output(f"docker tag {ours} {BUILT} && docker rmi {theirs}")
 
 
-def test_images_that_were_replaced_are_removed(host: Host, app: App) -> None:
+def test_replaced_images_are_removed(host: Host, app: App) -> None:
     ours = inspect(host, BUILT, "image")["Id"]
     used, mine, old, before = (
         built_on(host, name, **{"jupyterhub-ansible_content-hash": name})
@@ -195,11 +196,12 @@ def test_images_that_were_replaced_are_removed(host: Host, app: App) -> None:
     )
     host.check_output("docker create --name used uuid_env-base:used")
     try:
-        # Named again at the Hub's start, as the one of this commit, and thus the last.
+        # When it starts, the Hub tags the image of this commit again, which makes it the newest.
         host.check_output(f"docker restart {HUB}")
         app.wait_until_healthy()
-        eventually("the old image", lambda: host.run(f"docker image inspect {old}").rc != 0, 30)
-        assert f"Removed the old image {old} (uuid_env-base:old)" in app.compose("logs", "hub")
+        eventually("the old image", lambda: host.run(f"docker image inspect {old}").rc != 0, 120)
+        removed = f"Removed the old image {old} (uuid_env-base:old)"
+        eventually("the Hub's log", lambda: removed in app.compose("logs", "hub"))
         for image in (ours, used, mine, before):
             host.check_output(f"docker image inspect {image}")
         assert inspect(host, BUILT, "image")["Id"] == ours
@@ -207,17 +209,17 @@ def test_images_that_were_replaced_are_removed(host: Host, app: App) -> None:
         host.check_output("docker rm used && docker rmi uuid_env-base:used mine:1 uuid_env-base:before")
 
 
-def test_down_and_up_keeps_everything(host: Host, app: App) -> None:
+def test_down_and_up_keep_servers_sessions_and_files(host: Host, app: App) -> None:
     bob = app.member("Bob")
     with bob.server().kernel() as kernel:
         kernel.execute("open('kept.txt', 'w').write('mine'); x = 41")
         before = started(host, "jupyterhub-user-bob")
         app.compose("down")
         assert started(host, "jupyterhub-user-bob") == before
-        assert inspect(host, FENCE)["State"]["Running"], "who guards the servers runs on as they do"
+        assert inspect(host, FENCE)["State"]["Running"], "the fence stays up for the running servers"
         app.compose("up", "--detach")
         app.wait_until_healthy()
-        eventually("the server", bob.answers, 30)
+        eventually("the server", bob.answers)
         kernel.reconnect()
         assert kernel.execute("x + 1").result == "42"
     assert started(host, "jupyterhub-user-bob") == before
@@ -225,45 +227,48 @@ def test_down_and_up_keeps_everything(host: Host, app: App) -> None:
     assert bob.server().read("kept.txt") == "mine"
 
 
-def test_the_hub_is_stopped_in_order(host: Host, app: App) -> None:
-    app.compose("stop", "hub")
+def test_hub_stops_cleanly(host: Host, app: App) -> None:
+    # Compose would kill it after 10 s.
+    app.compose("stop", "--timeout", "120", "hub")
     assert "Unexpected error when forwarding signal" not in app.compose("logs", "--tail", "20", "hub")
     assert app.service("hub")["State"]["ExitCode"] == 0
     app.compose("up", "--detach")
     app.wait_until_healthy()
 
 
-def test_another_token_reaches_the_proxy(host: Host, app: App) -> None:
+def test_proxy_receives_a_changed_token(host: Host, app: App) -> None:
     command = f"cd {FOLDER} && CONFIGPROXY_AUTH_TOKEN={token_hex(32)} docker compose up --detach"
     host.check_output(command)
     app.wait_until_healthy()
     bob = app.member("Bob")
-    eventually("the server", bob.answers, 30)
-    # And back, to the one that was made here.
+    eventually("the server", bob.answers)
+    # Back to the generated token.
     app.compose("up", "--detach")
     app.wait_until_healthy()
-    eventually("the server", bob.answers, 30)
+    eventually("the server", bob.answers)
 
 
-def test_a_new_proxy_gets_its_routes_back(host: Host, app: App) -> None:
+def test_recreated_proxy_gets_its_routes_back(host: Host, app: App) -> None:
     bob = app.member("Bob")
     app.compose("up", "--detach", "--no-deps", "--force-recreate", "proxy")
-    # JupyterHub itself looks every 30 s.
-    eventually("the server", bob.answers, 15)
+    # The Hub attaches it to its networks and proves the fence for it first.
+    eventually("the server", bob.answers, 180)
 
 
-def test_a_reboot(host: Host, app: App) -> None:
+def test_hub_login_and_files_survive_a_reboot(host: Host, app: App) -> None:
     subprocess.run(["docker", "restart", host.backend.name], check=True, capture_output=True, timeout=120)
     app.wait_until_healthy()
     bob = app.member("Bob")
     assert bob.is_logged_in()
-    # The server has ended with the machine; the rules were gone with it, and are back.
+    # The server ended with the machine, which the Hub may still be finding out.
+    eventually("the Hub's notice", lambda: not bob.servers())
     bob.server().start()
     assert bob.server().read("kept.txt") == "mine"
+    # The rules were lost in the reboot, and are back.
     assert_fence(host, "bob", HUB, PROXY)
 
 
-def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
+def test_check_reports_a_mistake_in_the_settings(host: Host, app: App) -> None:
     done = host.run(
         f"cd {FOLDER} && JUPYTERHUB_SETTINGS='serverr: {{}}' docker compose run --rm --no-deps hub"
         " python -m jupyterhub_ansible check"
@@ -272,11 +277,11 @@ def test_a_mistake_in_the_settings_is_told(host: Host, app: App) -> None:
     assert "serverr (JUPYTERHUB_SETTINGS): is not a known setting" in done.stderr + done.stdout
 
 
-def test_settings_are_checked_as_the_readme_says(app: App) -> None:
+def test_check_passes_as_the_readme_runs_it(app: App) -> None:
     app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible", "check")
 
 
-def test_everything_is_removed_as_the_readme_says(host: Host, app: App) -> None:
+def test_readme_s_commands_remove_everything(host: Host, app: App) -> None:
     text = (PROJECT / "compose/README.md").read_text()
     commands = re.findall(r"^    (.*)$", text[text.index("To remove everything") :], re.MULTILINE)
     assert len(commands) == 6

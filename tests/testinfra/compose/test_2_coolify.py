@@ -1,7 +1,7 @@
-"""The same under Coolify's rules: its file, its commands, its redeploy and its nightly clean-up, without Coolify.
+"""The same under Coolify's rules: its Compose file, commands, redeployment and nightly clean-up, without Coolify.
 
-What is left out is `--pull`, which needs a registry.  In Traefik's place stands a container that does what it does: on
-the resource's own network, to the proxy's container, on the port of the label.
+`--pull` is left out, since it needs a registry.  A container stands in for Traefik: on the resource's own network, it
+forwards to the proxy's container and the port of the label.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import pytest
 import yaml
 from compose_app import CLONE, FOLDER, URL, App, variables, write
 from coolify import CLEAN_UP, Resource
-from e2e.client import Marimo, eventually
+from e2e.client import eventually
+from e2e.marimo_client import Marimo
 from testinfra.host import Host
 from vps import assert_fence, image, inspect, started
 
 UUID = "kc8gk4s0o4w0cwgs8k8w4s8g"
 ARTIFACTS = f"/artifacts/{UUID}"
-"""Where Coolify clones to, in a helper container of its own."""
+"""Where Coolify's helper container clones the repository to."""
 WORKDIR = f"{ARTIFACTS}/compose"
 TRAEFIK = "coolify-proxy"
 FORWARD = """
@@ -49,7 +50,7 @@ asyncio.run(main())
 
 
 class Coolify:
-    """Deploys the resource as Coolify's job does."""
+    """Deploys the resource as Coolify's deployment job does."""
 
     def __init__(self, host: Host, given: dict[str, str]) -> None:
         self.host = host
@@ -59,7 +60,7 @@ class Coolify:
         self.deployments = 0
 
     def deploy(self) -> None:
-        """Build, stop what runs, start."""
+        """Build, stop the running containers, and start the new ones."""
         self.deployments += 1
         commit, serial = f"{self.deployments:040x}", f"{100000 + self.deployments}"
         self.host.check_output(f"mkdir -p {ARTIFACTS} && cp -r {CLONE}/. {ARTIFACTS}/ && rm -f {WORKDIR}/.env")
@@ -75,7 +76,7 @@ class Coolify:
         self.host.check_output(f"docker network inspect {UUID} || docker network create --attachable {UUID}")
         self.host.run(f"docker network connect {UUID} {TRAEFIK}")
         self.host.check_output(f"cd {WORKDIR} && {self.command} up --detach 2>&1")
-        # The folder is that of a helper container, which is gone by now.
+        # Coolify's helper container, and the clone in it, are gone by now.
         self.host.check_output(f"rm -r {ARTIFACTS}/images {ARTIFACTS}/roles")
 
 
@@ -98,7 +99,7 @@ def app(host: Host, stand_in: Any, coolify: Coolify) -> Iterator[App]:
     host.run("docker ps --all --quiet | xargs -r docker rm --force")
 
 
-def test_names_are_coolify_s_and_the_catalogue_s_are_ours(host: Host, app: App) -> None:
+def test_containers_and_volumes_have_coolify_s_names_and_images_ours_too(host: Host, app: App) -> None:
     names = host.check_output("docker ps --all --format '{{.Names}}'").split()
     assert {f"{name}-{UUID}-100001" for name in ("hub", "proxy", "env-base", "env-datascience")} <= set(names)
     for slug in ("base", "datascience"):
@@ -108,7 +109,7 @@ def test_names_are_coolify_s_and_the_catalogue_s_are_ours(host: Host, app: App) 
     assert {f"{UUID}_hub-state", f"{UUID}_proxy-secrets"} <= set(volumes)
 
 
-def test_traefik_reaches_the_public_port_and_not_the_api(host: Host, app: App) -> None:
+def test_traefik_reaches_the_public_port_but_not_the_api(host: Host, app: App) -> None:
     networks = app.service("proxy")["NetworkSettings"]["Networks"]
     assert set(networks) == {UUID, "jupyterhub-control", "jupyterhub-users"}
     from_there = f"docker exec {TRAEFIK} python -c 'import socket; socket.create_connection((\"%s\", %d), 2)'"
@@ -117,7 +118,7 @@ def test_traefik_reaches_the_public_port_and_not_the_api(host: Host, app: App) -
     assert host.run(from_there % (networks["jupyterhub-control"]["IPAddress"], 8001)).rc != 0
 
 
-def test_secrets_are_coolify_s_and_the_same_at_every_deployment(coolify: Coolify, app: App) -> None:
+def test_secrets_are_those_that_coolify_generates_once(coolify: Coolify, app: App) -> None:
     given = dict(line.split("=", 1) for line in app.service("hub")["Config"]["Env"])
     made = coolify.resource.variables
     assert given["JUPYTERHUB_COOKIE_SECRET"] == made["SERVICE_HEX_64_COOKIESECRET"]
@@ -125,7 +126,7 @@ def test_secrets_are_coolify_s_and_the_same_at_every_deployment(coolify: Coolify
     assert given["CONFIGPROXY_AUTH_TOKEN"] == made["SERVICE_HEX_64_CONFIGPROXYAUTHTOKEN"]
 
 
-def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
+def test_user_logs_in_starts_runs_and_logs_out(host: Host, app: App) -> None:
     grace = app.member("Grace")
     grace.server().start_by_form("datascience")
     assert grace.server().run("import pandas; 6 * 7").result == "42"
@@ -135,16 +136,16 @@ def test_log_in_choose_start_run_log_out(host: Host, app: App) -> None:
     assert not grace.is_logged_in()
 
 
-def test_the_main_job_in_a_browser(app: App) -> None:
+def test_user_works_in_a_browser(app: App) -> None:
     app.do_the_main_job("Irene", "compose-coolify")
 
 
-def test_a_server_is_fenced(host: Host, app: App) -> None:
+def test_server_is_fenced(host: Host, app: App) -> None:
     app.member("Bob").server().start("base")
     assert_fence(host, "bob", app.service("hub")["Name"][1:], app.service("proxy")["Name"][1:])
 
 
-def test_a_redeploy_leaves_servers_and_kernels_alone(host: Host, app: App, coolify: Coolify) -> None:
+def test_redeployment_leaves_servers_and_kernels_alone(host: Host, app: App, coolify: Coolify) -> None:
     bob = app.member("Bob")
     with bob.server().kernel() as kernel:
         kernel.execute("x = 41")
@@ -153,7 +154,7 @@ def test_a_redeploy_leaves_servers_and_kernels_alone(host: Host, app: App, cooli
         coolify.deploy()
         app.wait_until_healthy()
         assert app.service("hub")["Id"] != hub
-        eventually("the server", bob.answers, 30)
+        eventually("the server", bob.answers)
         kernel.reconnect()
         assert kernel.execute("x + 1").result == "42"
     assert started(host, "jupyterhub-user-bob") == before
@@ -161,28 +162,29 @@ def test_a_redeploy_leaves_servers_and_kernels_alone(host: Host, app: App, cooli
     assert_fence(host, "bob", app.service("hub")["Name"][1:], app.service("proxy")["Name"][1:])
 
 
-def test_after_the_nightly_clean_up_a_user_can_still_start(host: Host, app: App) -> None:
+def test_users_start_servers_after_the_nightly_clean_up(host: Host, app: App) -> None:
     bob = app.member("Bob")
     bob.server().write("kept.txt", "mine")
     bob.server().stop()
     for command in CLEAN_UP:
         assert host.run(command).rc == 0, command
-    # What had ended is gone, and so is what nobody uses without the label.
-    assert not host.check_output("docker ps --all --quiet --filter status=exited")
+    # Exited containers are gone, and so are unused images without the label.
+    eventually("no exited container", lambda: not host.check_output("docker ps --all --quiet --filter status=exited"))
     assert host.run("docker image inspect debian:trixie-slim").rc != 0
     bob.server().start("datascience")
     assert bob.server().read("kept.txt") == "mine"
-    # Even where somebody took the name away.
+    # Even if the image has lost its name.
     bob.server().stop()
     host.check_output("docker rmi jupyterhub/env-base:built")
     bob.server().start("base")
     bob.server().stop()
 
 
-def test_after_the_clean_up_the_hub_starts_again(host: Host, app: App) -> None:
+def test_hub_restarts_after_the_clean_up(host: Host, app: App) -> None:
     hub = app.service("hub")["Name"][1:]
     host.check_output(f"docker restart {hub}")
     app.wait_until_healthy()
-    log = host.check_output(f"docker logs --since 60s {hub} 2>&1")
-    assert "JupyterHub is now running" in log
+    # JupyterHub answers its health check before it logs this.
+    log = f"docker logs --since {started(host, hub)} {hub} 2>&1"
+    eventually("the Hub's log", lambda: "JupyterHub is now running" in host.check_output(log))
     assert json.loads(host.check_output("docker inspect jupyterhub-fence"))[0]["State"]["Running"]

@@ -1,4 +1,4 @@
-"""The whole site over SSH: a user works in it while its parts are killed and restarted, and after a reboot."""
+"""The whole site over SSH: a user keeps working while its parts are killed and restarted, and after a reboot."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ada(host: Host, pytestconfig: pytest.Config) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def kernel(ada: Browser) -> Kernel:
-    """A notebook that was opened before everything else happens."""
+    """A kernel that is started before anything else happens."""
     for server in ada.servers():
         server.stop()
     ada.server().start("base")
@@ -56,10 +56,10 @@ def kernel(ada: Browser) -> Kernel:
 
 
 def kill(host: Host, name: str) -> None:
-    """From outside of Docker, which would take its own command for a wish; it is back when this returns."""
+    """Kill a container's process and wait for its restart; `docker kill` would keep Docker from restarting it."""
     before = started(host, name)
     host.check_output("kill -9 %s", str(inspect(host, name)["State"]["Pid"]))
-    # The engine calls it running, and healthy, until it has noticed.
+    # Until the engine notices, it calls the container running and healthy.
     eventually(f"another process of {name}", lambda: started(host, name) != before)
 
 
@@ -70,7 +70,7 @@ def assert_works(host: Host, browser: Browser) -> None:
     assert_fence(host, "ada")
 
 
-def test_nothing_but_ssh_listens_outside_the_machine(host: Host) -> None:
+def test_only_ssh_is_reachable_from_outside(host: Host) -> None:
     table = host.check_output("ss --no-header --listening --tcp --numeric")
     listeners = {line.split()[3] for line in table.splitlines()}
     outside = {where for where in listeners if not where.startswith(("127.", "[::1]"))}
@@ -86,21 +86,21 @@ def test_a_user_works(host: Host, ada: Browser, kernel: Kernel) -> None:
     assert_works(host, ada)
 
 
-def test_the_hub_is_killed(host: Host, ada: Browser, kernel: Kernel) -> None:
+def test_server_and_kernel_survive_a_killed_hub(host: Host, ada: Browser, kernel: Kernel) -> None:
     before = started(host, SERVER)
     kill(host, HUB)
-    # Nobody who is working notices.
+    # The kernel goes on.
     assert kernel.execute("answer").result == "42"
     wait_until_healthy(host)
     assert started(host, SERVER) == before
     assert_works(host, ada)
 
 
-def test_the_proxy_is_killed(host: Host, ada: Browser, kernel: Kernel) -> None:
+def test_server_is_reachable_again_after_the_proxy_is_killed(host: Host, ada: Browser, kernel: Kernel) -> None:
     before = started(host, SERVER)
     kill(host, PROXY)
     wait_until_healthy(host)
-    # It has forgotten the routes, and is told them.
+    # The proxy has lost its routes, and the Hub restores them.
     eventually("the route", lambda: ada.request("GET", f"{ada.server().path}api/status").ok)
     assert started(host, SERVER) == before
     with ada.server().kernel() as another:
@@ -108,7 +108,7 @@ def test_the_proxy_is_killed(host: Host, ada: Browser, kernel: Kernel) -> None:
     assert_works(host, ada)
 
 
-def test_the_engine_is_restarted(host: Host, ada: Browser, kernel: Kernel) -> None:
+def test_containers_survive_a_restart_of_the_engine(host: Host, ada: Browser, kernel: Kernel) -> None:
     before = [started(host, name) for name in (HUB, PROXY, SERVER)]
     host.check_output("systemctl restart docker")
     wait_until_healthy(host)
@@ -116,12 +116,13 @@ def test_the_engine_is_restarted(host: Host, ada: Browser, kernel: Kernel) -> No
     assert_works(host, ada)
 
 
-def test_the_machine_is_rebooted(host: Host, ada: Browser, site: Site) -> None:
+def test_login_files_and_settings_survive_a_reboot(host: Host, ada: Browser, site: Site) -> None:
     subprocess.run(["docker", "restart", host.backend.name], check=True, capture_output=True, timeout=120)
     wait_until_healthy(host)
     ada.connect()
-    # The login is still valid; the server has ended with the machine, and is started again as it was.
+    # The login is still valid; the server ended with the machine, which the Hub may still be finding out.
     assert ada.is_logged_in()
+    eventually("the Hub's notice", lambda: not ada.servers())
     ada.server().start()
     assert_works(host, ada)
     assert site.run().succeeded().changes == []

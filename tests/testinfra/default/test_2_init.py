@@ -1,4 +1,4 @@
-"""An operator's own files by `make init`, with a vault, and the documented commands: the Hub goes over to GitHub."""
+"""`make init` with a vault, then the documented commands: the Hub switches to logging in with GitHub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from e2e.people import CLIENT_ID, CLIENT_SECRET, Person, github
 from github import GitHub
 from sites import KEY, PROJECT, Site
 
-# One machine is enough: the one whose sudo asks for a password, which the vault holds, too.
+# One machine is enough: the one whose sudo asks for a password, which is in the vault as well.
 MACHINE = "jhtest-default-trixie"
 LEFT_OUT = (".git", ".venv", "artefacts", ".*cache*", "__pycache__", ".ansible", "node_modules")
 SETTINGS, VAULT = "group_vars/throwaway/settings.yml", "group_vars/throwaway/vault.yml"
@@ -28,19 +28,19 @@ INVENTORY = "INVENTORY=inventory/throwaway.yml"
 
 
 class Operator:
-    """Somebody with a copy of the project, and nothing else but an SSH key."""
+    """An operator with a copy of the project and an SSH key, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
         shutil.copytree(PROJECT, self.folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
         (self.folder / ".venv").symlink_to(Path(sys.prefix))
-        # What all deployments said.
+        # The output of all deployments.
         self.said = ""
 
     def run(self, *command: str, **more: str) -> str:
-        """Run a command as the README has it, on a machine without engine and images."""
+        """Run a command of the README, on a machine without engine and images."""
         known = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-        # The machine's host key is as new as the machine.
+        # The machine's host key is new in every run.
         asked = {"ANSIBLE_SSH_COMMON_ARGS": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"}
         done = subprocess.run(
             command,
@@ -56,14 +56,14 @@ class Operator:
         return done.stdout
 
     def deploy(self, *more: str) -> int:
-        """Return how much it changed."""
+        """Deploy, and return the number of changes."""
         output = self.run("make", "deploy", INVENTORY, *more)
         self.said += output
         [changed] = re.findall(r"^127\.0\.0\.1 +: ok=.*\bchanged=(\d+)", output, re.MULTILINE)
         return int(changed)
 
     def edit(self, file: str, **values: object) -> None:
-        """Give keys their values, whether their lines are commented or not; in a vault by ansible-vault's editor."""
+        """Set keys, whether their lines are commented out or not; in a vault through `ansible-vault edit`."""
         lines = {key: f"{key}: {json.dumps(value)}" for key, value in values.items()}
         script = self.folder.with_name("script.sed")
         script.write_text("".join(f"s|^( *)(# )?{key}:.*|\\1{line}|\n" for key, line in lines.items()))
@@ -77,7 +77,7 @@ class Operator:
 
 @dataclass
 class Place:
-    """An operator, what they looked after, and where their users come from."""
+    """An operator, and the GitHub whose users log in to the Hub."""
 
     operator: Operator
     github: GitHub
@@ -85,7 +85,7 @@ class Place:
     certificate: Path
 
     def login(self, account: str) -> int:
-        """Return the status of the page that the login of a new browser ends on."""
+        """Return the status of the page that a login in a new browser session ends on."""
         return Person(self.url, account, self.certificate).login().status_code
 
 
@@ -119,7 +119,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
         )
         operator.edit(VAULT, vault_become_password="throwaway")
         operator.edit(SETTINGS, jupyterhub_port=port, hub_github_allowed_organizations=["acme"])
-        # What only the test needs: a smaller catalogue, and GitHub somewhere else.
+        # Only for this test: a smaller catalogue, and the GitHub stand-in.
         only_here: dict[str, Any] = {
             "images_environments": [{"slug": "base", "title": "Base"}],
             "hub_github_url": settings["hub_github_url"],
@@ -129,7 +129,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
         yield Place(operator, account, url, certificate)
 
 
-def test_deploys_with_a_vault_and_a_second_run_changes_nothing(place: Place) -> None:
+def test_first_run_with_a_vault_deploys_and_the_second_changes_nothing(place: Place) -> None:
     assert place.operator.deploy() > 0
     assert {account: place.login(account) for account in ("Mia", "Olga", "mallory")} == {
         "Mia": 200,
@@ -139,7 +139,7 @@ def test_deploys_with_a_vault_and_a_second_run_changes_nothing(place: Place) -> 
     assert place.operator.deploy() == 0
 
 
-def test_a_changed_client_secret_reaches_the_hub_by_the_next_run(place: Place) -> None:
+def test_changed_client_secret_reaches_the_hub_with_the_next_run(place: Place) -> None:
     secret = token_hex(20)
     place.github.change_client_secret(CLIENT_ID, secret)
     assert place.login("Mia") == 403
@@ -150,7 +150,7 @@ def test_a_changed_client_secret_reaches_the_hub_by_the_next_run(place: Place) -
     assert place.operator.deploy() == 0
 
 
-def test_secrets_are_read_by_the_operator_only(place: Place) -> None:
+def test_only_the_operator_can_read_secrets(place: Place) -> None:
     folder = place.operator.folder
     assert (folder / VAULT).read_text().startswith("$ANSIBLE_VAULT;")
     assert {path.stat().st_mode & 0o777 for path in (folder / VAULT, folder / ".vault-password")} == {0o600}

@@ -1,4 +1,4 @@
-"""The whole site on an engine that somebody else brought, configured and uses."""
+"""The whole site on an engine that somebody else installed, configured and uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from testinfra.host import Host
 from vps import Admin, assert_fence, inspect, started
 
-# As dpkg leaves a package when it is ended between its last file and its end.
+# Leaves a package as dpkg does when it is killed just before it is done.
 TEAR = """
 cd /var/lib/dpkg
 sed -n '/^Package: nftables$/,/^$/p' status | sed 's/^Status: .*/Status: install reinstreq unpacked/' >updates/0000
@@ -18,25 +18,25 @@ STATE = "dpkg-query --show --showformat '${Status}' nftables"
 MARKER = "/etc/docker/managed-by-jupyterhub-ansible"
 
 
-def test_nothing_of_it_was_touched(host: Any) -> None:
-    """Packages, settings, process, network, container, rules: as they were before several runs."""
+def test_foreign_engine_is_untouched(host: Any) -> None:
+    """Packages, settings, process, network, container and rules are as they were before several runs."""
     before = set(host.file("/var/lib/snapshot").content_string.splitlines())
     now = set(host.check_output("engine-snapshot").splitlines())
     assert before - now == set()
-    # What is needed beside the engine is brought, and nothing of an engine.
-    brought = {line.split()[0] for line in now - before if line.endswith(" install ok installed")}
-    assert "nftables" in brought
-    assert all(name == "nftables" or name.startswith("lib") for name in brought)
+    # What is needed besides the engine was installed, and nothing that belongs to an engine.
+    installed = {line.split()[0] for line in now - before if line.endswith(" install ok installed")}
+    assert "nftables" in installed
+    assert all(name == "nftables" or name.startswith("lib") for name in installed)
 
 
-def test_a_user_works_beside_it(host: Host) -> None:
-    """Also where the engine publishes ports without a proxy of its own, and keeps its images elsewhere."""
+def test_user_works_on_a_foreign_engine(host: Host) -> None:
+    """Even if the engine publishes ports without docker-proxy and has another data-root."""
     admin = Admin(host)
     admin.start("ada")
     assert_fence(host, "ada")
 
 
-def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
+def test_run_reports_missing_engine_settings(host: Any, converge: Callable[..., Any]) -> None:
     run = converge()
     assert run.ok, run.output
     assert run.changed == 0
@@ -44,7 +44,7 @@ def test_what_it_lacks_is_said(host: Any, converge: Callable[..., Any]) -> None:
     assert 'set "log-opts"' in run.said
 
 
-def test_what_dpkg_was_interrupted_in_beside_it_is_finished(host: Any, converge: Callable[..., Any]) -> None:
+def test_interrupted_dpkg_is_finished_without_touching_the_engine(host: Any, converge: Callable[..., Any]) -> None:
     engine = host.check_output("systemctl show --property ActiveEnterTimestamp docker")
     host.check_output("sh -ec %s", TEAR)
     assert host.check_output(STATE) == "install reinstreq unpacked"
@@ -58,8 +58,8 @@ def test_what_dpkg_was_interrupted_in_beside_it_is_finished(host: Any, converge:
     assert converge().changed == 0
 
 
-def test_engine_whose_rules_were_flushed_is_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
-    """The run names the command, and changes nothing before that."""
+def test_flushed_rules_of_the_engine_are_left_to_its_owner(host: Any, converge: Callable[..., Any]) -> None:
+    """The run says which command restores them, and changes nothing."""
     before = host.check_output("systemctl show --property ActiveEnterTimestamp docker")
     host.check_output("nft flush ruleset")
 
@@ -85,7 +85,7 @@ def test_stopped_engine_is_left_to_its_owner(host: Any, converge: Callable[..., 
     assert not host.file(MARKER).exists
 
 
-def test_engine_that_is_handed_over_becomes_ours(host: Any, converge: Callable[..., Any]) -> None:
+def test_engine_with_our_marker_becomes_ours(host: Any, converge: Callable[..., Any]) -> None:
     host.check_output(f"touch {MARKER} && systemctl start docker && docker start somebody-elses")
     container = started(host, "somebody-elses")
 
@@ -94,7 +94,7 @@ def test_engine_that_is_handed_over_becomes_ours(host: Any, converge: Callable[.
     assert run.ok, run.output
     settings = json.loads(host.file("/etc/docker/daemon.json").content_string)
     assert settings["live-restore"] is True
-    # What its owner had set stays.
+    # The owner's settings stay.
     assert (settings["debug"], settings["bip"], settings["data-root"]) == (
         True,
         "10.99.0.1/24",

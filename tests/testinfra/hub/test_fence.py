@@ -1,10 +1,11 @@
-"""What a run does about a fence that was flushed or does not hold; what it lets through, with Debian 13's engine."""
+"""How a run repairs a fence that was flushed or does not hold; what the fence lets through with Debian 13's engine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from e2e.client import eventually
 from fenced import (
     OUTSIDE,
     USERS,
@@ -20,23 +21,23 @@ from vps import Admin, assert_fence, reached
 PROOF = "/run/jupyterhub-fence-proof"
 
 
-def test_names_are_looked_up_wherever_the_machine_asks(host: Host) -> None:
+def test_servers_resolve_names_with_any_resolver_of_the_machine(host: Host) -> None:
     assert_names_are_looked_up(host)
 
 
-def test_published_ports_are_as_closed_as_the_machine(host: Host) -> None:
+def test_forwarded_ports_are_as_closed_as_the_machine(host: Host) -> None:
     assert_published_ports_are_closed(host)
 
 
-def test_after_a_flush_a_run_brings_docker_s_rules_back(host: Host, admin: Admin, converge: Callable[..., Any]) -> None:
+def test_run_restores_docker_s_rules_after_a_flush(host: Host, admin: Admin, converge: Callable[..., Any]) -> None:
     admin.start("bob")
     before = containers(host)
     assert_flushed_rules_come_back(host)
-    assert not host.file(PROOF).exists, "what was loaded is proved again"
+    assert not host.file(PROOF).exists, "rules that were loaded again are proved again"
     run = converge()
     assert run.ok, run.output
     assert "-N DOCKER" in host.check_output("iptables --table nat --list-rules")
-    assert containers(host) == before, "with live-restore"
+    assert containers(host) == before, "live-restore keeps containers running"
     assert host.file(PROOF).exists
     assert_fence(host, "bob")
     with outside(host):
@@ -44,11 +45,11 @@ def test_after_a_flush_a_run_brings_docker_s_rules_back(host: Host, admin: Admin
     assert converge().changed == 0
 
 
-def test_what_a_proof_finds_open_does_not_stay_so(host: Host, admin: Admin, converge: Callable[..., Any]) -> None:
-    """A rule by hand comes before those by which Docker keeps its networks apart; the fence itself is whole."""
+def test_run_shuts_a_network_that_the_proof_finds_open(host: Host, admin: Admin, converge: Callable[..., Any]) -> None:
+    """A manual rule precedes those with which Docker isolates its networks; the fence itself is intact."""
     admin.start("bob")
-    by_hand = [f"FORWARD --{way}-interface br-jupyterhub --jump ACCEPT" for way in ("in", "out")]
-    host.check_output(f"iptables --insert {by_hand[0]} && iptables --insert {by_hand[1]} && rm {PROOF}")
+    manual = [f"FORWARD --{way}-interface br-jupyterhub --jump ACCEPT" for way in ("in", "out")]
+    host.check_output(f"iptables --insert {manual[0]} && iptables --insert {manual[1]} && rm {PROOF}")
     try:
         run = converge()
         assert not run.ok
@@ -60,9 +61,10 @@ def test_what_a_proof_finds_open_does_not_stay_so(host: Host, admin: Admin, conv
         admin.ask("POST", "/hub/api/users/ada")
         status, answer = admin.ask("POST", "/hub/api/users/ada/server")
         assert (status, "the network is not safe" in answer) == (503, True)
-        assert "deploy again" in host.check_output("docker logs --tail 20 jupyterhub-hub 2>&1")
+        log = "docker logs --tail 20 jupyterhub-hub 2>&1"
+        eventually("the Hub's log", lambda: "deploy again" in host.check_output(log))
     finally:
-        host.check_output(f"iptables --delete {by_hand[0]} && iptables --delete {by_hand[1]}")
+        host.check_output(f"iptables --delete {manual[0]} && iptables --delete {manual[1]}")
     run = converge()
     assert run.ok, run.output
     admin.start("ada")

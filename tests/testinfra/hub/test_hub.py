@@ -1,4 +1,4 @@
-"""A Hub and real servers of users. Restarts and reboots: scenario default."""
+"""A Hub and real user servers. The scenario `default` covers restarts and reboots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vps import Admin, assert_fence, inspect, wait_until_healthy
 ROOT = "/srv/jupyterhub/hub"
 
 
-def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:
+def test_hub_is_not_root_but_can_use_the_docker_socket(host: Host) -> None:
     wait_until_healthy(host)
     hub = inspect(host, "jupyterhub-hub")
     assert hub["Config"]["User"] == "64101"
@@ -25,7 +25,7 @@ def test_hub_is_not_root_but_may_use_the_socket(host: Host) -> None:
     assert hub["HostConfig"]["GroupAdd"] == [str(host.file("/var/run/docker.sock").gid)]
 
 
-def test_secrets_are_known_to_the_hub_alone(host: Host) -> None:
+def test_only_the_hub_has_its_secrets(host: Host) -> None:
     assert host.file(f"{ROOT}/secrets").mode == 0o700
     everything = (
         json.dumps(inspect(host, "jupyterhub-hub"))
@@ -41,12 +41,12 @@ def test_secrets_are_known_to_the_hub_alone(host: Host) -> None:
         assert file.content_string not in everything, name
 
 
-def test_state_is_on_a_labelled_volume(host: Host) -> None:
+def test_state_is_in_a_labelled_volume(host: Host) -> None:
     labels = inspect(host, "jupyterhub-hub", "volume")["Labels"]
     assert labels == {"jupyterhub-ansible.project": "jupyterhub", "jupyterhub-ansible.kind": "hub-state"}
 
 
-def test_server_runs_with_limits_and_without_rights(host: Host, admin: Admin) -> None:
+def test_server_has_limits_and_no_capabilities(host: Host, admin: Admin) -> None:
     admin.start("ada")
     server = inspect(host, "jupyterhub-user-ada")
     limits = server["HostConfig"]

@@ -1,4 +1,4 @@
-"""Images that a new machine built itself: without a registry, through an HTTP proxy that wants a password."""
+"""Images that a new machine built itself: without a registry, through an HTTP proxy that requires a password."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ import pytest
 LABELS = "jupyterhub-ansible."
 LOGS = "/srv/jupyterhub/builds"
 FILES = Path(__file__).parents[3] / "molecule/images/files"
+SERVER_STARTS = """
+jupyter-lab --no-browser --ServerApp.token=x >/tmp/log 2>&1 &
+for _ in $(seq 600); do grep -q 'is running at' /tmp/log && exit; sleep 0.1; done
+cat /tmp/log; exit 1
+"""
 BROKEN = {"slug": "broken", "title": "Broken", "dockerfile": str(FILES / "broken")}
 
 
 def tags(host: Any) -> set[str]:
-    """The images with a name."""
+    """Return the names of all tagged images."""
     listed = host.check_output("docker image ls --filter dangling=false --format '{{.Repository}}:{{.Tag}}'")
     return set(listed.split())
 
 
 def images(host: Any) -> dict[str, dict[str, Any]]:
-    """What `docker image inspect` says of each, by the last part of its repository's name."""
+    """Return `docker image inspect` of each, by the last part of its repository's name."""
     described = json.loads(host.check_output("docker image inspect " + " ".join(sorted(tags(host)))))
     return {re.split("[/:]", image["RepoTags"][0])[1]: image for image in described}
 
@@ -34,7 +39,7 @@ def canary(host: Any) -> str:
     return str(host.ansible.get_variables()["vps_canary"])
 
 
-def test_all_are_there_by_the_hash_of_their_content(host: Any) -> None:
+def test_images_are_tagged_with_their_content_hash(host: Any) -> None:
     found = images(host)
     assert set(found) == {"os", "base", "hub", "proxy", "env-base", "env-tiny"}
     for image in found.values():
@@ -45,18 +50,17 @@ def test_all_are_there_by_the_hash_of_their_content(host: Any) -> None:
     assert found["env-tiny"]["Config"]["Labels"][LABELS + "kind"] == "environment"
 
 
-def test_users_image_is_small(host: Any) -> None:
-    """The budget of the design: 500 MB."""
+def test_user_image_is_smaller_than_500_mb(host: Any) -> None:
     assert images(host)["env-base"]["Size"] < 500e6
 
 
-def test_nobody_is_root(host: Any) -> None:
+def test_no_image_runs_as_root(host: Any) -> None:
     found = images(host)
     users = {name: found[name]["Config"]["User"] for name in ("hub", "proxy", "env-base", "env-tiny")}
     assert users == {"hub": "64101", "proxy": "64102", "env-base": "1000", "env-tiny": "1000"}
 
 
-def test_operators_packages_in_an_environment_of_its_own(host: Any) -> None:
+def test_operator_s_packages_are_in_their_own_environment(host: Any) -> None:
     ref = images(host)["env-tiny"]["RepoTags"][0]
     said = host.check_output(
         "docker run --rm %s sh -c %s", ref, "tree --version && python -c 'import cowsay, sys; print(sys.prefix)'"
@@ -64,16 +68,16 @@ def test_operators_packages_in_an_environment_of_its_own(host: Any) -> None:
     assert said.endswith("/envs/tiny-py3.13")
 
 
-def test_what_the_host_trusts(host: Any) -> None:
-    """The last authority of the host's bundle is in the image's."""
+def test_images_trust_the_host_s_cas(host: Any) -> None:
+    """The last CA of the host's bundle is in that of the image."""
     ref = images(host)["base"]["RepoTags"][0]
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     last = host.file(bundle).content_string.split("-----BEGIN CERTIFICATE-----")[-1].split("-----END")[0].split()
     assert "".join(last) in host.check_output("docker run --rm %s cat %s", ref, bundle).replace("\n", "")
 
 
-def test_users_packages_survive_and_cannot_break_the_server(host: Any) -> None:
-    """A user replaces, in the environment of their own, what the server and the kernel stand on."""
+def test_user_s_packages_persist_and_cannot_break_the_server(host: Any) -> None:
+    """In their own environment the user overrides what server and kernel depend on."""
     ref = images(host)["env-base"]["RepoTags"][0]
     run = f"docker run --rm --network none --volume hostile:/home/jovyan {ref}"
     hostile = (
@@ -86,17 +90,16 @@ def test_users_packages_survive_and_cannot_break_the_server(host: Any) -> None:
         host.check_output(run + " sh -c %s sh %s", hostile, folder)
         assert host.run(run + " python -c 'import tornado'").rc == 9
         assert host.check_output(run + " jupyterhub-singleuser --version").startswith("6.")
-        server = run + " timeout 8 jupyter-lab --no-browser --ServerApp.token=x"
-        assert "is running at" in host.run(server).stderr
-        # Half-made environments are mended.
+        host.check_output(run + " sh -c %s", SERVER_STARTS)
+        # An incomplete environment is repaired.
         host.check_output(run + " sh -c %s", 'rm "$VIRTUAL_ENV/bin/python" "$VIRTUAL_ENV/pyvenv.cfg"')
         assert host.check_output(run + " python -c %s", "import sys; print(sys.prefix)").endswith("/envs/base-py3.13")
     finally:
         host.check_output("docker volume rm --force hostile")
 
 
-def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
-    """Not in an image, its history, its environment; not in a log; not in a stage that was left behind."""
+def test_password_of_the_http_proxy_is_not_kept(host: Any, canary: str) -> None:
+    """Neither in an image, its history or environment, nor in a log, nor in an intermediate stage."""
     shapes = [canary, base64.b64encode(f"builder:{canary}".encode()).decode()]
     every = host.check_output("docker image ls --all --quiet --no-trunc").split()
     said = host.check_output("docker image inspect " + " ".join(every))
@@ -106,12 +109,12 @@ def test_the_proxys_password_is_nowhere(host: Any, canary: str) -> None:
     assert "Step" in said or "#1" in said
     for shape in shapes:
         assert shape not in said
-    # It was needed: without the password the proxy refuses.
+    # The proxy does require it.
     assert host.run("http_proxy=http://172.31.99.1:3128 apt-get update").stdout.count("407") > 0
     assert host.file(LOGS).mode == 0o700
 
 
-def test_a_broken_entry_leaves_the_others_alone(host: Any, converge: Callable[..., Any], canary: str) -> None:
+def test_broken_environment_leaves_the_others_alone(host: Any, converge: Callable[..., Any], canary: str) -> None:
     before = tags(host)
     run = converge(more_environments=[BROKEN])
     assert not run.ok
@@ -123,8 +126,8 @@ def test_a_broken_entry_leaves_the_others_alone(host: Any, converge: Callable[..
     assert tags(host) == before
 
 
-def test_an_image_that_runs_as_root_is_not_offered(host: Any, converge: Callable[..., Any], tmp_path: Path) -> None:
-    """Neither one that is built, by whatever word, nor one that is here ready."""
+def test_image_that_runs_as_root_is_refused(host: Any, converge: Callable[..., Any], tmp_path: Path) -> None:
+    """Both one that is built, under any user name, and one that exists already."""
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN useradd -ou 0 ann\nUSER ann\n")
     before = tags(host)
     run = converge(more_environments=[{"slug": "alias", "title": "Alias", "dockerfile": str(tmp_path)}])
@@ -139,7 +142,7 @@ def test_an_image_that_runs_as_root_is_not_offered(host: Any, converge: Callable
     assert f"images_environments: {ready}: runs as root" in run.said
 
 
-def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Callable[..., Any]) -> None:
+def test_requirements_that_break_the_server_are_refused(host: Any, converge: Callable[..., Any]) -> None:
     before = tags(host)
     run = converge(more_environments=[{"slug": "old", "title": "Old", "pip": ["tornado==6.1"]}])
     assert not run.ok
@@ -148,8 +151,8 @@ def test_requirements_that_the_server_cannot_live_with(host: Any, converge: Call
     assert tags(host) == before
 
 
-def test_an_index_that_does_not_answer(host: Any, converge: Callable[..., Any]) -> None:
-    """Its password is in neither the output nor a log, nor in what the build leaves behind."""
+def test_unreachable_index_fails_without_leaking_its_password(host: Any, converge: Callable[..., Any]) -> None:
+    """Not in the output, the log, or what the build leaves behind."""
     secret = "c4n4ry-of-the-index"
     index = f"http://me:{secret}@172.31.99.1:9/simple"
     new = {"slug": "new", "title": "New", "pip": ["humanize"]}
@@ -162,14 +165,14 @@ def test_an_index_that_does_not_answer(host: Any, converge: Callable[..., Any]) 
     assert secret not in host.check_output("docker image inspect " + " ".join(every))
 
 
-def test_old_tags_go_but_none_in_use(host: Any, converge: Callable[..., Any]) -> None:
-    """Two of five made-up old tags stay by number, one since a stopped container uses it; another's stay all."""
+def test_old_tags_are_removed_unless_used(host: Any, converge: Callable[..., Any]) -> None:
+    """Of five old tags the newest two stay, and one that a stopped container uses; all of somebody else's stay."""
     ref = images(host)["base"]["RepoTags"][0]
     mine = [f"jupyterhub/env-base:{number:016x}" for number in range(5)]
-    # What somebody built on ours has its label, but not that tag.
-    strangers = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand", "jupyterhub/mine:" + "b" * 16]
-    # Their order is that of their age in seconds.
-    for name in [*mine, *strangers]:
+    # Images that somebody built on ours have our label, but not its hash as tag.
+    foreign = ["other/env-base:" + "a" * 16, "jupyterhub/env-base:by-hand", "jupyterhub/mine:" + "b" * 16]
+    # Their age is compared in seconds.
+    for name in [*mine, *foreign]:
         label = f"--label jupyterhub-ansible.content-hash={name.partition(':')[2]}" if name in mine else ""
         build = f"sleep 1; printf 'FROM {ref}\\nRUN : {name}\\n' | docker build --quiet {label} --tag {name} -"
         host.check_output(build)
@@ -183,4 +186,4 @@ def test_old_tags_go_but_none_in_use(host: Any, converge: Callable[..., Any]) ->
         assert again.changed == 0
     finally:
         host.check_output("docker rm user-of-an-old-one")
-        host.run("docker rmi " + " ".join([*mine, *strangers]))
+        host.run("docker rmi " + " ".join([*mine, *foreign]))

@@ -14,7 +14,7 @@ from ways_in import MACHINE, NAME, URL, Place, named
 
 @pytest.fixture(scope="session")
 def place(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Deploy with GitHub, by HTTPS."""
+    """Deploy with HTTPS and login with GitHub."""
     host = testinfra.get_host(f"docker://{MACHINE}")
     inspected = testinfra.get_host("local://").check_output("docker inspect %s", MACHINE)
     address = json.loads(inspected)[0]["NetworkSettings"]["IPAddress"]

@@ -1,4 +1,4 @@
-"""HTTPS by itself: the certificate, what is graded, and a person's work over it."""
+"""Automatic HTTPS: the certificate, grades of TLS and headers, and a user's work over it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.browser import appears, browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo
-from playwright.sync_api import expect
+from e2e.browser import appears, browser, go, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo
 from vps import inspect
 from ways_in import NAME, URL, Place
 
 
-def test_a_certificate_came_by_itself(place: Place) -> None:
+def test_caddy_obtains_a_certificate(place: Place) -> None:
     person = place.person("ann")
-    # The person's browser trusts the ACME server's authority, and nothing else.
+    # The session trusts only the test CAs.
     assert person.request("GET", "/hub/login").ok
     run = place.deploy().succeeded()
     assert f"Address {URL}" in run.said
@@ -29,7 +28,7 @@ def test_a_certificate_came_by_itself(place: Place) -> None:
     assert run.changes == []
 
 
-def test_http_leads_to_https(place: Place) -> None:
+def test_http_redirects_to_https(place: Place) -> None:
     connection = http.client.HTTPConnection(place.address, 80, timeout=10)
     connection.request("GET", "/hub/login?next=%2Fhub%2Fhome", headers={"Host": NAME})
     answer = connection.getresponse()
@@ -37,54 +36,58 @@ def test_http_leads_to_https(place: Place) -> None:
     assert answer.headers["Location"] == f"{URL}/hub/login?next=%2Fhub%2Fhome"
 
 
-def test_nothing_but_the_ingress_listens(place: Place) -> None:
+def test_only_the_ingress_listens(place: Place) -> None:
     assert {where.rpartition(":")[2] for where in place.listeners()} == {"80", "443"}
 
 
-def test_caddy_cannot_fill_the_machine(place: Place) -> None:
+def test_caddy_is_limited(place: Place) -> None:
     limits = inspect(place.host, "jupyterhub-ingress")["HostConfig"]
     assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 256)
 
 
-def test_the_main_job_in_a_browser(place: Place) -> None:
-    """From http, by GitHub, to cells in JupyterLab and marimo: websockets work."""
+def test_user_works_in_a_browser(place: Place) -> None:
+    """From http through GitHub to cells in JupyterLab and marimo, which need websockets."""
     place.github.add_user("grace")
     place.github.set_member("acme", "grace")
     github = urlsplit(place.settings["hub_github_url"]).hostname or ""
     with browser(github, names={NAME: place.address}) as context:
         page = context.new_page()
-        page.goto(f"http://{NAME}/")
-        expect(page.get_by_role("button", name="Sign in with GitHub")).to_be_visible()
+        go(page, f"http://{NAME}/")
+        appears(page, page.get_by_role("button", name="Sign in with GitHub"))
         assert page.url.startswith(f"{URL}/")
         page.get_by_role("button", name="Sign in with GitHub").click()
+        appears(page, page.get_by_label("Username or email address"))
         page.get_by_label("Username or email address").fill("grace")
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("button", name=re.compile("^Authorize")).click()
-        # There is one environment here, so that nothing is asked.
+        authorize = page.get_by_role("button", name=re.compile("^Authorize"))
+        appears(page, authorize)
+        authorize.click()
+        # With a single environment there is nothing to choose.
         appears(page, page.locator(".jp-Launcher"))
         assert page.url.startswith(f"{URL}/user/grace/")
         run_a_notebook_in_jupyterlab(page, "print(6 * 7, 'by https')", "42 by https")
-        page.goto(f"{URL}/user/grace/marimo/")
+        go(page, f"{URL}/user/grace/marimo/")
+        appears(page, page.get_by_text("Create a new notebook"))
         run_a_notebook_in_marimo(page, context, "f'{6 * 7} by https'", "42 by https")
         cookies = [cookie for cookie in context.cookies() if cookie["domain"] == NAME]
         assert len(cookies) > 2
         assert [cookie["name"] for cookie in cookies if not cookie["secure"]] == []
 
 
-def test_the_clients_address_is_in_the_log_and_is_not_what_a_client_says(place: Place) -> None:
+def test_hub_logs_the_client_s_true_address(place: Place) -> None:
     person = place.person("ann")
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9;proto=http"}
     person.request("GET", "/hub/home?marked", headers=forged).raise_for_status()
-    [line] = [line for line in place.log("hub").splitlines() if "/hub/home?marked" in line]
+    line = place.line_of_the_hub("/hub/home?marked")
     gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
     assert f"ann@{gateway}" in line
 
 
 @pytest.fixture(scope="module")
 def standing_still(place: Place) -> Iterator[Future[list[bytes]]]:
-    """An upload, and two connections without a request, that stand still for longer than proxies like to wait.
+    """An upload and two connections without a complete request, which pause for longer than proxies usually wait.
 
-    Other tests run meanwhile.  What comes is what was read of the connections that nobody uses.
+    Other tests run meanwhile.  The result is what could be read from the two idle connections.
     """
     person = place.working("bea")
     server = person.server()
@@ -113,8 +116,7 @@ def standing_still(place: Place) -> Iterator[Future[list[bytes]]]:
 
 
 @pytest.mark.usefixtures("standing_still")
-def test_a_large_upload(place: Place) -> None:
-    """Bounded: 300 MB in one request."""
+def test_upload_of_300_mb_arrives(place: Place) -> None:
     person = place.working("ann")
     server = person.server()
     size = 300 * 10**6
@@ -129,7 +131,7 @@ def test_a_large_upload(place: Place) -> None:
 
 
 def test_tls_has_a_good_grade(place: Place) -> None:
-    """testssl.sh, Debian's package: protocols, ciphers, and known weaknesses."""
+    """With testssl.sh from Debian: protocols, ciphers, and known vulnerabilities."""
     place.host.run("rm -f /tmp/tls.json")
     place.host.run(
         "timeout 300 testssl --quiet --color 0 --protocols --server-defaults --heartbleed --ccs-injection --robot"
@@ -139,7 +141,7 @@ def test_tls_has_a_good_grade(place: Place) -> None:
     found = {entry["id"]: entry for entry in json.loads(place.host.check_output("cat /tmp/tls.json"))}
     offered = {name: found[name]["finding"] for name in ("SSLv2", "SSLv3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3")}
     assert {name for name, finding in offered.items() if finding.startswith("offered")} == {"TLS1_2", "TLS1_3"}, offered
-    # The ACME server's authority is one that nobody trusts, and revokes nothing.
+    # The test CA is not publicly trusted, and has no revocation service.
     ours = ("cert_chain_of_trust", "cert_trust", "cert_revocation", "cert_crlDistributionPoints", "cert_ocspURL")
     bad = [
         entry
@@ -150,7 +152,7 @@ def test_tls_has_a_good_grade(place: Place) -> None:
     assert len(found) > 20
 
 
-def test_http_2_and_3(place: Place) -> None:
+def test_http_2_and_3_are_offered(place: Place) -> None:
     context = ssl.create_default_context(cafile=str(place.trusted()))
     context.set_alpn_protocols(["h2", "http/1.1"])
     with (
@@ -163,7 +165,7 @@ def test_http_2_and_3(place: Place) -> None:
 
 
 def test_headers_have_a_good_grade(place: Place) -> None:
-    """Of the Hub's pages, of JupyterLab and marimo, and of what is not there."""
+    """On the Hub's pages, JupyterLab, marimo, and pages that do not exist."""
     person = place.working("ann")
     server = person.server()
     pages = ["/hub/login", "/hub/home", "/hub/static/css/style.min.css", "/hub/nothing", "/hub/api"]
@@ -178,12 +180,11 @@ def test_headers_have_a_good_grade(place: Place) -> None:
     server.stop()
 
 
-def test_an_upload_that_stood_still(standing_still: Future[list[bytes]]) -> None:
-    """It arrived; connections that nobody uses have ended meanwhile."""
+def test_slow_upload_arrives_and_idle_connections_end(standing_still: Future[list[bytes]]) -> None:
     assert standing_still.result(timeout=180) == [b"", b""]
 
 
-# What Docker copies into an image loses capabilities; what was done in a container keeps them.
+# A file copied by a build loses its capabilities; `docker commit` keeps them.
 OTHER = """
 set -e
 libcap=$(ldconfig -p | grep -o '/.*/libcap.so.2$')
@@ -195,12 +196,12 @@ docker rm test-made
 """
 
 
-def test_another_caddy_and_back(place: Place) -> None:
-    """One that is made as the official image: root's, with wget, and a binary with a capability of its own."""
+def test_run_switches_to_another_caddy_image_and_back(place: Place) -> None:
+    """The other image is like the official one: root, wget, and a binary with a file capability."""
     used = "docker inspect -f {{.Config.Image}} jupyterhub-ingress"
     own = place.host.check_output(used)
     place.host.check_output("sh -c %s sh %s", OTHER, own)
-    # The kernel refuses to run it without that capability: it is in the image.
+    # The kernel refuses to run the binary without that capability, so the image does have it.
     refused = place.host.run("docker run --rm --cap-drop ALL --user 64103 test/caddy:2 caddy version")
     assert "operation not permitted" in refused.stderr
     settings = place.site.variables()["ingress_caddy"]

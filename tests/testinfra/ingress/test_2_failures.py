@@ -1,4 +1,4 @@
-"""No certificate, or no renewal: what the run says, and what Caddy's log does."""
+"""Failures to obtain or renew a certificate: what the run and Caddy's log say."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from e2e.client import eventually
 from ways_in import ACME, NAME, Place
 
 SHOWN = f"openssl s_client -connect 192.0.2.2:443 -servername {NAME} </dev/null 2>/dev/null | openssl x509 -noout"
 REFUSED = {"jupyterhub_url": "https://refused.acme.test"}
-# A third of three minutes is left, and a second less.
+# Waits until 59 s are left: less than a third of three minutes.
 UNTIL_RENEWED = f"""
 end=$({SHOWN} -enddate | cut -d= -f2)
 left=$(($(date --date "$end" +%s) - $(date +%s)))
@@ -24,14 +25,14 @@ PEBBLE = "/etc/pebble/pebble.json"
 
 @pytest.fixture
 def no_certificate(place: Place) -> None:
-    """Begin without one."""
-    # Nor with an account: the ACME server forgets those when it is restarted, as no other does.
+    """Start without a certificate."""
+    # And without an ACME account: Pebble, unlike other servers, forgets accounts when it restarts.
     place.forget_the_certificate()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def certificate_again(place: Place) -> Iterator[None]:
-    """Have one in the end."""
+    """Restore a certificate in the end."""
     yield
     place.forget_the_certificate()
     place.deploy().succeeded()
@@ -39,7 +40,7 @@ def certificate_again(place: Place) -> Iterator[None]:
 
 @contextmanager
 def firewall(place: Place, address: str, *ports: str) -> Iterator[None]:
-    """Refuse connections to an address of the machine on these ports."""
+    """Reject connections to these ports of an address of the machine."""
     place.host.check_output("nft add table inet test_firewall")
     rule = f"ip daddr {address} tcp dport {{ {', '.join(ports)} }} reject with tcp reset"
     # From the machine itself, and from its containers.
@@ -55,7 +56,7 @@ def firewall(place: Place, address: str, *ports: str) -> Iterator[None]:
 
 @contextmanager
 def short_certificates(place: Place, seconds: int) -> Iterator[None]:
-    """Have the authority give certificates that hardly last."""
+    """Have the CA issue short-lived certificates."""
     before = place.host.check_output("cat %s", PEBBLE)
     settings = json.loads(before)
     settings["pebble"]["certificateValidityPeriod"] = seconds
@@ -68,11 +69,11 @@ def short_certificates(place: Place, seconds: int) -> Iterator[None]:
 
 
 def serial(place: Place) -> str:
-    """Return the serial number of the certificate that is shown, "" where there is none."""
+    """Return the serial number of the served certificate; "" if there is none."""
     return str(place.host.run(f"{SHOWN} -serial").stdout.strip())
 
 
-def test_a_name_that_does_not_resolve_is_told_before_anything_is_changed(place: Place) -> None:
+def test_run_reports_a_name_that_does_not_resolve_and_changes_nothing(place: Place) -> None:
     run = place.deploy(jupyterhub_url="https://nowhere.acme.test")
     assert run.code
     run.says("1 problem was found, nothing was changed")
@@ -82,9 +83,8 @@ def test_a_name_that_does_not_resolve_is_told_before_anything_is_changed(place: 
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_the_authority_does_not_find_the_name(place: Place) -> None:
-    """The machine does, by its own file; the authority is made to ask a server that knows nothing."""
-    # A name in the machine's hosts that the ACME server, which asks DNS alone, does not find.
+def test_run_reports_a_name_that_the_ca_cannot_resolve(place: Place) -> None:
+    """The machine resolves it by /etc/hosts, but the CA uses a DNS server that does not know it."""
     place.host.check_output(
         "mkdir -p /run/systemd/system/pebble.service.d && printf '%%s' %s"
         " >/run/systemd/system/pebble.service.d/dns.conf && systemctl daemon-reload && systemctl restart pebble",
@@ -103,7 +103,7 @@ def test_the_authority_does_not_find_the_name(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_ports_that_are_closed(place: Place) -> None:
+def test_run_reports_closed_ports(place: Place) -> None:
     with firewall(place, "192.0.2.2", "80", "443"):
         run = place.deploy()
     assert run.code
@@ -111,14 +111,14 @@ def test_ports_that_are_closed(place: Place) -> None:
     run.says(f"the certificate authority cannot reach {NAME} on port 80 or 443")
     run.says("open TCP ports 80 and 443 in the firewalls of the machine and of its provider")
     run.says("it resolves to 192.0.2.2")
-    # Whichever challenge was tried last: one names the port with the type "connection", the other "unauthorized".
+    # Depending on the challenge that was tried last, the error type is "connection" or "unauthorized".
     assert re.search(r"connection refused|Failed to connect to", place.log("ingress"))
-    # Open again, the next run does not wait until Caddy would have tried by itself.
+    # Once the ports are open, the next run does not wait for Caddy's own retry.
     place.deploy().succeeded()
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_the_authority_refuses(place: Place) -> None:
+def test_run_reports_that_the_ca_refuses_the_name(place: Place) -> None:
     run = place.deploy(**REFUSED)
     assert run.code
     run.says("the certificate authority gives no certificates for refused.acme.test")
@@ -127,7 +127,7 @@ def test_the_authority_refuses(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_the_authority_cannot_be_reached(place: Place) -> None:
+def test_run_reports_an_unreachable_ca(place: Place) -> None:
     with firewall(place, "192.0.2.1", "14000"):
         run = place.deploy()
     assert run.code
@@ -136,7 +136,7 @@ def test_the_authority_cannot_be_reached(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_an_authority_that_the_machine_does_not_trust(place: Place) -> None:
+def test_run_reports_an_untrusted_ca(place: Place) -> None:
     run = place.deploy(ingress_caddy={"directory_url": ACME})
     assert run.code
     run.says("does not trust the certificate authority's own certificate")
@@ -144,8 +144,8 @@ def test_an_authority_that_the_machine_does_not_trust(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_renewal_and_an_authority_that_is_down_then(place: Place) -> None:
-    """Caddy renews when a third of the lifetime is left; it looks when it is started, and every ten minutes."""
+def test_certificate_is_renewed_once_the_ca_is_back(place: Place) -> None:
+    """Caddy renews when a third of the lifetime is left; it checks at its start, and every ten minutes."""
     with short_certificates(place, 180):
         place.deploy().succeeded()
         first = serial(place)
@@ -154,23 +154,19 @@ def test_renewal_and_an_authority_that_is_down_then(place: Place) -> None:
         with firewall(place, "192.0.2.1", "14000"):
             place.host.check_output("docker restart jupyterhub-ingress")
             run = place.deploy().succeeded()
-            # The old one goes on.
+            # The old certificate stays in use.
             assert serial(place) == first
             run.says("could not be renewed: the certificate authority cannot be reached")
             assert "could not get certificate from issuer" in place.log("ingress")
-        # Up again.
+        # The CA is back.
         place.host.check_output("docker restart jupyterhub-ingress")
-        for _ in range(30):
-            if serial(place) not in ("", first):
-                break
-            place.host.run("sleep 1")
-        assert serial(place) not in ("", first)
+        eventually("the renewal", lambda: serial(place) not in ("", first), 120, every_s=1)
         assert "could not be renewed" not in place.deploy().succeeded().said
 
 
 @pytest.mark.usefixtures("no_certificate")
-def test_a_certificate_of_ones_own_and_its_renewal(place: Place) -> None:
-    """The container stays when it is replaced; pages that are open connect anew."""
+def test_run_replaces_the_operator_s_own_certificate(place: Place) -> None:
+    """Without replacing the container."""
     make = (
         "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days %s -subj /CN=own"
         " -addext subjectAltName=DNS:%s -CA /etc/pebble/ca.pem -CAkey /etc/pebble/ca.key"

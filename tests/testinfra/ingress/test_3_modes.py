@@ -1,4 +1,4 @@
-"""The other ways in, and changing from one to another while somebody works."""
+"""The other ways in, and switching between them while somebody works."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from e2e.client import Kernel
 from e2e.people import CLIENT_ID, CLIENT_SECRET
 from ways_in import NAME, URL, Place
 
-# By an SSH tunnel.
+# Of an SSH tunnel.
 TUNNEL_PORT = 18236
 PLAIN = f"http://127.0.0.1:{TUNNEL_PORT}"
 EXAMPLES = Path(__file__).parents[3] / "examples/proxies"
 NONE = {"ingress_mode": "none", "jupyterhub_url": PLAIN, "jupyterhub_address": "127.0.0.1"}
 PROXY = {"ingress_mode": "proxy", "jupyterhub_address": "127.0.0.1"}
 ADDRESS = '{{(index .NetworkSettings.Networks "jupyterhub-control").IPAddress}}'
-# Within the machine: what a proxy, or somebody who is none, says to the Hub's port.
+# Runs on the machine: a request to the Hub's port, as a proxy or anybody else sends it.
 ASK = """
 import http.client, json, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=20, source_address=(sys.argv[3], 0))
@@ -43,17 +43,16 @@ def ask(
 
 
 def logged(place: Place, mark: str) -> str:
-    """Return from where the Hub thinks that a request came."""
-    [line] = [line for line in place.log("hub").splitlines() if mark in line]
-    [address] = re.findall(r"@([0-9a-f.:]+)\)", line)
+    """Return the client address that the Hub logged for a request."""
+    [address] = re.findall(r"@([0-9a-f.:]+)\)", place.line_of_the_hub(mark))
     return str(address)
 
 
-# --- changing the way in, while somebody works
+# --- switching the way in while somebody works
 
 
-def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
-    """None, caddy, proxy, and caddy: containers of users stay, their kernels, too; nothing old listens."""
+def test_servers_and_kernels_survive_a_switch_of_the_way_in(place: Place) -> None:
+    """To none, caddy, proxy, and caddy again; nothing of the former way in keeps listening."""
     person = place.working("walker")
     kernel = person.server().kernel()
     kernel.execute("steps = ['caddy']")
@@ -61,28 +60,28 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
     before = place.host.check_output(started)
 
     def step(name: str, url: str, listeners: set[str], **settings: Any) -> None:
-        # A dry run says what the real one does.
-        foreseen = place.check(**settings).succeeded()
+        # A dry run predicts what the real one does.
+        prediction = place.check(**settings).succeeded()
         run = place.deploy(**settings).succeeded()
-        assert foreseen.changes == run.changes, foreseen.output
+        assert prediction.changes == run.changes, prediction.output
         assert {where.rpartition(":")[2] for where in place.listeners()} == listeners, name
         assert place.host.check_output(started) == before
-        # GitHub sends nobody elsewhere than it was told.
+        # GitHub redirects to the registered callback only.
         place.github.register_app(CLIENT_ID, CLIENT_SECRET, f"{url}/hub/oauth_callback")
         again = place.working("walker", url)
-        going_on: Kernel = again.server().kernel(kernel.id)
-        assert going_on.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
+        same_kernel: Kernel = again.server().kernel(kernel.id)
+        assert same_kernel.execute(f"steps.append({name!r}); len(steps)").result == str(len(steps) + 1)
         steps.append(name)
-        going_on.socket.close()
+        same_kernel.socket.close()
         if settings:
-            # Of Caddy it is seen elsewhere.
+            # Other tests cover Caddy.
             assert place.deploy(**settings).succeeded().changes == [], run.output
 
     steps = ["caddy"]
     with place.site.tunnel(TUNNEL_PORT):
         step("none", PLAIN, {"8000"}, **NONE)
     step("caddy", URL, {"80", "443"})
-    # Before nginx can have the ports, Caddy has to go.
+    # Caddy has to free the ports for nginx.
     place.deploy(**PROXY).succeeded()
     with nginx(place):
         step("proxy", URL, {"80", "443", "8000"}, **PROXY)
@@ -96,12 +95,12 @@ def test_there_and_back_again_with_a_kernel_that_goes_on(place: Place) -> None:
 
 
 def caddy_image(place: Place) -> str:
-    """Return the image with Debian's Caddy."""
+    """Return the id of the image with Debian's Caddy."""
     return str(place.host.check_output("docker images --format '{{.ID}}' jupyterhub/ingress").split()[0])
 
 
 def certified(place: Place) -> None:
-    """Make a certificate of the tests' own where the examples look for it."""
+    """Create a test certificate where the examples expect it."""
     place.host.check_output(
         "openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=proxy"
         " -addext subjectAltName=DNS:%s -CA /etc/pebble/ca.pem -CAkey /etc/pebble/ca.key"
@@ -111,13 +110,13 @@ def certified(place: Place) -> None:
 
 
 def example(name: str) -> str:
-    """Return one of the examples, for the tests' name."""
+    """Return an example, with the host name of the tests."""
     return (EXAMPLES / name).read_text().replace("hub.example.org", NAME)
 
 
 @contextmanager
 def nginx(place: Place) -> Iterator[None]:
-    """Run the machine's nginx by our example."""
+    """Run the machine's nginx with our example."""
     certified(place)
     place.host.check_output("rm -f /etc/nginx/sites-enabled/default /etc/nginx/conf.d/hub.conf")
     place.host.check_output("printf '%%s' %s >/etc/nginx/conf.d/hub.conf", example("nginx.conf"))
@@ -130,7 +129,7 @@ def nginx(place: Place) -> Iterator[None]:
 
 @contextmanager
 def caddy(place: Place) -> Iterator[None]:
-    """Run a Caddy that is not ours by our example; its certificate, for which it would ask an authority, is given."""
+    """Run a Caddy that is not ours with our example, and with a given certificate instead of one from a CA."""
     certified(place)
     given = f"{NAME} {{\n\ttls /etc/ssl/hub.pem /etc/ssl/hub.key"
     text = example("Caddyfile").replace(f"{NAME} {{", given)
@@ -146,8 +145,8 @@ def caddy(place: Place) -> Iterator[None]:
         place.host.check_output("docker rm --force test-caddy")
 
 
-def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
-    """Where proxies are on other machines: one address is trusted, another one is not."""
+def test_only_a_trusted_proxy_s_headers_count(place: Place) -> None:
+    """With proxies on other machines: one address is trusted, another one is not."""
     elsewhere = {
         "ingress_mode": "proxy",
         "jupyterhub_address": "0.0.0.0",
@@ -157,8 +156,8 @@ def test_who_is_no_proxy_is_not_believed(place: Place) -> None:
     said["Forwarded"] = "for=198.51.100.7;proto=https"
     place.deploy(**elsewhere).succeeded()
     address = place.host.check_output("docker inspect -f %s jupyterhub-proxy", ADDRESS)
-    # Directly, as from another machine: what is published is passed on by the machine itself under its own name.
-    for mark, source, believed in (("trusted", "192.0.2.1", True), ("stranger", "192.0.2.2", False)):
+    # Straight to the container, as if from another machine: the published port would hide the source address.
+    for mark, source, believed in (("trusted", "192.0.2.1", True), ("untrusted", "192.0.2.2", False)):
         status, headers = ask(place, f"/hub/login?{mark}", said, to=address, source=source)
         assert status == 200
         assert logged(place, f"/hub/login?{mark}") == ("198.51.100.7" if believed else source)
@@ -175,12 +174,12 @@ LABEL = re.compile(
 )
 
 
-def test_beside_coolify(place: Place) -> None:
-    """No second web server: its proxy finds the Hub on its network, by labels."""
+def test_coolify_s_proxy_finds_the_hub_by_labels(place: Place) -> None:
+    """On Coolify's network, without a second web server."""
     run = place.deploy(ingress_mode="coolify")
     run.says("the machine's engine has no network coolify")
     place.host.check_output("docker network create coolify")
-    # Of other applications there, some are called "hub": they get none of our requests.
+    # Another application on that network is also called "hub", and receives none of our requests.
     other = "docker run --detach --name test-hub --network coolify --network-alias hub %s"
     place.host.check_output(f"{other} caddy respond --listen :8081 --status 418", caddy_image(place))
     try:
@@ -193,7 +192,7 @@ def test_beside_coolify(place: Place) -> None:
         routers = {name.split(".")[3] for name in labels if ".routers." in name}
         for router in routers:
             assert labels[f"traefik.http.routers.{router}.service"] == "jupyterhub"
-        # From its network, as Coolify's Traefik asks.
+        # A request from that network, as Coolify's Traefik sends it.
         address = proxy["NetworkSettings"]["Networks"]["coolify"]["IPAddress"]
         said = {"X-Forwarded-For": "198.51.100.8", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.8"}
         gateway = place.host.check_output("docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' coolify")
@@ -211,23 +210,23 @@ def test_beside_coolify(place: Place) -> None:
         place.host.run("docker network rm coolify")
 
 
-# --- behind a proxy on the machine; these are the last, since it has the ports until their end
+# --- behind a proxy on the machine; these come last, since the proxy keeps the ports
 
 
 @pytest.fixture(scope="module")
 def proxied(place: Place) -> None:
-    """Deploy for a proxy on the machine; nothing comes after these tests."""
+    """Deploy for a proxy on the machine; it is not undone, since these tests are the last."""
     place.deploy(**PROXY).succeeded()
 
 
 @pytest.fixture(scope="module", params=[nginx, caddy], ids=["nginx", "caddy"])
 def behind(place: Place, proxied: None, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield the name of the proxy that the Hub is behind."""
+    """Run a proxy in front of the Hub, and yield its name."""
     with request.param(place):
         yield request.param.__name__
 
 
-def test_the_public_address_behind_a_proxy(place: Place, behind: str) -> None:
+def test_hub_behind_a_proxy_uses_the_public_address(place: Place, behind: str) -> None:
     person = place.working("ann")
     answer = person.request("GET", "/hub/oauth_login", allow_redirects=False)
     # To GitHub and back.
@@ -235,7 +234,7 @@ def test_the_public_address_behind_a_proxy(place: Place, behind: str) -> None:
     assert {cookie.secure for cookie in person.session.cookies if cookie.domain == NAME} == {True}
     answer = person.request("GET", f"/hub/home?behind-{behind}")
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-    # The client's, not the proxy's.
+    # The client's address, not the proxy's.
     gateway = place.host.check_output("ip route get 1.1.1.1 | grep -o 'via [0-9.]*'").split()[1]
     assert logged(place, f"behind-{behind}") == gateway
     # Websockets.
@@ -243,7 +242,7 @@ def test_the_public_address_behind_a_proxy(place: Place, behind: str) -> None:
     person.server().stop()
 
 
-def test_what_traefik_says_is_believed_too(place: Place, behind: str) -> None:
+def test_traefik_s_headers_count(place: Place, behind: str) -> None:
     said = {
         "X-Forwarded-For": "198.51.100.7",
         "X-Forwarded-Host": NAME,

@@ -1,7 +1,7 @@
-"""Runs in a container of the Hub's image, with JupyterHub's own eyes: what is behind the proxy, and who asks it.
+"""Runs in a container of the Hub's image: both the server behind the proxy and its client.
 
-``serve`` answers with what tornado and JupyterHub make of a request; ``ask`` sends requests as they are written, one
-connection each, and prints the answers.
+``serve`` answers with what tornado and JupyterHub see of a request; ``ask`` sends requests exactly as written, one per
+connection, and prints the answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PORT = 9000
 def serve() -> None:
     """Serve until the container is removed.
 
-    ``/echo`` takes any body, ``/late`` takes it late, ``/slow`` answers late, and ``/socket`` is a websocket.
+    ``/echo`` accepts any body, ``/late`` reads it late, ``/slow`` answers late, and ``/socket`` is a websocket.
     """
     from jupyterhub.utils import get_browser_protocol
     from tornado import web, websocket
@@ -97,22 +97,22 @@ def ask(
     held: int = 0,
     held_at: str = "",
 ) -> Any:
-    """Send a request and return its answer, or that to a second request over the same connection.
+    """Send a request, and return the answer to it, or to a second request over the same connection.
 
-    With `idle` or `held` the answer's `open` says which connections are open in the end.
+    With `idle` or `held`, the answer's `open` says which connections are still open in the end.
 
     Args:
         to: an address of the proxy; the port is 8000, or the one after a "|".
         lines: the request's first line and headers.
         source: address to ask from.
-        pieces: how many bytes follow, one by one.
+        pieces: how many single bytes follow.
         pause: seconds before each piece, and before the second request.
         size: how many bytes follow at once.
-        endless: the head does not end, and the pieces belong to it.
+        endless: the headers do not end; the pieces belong to them.
         again: the lines of the second request.
-        idle: seconds that the connection is left alone after the answer.
-        held: how many connections that say nothing are opened before it.
-        held_at: the proxy's address for those, if it is another one.
+        idle: seconds to leave the connection idle after the answer.
+        held: how many silent connections to open first.
+        held_at: the proxy's address for those, if it differs.
     """
     if held:
         with ExitStack() as holding:
@@ -120,8 +120,12 @@ def ask(
                 holding.enter_context(socket.create_connection((held_at or to, 8000), timeout=10)) for _ in range(held)
             ]
             answer = ask(to, lines)
-            time.sleep(0.5)
-            return {**answer, "open": [number for number, each in enumerate(idle_ones) if is_open(each)]}
+            # Wait until no more of them are closed.
+            before, still_open = list(range(-1, held)), list(range(held))
+            while still_open != before:
+                time.sleep(1)
+                before, still_open = still_open, [number for number in still_open if is_open(idle_ones[number])]
+            return {**answer, "open": still_open}
     host, _, port = to.partition("|")
     with socket.create_connection((host, int(port or 8000)), timeout=10, source_address=(source, 0)) as connection:
         connection.sendall(text(lines).removesuffix(b"\r\n\r\n" if endless else b""))
@@ -131,7 +135,7 @@ def ask(
                 time.sleep(pause)
                 connection.sendall(b"x")
         except ConnectionError:
-            # What was answered before the connection was closed is still there.
+            # An answer that was sent before the connection was closed can still be read.
             pass
         try:
             answer = read(connection) if lines else {}
@@ -151,7 +155,7 @@ def is_open(connection: socket.socket) -> bool:
     """Whether the other side has not closed it."""
     connection.setblocking(False)
     try:
-        # It may have said why.
+        # There may be an answer that says why.
         while connection.recv(65536):
             pass
         return False
@@ -162,12 +166,12 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def text(lines: list[str]) -> bytes:
-    """A request's head as it is sent; nothing without lines."""
+    """Return a request's head as it is sent; empty without lines."""
     return b"" if not lines else "".join(line + "\r\n" for line in [*lines, ""]).encode()
 
 
 def read(connection: socket.socket) -> Any:
-    """Read an answer: status, headers, and what ``serve`` saw; None where the connection was closed."""
+    """Read an answer: status, headers, and what ``serve`` saw; None if the connection was closed."""
     data = b""
     while b"\r\n\r\n" not in data:
         received = connection.recv(65536)
@@ -180,7 +184,7 @@ def read(connection: socket.socket) -> Any:
     code = int(status.split()[1])
     length = int(dict(headers).get("content-length", 0))
     if code == 101:
-        # One small text frame of the server, which it does not mask.
+        # One small text frame; servers do not mask frames.
         while len(body) < 4:
             body += connection.recv(65536)
         assert body[0] == 0x81

@@ -1,4 +1,4 @@
-"""What the fence closes, opens and counts, with Debian 12's engine (Debian 13's: scenario hub)."""
+"""What the fence closes, opens and limits, with Debian 12's engine (Debian 13's: scenario hub)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fenced import (
 from testinfra.host import Host
 
 
-def test_names_are_looked_up_wherever_the_machine_asks(host: Host) -> None:
+def test_servers_resolve_names_with_any_resolver_of_the_machine(host: Host) -> None:
     assert_names_are_looked_up(host)
 
 
-def test_published_ports_are_as_closed_as_the_machine(host: Host) -> None:
+def test_forwarded_ports_are_as_closed_as_the_machine(host: Host) -> None:
     assert_published_ports_are_closed(host)
 
 
-def test_connections_are_bounded(host: Host) -> None:
+def test_connections_are_limited(host: Host) -> None:
     assert_connections_are_bounded(host)
 
 
-def test_shut_it_needs_nothing_of_docker_s(host: Host) -> None:
+def test_shut_fence_does_not_depend_on_docker_s_rules(host: Host) -> None:
     host.check_output(f"systemctl stop jupyterhub-fence && {FENCE} shut")
     try:
         assert_shut(host)
@@ -35,9 +35,9 @@ def test_shut_it_needs_nothing_of_docker_s(host: Host) -> None:
     assert host.check_output(f"{FENCE} check") == "in force"
 
 
-def test_rules_that_were_flushed_come_back(host: Host) -> None:
+def test_flushed_rules_come_back(host: Host) -> None:
     before = containers(host)
     assert_flushed_rules_come_back(host)
-    # Of Docker's own this test takes care: the role docker, in the scenario hub.
+    # This restores Docker's own rules; the scenario hub tests that the role docker does.
     host.check_output("systemctl restart docker")
     assert containers(host) == before

@@ -8,13 +8,13 @@ from vps import inspect, listener, reached, wait_until_healthy
 ROOT = "/srv/jupyterhub/proxy"
 
 
-def test_proxy_is_healthy_and_comes_back_by_itself(host: Host) -> None:
+def test_proxy_is_healthy_and_restarts_by_itself(host: Host) -> None:
     wait_until_healthy(host, "jupyterhub-proxy")
     proxy = inspect(host, "jupyterhub-proxy")
     assert proxy["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 
 
-def test_proxy_has_no_rights(host: Host) -> None:
+def test_proxy_has_no_privileges(host: Host) -> None:
     proxy = inspect(host, "jupyterhub-proxy")
     assert proxy["Config"]["User"] == "64102"
     assert proxy["HostConfig"]["CapDrop"] == ["ALL"]
@@ -22,13 +22,13 @@ def test_proxy_has_no_rights(host: Host) -> None:
     assert proxy["HostConfig"]["ReadonlyRootfs"]
 
 
-def test_proxy_cannot_fill_the_machine(host: Host) -> None:
+def test_proxy_is_limited(host: Host) -> None:
     limits = inspect(host, "jupyterhub-proxy")["HostConfig"]
     assert (limits["Memory"], limits["PidsLimit"]) == (768 * 1024**2, 128)
     assert host.check_output("docker exec jupyterhub-proxy sh -c 'ulimit -Sn; ulimit -Hn'").split() == ["16384"] * 2
 
 
-def test_proxy_believes_nobody_about_the_client(host: Host) -> None:
+def test_proxy_trusts_no_other_proxy(host: Host) -> None:
     environment = inspect(host, "jupyterhub-proxy")["Config"]["Env"]
     assert {"TRUSTED_PROXIES=", "UNTRUSTED_NETWORKS=10.213.0.0/20"} <= set(environment)
 
@@ -38,7 +38,7 @@ def test_nothing_listens_outside_the_machine(host: Host) -> None:
         line.split()[3] for line in host.check_output("ss --no-header --tcp --listening --numeric").splitlines()
     }
     assert "127.0.0.1:8000" in listening
-    # What else there is belongs to the engine, or is the machine's sshd.
+    # The rest are the engine's listeners and the machine's sshd.
     assert {where.rpartition(":")[0] for where in listening if not where.endswith(":22")} == {"127.0.0.1"}
 
 
@@ -54,7 +54,7 @@ def test_servers_do_not_reach_each_other_or_the_machine(host: Host) -> None:
     with listener(host, "10.213.0.1") as machine, listener(host, "jupyterhub-users") as server:
         ways = {"server": server, "machine": machine}
         assert reached(host, "jupyterhub-users", ways) == {"server": False, "machine": False}
-        # The listeners do listen: it is the fence that holds the way closed.
+        # The listeners do listen: it is the fence that closes the way.
         assert host.run(f"timeout 3 bash -c '</dev/tcp/{machine.replace(':', '/')}'").rc == 0
         assert host.run(f"timeout 3 bash -c '</dev/tcp/{server.replace(':', '/')}'").rc == 0
 
@@ -64,9 +64,9 @@ def test_fence_is_loaded_at_boot_before_the_engine(host: Host) -> None:
     assert "docker.service" in host.check_output("systemctl show --property Before jupyterhub-fence.service")
 
 
-def test_rule_removed_by_hand_is_seen_and_put_back(host: Host) -> None:
+def test_removed_rule_is_detected_and_restored(host: Host) -> None:
     assert host.check_output(f"{ROOT}/fence check") == "in force"
-    # The unit would put it back in between.
+    # The unit would restore it first.
     host.check_output("systemctl stop jupyterhub-fence && nft flush chain inet jupyterhub_fence input")
     assert host.check_output(f"{ROOT}/fence rules") == "not in force"
     assert host.check_output(f"{ROOT}/fence keep") == "loaded"
@@ -74,7 +74,7 @@ def test_rule_removed_by_hand_is_seen_and_put_back(host: Host) -> None:
     host.check_output("systemctl start jupyterhub-fence")
 
 
-def test_token_is_known_to_the_proxy_alone(host: Host) -> None:
+def test_only_the_proxy_has_the_token(host: Host) -> None:
     folder, file = host.file(f"{ROOT}/secrets"), host.file(f"{ROOT}/secrets/token")
     assert (folder.uid, folder.mode, file.uid, file.mode) == (64102, 0o700, 64102, 0o600)
     token = file.content_string

@@ -1,4 +1,4 @@
-"""Both Debians where something can differ between them."""
+"""Which tests run on both Debians: those whose result can differ between them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ ONCE = {
     "test_5_foreign": "trixie",
     "test_7_old_things": "trixie",
     "test_8_takeover": "trixie",
-    "test_images_killed_while_they_are_built": "trixie",
-    "test_containers_alone_that_were_changed": "trixie",
-    "test_state_that_was_lost": "bookworm",
+    "test_run_killed_while_images_are_built": "trixie",
+    "test_run_repairs_changed_containers_alone": "trixie",
+    "test_homes_survive_the_loss_of_the_hub_s_state": "bookworm",
 }
-"""What is about this project's own code, files and tests, and on which of them it is tried.
+"""Tests of this project's own code and files run on one Debian only.
 
-Engine, packages and rules differ: a virgin machine, one that was cut off, drift and files are tried on both.
+Engine, packages and rules differ: new machines, interrupted runs, drift and files are tested on both.
 """
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the others out."""
+    """Deselect the tests that run on the other Debian only."""
     machine = config.getoption("--hosts") or ""
 
     def is_elsewhere(item: pytest.Item) -> bool:
         names = (Path(item.path).stem, getattr(item, "originalname", ""))
         return any(once and not machine.endswith(once) for once in map(ONCE.get, names))
 
-    out = [item for item in items if is_elsewhere(item)]
-    config.hook.pytest_deselected(items=out)
-    items[:] = [item for item in items if item not in out]
+    elsewhere = [item for item in items if is_elsewhere(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]

@@ -1,4 +1,4 @@
-"""A machine becomes a site although every run but the last is cut off; the one after that changes nothing."""
+"""Every run but the last is interrupted; the last one completes the site, and the run after it changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sites import PROJECT, Site
 
 APT = "TASK [docker : packages | Install "
 DPKG_WORKS = "[ -e /var/lib/dpkg/updates/0005 ] && pgrep -x dpkg"
-# What dpkg notes between the last file of a package and its end: a moment too short to be met but by chance.
+# Recreates what dpkg records between a package's last file and its end: a moment too short to hit on purpose.
 TEAR = """
 cd /var/lib/dpkg/updates
 record=$(grep --files-with-matches '^Status: install ok unpacked' [0-9]* | head -1)
@@ -24,12 +24,12 @@ WAITS = "waiting for another run's builds on this machine"
 
 
 def within(host: Any, seconds: int, condition: str) -> None:
-    """Wait until a condition of the shell holds on the machine."""
+    """Wait until a shell condition holds on the machine."""
     host.check_output("timeout %s sh -c %s", str(seconds), f"until {condition}; do sleep 0.05; done")
 
 
 def load_images(site: Site) -> None:
-    """Give the machine those that were built on this host; they are taken for the same."""
+    """Load the images that were built on this host: they count as the machine's own builds."""
     command = ["ansible-playbook", "--inventory", site.inventory, "--limit", site.machine]
     subprocess.run([*command, PROJECT / "molecule/shared/images.yml"], cwd=PROJECT, check=True)
 
@@ -39,13 +39,13 @@ def secrets(host: Any) -> list[str]:
 
 
 def hub(host: Any) -> str:
-    """The Hub's container, which is another one after it was replaced."""
+    """Return the id of the Hub's container, which changes when it is replaced."""
     found: str = host.check_output("docker container inspect --format '{{.Id}}' jupyterhub-hub")
     return found
 
 
-def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> None:
-    """The connection is lost in the middle of apt's work; then dpkg, too, is ended."""
+def test_run_reports_a_connection_lost_while_apt_installs(site: Site, host: Any) -> None:
+    """Then apt and dpkg are killed as well, as in a power failure."""
     with site.at(APT) as run:
         within(host, 120, DPKG_WORKS)
         host.check_output("pkill -f '^sshd(-session)?: (root|deploy)'")
@@ -60,19 +60,19 @@ def test_docker_while_the_network_and_the_power_fail(site: Site, host: Any) -> N
     assert "reinstreq" in host.check_output("dpkg-query --show --showformat '${db:Status-Eflag}' %s", torn)
 
 
-def test_docker_killed_while_apt_installs(site: Site, host: Any) -> None:
+def test_run_killed_while_apt_installs(site: Site, host: Any) -> None:
     with site.at(APT):
-        # What dpkg was interrupted in is finished, and it is at work again.
+        # The interrupted work of dpkg was finished, and dpkg runs again.
         within(host, 120, DPKG_WORKS)
 
 
-def test_images_killed_while_they_are_built(site: Site, host: Any) -> None:
-    """The build goes on without the run; the next one waits for it."""
+def test_run_killed_while_images_are_built(site: Site, host: Any) -> None:
+    """The build continues without the run; the next run waits for it."""
     with site.at("TASK [images : build | Build"):
         within(host, 60, "[ -e /srv/jupyterhub/builds/progress ]")
         host.check_output("kill -STOP $(pgrep -f '[A]nsiballZ_image_builds')")
     load_images(site)
-    # Nothing of the runs that were killed is left where Ansible runs.
+    # No process of the killed runs is left on this host.
     assert not subprocess.run(
         ["pgrep", "-f", f"ansible-playbook .*--limit {site.machine} "], capture_output=True
     ).stdout
@@ -83,12 +83,12 @@ def test_images_killed_while_they_are_built(site: Site, host: Any) -> None:
             if "TASK [network : Make the networks]" in line:
                 break
         else:
-            pytest.fail("it ended before")
+            pytest.fail("the run ended before the next task")
 
 
-def test_proxy_and_hub_killed_between_their_parts(site: Site, host: Any) -> None:
+def test_runs_killed_between_tasks_of_proxy_and_hub(site: Site, host: Any) -> None:
     settings = {"hub_server_memory_mb": 1500}
-    # Where the test before this one is left out, there is no engine yet.
+    # Without the test before this one, there is no engine yet.
     site.kill_before("images : List the engine's images", **settings)
     load_images(site)
     site.kill_before("proxy : container | Run the proxy", **settings)
@@ -96,11 +96,11 @@ def test_proxy_and_hub_killed_between_their_parts(site: Site, host: Any) -> None
     made = secrets(host)
     site.kill_before("hub : container | Wait until the Hub is healthy", **settings)
     old = hub(host)
-    # An edit that comes as far as the file.
+    # A changed setting reaches the file, but not the Hub.
     site.kill_before("hub : container | Run the Hub")
     assert '"hub_server_memory_mb": 1500' not in host.file(HUB_JSON).content_string, "the new settings are written"
-    assert hub(host) == old, "and the Hub has not seen them"
+    assert hub(host) == old, "the Hub still runs with the old ones"
     assert site.run().succeeded().changes == ["hub : container | Run the Hub"]
     assert hub(host) != old
-    assert secrets(host) == made, "a secret that a database may know is made once"
+    assert secrets(host) == made, "secrets are kept: a database may depend on them"
     assert site.run().succeeded().changes == []

@@ -1,4 +1,4 @@
-"""Two runs at once on a machine that is deployed: one works, the other says who does."""
+"""Two runs at once on a deployed machine: one works, the other reports who holds the lease."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CUT_OFF = '{"by": "ann@laptop", "since": "2026-01-01 10:00:00 UTC", "token": "x"
 GIVEN_BACK = f"timeout 10 sh -c 'while [ -e {LEASE} ]; do sleep 0.2; done'"
 
 
-def test_one_run_at_a_time(site: Site, host: Any) -> None:
+def test_second_run_stops_while_another_one_works(site: Site, host: Any) -> None:
     with site.at("TASK [docker : Write the engine", hub_server_pids=600) as first:
-        # However slow it is: it lives.
+        # A stopped run is still alive.
         os.kill(first.pid, signal.SIGSTOP)
         second = site.run(hub_server_pids=700)
         dry = site.check()
@@ -26,22 +26,22 @@ def test_one_run_at_a_time(site: Site, host: Any) -> None:
     assert f"(process {first.pid})" in second.said
     assert "Nothing was changed" in second.said
     assert "Traceback" not in second.output
-    assert second.tasks[-1].startswith("preflight"), "nothing came after it"
-    dry.succeeded()  # it is in nobody's way
-    assert first.wait() == 0, "nobody disturbed it"
+    assert second.tasks[-1].startswith("preflight"), "no task ran after preflight"
+    dry.succeeded()  # a dry run needs no lease
+    assert first.wait() == 0, "the second run did not disturb it"
     assert "changed: " in rest
     assert '"hub_server_pids": 600' in host.file("/srv/jupyterhub/hub/hub.json").content_string
 
 
-def test_after_a_run_that_ended_the_next_begins_at_once(site: Site, host: Any) -> None:
+def test_next_run_starts_at_once_or_when_the_lease_expires(site: Site, host: Any) -> None:
     site.kill("TASK [docker : Write the engine")
     after_a_killed_one = site.run().succeeded()
     assert "Waiting for the run" not in after_a_killed_one.output
-    # Its lease is given back when it has ended, or it would take the one that is written here with it.
+    # Wait until its lease is released: it would remove the one that is written here.
     host.check_output(GIVEN_BACK)
-    # One whose network is lost cannot give anything back: its lease expires 30 s after it was renewed.  On a busy
-    # machine the next run needs most of that to come so far.
-    host.check_output("echo %s > %s && touch -d '5 seconds ago' %s", CUT_OFF, LEASE, LEASE)
+    # A run that lost its network cannot release its lease, which expires 30 s after it was last renewed.  A time in the
+    # future leaves the next run 50 s to find it: a busy machine may need more than 30.
+    host.check_output("echo %s > %s && touch -d '20 seconds' %s", CUT_OFF, LEASE, LEASE)
     after_one_cut_off = site.run().succeeded()
     assert "Waiting for the run of ann@laptop, since 2026-01-01 10:00:00 UTC" in after_one_cut_off.output
     assert after_one_cut_off.changes == []

@@ -1,4 +1,4 @@
-"""A dry run predicts what the run after it does, task by task."""
+"""A dry run predicts what the next run does, task by task."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ OTHERWISE: dict[str, Any] = {
 }
 
 
-def foretold(site: Site, **edit: Any) -> list[str]:
-    """What a run changed, just as the dry run before it said."""
-    foreseen = site.check(**edit).succeeded()
+def predicted(site: Site, **edit: Any) -> list[str]:
+    """Return what a run changed, exactly as the dry run before it predicted."""
+    prediction = site.check(**edit).succeeded()
     done = site.run(**edit).succeeded()
-    assert foreseen.changes == done.changes, foreseen.output
+    assert prediction.changes == done.changes, prediction.output
     return done.changes
 
 
-# Each edit leaves the ones before it in place: what is foretold has one cause, and all else is unchanged.
+# Each edit keeps the ones before it, so that every predicted change has one cause.
 
 
-def test_engine_settings_and_the_users_subnet(site: Site) -> None:
-    """Proxy and Hub follow the network, and servers are told the Hub's new address."""
-    assert foretold(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + SETTINGS + HUB
+def test_dry_run_predicts_new_engine_settings_and_subnet(site: Site) -> None:
+    """Proxy and Hub follow the network; the Hub's settings have its new address."""
+    assert predicted(site, **ELSEWHERE) == ENGINE + NETWORK + PROXY + SETTINGS + HUB
 
 
-def test_port_limits_traits_and_catalogue(site: Site) -> None:
-    changes = foretold(site, **ELSEWHERE, **OTHERWISE)
+def test_dry_run_predicts_a_new_port_limits_traits_and_catalogue(site: Site) -> None:
+    changes = predicted(site, **ELSEWHERE, **OTHERWISE)
     assert changes == ["images : build | Build env-cow", *PROXY, *SETTINGS, *HUB]
 
 
-def test_all_of_it_taken_back_and_a_secret_given(site: Site) -> None:
-    """The Hub's copy of the token is foretold before the proxy's is written."""
+def test_dry_run_predicts_the_way_back_and_a_given_secret(site: Site) -> None:
+    """The Hub's copy of the token is predicted before the proxy's is written."""
     image = ["images : prune | Remove tags beyond images_keep that no container uses"]
     token, copy = ["proxy : Keep the proxy's token"], ["hub : Keep the Hub's secrets"]
-    changes = foretold(site, proxy_token=token_hex())
+    changes = predicted(site, proxy_token=token_hex())
     assert changes == ENGINE + image + NETWORK + token + PROXY + copy + SETTINGS + HUB
 
 
-def test_then_nothing(site: Site) -> None:
-    """A generated secret and one that was given once are kept alike."""
-    assert foretold(site) == []
+def test_dry_run_predicts_no_change(site: Site) -> None:
+    """Generated secrets are kept, and so is one that was set once."""
+    assert predicted(site) == []
 
 
-def test_settings_that_the_hub_would_refuse(host: Host, site: Site) -> None:
-    """The Hub's own code is asked by a dry run, too."""
+def test_dry_run_reports_settings_that_the_hub_refuses(host: Host, site: Site) -> None:
+    """A dry run checks settings with the Hub's own code as well."""
     before = host.file("/srv/jupyterhub/hub/hub.json").content_string
     run = site.check(hub_traits={"JupyterHub": {"log_level": "LOUD"}}, hub_server_memory_mb=1500)
     assert run.code

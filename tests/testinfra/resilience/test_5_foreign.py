@@ -1,4 +1,4 @@
-"""Things of somebody else's: where they are in the way, a run names them and changes nothing; it never changes them."""
+"""Things that belong to somebody else: a run never changes them; if they are in the way, it says so and stops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vps import image
 
 HUB, CONTROL, USERS = "jupyterhub-hub", "jupyterhub-control", "jupyterhub-users"
 FOLDER = "/opt/other"
-# Of the machine's owner, all the time: an own network, a container on it, rules, and a folder.
+# What the machine's owner has all the time: a network, a volume, a container, rules, and a folder.
 OWNERS = [
     "docker network create --subnet 10.77.1.0/24 other",
     "docker volume create other",
@@ -28,12 +28,12 @@ OWNERS = [
 
 
 def sleeper(host: Host) -> str:
-    """An image and its command, of a container that does nothing."""
+    """Return the arguments of `docker run` for a container that does nothing."""
     return f"--entrypoint sleep {image(host)} 86400"
 
 
 def seen(host: Host) -> dict[str, str]:
-    """All that somebody else has, and when it was made and started; a run that changes nothing leaves ours as well."""
+    """Return all foreign things and ours, with the times at which they were made and started."""
     inspect = "docker {0} ls --quiet {1} | xargs docker {0} inspect --format '{2}'"
     return {
         name: host.check_output(command)
@@ -52,7 +52,7 @@ def seen(host: Host) -> dict[str, str]:
 
 
 def owners(host: Host) -> list[str]:
-    """What of all that is the owner's."""
+    """Return those that belong to the owner."""
     now = seen(host)
     rules = now.pop("rules").splitlines()
     return rules + [line for table in now.values() for line in table.splitlines() if "other" in line]
@@ -60,7 +60,7 @@ def owners(host: Host) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def foreign(host: Host) -> Iterator[None]:
-    """A machine that its owner uses for something else, too."""
+    """A machine that its owner uses for something else as well."""
     for command in OWNERS:
         host.check_output(command.replace("SLEEPER", sleeper(host)))
     before = owners(host)
@@ -76,7 +76,7 @@ def foreign(host: Host) -> Iterator[None]:
 
 @contextmanager
 def in_the_way(host: Host, made: list[str], removed: list[str]) -> Iterator[None]:
-    """Things that are gone afterwards, however it ends."""
+    """Make things, and remove them afterwards."""
     try:
         for command in made:
             host.check_output(command)
@@ -87,7 +87,7 @@ def in_the_way(host: Host, made: list[str], removed: list[str]) -> Iterator[None
 
 
 def refused(host: Host, site: Site, **settings: str) -> Run:
-    """A run that changes nothing at all."""
+    """Return a run that is refused and changes nothing."""
     before = seen(host)
     run = site.run(**settings)
     assert run.code
@@ -97,8 +97,8 @@ def refused(host: Host, site: Site, **settings: str) -> Run:
     return run
 
 
-def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
-    # Ours make room, a server that an earlier test left as well.
+def test_run_refuses_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
+    # First remove ours, including a server that an earlier test left.
     ours = "docker ps --all --quiet --filter label=jupyterhub-ansible.project=jupyterhub | xargs docker rm --force"
     made = [
         ours,
@@ -124,7 +124,7 @@ def test_names_and_addresses_that_are_taken(host: Host, site: Site) -> None:
         assert problem in run.said, problem
 
 
-def test_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
+def test_run_refuses_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
     made = [
         "ip link add br-jupyterhub type bridge",
         "systemd-run --collect --unit other-web python3 -m http.server --bind 127.0.0.1 8000",
@@ -138,6 +138,6 @@ def test_a_port_and_a_bridge_that_are_taken(host: Host, site: Site) -> None:
     assert "needs the bridge br-jupyterhub, but that name is taken by a network interface outside Docker" in run.said
 
 
-def test_out_of_the_way_they_are_left_alone(site: Site) -> None:
-    """The fixture compares."""
+def test_run_leaves_foreign_things_alone(site: Site) -> None:
+    """The fixture compares them."""
     assert any("Run the Hub" in change for change in site.run().succeeded().changes)

@@ -1,4 +1,4 @@
-"""What was a setting once leaves the machine with the next run; a server that uses it runs on."""
+"""The next run removes what former settings left on the machine; a server that uses it keeps running."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def tags(host: Host, repository: str) -> list[str]:
     return str(host.check_output("docker image ls --format '{{.Tag}}' %s", repository)).split()
 
 
-def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, admin: Admin) -> None:
+def test_removed_settings_and_environments_leave_the_machine(host: Host, site: Site, admin: Admin) -> None:
     before = content(host, HUB_SETTINGS)
     [base] = before["images_environments"]
-    # Of an environment that was in the catalogue, with the log of its build; and older ones of ours.
+    # An image and the build log of a former environment, and older images of ours.
     for ref in (EXTRA, *OLDER):
         label = f"jupyterhub-ansible.content-hash={ref.rpartition(':')[2]}"
         host.check_output(f"printf 'FROM {base['image']}' | docker build --label {label} --tag {ref} -")
-    # The operator's own, which has the label of what it is built on.
+    # The operator's own image, which inherits our labels.
     host.check_output(f"printf 'FROM {base['image']}\\nLABEL mine=yes' | docker build --tag {MINE} -")
     host.check_output(f"mkdir -p {LOG.rpartition('/')[0]} && touch {LOG}")
-    # By the machine's owner, and of an engine that came from a repository.
+    # A setting of the machine's owner, and what a former repository of the engine left.
     host.check_output(f"echo '{{\"max-concurrent-downloads\": 2}}' > {DAEMON}")
     host.check_output(f"mkdir -p /etc/apt/keyrings && touch {' '.join(REPOSITORY)}")
     catalogue = [{"slug": "base", "title": "Base"}, {"slug": "extra", "title": "Extra", "image": EXTRA}]
@@ -74,7 +74,7 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     kept = {f"jupyterhub/env-base:{tag}" for tag in tags(host, "jupyterhub/env-base")}
     assert base["image"] in kept
     assert len(kept.intersection(OLDER)) == 2, "images_keep"
-    # The server runs on, with its image; nobody can choose it any more.
+    # The server keeps running with its image, but nobody can choose it any more.
     assert started(host, SERVER) == since
     assert admin.ask("GET", "/user/eve/api/status")[0] == 200
     assert tags(host, "jupyterhub/env-extra") == [EXTRA.rpartition(":")[2]]
@@ -84,9 +84,9 @@ def test_settings_and_an_environment_that_are_taken_out(host: Host, site: Site, 
     assert "There is no environment of that name. Choose one of: base." in answer
 
 
-def test_the_image_goes_with_its_last_server(host: Host, site: Site, admin: Admin) -> None:
-    assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)
-    # Her last choice is stored, and gives way to the default.
+def test_image_is_removed_after_its_last_server(host: Host, site: Site, admin: Admin) -> None:
+    admin.stop("eve")
+    # Her stored last choice is replaced by the default.
     admin.start("eve")
     assert inspect(host, SERVER)["Config"]["Image"] != EXTRA
 
@@ -96,4 +96,4 @@ def test_the_image_goes_with_its_last_server(host: Host, site: Site, admin: Admi
     assert tags(host, "jupyterhub/env-extra") == []
     assert tags(host, "jupyterhub/mine") == [MINE.rpartition(":")[2]]
     assert not host.file(LOG).exists
-    assert admin.ask("DELETE", "/hub/api/users/eve/server")[0] in (202, 204)
+    admin.stop("eve")

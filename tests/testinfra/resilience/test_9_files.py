@@ -1,4 +1,4 @@
-"""docs/what-a-run-does.md tells of every file that a deployment leaves on a machine, with its owner and mode."""
+"""docs/what-a-run-does.md lists every file that a deployment leaves on a machine, with its owner and mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testinfra.host import Host
 
 PAGE = Path(__file__).parents[3] / "docs/what-a-run-does.md"
 ROW = re.compile(r"^\| (`/.*?`) \| (\w+) \| (\d{4}) \|", re.MULTILINE)
-# Links are systemd's, to the unit.
+# Without links, which are systemd's.
 FIND = r"""
 find /srv /etc /run -xdev \( -path '*jupyterhub*' -o -path /etc/docker/daemon.json \) \
   \( -type d -printf '%p/ %U 0%m\n' -o -type f -printf '%p %U 0%m\n' \)
@@ -19,7 +19,7 @@ find /srv /etc /run -xdev \( -path '*jupyterhub*' -o -path /etc/docker/daemon.js
 
 
 def documented() -> Iterator[str]:
-    """``path owner mode``, the path a pattern, a folder's with a slash at its end."""
+    """Yield ``path owner mode``; the path is a pattern, and that of a folder ends with a slash."""
     for paths, owner, mode in ROW.findall(PAGE.read_text()):
         for path in re.findall(r"`(.*?)`", paths):
             yield f"{path} {owner} {mode}"
