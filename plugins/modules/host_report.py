@@ -156,8 +156,10 @@ def facts(release: str, architecture: str) -> dict[str, str]:
 def foreign_root(root: Path, name: str) -> str:
     """Return what is in the folder of configuration and secrets, if it is not ours."""
     try:
-        owner = json.loads((root / "hub/hub.json").read_text())["name"]
-    except (OSError, ValueError, TypeError, KeyError):
+        settings = json.loads((root / "hub/hub.json").read_text())
+        # Releases up to November 2026 wrote `name`.
+        owner = settings.get("jupyterhub_name") or settings["name"]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         owner = name  # There is none yet, or it is damaged and will be overwritten.
     if owner != name:
         return f"the Hub {owner}"

@@ -196,7 +196,11 @@ def test_account_that_takes_over_a_login_gains_no_rights(place: Place) -> None:
     assert is_admin(vera_again)
     assert sees_the_environment(vera_again)
     numbers = {user.login: str(user.id) for user in place.github.users.values()}
-    warnings = [line for line in docker("logs", place.deployment.hub).splitlines() if "does not get the rights that settings" in line]
+    warnings = [
+        line
+        for line in docker("logs", place.deployment.hub).splitlines()
+        if "does not get the rights that settings" in line
+    ]
     assert len(warnings) == 1
     assert f"number {numbers['Vera']}, mara here, has the login vera" in warnings[0]
     assert f"number {numbers['Vera-New']} here" in warnings[0]

@@ -13,7 +13,8 @@ REMOVE = f"""
 docker ps --all {LABELLED} | xargs -r docker rm --force --volumes
 docker network ls {LABELLED} | xargs -r docker network rm
 docker volume ls {LABELLED} | xargs -r docker volume rm
-for unit in $(cd /etc/systemd/system; ls jupyterhub-*.service 2>/dev/null); do systemctl --quiet disable --now $unit; done
+cd /etc/systemd/system
+for unit in jupyterhub-*.service; do [ ! -e "$unit" ] || systemctl --quiet disable --now "$unit"; done
 rm -rf /etc/systemd/system/jupyterhub-*.service /srv/jupyterhub /run/jupyterhub*
 ! command -v nft || nft delete table inet jupyterhub_fence || :
 """

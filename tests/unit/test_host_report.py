@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from datetime import UTC, datetime, timedelta
@@ -73,9 +74,12 @@ def test_a_folder_that_something_else_uses(tmp_path: Path) -> None:
     assert host_report.foreign_root(root, "team") == ""
     (root / "hub/hub.json").write_text("damaged by hand")
     assert host_report.foreign_root(root, "team") == ""
-    (root / "hub/hub.json").write_text('{"name": "team"}')
+    (root / "hub/hub.json").write_text("[]")
     assert host_report.foreign_root(root, "team") == ""
-    assert host_report.foreign_root(root, "other") == "the Hub team"
+    for key in ("jupyterhub_name", "name"):
+        (root / "hub/hub.json").write_text(json.dumps({key: "team"}))
+        assert host_report.foreign_root(root, "team") == ""
+        assert host_report.foreign_root(root, "other") == "the Hub team"
     (tmp_path / "file").touch()
     assert host_report.foreign_root(tmp_path / "file", "team") == "a file"
 
