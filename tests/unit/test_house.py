@@ -42,7 +42,7 @@ def texts() -> dict[str, list[str]]:
     """The non-blank lines, by file."""
     found = {}
     for path in tracked():
-        if not GENERATED.search(path.name) and path.suffix not in (".svg", ".png"):
+        if not GENERATED.search(path.name) and path.suffix not in (".svg", ".png", ".gz"):
             found[name_of(path)] = [text for line in path.read_text().splitlines() if (text := line.strip())]
     return found
 
