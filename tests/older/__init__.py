@@ -20,14 +20,19 @@ rm -rf /etc/systemd/system/jupyterhub-*.service /srv/jupyterhub /run/jupyterhub*
 """
 
 
+def remove(host: Host) -> None:
+    """Remove what this project has on a machine, except engine and images."""
+    host.check_output("sh -ec %s", REMOVE)
+
+
 def become(host: Host, recorded: str) -> None:
-    """Make of a machine one that was deployed by the commit that the archive was recorded of.
+    """Make of a machine one that was deployed by the commit of which the archive was recorded.
 
     What this project has on the machine now is removed, except engine and images.
     """
     machine = host.backend.name
     for name in ("recorded.py", f"{recorded}.tar.gz"):
         subprocess.run(["docker", "cp", FOLDER / name, f"{machine}:/srv/"], check=True, capture_output=True)
-    host.check_output("sh -ec %s", REMOVE)
+    remove(host)
     host.check_output("python3 /srv/recorded.py restore %s", f"/srv/{recorded}.tar.gz")
     host.check_output("rm /srv/recorded.py %s", f"/srv/{recorded}.tar.gz")

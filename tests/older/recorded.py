@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -35,7 +36,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     do_POST = do_GET
 http.server.ThreadingHTTPServer(("", 8081), Answer).serve_forever()
 """
-STAND_INS = {"hub": ["python", "-c", ANSWER]}
+STAND_INS = {"hub": ["python", "-c", ANSWER], "compose-hub": ["python", "-c", ANSWER]}
 BUILT_IN = {"bridge", "host", "none"}
 
 
@@ -79,6 +80,11 @@ def record(file: str, *paths: str) -> None:
     containers = [
         engine("GET", f"/containers/{found['Id']}/json") for found in engine("GET", "/containers/json", all="1")
     ]
+    for container in containers:
+        tags = engine("GET", f"/images/{container['Image']}/json")["RepoTags"]
+        # The fence's helper is started by the image's number, which is another one elsewhere.
+        if f"{container['Config']['Image']}:latest" not in tags and container["Config"]["Image"] not in tags:
+            container["Config"]["Image"] = tags[0]
     networks = [found for found in engine("GET", "/networks") if found["Name"] not in BUILT_IN]
     volumes = engine("GET", "/volumes")["Volumes"] or []
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +110,25 @@ def tag_images(containers: list[dict[str, Any]]) -> None:
     here = [name for image in engine("GET", "/images/json") for name in image["RepoTags"] or []]
     for name in {container["Config"]["Image"] for container in containers} - {*here}:
         repository, _, tag = name.rpartition(":")
+        if f"{name}:latest" in here:
+            continue
         [now] = [other for other in here if other.rpartition(":")[0] == repository]
         engine("POST", f"/images/{quote(now, safe='')}/tag", repo=repository, tag=tag)
+
+
+def wait_for_line(container: str, line: str) -> None:
+    """Wait for what a container writes.
+
+    Raises:
+        SystemExit: it does not within a minute.
+    """
+    log = ""
+    for _ in range(120):
+        log = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True).stderr
+        if line in log:
+            return
+        time.sleep(0.5)
+    sys.exit(f"{container} does not write {line!r}: {log}")
 
 
 def make(container: dict[str, Any], networks: dict[str, str]) -> str:
@@ -127,6 +150,9 @@ def make(container: dict[str, Any], networks: dict[str, str]) -> str:
     made = engine("POST", "/containers/create", body, name=container["Name"][1:])
     if container["State"]["Running"]:
         engine("POST", f"/containers/{made['Id']}/start")
+        if kind == "user-server":
+            # Until then it ends when the Hub goes.
+            wait_for_line(made["Id"], "is running at")
     return str(made["Id"])
 
 
