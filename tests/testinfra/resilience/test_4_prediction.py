@@ -21,7 +21,10 @@ PROXY = ["proxy : container | Run the proxy"]
 HUB = ["hub : container | Run the Hub"]
 SETTINGS = ["hub : Write the Hub's settings"]
 
-ELSEWHERE: dict[str, Any] = {"network_users_subnet": "10.214.0.0/20", "docker_log_max_size_mb": 11}
+ELSEWHERE: dict[str, Any] = {
+    "network_users_subnet": "10.214.0.0/20",
+    "docker_daemon_settings": {"log-opts": {"max-size": "11m"}},
+}
 OTHERWISE: dict[str, Any] = {
     "jupyterhub_port": 8010,
     "hub_server_memory_mb": 1500,

@@ -40,6 +40,8 @@ RENAMED = {
 }
 # Names whose purpose is served in another way here.
 MOVED = {
+    "docker_log_max_files": 'write docker_daemon_settings: {log-opts: {max-file: "3"}}',
+    "docker_log_max_size_mb": "write docker_daemon_settings: {log-opts: {max-size: 10m}}",
     "docker_notebook_image": 'give images_environments an entry with "image"',
     "docker_notebook_image_base": 'give images_environments an entry with "image"',
     "docker_notebook_image_datascience": 'give images_environments an entry with "image"',

@@ -15,8 +15,6 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "jupyterhub_port": (1, 65535),
     "preflight_disk_min_gb": (0, None),
     "preflight_memory_min_mb": (0, None),
-    "docker_log_max_size_mb": (1, None),
-    "docker_log_max_files": (1, None),
     "images_keep": (0, None),
     "hub_server_memory_mb": (ranges.MEMORY_MIN_MB, None),
     "hub_server_cpus": (ranges.CPUS_MIN, None),
