@@ -8,7 +8,7 @@ from typing import Any
 
 from github import GitHub
 from jupyterhub import orm
-from jupyterhub_ansible.auth import membership
+from jupyterhub_ansible.auth import membership_watch
 from jupyterhub_ansible.auth.github import GitHubMemberAuthenticator
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -68,4 +68,4 @@ class Door:
 
 def may_stay(door: Door, model: dict[str, Any]) -> bool:
     app = SimpleNamespace(authenticator=door.authenticator)
-    return asyncio.run(membership.may_stay(app, door.user(model)))
+    return asyncio.run(membership_watch.may_stay(app, door.user(model)))

@@ -19,7 +19,7 @@ from jupyterhub_ansible.rules import probe
 from jupyterhub_ansible.settings.check import EXAMPLE
 from jupyterhub_ansible.settings.model import Settings
 from jupyterhub_ansible.spawner import fence_check
-from jupyterhub_ansible.spawner.addresses import Addresses
+from jupyterhub_ansible.spawner.address_pool import Addresses
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session

@@ -182,8 +182,8 @@ def test_the_hub_has_the_same_command_as_in_its_own_image() -> None:
 
 
 def test_accounts_are_those_of_the_images() -> None:
-    from jupyterhub_ansible.compose import entrypoint
+    from jupyterhub_ansible.compose import secret_files
 
-    assert f"useradd --uid {entrypoint.HUB_UID} " in DOCKERFILE
-    assert f"useradd --uid {entrypoint.PROXY_UID} " in DOCKERFILE
-    assert f"--reuid={entrypoint.HUB_UID} " in (COMPOSE / "hub-entrypoint").read_text()
+    assert f"useradd --uid {secret_files.HUB_UID} " in DOCKERFILE
+    assert f"useradd --uid {secret_files.PROXY_UID} " in DOCKERFILE
+    assert f"--reuid={secret_files.HUB_UID} " in (COMPOSE / "hub-entrypoint").read_text()

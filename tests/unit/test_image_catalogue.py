@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from jupyterhub_ansible.settings.model import Environment
-from unit.test_images_plan import BASE, SCIENCE, hashes, plan
+from unit.test_image_plan import BASE, SCIENCE, hashes, plan
 
 from plugins.filter.image_catalogue import images_catalogue
 from plugins.filter.image_plan import images_refs

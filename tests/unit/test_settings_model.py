@@ -149,7 +149,9 @@ def test_old_names_are_reported_with_the_new_ones(hub_files: Path) -> None:
 
 def test_every_new_name_exists() -> None:
     new = [
-        each for value in renamed.RENAMED.values() for each in (value.values() if isinstance(value, dict) else [value])
+        each
+        for value in renamed.RENAMED_IN_HUB_JSON.values()
+        for each in (value.values() if isinstance(value, dict) else [value])
     ]
     known = {*Settings.model_fields, *(f"deployment.{name}" for name in EXAMPLE["deployment"])}
     assert [name for name in new if name not in known] == []

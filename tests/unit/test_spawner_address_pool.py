@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 from jupyterhub_ansible.engine.labels import labels
-from jupyterhub_ansible.spawner import addresses
-from jupyterhub_ansible.spawner.addresses import HOLD_S, OWN_AT_MOST, Address, Addresses
+from jupyterhub_ansible.spawner import address_pool
+from jupyterhub_ansible.spawner.address_pool import HOLD_S, OWN_AT_MOST, Address, Addresses
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -195,17 +195,17 @@ def network(**pool: Any) -> dict[str, Any]:
 
 def test_candidates_match_dockers_pool() -> None:
     small = network(Subnet="10.214.1.0/24", IPRange="10.214.1.128/25", Gateway="10.214.1.1")
-    found = addresses.candidates(small)
+    found = address_pool.candidates(small)
     assert (len(found), found[0], found[-1]) == (126, "10.214.1.129", "10.214.1.254")
-    large = addresses.candidates(network(Subnet="10.213.0.0/20", IPRange="10.213.8.0/21", Gateway="10.213.0.1"))
+    large = address_pool.candidates(network(Subnet="10.213.0.0/20", IPRange="10.213.8.0/21", Gateway="10.213.0.1"))
     assert (len(large), large[0], large[-1]) == (2046, "10.213.8.1", "10.213.15.254")
 
 
 def test_candidates_of_a_foreign_network() -> None:
     theirs = network(Subnet="10.1.0.0/29", Gateway="10.1.0.1", AuxiliaryAddresses={"printer": "10.1.0.3"})
-    assert addresses.candidates(theirs) == ("10.1.0.2", "10.1.0.4", "10.1.0.5", "10.1.0.6")
-    assert addresses.candidates(network(Subnet="fd00::/64")) == ()
-    assert addresses.candidates({"IPAM": {"Config": None}}) == ()
+    assert address_pool.candidates(theirs) == ("10.1.0.2", "10.1.0.4", "10.1.0.5", "10.1.0.6")
+    assert address_pool.candidates(network(Subnet="fd00::/64")) == ()
+    assert address_pool.candidates({"IPAM": {"Config": None}}) == ()
 
 
 def container(name: str, **endpoint: Any) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def test_addresses_of_stopped_containers_count() -> None:
     mine = container("c", IPAddress="10.0.0.3")
     elsewhere = {"Id": "d", "NetworkSettings": {"Networks": {"other": {"IPAddress": "10.0.0.4"}}}}
     without = {"Id": "e", "NetworkSettings": {"Networks": None}}
-    found = addresses.of_containers([running, stopped, mine, elsewhere, without], "users", "c")
+    found = address_pool.of_containers([running, stopped, mine, elsewhere, without], "users", "c")
     assert found == {"10.0.0.1", "10.0.0.2"}
 
 
@@ -228,12 +228,12 @@ def test_addresses_of_routes() -> None:
         "/user/alice/": {"target": "http://10.0.0.1:8888"},
         "/user/bob/": {"target": "http://10.0.0.2:8888"},
     }
-    assert addresses.of_routes(routes, "/user/bob/") == {"hub", "10.0.0.1"}
+    assert address_pool.of_routes(routes, "/user/bob/") == {"hub", "10.0.0.1"}
 
 
 def test_dockers_message_for_a_clash() -> None:
-    assert addresses.is_clash(APIError("403", explanation="Address already in use"))
-    assert not addresses.is_clash(APIError("500", explanation="no space left on device"))
+    assert address_pool.is_clash(APIError("403", explanation="Address already in use"))
+    assert not address_pool.is_clash(APIError("500", explanation="no space left on device"))
 
 
 OURS = labels("jh", "user-server", "alice", "")
@@ -264,15 +264,15 @@ LISTED: dict[str, Any] = {"Id": "1", "Labels": OURS, "State": "running", "Networ
     ],
 )
 def test_misplaced_servers(found: dict[str, Any] | None, why: str) -> None:
-    told = addresses.misplaced(found, "1", OURS, "users", "10.0.0.1")
+    told = address_pool.misplaced(found, "1", OURS, "users", "10.0.0.1")
     assert why in told
     assert bool(told) == bool(why)
 
 
 def test_server_without_an_address_is_misplaced() -> None:
-    assert addresses.misplaced(RUNS, "1", OURS, "users", "")
+    assert address_pool.misplaced(RUNS, "1", OURS, "users", "")
 
 
 def test_server_reached_by_port_or_name_only_has_to_run() -> None:
-    assert not addresses.misplaced(RUNS, "1", OURS, "other", None)
-    assert addresses.misplaced({**RUNS, "State": {"Running": False}}, "1", OURS, "other", None)
+    assert not address_pool.misplaced(RUNS, "1", OURS, "other", None)
+    assert address_pool.misplaced({**RUNS, "State": {"Running": False}}, "1", OURS, "other", None)

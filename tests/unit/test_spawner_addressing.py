@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 from fake_spawner import PROXY, FakeDocker, events_of, run, running_server, same_hub, spawner
-from jupyterhub_ansible.spawner import addresses, errors, queue
+from jupyterhub_ansible.spawner import address_pool, errors, queue
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -84,7 +84,7 @@ def test_a_start_waits_while_all_addresses_are_held(docker: FakeDocker, monkeypa
         await ben.stop()
         await asyncio.sleep(0.1)
         assert not starting.done()
-        now[0] += addresses.HOLD_S
+        now[0] += address_pool.HOLD_S
         assert (await asyncio.wait_for(starting, 5))[0] == "127.0.0.2"
 
     asyncio.run(scenario())

@@ -8,7 +8,7 @@ import pytest
 from fake_spawner import GB, FakeDocker, Spawner, events_of, run, same_hub, spawner
 from jupyterhub_ansible.spawner import errors, queue
 from jupyterhub_ansible.spawner.errors import SpawnError
-from jupyterhub_ansible.spawner.memory import Claim, waiting_message
+from jupyterhub_ansible.spawner.memory_admission import Claim, waiting_message
 from jupyterhub_ansible.spawner.queue import Queue
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 

@@ -8,14 +8,14 @@ from unittest.mock import Mock
 import pytest
 from docker.errors import ContainerError, NotFound
 from jupyterhub_ansible.engine.labels import KIND, PROJECT, labels
-from jupyterhub_ansible.spawner import homes
-from jupyterhub_ansible.spawner.homes import HomesError, dispose, restore
+from jupyterhub_ansible.spawner import home_archives
+from jupyterhub_ansible.spawner.home_archives import HomesError, dispose, restore
 
 HOME = "jh-user-alice"
 
 
 class FakeDocker:
-    """The part of docker.DockerClient that homes.py uses."""
+    """The part of docker.DockerClient that home_archives.py uses."""
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, str] | None] = {HOME: labels("jh", "home", "alice", "")}
@@ -124,8 +124,8 @@ def test_a_user_who_never_started_a_server(docker: FakeDocker) -> None:
 
 def test_archive_name_includes_the_time() -> None:
     moment = datetime(2026, 11, 22, 1, 30, tzinfo=timezone(timedelta(hours=2)))
-    assert homes.archive_file(HOME, moment) == "jh-user-alice-20261121T233000Z.tar.gz"
-    assert homes._ARCHIVE_NAME.fullmatch(homes.archive_file("jh-user-a-b---0a--c", datetime.now(UTC)))
+    assert home_archives.archive_file(HOME, moment) == "jh-user-alice-20261121T233000Z.tar.gz"
+    assert home_archives._ARCHIVE_NAME.fullmatch(home_archives.archive_file("jh-user-a-b---0a--c", datetime.now(UTC)))
 
 
 ARCHIVE = "jh-user-alice-20261121T233000Z.tar.gz"
@@ -164,7 +164,7 @@ def test_restore_over_a_home(archived: FakeDocker) -> None:
 
 
 def test_failed_restore_leaves_no_partial_home(archived: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(homes, "archives", lambda client, project: [ARCHIVE])
+    monkeypatch.setattr(home_archives, "archives", lambda client, project: [ARCHIVE])
     failed(archived)
     with pytest.raises(HomesError):
         restore(archived, "jh", ARCHIVE, "ann", "", False)
@@ -172,4 +172,4 @@ def test_failed_restore_leaves_no_partial_home(archived: FakeDocker, monkeypatch
 
 
 def test_no_archives(docker: FakeDocker) -> None:
-    assert homes.archives(docker, "jh") == []
+    assert home_archives.archives(docker, "jh") == []

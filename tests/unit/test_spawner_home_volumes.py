@@ -8,7 +8,7 @@ import pytest
 from fake_spawner import FakeDocker, run, spawner
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.spawner.errors import SpawnError
-from jupyterhub_ansible.spawner.homes import HomesError
+from jupyterhub_ansible.spawner.home_archives import HomesError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 
@@ -59,7 +59,7 @@ def test_one_home_for_all_servers(docker: FakeDocker) -> None:
 
 def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", lambda client, *rest: calls.append(rest))
+    monkeypatch.setattr("jupyterhub_ansible.spawner.home_archives.dispose", lambda client, *rest: calls.append(rest))
     monkeypatch.setattr("docker.from_env", lambda: None)
     run(mine.delete_forever)
     return calls
@@ -107,7 +107,9 @@ def test_server_with_its_own_home_cannot_be_renamed(docker: FakeDocker) -> None:
 def test_failed_deletion_of_a_home_is_logged(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("jupyterhub_ansible.spawner.homes.dispose", Mock(side_effect=HomesError("the disk is full")))
+    monkeypatch.setattr(
+        "jupyterhub_ansible.spawner.home_archives.dispose", Mock(side_effect=HomesError("the disk is full"))
+    )
     monkeypatch.setattr("docker.from_env", lambda: None)
     mine = spawner(deleted_homes="archive")
     mine.log = logging.getLogger("spawner")

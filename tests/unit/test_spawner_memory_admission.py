@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from jupyterhub_ansible.spawner import memory, queue
-from jupyterhub_ansible.spawner.memory import Claim, Others, claim, fits, in_use
+from jupyterhub_ansible.spawner import memory_admission, queue
+from jupyterhub_ansible.spawner.memory_admission import Claim, Others, claim, fits, in_use
 from jupyterhub_ansible.spawner.queue import Queue
 
 MB = 1024**2
@@ -148,16 +148,16 @@ def test_cancelled_start_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_progress_messages_while_waiting() -> None:
-    assert memory.waiting_message(1, 1) == "The machine is full. Your server starts when memory is free."
-    assert "You are number 2 of 3." in memory.waiting_message(2, 3)
+    assert memory_admission.waiting_message(1, 1) == "The machine is full. Your server starts when memory is free."
+    assert "You are number 2 of 3." in memory_admission.waiting_message(2, 3)
 
 
 def test_messages_when_memory_is_refused() -> None:
     assert (
         "512 MB of memory, and the machine has 100 MB"
-        in memory.too_large(Claim(512 * MB, 2048 * MB), 100 * MB, "x").jupyterhub_message
+        in memory_admission.too_large(Claim(512 * MB, 2048 * MB), 100 * MB, "x").jupyterhub_message
     )
-    assert "within 10 minutes" in memory.still_full(600, "x").jupyterhub_message
-    assert "within 90 seconds" in memory.still_full(90, "x").jupyterhub_message
-    assert "You have 1 server running, and 1 may run" in memory.too_many(1, 1, "x").jupyterhub_message
-    assert memory.too_many(1, 1, "x").status_code == 400
+    assert "within 10 minutes" in memory_admission.still_full(600, "x").jupyterhub_message
+    assert "within 90 seconds" in memory_admission.still_full(90, "x").jupyterhub_message
+    assert "You have 1 server running, and 1 may run" in memory_admission.too_many(1, 1, "x").jupyterhub_message
+    assert memory_admission.too_many(1, 1, "x").status_code == 400

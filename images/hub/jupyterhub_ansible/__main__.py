@@ -6,7 +6,7 @@ import sys
 COMMANDS = {
     "check": ("settings.check", "check whether the Hub would start with these settings"),
     "emergency-link": ("auth.emergency_link", "create a link for one login as administrator, if no other login works"),
-    "homes": ("spawner.homes", "list and restore the archived homes of deleted users"),
+    "homes": ("spawner.home_archives", "list and restore the archived homes of deleted users"),
     "identity": ("auth.identity", "list which GitHub account is which user, or forget one"),
     "rename": ("auth.rename", "rename a user, with the homes"),
     "tokens": ("auth.tokens", "list the API tokens that never expire"),

@@ -23,7 +23,7 @@ from .engine.events import Events
 from .settings import check
 from .settings.model import Settings, SettingsError, load
 from .spawner import fence_check
-from .spawner.addresses import Addresses
+from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
 from .web import request_limits
 from .web.http_server import HubServer

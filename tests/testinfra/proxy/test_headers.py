@@ -334,4 +334,4 @@ def test_bad_value_stops_the_proxy_before_it_listens(host: Host, name: str) -> N
     assert (ended.rc, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert ended.stderr.startswith(f"{wrong}: ")
     # The message offers the word only for the variable that accepts it.
-    assert ('the word "neighbours"' in ended.stderr) == (wrong == "TRUSTED_PROXIES")
+    assert ('the keyword "neighbours"' in ended.stderr) == (wrong == "TRUSTED_PROXIES")

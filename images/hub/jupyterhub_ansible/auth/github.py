@@ -19,7 +19,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from traitlets import Set, Unicode
 
 from ..web.errors import PageError
-from . import emergency_link, membership, tokens
+from . import emergency_link, membership_watch, tokens
 from .identity import Identities, NameTakenError
 
 _TIMEOUT = 599
@@ -317,7 +317,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
 
     def get_handlers(self, app: Any) -> list[Any]:
         """Add our handlers, and start the membership watch; JupyterHub calls this once, on its event loop."""
-        self._watch = asyncio.ensure_future(membership.watch(app, self.auth_refresh_age))
+        self._watch = asyncio.ensure_future(membership_watch.watch(app, self.auth_refresh_age))
         return [*super().get_handlers(app), (emergency_link.PATH, emergency_link.EmergencyLinkHandler)]
 
     def has_required_scopes(self, auth_state: Mapping[str, Any]) -> bool:

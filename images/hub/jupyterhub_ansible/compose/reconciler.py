@@ -18,7 +18,7 @@ from ..engine.errors import DOCKER_ERRORS
 from ..settings.model import Settings
 from ..rules.users_network import plan
 from ..rules.probe import NAMES, TRIES, open_ones
-from . import entrypoint, fence_proof
+from . import fence_proof, secret_files
 from .errors import ComposeError
 from .fence import Fence
 from .images import Images
@@ -29,7 +29,7 @@ READY = Path("/srv/jupyterhub/able")
 """Exists while the Hub can start servers: the health check tests for it (compose/docker-compose.yml)."""
 STAMP = Path("/srv/jupyterhub/fence-proof")
 """The fingerprint of the last proof: another Hub, proxy, fence or boot needs a new one."""
-NEW_TOKEN = Path("/srv/jupyterhub", entrypoint.NEW_TOKEN)
+NEW_TOKEN = Path("/srv/jupyterhub", secret_files.NEW_TOKEN)
 WAIT_S = 120
 """How long the Hub's start waits for the proxy, for the fence, and for an address that the last Hub still holds."""
 PAUSE_S = 5

@@ -15,7 +15,7 @@ from ..rules import check, specs
 from ..rules.problems import Problem
 from ..rules.secrets import SECRETS
 from . import environment_variables
-from .renamed import RENAMED, old_names
+from .renamed import RENAMED_IN_HUB_JSON, old_names
 from .secrets import Secrets, SecretsError, read_secrets
 
 SETTINGS_FILE = Path("/etc/jupyterhub/hub.json")
@@ -186,7 +186,7 @@ def problems(given: Mapping[str, Any], secrets: Mapping[str, str], places: Mappi
 
     settings = check.Settings(
         values,
-        {name for name in values if name not in RENAMED},
+        {name for name in values if name not in RENAMED_IN_HUB_JSON},
         where=lambda name: place(name) if name in values or name in declared.options else "",
         context={"compose": given.get("compose")},
     )

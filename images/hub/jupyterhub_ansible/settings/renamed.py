@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-RENAMED: dict[str, str | dict[str, str]] = {
+RENAMED_IN_HUB_JSON: dict[str, str | dict[str, str]] = {
     "name": "jupyterhub_name",
     "public": {"url": "jupyterhub_url", "address": "jupyterhub_address", "port": "jupyterhub_port"},
     "hub": {"connect_url": "deployment.hub_connect_url"},
@@ -48,7 +48,7 @@ RENAMED: dict[str, str | dict[str, str]] = {
 
 def old_names(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the old names in use, each with its new name."""
-    for name, new in RENAMED.items():
+    for name, new in RENAMED_IN_HUB_JSON.items():
         if name not in given:
             continue
         if isinstance(new, str):

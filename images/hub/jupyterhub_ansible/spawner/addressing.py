@@ -11,8 +11,8 @@ from docker.errors import APIError
 from docker.utils import kwargs_from_env
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import addresses, errors
-from .addresses import Addresses
+from . import address_pool, errors
+from .address_pool import Addresses
 from .profiles import ProfileSpawner
 from .progress import CREATING
 from .queue import Queue
@@ -46,7 +46,7 @@ class AddressedSpawner(ProfileSpawner):
         given = self.extra_create_kwargs
         if self.network_name not in WITHOUT_CHOICE:
             address = await self._wait_for_address()
-            chosen = addresses.endpoint(self.network_name, address)
+            chosen = address_pool.endpoint(self.network_name, address)
             self.extra_create_kwargs = {"networking_config": chosen, **given}
         try:
             return await super().create_object()
@@ -80,11 +80,11 @@ class AddressedSpawner(ProfileSpawner):
             self.docker("inspect_network", self.network_name),
             self.docker("containers", all=True, filters={"network": [self.network_name]}),
         )
-        in_use = addresses.of_containers(containers, self.network_name, self.object_id)
-        in_use |= addresses.of_routes(routes, self.proxy_spec)
+        in_use = address_pool.of_containers(containers, self.network_name, self.object_id)
+        in_use |= address_pool.of_routes(routes, self.proxy_spec)
         # No await from here on, so that a concurrent start finds it taken.
         in_use |= {each.server.ip for each in self._active_spawners() if each is not self and each.server}
-        pool = addresses.candidates(network)
+        pool = address_pool.candidates(network)
         return self.addresses.take(self.object_name, pool, in_use, wanted, self.user.name)
 
     async def _routes(self, patience_s: float | None) -> Mapping[str, Any]:
@@ -107,7 +107,7 @@ class AddressedSpawner(ProfileSpawner):
             try:
                 await super().start_object()
             except APIError as error:
-                if not addresses.is_clash(error):
+                if not address_pool.is_clash(error):
                     raise
                 await self._change_address()
             else:

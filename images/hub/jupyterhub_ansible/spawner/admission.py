@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from traitlets import Int
 
 from ..engine.errors import DOCKER_ERRORS
-from . import limits, memory
+from . import limits, memory_admission
 from .home_volumes import HomeSpawner
 from .progress import CREATING, WAITING
 from .queue import Queue
@@ -36,7 +36,7 @@ class AdmittedSpawner(HomeSpawner):
     _start_slots: ClassVar = asyncio.Semaphore(_START_SLOTS)
 
     # The memory claimed for this server, once it is admitted.
-    _claim: memory.Claim | None = None
+    _claim: memory_admission.Claim | None = None
     # Counted among its user's servers that run (`running_limit`): starting, or running.
     _admitted = False
     # Releases its start slot, while it has one.
@@ -52,13 +52,13 @@ class AdmittedSpawner(HomeSpawner):
         others = [each for each in self.user.spawners.values() if each is not self]
         running = sum(each.active and (each.ready or each._admitted) for each in others)
         if self.running_limit and running >= self.running_limit:
-            raise memory.too_many(running, self.running_limit, self._log_name)
+            raise memory_admission.too_many(running, self.running_limit, self._log_name)
         self._admitted = True
 
     async def _wait_for_room(self, budget: int) -> None:
         mine = self._claim_for(budget)
         if mine.guarantee > budget:
-            raise memory.too_large(mine, budget, self._log_name)
+            raise memory_admission.too_large(mine, budget, self._log_name)
 
         # The servers when memory was last found full, and until when their use is not queried again.
         refused: tuple[list[str], float] = [], 0.0
@@ -74,7 +74,7 @@ class AdmittedSpawner(HomeSpawner):
             async def used() -> list[int]:
                 return await asyncio.gather(*(each._memory_in_use() for each in others))
 
-            found = await memory.fits(mine, budget, memory.Others(claims, used))
+            found = await memory_admission.fits(mine, budget, memory_admission.Others(claims, used))
             refused = (names, now + _QUERY_S)
             return found
 
@@ -82,15 +82,15 @@ class AdmittedSpawner(HomeSpawner):
             self._claim = mine
 
         def report(place: int, length: int) -> None:
-            self._progress.say(WAITING, memory.waiting_message(place, length))
+            self._progress.say(WAITING, memory_admission.waiting_message(place, length))
 
         try:
             await self._memory_queue.wait(has_room, take, report, self.full_wait_s)
         except TimeoutError:
-            raise memory.still_full(self.full_wait_s, self._log_name) from None
+            raise memory_admission.still_full(self.full_wait_s, self._log_name) from None
 
-    def _claim_for(self, budget: int) -> memory.Claim:
-        return memory.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
+    def _claim_for(self, budget: int) -> memory_admission.Claim:
+        return memory_admission.claim(limits.in_bytes(self.mem_limit), self.mem_guarantee, budget)
 
     def _is_waiting(self) -> bool:
         # A running server that an older Hub started has no claim either.
@@ -100,7 +100,7 @@ class AdmittedSpawner(HomeSpawner):
         # If it does not exist yet, or no longer, its guarantee counts.
         with suppress(*DOCKER_ERRORS):
             if self.object_id:
-                return memory.in_use(await self.docker("stats", self.object_id, stream=False, one_shot=True))
+                return memory_admission.in_use(await self.docker("stats", self.object_id, stream=False, one_shot=True))
         return 0
 
     def get_state(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class AdmittedSpawner(HomeSpawner):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over a running server."""
         super().load_state(state)
-        self._claim = memory.Claim(*state["claim"]) if "claim" in state else None
+        self._claim = memory_admission.Claim(*state["claim"]) if "claim" in state else None
 
     def clear_state(self) -> None:
         """Clear the state of a server that is gone."""

@@ -11,7 +11,7 @@ from traitlets import Bool, Enum, Unicode
 from ..engine import calls
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import PROJECT, USER, carries
-from . import homes, naming
+from . import home_archives, naming
 from .containers import ContainerSpawner
 from .errors import SpawnError
 
@@ -94,9 +94,11 @@ class HomeSpawner(ContainerSpawner):
                 await self.remove_object()
             done = await asyncio.get_running_loop().run_in_executor(
                 calls.ARCHIVES,
-                lambda: homes.dispose(docker.from_env(), self.project, self.user.name, volume, self.deleted_homes),
+                lambda: home_archives.dispose(
+                    docker.from_env(), self.project, self.user.name, volume, self.deleted_homes
+                ),
             )
-        except (homes.HomesError, *DOCKER_ERRORS) as error:
+        except (home_archives.HomesError, *DOCKER_ERRORS) as error:
             self.log.error("%s is deleted, but its home stays, the volume %s: %s", self._log_name, volume, error)
         else:
             self.log.warning("%s is deleted; %s", self._log_name, done)

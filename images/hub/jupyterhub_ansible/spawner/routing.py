@@ -11,7 +11,7 @@ from jupyterhub.utils import maybe_future
 
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import KIND, PROJECT, labels
-from . import addresses, errors
+from . import address_pool, errors
 from .addressing import CLASHES, ROUTE_TIMEOUT_S, WITHOUT_CHOICE, AddressedSpawner
 
 _POLLS_AT_ONCE = 8
@@ -52,7 +52,7 @@ class RoutedSpawner(AddressedSpawner):
         # hub_traits may have servers reached by a port of the machine, or by name.
         if self.network_name in WITHOUT_CHOICE or self.use_internal_hostname or not self.use_internal_ip:
             address = None
-        return addresses.misplaced(container, self.object_id, self._server_labels(), self.network_name, address)
+        return address_pool.misplaced(container, self.object_id, self._server_labels(), self.network_name, address)
 
     def _is_current(self) -> bool:
         """Whether JupyterHub has not replaced this spawner, as it does after its server ended.
@@ -226,7 +226,7 @@ class RoutedSpawner(AddressedSpawner):
             try:
                 await self._connect(address)
             except APIError as error:
-                if not addresses.is_clash(error):
+                if not address_pool.is_clash(error):
                     raise
                 self.addresses.block(address, f"not {self.object_name}")
                 wanted = ""

@@ -17,6 +17,7 @@ from . import (
     missing,
     options,
     providers,
+    ranges,
     secrets,
     servers,
 )
@@ -27,6 +28,7 @@ TABLES: tuple[Rules, ...] = tuple(
         authenticator,
         missing,
         general,
+        ranges,
         addresses,
         access,
         github,

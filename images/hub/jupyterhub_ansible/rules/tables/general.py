@@ -1,4 +1,4 @@
-"""Names, folders, networks and images; and the ranges of all numbers."""
+"""Names, folders, networks and images."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ import re
 
 from .. import ranges
 from ..problems import Finding, shown
-from ..registry import Check, Findings, Rules
+from ..registry import Findings, Rules
 
 rule = Rules()
 
-# Smallest and largest value (None: no limit) by setting.
-RANGES: dict[str, tuple[float, float | None]] = {
-    "jupyterhub_port": (1, 65535),
-    "preflight_disk_min_gb": (0, None),
-    "preflight_memory_min_mb": (0, None),
-    "images_keep": (0, None),
-    "hub_server_memory_mb": (ranges.MEMORY_MIN_MB, None),
-    "hub_server_cpus": (ranges.CPUS_MIN, None),
-    "hub_server_pids": (ranges.PIDS_MIN, None),
-    "hub_server_tmp_mb": (ranges.TMP_MIN_MB, None),
-    "hub_reserve_memory_mb": (0, None),
-    "hub_running_servers_limit": (0, None),
-    "hub_start_timeout_s": ranges.START_TIMEOUT_S,
-    "hub_named_servers_limit": (0, None),
-    "hub_token_max_age_days": (0, 3650),
-    "hub_membership_interval_s": ranges.MEMBERSHIP_INTERVAL_S,
-}
 ADDRESSES = (
     "images_pip_index_url",
     "images_npm_registry",
@@ -92,25 +75,11 @@ def base_image(value: str) -> Findings:
         yield Finding(f"is not an image reference: {shown(value)}", "write one such as debian:trixie-slim")
 
 
-def _register_tables() -> None:
-    """Register rules that are the same for many settings."""
-
-    def in_range(low: float, high: float | None) -> Check:
-        def check(value: float) -> Findings:
-            if value < low or (high is not None and value > high):
-                wanted = f"at least {low}" if high is None else f"{low} to {high}"
-                yield Finding(f"is out of range: {shown(value)}", f"use {wanted}")
-
-        return check
-
-    def web_address(value: str) -> Findings:
-        if not re.match(r"https?://[^/\s]", value):
-            yield Finding("is not an http:// or https:// address", "write the whole address, beginning with https://")
-
-    for setting, limits in RANGES.items():
-        rule(setting)(in_range(*limits))
-    for setting in ADDRESSES:
-        rule(setting)(web_address)
+def web_address(value: str) -> Findings:
+    """A scheme and a host."""
+    if not re.match(r"https?://[^/\s]", value):
+        yield Finding("is not an http:// or https:// address", "write the whole address, beginning with https://")
 
 
-_register_tables()
+for setting in ADDRESSES:
+    rule(setting)(web_address)

@@ -13,7 +13,7 @@ from ..strict import is_int
 rule = Rules()
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# The Hub's culling.SHORTEST_TIMEOUT_S: idle servers are looked for only every few seconds.
+# culling.plan.SHORTEST_TIMEOUT_S: idle servers are looked for only every few seconds.
 SHORTEST_TIMEOUT_S = 60
 VOLUME_FIELDS = ("username", "safe_username", "raw_username", "servername", "raw_servername")
 
