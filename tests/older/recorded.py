@@ -112,7 +112,11 @@ def tag_images(containers: list[dict[str, Any]]) -> None:
         repository, _, tag = name.rpartition(":")
         if f"{name}:latest" in here:
             continue
-        [now] = [other for other in here if other.rpartition(":")[0] == repository]
+        # The Hub of a Compose application names its environments when it starts; until then they have Compose's name.
+        present = [other for other in here if other.rpartition(":")[0] in (repository, repository.replace("/", "-"))]
+        if not present:
+            sys.exit(f"there is no image for {name}; there are {', '.join(here)}")
+        now = present[0]
         engine("POST", f"/images/{quote(now, safe='')}/tag", repo=repository, tag=tag)
 
 

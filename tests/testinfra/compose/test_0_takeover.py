@@ -25,11 +25,14 @@ def given(stand_in: Any) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def secrets(host: Host) -> Iterator[str]:
     """Restore the older application, and return what its secrets hash to."""
-    become(host, "compose")
-    folder = inspect(host, "jupyterhub_hub-state", "volume")["Mountpoint"]
-    yield host.check_output(f"cd {folder} && sha256sum secrets/*")
-    host.run(f"cd {FOLDER} && docker compose down --volumes")
-    remove(host)
+    try:
+        become(host, "compose")
+        folder = inspect(host, "jupyterhub_hub-state", "volume")["Mountpoint"]
+        yield host.check_output(f"cd {folder} && sha256sum secrets/*")
+    finally:
+        # The next tests begin without an application.
+        host.run(f"cd {FOLDER} && docker compose down --volumes")
+        remove(host)
 
 
 @pytest.fixture(scope="module")
