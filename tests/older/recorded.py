@@ -76,13 +76,13 @@ def mount_point(volume: str) -> str:
 
 
 def record(file: str, *paths: str) -> None:
-    """Write what there is into an archive."""
+    """Write the state of this machine into an archive."""
     containers = [
         engine("GET", f"/containers/{found['Id']}/json") for found in engine("GET", "/containers/json", all="1")
     ]
     for container in containers:
         tags = engine("GET", f"/images/{container['Image']}/json")["RepoTags"]
-        # The fence's helper is started by the image's number, which is another one elsewhere.
+        # The fence's helper is started by the image's id, which differs on another machine.
         if f"{container['Config']['Image']}:latest" not in tags and container["Config"]["Image"] not in tags:
             container["Config"]["Image"] = tags[0]
     networks = [found for found in engine("GET", "/networks") if found["Name"] not in BUILT_IN]
@@ -100,13 +100,12 @@ def record(file: str, *paths: str) -> None:
             *(path.lstrip("/") for path in paths),
         )
         for volume in volumes:
-            # Sockets and locks are not files of anybody.
             run("tar", "--create", "--file", f"{folder}/volume-{volume['Name']}.tar", "-C", volume["Mountpoint"], ".")
         run("tar", "--create", "--gzip", "--file", file, "--directory", folder, ".")
 
 
 def tag_images(containers: list[dict[str, Any]]) -> None:
-    """Give the images of now the names of then."""
+    """Tag the machine's images with the recorded names."""
     here = [name for image in engine("GET", "/images/json") for name in image["RepoTags"] or []]
     for name in {container["Config"]["Image"] for container in containers} - {*here}:
         repository, _, tag = name.rpartition(":")
@@ -121,7 +120,7 @@ def tag_images(containers: list[dict[str, Any]]) -> None:
 
 
 def wait_for_line(container: str, line: str) -> None:
-    """Wait for what a container writes.
+    """Wait for a line in a container's log.
 
     Raises:
         SystemExit: it does not within a minute.
@@ -136,10 +135,10 @@ def wait_for_line(container: str, line: str) -> None:
 
 
 def make(container: dict[str, Any], networks: dict[str, str]) -> str:
-    """Make a container as it was described, start it if it ran, and return its number."""
+    """Make a container as it was described, start it if it was running, and return its id."""
     kind = container["Config"]["Labels"].get(KIND)
     body = {**container["Config"], "HostConfig": {**container["HostConfig"]}}
-    # By its number the network would be another one.
+    # A network's id differs on another machine, its name does not.
     mode = body["HostConfig"]["NetworkMode"]
     body["HostConfig"]["NetworkMode"] = networks.get(mode, mode)
     if kind != "user-server":
@@ -155,23 +154,23 @@ def make(container: dict[str, Any], networks: dict[str, str]) -> str:
     if container["State"]["Running"]:
         engine("POST", f"/containers/{made['Id']}/start")
         if kind == "user-server":
-            # Until then it ends when the Hub goes.
+            # Before that, it would exit as soon as the Hub is replaced.
             wait_for_line(made["Id"], "is running at")
     return str(made["Id"])
 
 
-def replace_numbers(volume: str, numbers: dict[str, str]) -> None:
-    """Have databases of a volume know containers by their present numbers, which are as long as the former ones."""
+def replace_ids(volume: str, ids: dict[str, str]) -> None:
+    """Replace the recorded ids of containers in the databases of a volume; all ids have the same length."""
     for database in Path(mount_point(volume)).rglob("*.sqlite"):
         content = database.read_bytes()
-        for former, present in numbers.items():
+        for former, present in ids.items():
             content = content.replace(former.encode(), present.encode())
-        # Written to, so that it keeps its owner and mode.
+        # The same file is written, so it keeps its owner and mode.
         database.write_bytes(content)
 
 
 def restore(file: str) -> None:
-    """Make what an archive says."""
+    """Recreate the state in an archive."""
     with tempfile.TemporaryDirectory() as folder:
         run("tar", "--extract", "--gzip", "--file", file, "--directory", folder)
         state = json.loads(Path(folder, "state.json").read_text())
@@ -184,11 +183,11 @@ def restore(file: str) -> None:
             run("tar", "--extract", "--same-owner", "--file", tar, "--directory", mount_point(volume["Name"]))
     tag_images(state["containers"])
     names = {network["Id"]: network["Name"] for network in state["networks"]}
-    # The Hub before those that ask it.
+    # The Hub first, as servers contact it when they start.
     in_order = sorted(state["containers"], key=lambda one: one["Config"]["Labels"].get(KIND) == "user-server")
-    numbers = {container["Id"]: make(container, names) for container in in_order}
+    ids = {container["Id"]: make(container, names) for container in in_order}
     for volume in state["volumes"]:
-        replace_numbers(volume["Name"], numbers)
+        replace_ids(volume["Name"], ids)
 
 
 if __name__ == "__main__":

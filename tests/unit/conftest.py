@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from example_secrets import SECRET_NAMES, secret
+from fake_clock import Clock
 from fake_engine import LOG, PLAN, Engine, image
 from fake_spawner import PROXY, FakeDocker
 from github import GitHub, running
@@ -23,6 +24,12 @@ from jupyterhub_ansible.spawner.address_pool import Addresses
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test advances."""
+    return Clock()
 
 
 @pytest.fixture

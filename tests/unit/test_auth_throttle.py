@@ -3,24 +3,11 @@
 import ipaddress
 
 import pytest
+from fake_clock import Clock
 from jupyterhub_ansible.auth import throttle
 from jupyterhub_ansible.auth.throttle import ADDRESS, NAME, PAIR, RUNNING, LoginThrottle, TooManyAttemptsError
 
 HOME, OFFICE, EVIL = "192.0.2.1", "198.51.100.1", "203.0.113.1"
-
-
-class Clock:
-    """A clock that a test advances."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

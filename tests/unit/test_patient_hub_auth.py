@@ -7,16 +7,9 @@ from typing import Any
 import patient_hub_auth
 import pytest
 from aiohttp import web
+from fake_clock import Clock
 from jupyterhub.services.auth import HubAuth
 from tornado.web import HTTPError
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

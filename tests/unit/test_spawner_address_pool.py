@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError
+from fake_clock import Clock
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.spawner import address_pool
 from jupyterhub_ansible.spawner.address_pool import HOLD_S, OWN_AT_MOST, Address, Addresses
@@ -14,19 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 POOL = tuple(f"10.0.0.{number}" for number in range(1, 11))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
