@@ -58,6 +58,9 @@ def stages(stage: Stage) -> Iterator[str]:
             new = stage.name if number == last else f"{stage.name}-{begins[1]}"
             names[begins[1] or ""] = new
             yield f"FROM {stage.parent} AS {new}"
+        elif (begins := re.fullmatch(r"FROM (\w+)(?: AS (\w+))?", line)) and begins[1] in names:
+            names[begins[2] or ""] = new = stage.name if number == last else f"{stage.name}-{begins[2]}"
+            yield f"FROM {names[begins[1]]} AS {new}"
         elif line.startswith("COPY --from="):
             yield re.sub(r"--from=(\w+)", lambda stage: f"--from={names[stage[1]]}", line)
         elif line.startswith("COPY "):

@@ -46,6 +46,10 @@ CAUSES = {
     r"Failed to fetch: |error sending request for url|NewConnectionError|dns error|Connection refused": (
         "The Python package index cannot be reached: set images_pip_index_url to a mirror, or images_https_proxy."
     ),
+    r"Failed to build `|hint: Build failures usually|error: command '\S*(gcc|g\+\+|cc)' failed|\w\.h: No such file": (
+        "A Python package is built from source, and the image lacks what that needs: add it to apt, such as gcc,"
+        " libc6-dev, python3-dev and the -dev package of its library, or name a version in pip that comes as a wheel."
+    ),
 }
 
 

@@ -243,6 +243,8 @@ def test_an_environment_is_tested_as_servers_are_started(tmp_path: Path, monkeyp
         ("write /x: no space left on device", "docker system df"),
         ("No solution found when resolving dependencies:", "change the pip list"),
         ("E: Unable to locate package libfoo", "check the spelling"),
+        ("hint: Build failures usually indicate a problem with the package", "add it to apt, such as gcc"),
+        ("psycopg/psycopg.h:30:10: fatal error: Python.h: No such file or directory", "add it to apt, such as gcc"),
     ],
 )
 def test_common_causes(said: str, setting: str) -> None:

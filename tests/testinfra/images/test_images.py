@@ -61,9 +61,10 @@ def test_no_image_runs_as_root(host: Any) -> None:
 
 
 def test_operator_s_packages_are_in_their_own_environment(host: Any) -> None:
+    """Those of `pip` find what those of `apt` bring."""
     ref = images(host)["env-tiny"]["RepoTags"][0]
     said = host.check_output(
-        "docker run --rm %s sh -c %s", ref, "tree --version && python -c 'import cowsay, sys; print(sys.prefix)'"
+        "docker run --rm %s sh -c %s", ref, "tree --version && python -c 'import cowsay, wheel, sys; print(sys.prefix)'"
     )
     assert said.endswith("/envs/tiny-py3.13")
 

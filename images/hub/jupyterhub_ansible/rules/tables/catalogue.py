@@ -10,6 +10,7 @@ from typing import Any
 
 from ..github import wrong_group
 from ..mounts import folder, wrong_source, wrong_target
+from ..packages import wrong_package, wrong_requirement
 from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
@@ -67,6 +68,16 @@ def one_source(environments: list[Entry]) -> Findings:
             yield Finding("does not say where its image comes from", advice, about)
         elif entry.get("slug") == "base" and sources in (["pip/apt"], ["dockerfile"]):
             yield Finding("base is built in, and other environments are built on it", "choose another slug", about)
+
+
+@rule("images_environments")
+def packages(environments: list[Entry]) -> Findings:
+    """One package each; an option or a path would only fail, or surprise, in the build."""
+    for index, entry in enumerate(environments):
+        for key, wrong_in in (("pip", wrong_requirement), ("apt", wrong_package)):
+            for number, package in enumerate(entry.get(key) or []):
+                if wrong := wrong_in(package):
+                    yield Finding(*wrong, about=f"{_about(index, entry)}.{key}[{number}]")
 
 
 @rule("images_environments")
