@@ -70,6 +70,9 @@ TRIALS = {
 # As the Hub starts users' servers (jupyterhub_ansible.spawner.limits), except for the seccomp profile, which is a file.
 AS_SERVERS = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
 ROOT = "0"
+# How the classic builder names the image of a step.
+SHORT_ID = 12
+STEP = re.compile(rf"^ ---> ([0-9a-f]{{{SHORT_ID}}})$", re.MULTILINE)
 # The Hub must be able to talk to any image, also to one of an operator's own Dockerfile.
 RELEASE = ["jupyterhub-singleuser", "--version"]
 
@@ -81,6 +84,7 @@ class Builder(Runner):
         self.network = {key: value for key, value in network.items() if value}
         self.ca_bundle = ca_bundle
         self.logs = logs
+        self.untagged: set[str] = set()
         self.command, buildkit = builder(os.environ.get("PATH", os.defpath), ENGINE_SETTINGS)
         self.proxies = {
             name: value
@@ -102,10 +106,10 @@ class Builder(Runner):
         elif image["kind"] in ("ready", "pulled"):
             self.run(log, ["docker", "pull", image["ref"]])
             if image["kind"] == "ready":
-                self.check_user(image["ref"], log)
-                self.check_release(image, image["ref"], log)
+                self.check_ready(image, log)
         else:
             made = self.build(image, log)
+            self.untagged.add(made.removeprefix("sha256:")[:SHORT_ID])
             self.run(log, ["docker", "tag", self.tested(image, made, log), image["ref"]])
 
     def twin(self, image: Mapping[str, Any]) -> str:
@@ -210,6 +214,15 @@ class Builder(Runner):
                 raise BuildError(f"the image was built, but does not work: {error}") from error
         return made
 
+    def check_ready(self, image: Mapping[str, Any], log: Path) -> None:
+        """Remove a pulled image that is refused: with its tag, the next run would take it for checked."""
+        try:
+            self.check_user(image["ref"], log)
+            self.check_release(image, image["ref"], log)
+        except BuildError:
+            subprocess.run(["docker", "image", "rm", image["ref"]], capture_output=True)
+            raise
+
     def check_user(self, made: str, log: Path) -> None:
         """Refuse an image that runs as root: users' servers run as the image's user, and isolation relies on that."""
         command = ["docker", "run", "--rm", "--network=none", *AS_SERVERS, "--entrypoint=id", made, "-u"]
@@ -232,9 +245,19 @@ class Builder(Runner):
             hub = f"the Hub is JupyterHub {image['hub_release']}"
             raise BuildError(f"the image has {found}, but {hub}: the major versions must match")
 
-    def clean_up(self) -> None:
-        """Remove the stages that read the network's settings, which the classic builder leaves behind as images."""
+    def clean_up(self, images: Sequence[Mapping[str, Any]]) -> None:
+        """Remove what the builds of these images left without a tag: each would stay on the disk for good.
+
+        These are images that failed their test, and with the classic builder the last step before one that failed, and
+        the stages that an image was copied from, which read the network's settings.
+        """
         subprocess.run(["docker", "image", "prune", "--force", f"--filter=label={LABEL}.stage"], capture_output=True)
+        logs = [self.logs / f"{image['name']}.log" for image in images]
+        made = {*self.untagged, *(step for log in logs if log.exists() for step in STEP.findall(log.read_text()))}
+        dangling = self.answer(["docker", "image", "ls", "--filter=dangling=true", "--format={{.ID}}"]).split()
+        for left in [each for each in dangling if each in made]:
+            # Not by force: it may be in use.
+            subprocess.run(["docker", "image", "rm", left], capture_output=True)
 
 
 def builder(path: str, settings: Path) -> tuple[list[str], bool]:
@@ -305,7 +328,7 @@ def main() -> None:
         try:
             result = build_all(builder.needed(images), builder.make, logs)
         finally:
-            builder.clean_up()
+            builder.clean_up(images)
             (logs / "progress").unlink(missing_ok=True)
     module.exit_json(changed=bool(result["made"]), **json.loads(json.dumps(result)))
 

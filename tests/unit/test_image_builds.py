@@ -216,6 +216,41 @@ def test_an_environment_that_runs_as_root(
         assert ran[-1][1] == ("tag" if kind == "environment" else "pull")
 
 
+def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, str]) -> Path:
+    """A docker client that gives these answers, by the words that commands begin with, and writes all commands down."""
+    client, said = tmp_path / "fake" / "docker", tmp_path / "said"
+    client.parent.mkdir()
+    cases = "".join(f"  '{words}'*) {answer};;\n" for words, answer in answers.items())
+    client.write_text(f'#!/bin/sh\necho "$*" >> {said}\ncase "$*" in\n{cases}esac\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    return said
+
+
+def test_what_failed_builds_leave_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image that failed its test, and the classic builder's last step; not images of others."""
+    listed = r"printf 'aaaaaaaaaaaa\nbbbbbbbbbbbb\ncccccccccccc\n'"
+    said = fake_docker(tmp_path, monkeypatch, {"buildx": "exit 1", "image ls": listed, "run": "exit 1"})
+    maker = builder(tmp_path)
+    image = {"name": "hub", "kind": "hub", "hash": "", "ref": "p/hub:h"}
+    monkeypatch.setattr(maker, "build", lambda image, log: "sha256:aaaaaaaaaaaa0123")
+    with pytest.raises(BuildError, match="was built, but does not work"):
+        maker.make(image, tmp_path / "hub.log")
+    (tmp_path / "env-x.log").write_text("Step 1/2\n ---> bbbbbbbbbbbb\n ---> Running in cccccccccccc\nit broke\n")
+    maker.clean_up([image, {"name": "env-x"}, {"name": "env-y"}])
+    removed = [line for line in said.read_text().splitlines() if line.startswith("image rm")]
+    assert removed == ["image rm aaaaaaaaaaaa", "image rm bbbbbbbbbbbb"]
+
+
+def test_a_pulled_image_that_is_refused_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its tag, the next run would find nothing to do, and offer it."""
+    said = fake_docker(tmp_path, monkeypatch, {"buildx": "exit 1", "image inspect": "exit 1", "run": "echo 0"})
+    image = {"name": "env-x", "kind": "ready", "hash": "", "ref": "their/image:1", "hub_release": "6.1.1"}
+    with pytest.raises(BuildError, match="runs as root"):
+        builder(tmp_path).make(image, tmp_path / "log")
+    assert said.read_text().splitlines()[-1] == "image rm their/image:1"
+
+
 def test_an_environment_is_tested_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker, ran = builder(tmp_path), []
 

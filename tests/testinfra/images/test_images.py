@@ -28,6 +28,11 @@ def tags(host: Any) -> set[str]:
     return set(listed.split())
 
 
+def untagged(host: Any) -> set[str]:
+    """Return the ids of images without a name."""
+    return set(host.check_output("docker image ls --filter dangling=true --quiet").split())
+
+
 def images(host: Any) -> dict[str, dict[str, Any]]:
     """Return `docker image inspect` of each, by the last part of its repository's name."""
     described = json.loads(host.check_output("docker image inspect " + " ".join(sorted(tags(host)))))
@@ -130,12 +135,13 @@ def test_broken_environment_leaves_the_others_alone(host: Any, converge: Callabl
 def test_image_that_runs_as_root_is_refused(host: Any, converge: Callable[..., Any], tmp_path: Path) -> None:
     """Both one that is built, under any user name, and one that exists already."""
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER root\nRUN useradd -ou 0 ann\nUSER ann\n")
-    before = tags(host)
+    before, nameless = tags(host), untagged(host)
     run = converge(more_environments=[{"slug": "alias", "title": "Alias", "dockerfile": str(tmp_path)}])
     assert not run.ok
     assert "The image env-alias was not made: the image runs as root" in run.said
     assert "USER 1000" in run.said
     assert tags(host) == before
+    assert untagged(host) == nameless, "what was refused does not stay on the disk"
 
     ready = images(host)["base"]["RepoTags"][0]
     run = converge(more_environments=[{"slug": "ready", "title": "Ready", "image": ready}])
