@@ -55,7 +55,7 @@ def _parts() -> dict[str, float]:
             builder.make(image, logs / f"{image['name']}.log")
             seconds[image["name"]] = time.perf_counter() - begin
     finally:
-        builder.clean_up()
+        builder.clean_up(list(plan.values()))
     docker("image", "rm", *(image["ref"] for image in plan.values()))
     docker("tag", aside, system)
     docker("image", "rm", aside)
