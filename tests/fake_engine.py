@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import Mock
 
@@ -86,7 +87,7 @@ class Engine:
 
     # networks
 
-    def networks(self, names: list[str]) -> list[dict[str, Any]]:
+    def networks(self, names: Sequence[str] = ("",)) -> list[dict[str, Any]]:
         # Docker also matches parts of names.
         return [each for each in self.made.values() if names[0] in each["Name"]]
 

@@ -21,7 +21,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.certificates import certificate_problem
 from ..module_utils.docker_engine import gather as gather_of_engine
 from ..module_utils.engine_objects import TIMEOUT_S, find_objects
-from ..module_utils.kernel_tables import parse_listeners, parse_memory, parse_routes, program_of, read
+from ..module_utils.kernel_tables import parse_listeners, parse_memory, program_of, read, routes
 from ..module_utils.lease import take_lease
 
 DOCUMENTATION = r"""
@@ -64,7 +64,10 @@ resolves_elsewhere: {description: "Those of them that are not this machine's.", 
 absent_files: {description: "Those of the certificate's files that do not exist.", type: list, returned: always}
 certificate_problem: {description: Why the certificate cannot be used for the host, or "", type: str, returned: always}
 listeners: {description: "What listens on the ports: port, address and program.", type: list, returned: always}
-networks: {description: "IPv4 networks in use: network and interface or Docker network.", type: list, returned: always}
+networks:
+  description: "IPv4 networks in use: network; interface or Docker network; for routes, the routing table's number."
+  type: list
+  returned: always
 publishers: {description: "Containers that publish them: port, name, addresses, ours.", type: list, returned: always}
 foreign_containers: {description: "Others on our networks: container and network.", type: list, returned: always}
 bridge_holder: {description: "What else uses the bridge of our users' network.", type: str, returned: always}
@@ -187,7 +190,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
     # The engine's networks are reported by their own name, not by that of their bridge.
     known = objects.pop("subnets")
     taken = {each["network"] for each in known}
-    routes = [each for each in parse_routes(read("/proc/net/route")) if each["network"] not in taken]
+    reached = [each for each in routes() if each["network"] not in taken]
     return {
         "facts": facts(read("/etc/os-release"), os.uname().machine),
         "engine": about,
@@ -205,7 +208,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "listeners": [
             {"port": port, "address": address, "program": program_of(inode)} for port, address, inode in sockets
         ],
-        "networks": routes + [each for each in known if each["interface"]],
+        "networks": reached + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
         "looks": run_looks(options["looks"]),
         **objects,

@@ -72,7 +72,10 @@ def test_changed_subnet_is_reported_with_its_fix(engine: Engine, hub_networks: n
 
 def test_taken_subnet_is_reported(engine: Engine) -> None:
     engine.refuses = refused(403, "Pool overlaps with other one on this address space")
-    with pytest.raises(ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET"):
+    engine.made["other"] = {"Name": "other", "IPAM": {"Config": [{"Subnet": "10.214.0.0/16"}, {"Subnet": "fd00::/64"}]}}
+    with pytest.raises(
+        ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET to others, such as 10\.215\.0\.0/20"
+    ):
         networks.Networks(engine, "hub", PLAN).ensure()
 
 

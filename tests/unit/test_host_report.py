@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,11 +39,15 @@ UDP = """\
   201: 00000000:01BB 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1147 2 0 0
   202: 0100007F:01BB 0200007F:1F40 01 00000000:00000000 00:00000000 00000000     0        0 1148 2 0 0
 """
-ROUTES = """\
-Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
-eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
-br-team\t0000D50A\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0
-"""
+
+
+def route(network: str, table: int, kind: int = 1, interface: int = 1) -> tuple[int, bytes]:
+    """Return what rtnetlink says of a route: a number of a table above 255 is in an attribute only."""
+    address, _, bits = network.partition("/")
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, int(bits), 0, 0, min(table, 252), 4, 0, kind, 0)
+    destination = struct.pack("=HH4s", 8, 1, socket.inet_aton(address))
+    rest = struct.pack("=HHI", 8, 4, interface) + struct.pack("=HHI", 8, 15, table)
+    return 24, head + (destination if int(bits) else b"") + rest
 
 
 def test_listeners_of_a_port() -> None:
@@ -53,8 +58,28 @@ def test_listeners_of_a_port() -> None:
     assert list(kernel_tables.parse_listeners("", "8000/tcp")) == []
 
 
-def test_networks_without_the_default_route() -> None:
-    assert list(kernel_tables.parse_routes(ROUTES)) == [{"network": "10.213.0.0/20", "interface": "br-team"}]
+def test_networks_of_all_routing_tables() -> None:
+    messages = [
+        route("0.0.0.0/0", 254),
+        route("10.213.0.0/20", 254),
+        route("10.213.0.1/32", 255, kind=2),  # An address of the machine itself.
+        route("10.213.15.255/32", 255, kind=3),
+        route("100.64.0.0/10", 51820),
+        route("10.0.0.0/8", 100, kind=7, interface=2**31 - 1),
+    ]
+    assert list(kernel_tables.parse_routes(messages)) == [
+        {"network": "10.213.0.0/20", "interface": "lo", "table": 254},
+        {"network": "100.64.0.0/10", "interface": "lo", "table": 51820},
+        {"network": "10.0.0.0/8", "interface": "an interface that is gone", "table": 100},
+    ]
+
+
+def test_this_machines_routes_are_those_of_the_kernels_table() -> None:
+    lines = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    main = {(kernel_tables.parse_address(line[1]), line[0]) for line in lines if int(line[7], 16)}
+    found = {(each["network"].partition("/")[0], each["interface"]) for each in kernel_tables.routes()}
+    assert main
+    assert main <= found
 
 
 def test_memory() -> None:

@@ -6,8 +6,10 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils.kernel_tables import MAIN_TABLE
 from ...module_utils.rules.problems import Finding
 from ...module_utils.rules.registry import Findings
+from ...module_utils.rules.users_network import free
 from . import ingress
 from .host import Host, rule
 
@@ -51,11 +53,17 @@ def _holder(host: Host, port: str, address: str) -> str:
 def users_subnet(host: Host, value: str, name: str) -> Findings:
     """Docker would refuse an overlapping network, or cut the machine off from the other one."""
     subnet = ipaddress.IPv4Network(value)
-    for route in host.report["networks"]:
-        if route["interface"] != f"br-{name}" and subnet.overlaps(ipaddress.IPv4Network(route["network"])):
+    others = [each for each in host.report["networks"] if each["interface"] != f"br-{name}"]
+    # Docker's own are on this machine only.
+    lan = [each["network"] for each in others if not each["interface"].startswith("the Docker network ")]
+    advice = free([each["network"] for each in others], lan)
+    for each in others:
+        if subnet.overlaps(ipaddress.IPv4Network(each["network"])):
+            table = each.get("table", MAIN_TABLE)
+            where = "" if table == MAIN_TABLE else f" (routing table {table}: ip route show table {table})"
             yield Finding(
-                f"{value} overlaps {route['network']}, which the machine reaches by {route['interface']}",
-                "use another private network, such as 10.214.0.0/20",
+                f"{value} overlaps {each['network']}, which the machine reaches by {each['interface']}{where}",
+                f"use another private network, such as {advice}" if advice else "use another private network",
                 "network_users_subnet",
             )
 

@@ -11,7 +11,7 @@ import docker
 from docker.errors import APIError
 
 from ..engine.labels import KIND, PROJECT
-from ..rules.users_network import Plan
+from ..rules.users_network import Plan, free
 from .errors import ComposeError
 
 PROXY_KIND = "compose-proxy"
@@ -57,8 +57,15 @@ class Networks:
         except APIError as error:
             raise ComposeError(
                 f"The network {name} cannot be created: {error.explanation}. If its addresses are taken, set"
-                " JUPYTERHUB_USERS_SUBNET to others, such as 10.214.0.0/20"
+                f" JUPYTERHUB_USERS_SUBNET to others, such as {self._free()}"
             ) from None
+
+    def _free(self) -> str:
+        """Return a network that none of the engine's overlaps.  The machine's own routes cannot be seen from here."""
+        configs = (each for network in self.client.networks() for each in (network.get("IPAM") or {}).get("Config") or [])
+        subnets = [each["Subnet"] for each in configs if "." in each.get("Subnet", "")]
+        # What was refused is not free either, whatever it overlaps.
+        return free([*subnets, self.plan.subnet])
 
     # --- containers on them
 
