@@ -20,6 +20,17 @@ PRINT_S = 10
 # Common errors, as the tools report them, and what to do.
 CAUSES = {
     r"no space left on device": "The disk is full: free some space (docker system df shows what the engine holds).",
+    r"pull access denied|requested access to the resource is denied|no basic auth credentials|insufficient_scope|"
+    r'failed to authorize|(daemon: |"https?://\S+/v2/).*\b(denied|unauthorized)\b|error from registry: denied': (
+        "The registry wants a login, or has no such image: check the name, run docker login <registry> as root on the"
+        " target (sudo docker login ...), and deploy again."
+    ),
+    r"manifest unknown|manifest for .* not found": "The registry has no such image: check its name and tag.",
+    r"x509: |server gave HTTP response to HTTPS client": (
+        "The registry's certificate is not trusted by the engine: store its authority on the target as"
+        " /etc/docker/certs.d/<registry>/ca.crt; for a registry without HTTPS set"
+        ' docker_daemon_settings: {insecure-registries: ["host:port"]}.'
+    ),
     r"No solution found when resolving|ResolutionImpossible|conflicting dependencies": (
         "The requirements conflict with each other, or with the server's own packages, which are fixed:"
         " change the pip list."

@@ -95,6 +95,7 @@ ACCEPTED = {
     "jupyterhub_url: uses http, but ingress_mode": WAYS,
     "jupyterhub_url: has a port, but caddy": WAYS,
     "jupyterhub_url: is an IP address, but caddy": WAYS,
+    "jupyterhub_url: contains an underscore": WAYS,
     "jupyterhub_url: is not a host that a certificate": WAYS,
     "jupyterhub_address: is an IPv6 address": PLACE,
     "ingress_caddy: hub_traits gives each user a subdomain": WAYS,

@@ -280,6 +280,19 @@ def test_an_environment_is_tested_as_servers_are_started(tmp_path: Path, monkeyp
         ("E: Unable to locate package libfoo", "check the spelling"),
         ("hint: Build failures usually indicate a problem with the package", "add it to apt, such as gcc"),
         ("psycopg/psycopg.h:30:10: fatal error: Python.h: No such file or directory", "add it to apt, such as gcc"),
+        ("ERROR: HTTP error 401 Client Error: 401 Unauthorized for url: https://x/simple/", "images_pip_index_url"),
+        # An image's registry, as engines from 20.10 to 29, BuildKit and registries say it.
+        ("pull access denied for x/y, repository does not exist or may require 'docker login'", "docker login"),
+        ('Error response from daemon: Head "https://x/v2/y/manifests/1": no basic auth credentials', "docker login"),
+        ('Error response from daemon: Head "https://x/v2/y/manifests/1": denied', "docker login"),
+        ("Error response from daemon: unauthorized: authentication required", "docker login"),
+        ("error from registry: denied", "docker login"),
+        ('Head "https://x/v2/y/manifests/1": denied: access forbidden', "docker login"),
+        ("failed to authorize: failed to fetch oauth token: unexpected status: 401 Unauthorized", "docker login"),
+        ("pull access denied: server message: insufficient_scope: authorization failed", "docker login"),
+        ("Error response from daemon: manifest for x/y:2 not found: manifest unknown", "name and tag"),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "/etc/docker/certs.d"),
+        ("http: server gave HTTP response to HTTPS client", "insecure-registries"),
     ],
 )
 def test_common_causes(said: str, setting: str) -> None:

@@ -88,14 +88,23 @@ def host_can_get_a_certificate(url: str, mode: str, caddy: Mapping[str, Any]) ->
     host = host_of(url)
     if mode not in ("caddy", "coolify") or wrong_form(url) or not url.startswith("https://"):
         return
+    options = caddy if mode == "caddy" else {}
+    own = ", or use your own certificate (ingress_caddy.certificate_file)" if mode == "caddy" else ""
     if urlsplit(url).port is not None:
         yield Finding(f"has a port, but {mode} serves HTTPS on 443", f"write https://{host}")
     elif is_address(host):
         # Browsers send no SNI for an IP address, so no certificate could be chosen.
         yield Finding(f"is an IP address, but {mode} needs a host name: {shown(url)}", NAME_FIX)
-    elif (is_loopback(host) or "." not in host) and not (mode == "caddy" and "certificate_file" in caddy):
-        own = ", or use your own certificate (ingress_caddy.certificate_file)" if mode == "caddy" else ""
+    elif "certificate_file" in options:
+        return
+    elif is_loopback(host) or "." not in host:
         yield Finding(f"is not a host that a certificate authority could reach: {shown(url)}", NAME_FIX + own)
+    elif "_" in host and "directory_url" not in options:
+        # Not a host name by RFC 1123, which public authorities insist on.
+        yield Finding(
+            f"contains an underscore, and no public authority issues a certificate for such a name: {shown(url)}",
+            f"use another name, such as https://{host.replace('_', '-')}{own}",
+        )
 
 
 @rule("ingress_caddy", "ingress_mode", "hub_traits")
