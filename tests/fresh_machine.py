@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Where nft and iptables are, even if they are not in PATH.
 SYSTEM_PATH = "/usr/sbin:/sbin"
 LABEL = "jupyterhub-ansible"
-UNIT = re.compile(r"^ExecStart=(\S+)/proxy/fence watch$", re.MULTILINE)
+UNIT = re.compile(r"^ExecStart=(?:/bin/sh )?(\S+)/proxy/fence watch$", re.MULTILINE)
 NAME = re.compile(r"jupyterhub_name: *([a-z0-9-]+)")
 
 

@@ -155,7 +155,8 @@ def call(fence: str, verb: str) -> str:
     Raises:
         RuntimeError: with the script's error message.
     """
-    done = subprocess.run([fence, verb], capture_output=True, text=True, timeout=60, check=False)
+    # Its file system may be mounted noexec.
+    done = subprocess.run(["/bin/sh", fence, verb], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{fence} {verb}: {(done.stderr or done.stdout).strip()}")
     return done.stdout

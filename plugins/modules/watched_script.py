@@ -45,6 +45,8 @@ written: {description: The files that were or would be written or given their mo
 digest: {description: SHA-256 of the script and its settings., type: str, returned: always}
 """
 
+# The script may be on a file system that is mounted noexec.
+SHELL = "/bin/sh"
 RUNS = "NeedDaemonReload=no SubState=running"
 
 
@@ -131,7 +133,7 @@ def main() -> None:
     result["changed"] = bool(result["written"])
     # A dry run cannot run a script that it would have had to write first.
     if not (module.check_mode and result["changed"]):
-        command = [str(script), "check" if module.check_mode else "keep"]
+        command = [SHELL, str(script), "check" if module.check_mode else "keep"]
         code, said, error = module.run_command(command)
         if code:
             module.fail_json(
@@ -143,7 +145,7 @@ def main() -> None:
             if not module.check_mode:
                 watch(module, name)
         # That depends on the machine's kernel.
-        _, lacks, _ = module.run_command([str(script), "lacks"]) if params["lacks"] else (0, "", "")
+        _, lacks, _ = module.run_command([SHELL, str(script), "lacks"]) if params["lacks"] else (0, "", "")
         if lacks.strip():
             module.warn(f"{params['about']}: {lacks.strip()}")
     module.exit_json(**result)

@@ -38,7 +38,6 @@ class Machine:
         self.told: list[str] = []
         self.warnings: list[str] = []
         (folder / "fence").write_text(FENCE.format(folder=folder))
-        (folder / "fence").chmod(0o755)
         monkeypatch.setattr(fence_proof, "prove", self.prove)
         monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _, warning: self.warnings.append(warning))
         monkeypatch.setattr(fence_proof, "docker", lambda *arguments: self.told.append(arguments[-1]))

@@ -267,7 +267,7 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
     (place.root / "srv/jupyterhub/hub/secrets").mkdir(parents=True)
     (place.root / "opt/lab/proxy").mkdir(parents=True)
     (place.root / "etc/systemd/system/lab-fence.service").write_text(
-        "[Service]\nExecStart=/opt/lab/proxy/fence watch\n"
+        "[Service]\nExecStart=/bin/sh /opt/lab/proxy/fence watch\n"
     )
     assert made_fresh(place) == 1
     told = capsys.readouterr().err.splitlines()[1:]
