@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import patient_hub_auth
+import request_bodies
 from tornado import websocket
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 
 # The Hub does not answer while it is being replaced.
 patient_hub_auth.install()
+
+# A body beyond what the memory allows would kill the server and all kernels.
+request_bodies.install()
 
 # Extensions are enabled in jupyter_server_config.d/zz-jupyterhub.json: the last file there, because packages' own files
 # contradict it, and not here, because users' lists are merged into files but would replace a setting of this file.
