@@ -8,6 +8,12 @@ VENV      := .venv
 # If set, every run of Ansible compiles all of its modules again (1-2 s).
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Ansible ignores an ansible.cfg in a folder that everyone can write to, as on WSL's /mnt/c.
+deploy check rotate engine: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
+# Where TLS is inspected, only the system's store has the authority; uv and most pips read a list of their own by default.
+SYSTEM_CERTS := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
+                /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem))
+export UV_SYSTEM_CERTS ?= $(if $(SYSTEM_CERTS),true,false)
 UV_INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
               --no-header --no-annotate --no-emit-index-url --fork-strategy fewest
@@ -101,7 +107,8 @@ $(VENV)/bin/uv: images/base/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/base/uv.txt
+	PIP_CERT=$${PIP_CERT:-$$($(VENV)/bin/pip config get global.cert 2>/dev/null || echo $${SSL_CERT_FILE:-$(SYSTEM_CERTS)})} \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/base/uv.txt
 	@touch $@
 
 $(VENV)/run.stamp: requirements/run.txt $(VENV)/bin/uv

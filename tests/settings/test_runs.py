@@ -253,3 +253,41 @@ def test_hosts_of_one_inventory_are_independent(operator: Operator) -> None:
 def test_preflight_is_the_first_role_of_the_site() -> None:
     roles = yaml.safe_load((PROJECT / "playbooks/site.yml").read_text())[0]["roles"]
     assert roles[0] == "preflight", "an earlier role could change something"
+
+
+def test_the_playbook_from_another_folder(tmp_path: Path) -> None:
+    """Ansible does not read the project's ansible.cfg then, nor in a folder that everyone can write to."""
+    project, elsewhere = tmp_path / "a project", tmp_path / "elsewhere"
+    project.mkdir()
+    for name in ("site.yml", "ansible.cfg"):
+        shutil.copy(PROJECT / name, project / name)
+    for name in ("playbooks", "collections"):
+        shutil.copytree(PROJECT / name, project / name, symlinks=True)
+    for name in ("roles", "plugins"):
+        (project / name).symlink_to(PROJECT / name)
+    (tmp_path / "hosts.yml").write_text(MACHINE)
+    project.chmod(0o777)
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+
+    def run(folder: Path, *arguments: str | Path, playbook: str = "site.yml") -> str:
+        done = subprocess.run(
+            [ANSIBLE, project / playbook, "-e", "jupyterhub_port=x", *arguments],
+            cwd=folder,
+            env={**environment, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode
+        return done.stdout + done.stderr
+
+    inventory = ("-i", tmp_path / "hosts.yml")
+    said = run(project, *inventory)
+    assert "jupyterhub_port (CLI option '-e'): must be a whole number" in said
+    assert "export ANSIBLE_CONFIG=" in " ".join(said.split())
+    said = run(elsewhere, *inventory, "-e", "secret_to_rotate=cookie_secret", playbook="playbooks/rotate.yml")
+    assert "jupyterhub_port (CLI option '-e'): must be a whole number" in said
+    assert "the inventory has no hosts" in run(elsewhere)
+    assert "--start-at-task would do a part" in run(elsewhere, *inventory, "--start-at-task", "Summary")

@@ -24,6 +24,11 @@ EXPOSED_FIX = (
     "ignores; then replace the secret, since git's history keeps the old one"
 )
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
+# An inventory in INI format takes values as Python writes them, and everything else as a string.
+INI_HINT = (
+    """ (in an INI inventory as Python writes it: True, ["a"], {"a": True}; or move it to group_vars/all.yml)"""
+)
+YAML = re.compile(r"(^|/)(group_vars|host_vars)/|\.(ya?ml|json), line")
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Settings:
         about = finding.about or name
         # A finding about no single setting, such as "access", has no place.
         where = self.where(about.split("[")[0].split(".")[0])
-        hint = TYPED_HINT if where.startswith(COMMAND_LINE) and finding.what.startswith("must be") else ""
+        hint = typed_hint(where) if finding.what.startswith("must be") else ""
         return Problem(about, where, self.masked(finding.what), self.masked(finding.fix) + hint)
 
     def masked(self, text: str) -> str:
@@ -64,6 +69,13 @@ class Settings:
         """Return the settings that rules may rely on: evaluated and of the right type, None if unset."""
         good = {name: self.values.get(name) for name in specs.options if name not in bad}
         return {**good, **self.context}
+
+
+def typed_hint(where: str) -> str:
+    """Return how to write a value of another type than a string at a place where it is not written as YAML."""
+    if where.startswith(COMMAND_LINE):
+        return TYPED_HINT
+    return INI_HINT if ", line " in where and not YAML.search(where) else ""
 
 
 def leaves(value: Any) -> Iterator[str]:
