@@ -22,8 +22,6 @@ from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 if TYPE_CHECKING:
     from traitlets.config import get_config
 
-# Before settings name one of their classes.
-own_files.importable()
 try:
     settings, secrets = load()
 except SettingsError as error:

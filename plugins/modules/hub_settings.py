@@ -31,6 +31,7 @@ options:
 NO_CONTAINER = 125
 # Takes a hundredth of a second.
 ROUNDS = 20_000
+SOCKET = "/var/run/docker.sock"
 PRIVATE = ("hub_traits", "hub_server_environment")
 HIDDEN = "(not shown, since it may contain a secret)"
 
@@ -48,11 +49,13 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
     command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--pull=never"]
     command += [
         f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly",
+        # To see whether the Hub would still find all homes.
+        f"--mount=type=bind,src={SOCKET},dst={SOCKET}",
         "--env=JUPYTERHUB_SETTINGS_FILE=/dev/stdin",
     ]
     try:
         done = subprocess.run(
-            [*command, image, "python", "-m", "jupyterhub_ansible", "check"],
+            [*command, image, "python", "-m", "jupyterhub_ansible", "check", "--homes"],
             input=content,
             capture_output=True,
             text=True,

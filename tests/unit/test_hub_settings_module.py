@@ -52,6 +52,9 @@ def written(folder: Path) -> Any:
 def test_what_the_hub_takes_is_written_for_its_account_alone(tmp_path: Path) -> None:
     assert run(tmp_path)["changed"]
     assert json.loads((tmp_path / "given").read_text()) == written(tmp_path) == NEW
+    # It asks the engine for the homes that are there.
+    assert "docker.sock" in (asked := (tmp_path / "asked").read_text())
+    assert asked.endswith("check --homes\n")
     assert stat.S_IMODE((tmp_path / "hub.json").stat().st_mode) == 0o600
 
 

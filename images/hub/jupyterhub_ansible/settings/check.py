@@ -16,12 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import docker
 from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
+from ..engine.errors import DOCKER_ERRORS
 from ..rules import specs
 from ..rules.secrets import SECRETS
+from ..spawner import home_names
 from . import own_files
 
 FILES = {
@@ -112,8 +115,26 @@ def _absent(name: str, values: Config) -> Iterator[str]:
                 yield f"{_source()}: {name}.{trait}: there is no {path} in the Hub's container; {where}"
 
 
-def problems(config_file: Path) -> list[str]:
+def _lost_homes(config: Config) -> Iterator[str]:
+    """Homes that the Hub would no longer find; none if Docker does not answer, since then nothing starts anyway."""
+    try:
+        found = home_names.lost(docker.from_env().api, config)
+    except DOCKER_ERRORS:
+        return
+    if found:
+        old, new = next(iter(sorted(found.items())))
+        yield (
+            f"hub_volume_name_template: {len(found)} homes would look empty: {old}, for example, would be {new}, which"
+            " does not exist; set it as it was, or move them first (docs/how-to/deleted-users.md)"
+        )
+
+
+def problems(config_file: Path, *, homes: bool = False) -> list[str]:
     """Return what would keep the Hub from starting, or what it would ignore, in `hub_traits` and in our configuration.
+
+    Args:
+        config_file: jupyterhub_config.py.
+        homes: also look whether the Hub would find all homes that the engine has.
 
     Raises:
         SystemExit: hub.json or a secret is unusable; the message says why.
@@ -129,6 +150,8 @@ def problems(config_file: Path) -> list[str]:
             found += _refused(classes[name], values)
         else:
             found.append(f"{_source()}: {name}: no such class{_similar(name, classes)}")
+    if homes and not found:
+        found += _lost_homes(config)
     return found
 
 
@@ -137,9 +160,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m jupyterhub_ansible check", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG_FILE, help="jupyterhub_config.py")
     parser.add_argument("--example", action="store_true", help="check the image, with settings of its own")
+    parser.add_argument(
+        "--homes", action="store_true", help="also look whether all homes would be found (needs Docker)"
+    )
     arguments = parser.parse_args()
     with example_settings() if arguments.example else contextlib.nullcontext():
-        found = problems(arguments.config)
+        found = problems(arguments.config, homes=arguments.homes)
     if found:
         sys.exit("\n".join(found))
     print("OK")

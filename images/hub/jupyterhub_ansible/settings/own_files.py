@@ -7,7 +7,6 @@ it could open what this deployment closes, or have no effect.
 import copy
 import os
 import runpy
-import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,12 +27,6 @@ def folder() -> Path:
     return Path(os.environ.get("JUPYTERHUB_FILES_DIR", FOLDER))
 
 
-def importable() -> None:
-    """Let modules of the folder be imported; last, so that none of them takes the place of a library."""
-    if (own := str(folder())) not in sys.path:
-        sys.path.append(own)
-
-
 def run(config: Config, settings: Settings) -> None:
     """Run the file on top of the Hub's configuration.
 
@@ -43,7 +36,6 @@ def run(config: Config, settings: Settings) -> None:
     file = folder() / NAME
     if not file.is_file():
         return
-    importable()
     before = copy.deepcopy(_plain(config))
     try:
         runpy.run_path(str(file), {"c": config, "get_config": lambda: config}, file.stem)
