@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,8 @@ KINDS: list[tuple[type[Any], str]] = [
     (traitlets.Tuple, "tuple"),
     (traitlets.Dict, "dict"),
 ]
+# How the help of a trait of type Any says that it takes a function.
+FUNCTION = re.compile(r"hook function|any callable", re.IGNORECASE)
 
 
 def _kinds(trait: Any) -> set[str]:
@@ -42,9 +45,17 @@ def _kinds(trait: Any) -> set[str]:
         kinds = set().union(*(_kinds(part) for part in trait.trait_types))
     elif isinstance(trait, traitlets.Enum):
         kinds = {type(value).__name__ for value in trait.values}
+    elif type(trait) is traitlets.Any and FUNCTION.search(trait.help or "") and not _is_checked(trait):
+        kinds = {"callable"}
     else:
         kinds = set(next((kind for known, kind in KINDS if isinstance(trait, known)), "any").split("|"))
     return kinds | ({"none"} if trait.allow_none else set())
+
+
+def _is_checked(trait: Any) -> bool:
+    """Whether the class checks the values of this trait itself, such as a name that stands for a function."""
+    checks = [each for each in vars(trait.this_class or object).values() if isinstance(each, traitlets.ValidateHandler)]
+    return any(trait.name in each.trait_names for each in checks)
 
 
 def kind(trait: Any) -> str:

@@ -13,6 +13,7 @@ from jupyterhub_ansible.engine.calls import CONNECTIONS
 from jupyterhub_ansible.proxy import sync_routes
 from jupyterhub_ansible.proxy.routes import UserProxy
 from jupyterhub_ansible.rules.trait_table import ROWS
+from jupyterhub_ansible.settings import own_files
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
 from jupyterhub_ansible.spawner import start_page
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
@@ -117,3 +118,8 @@ for class_name, values in settings.hub_traits.items():
             c[class_name][trait] = [*value, *ours]
         else:
             c[class_name][trait] = value
+# --- the operator's own jupyterhub_config.py
+try:
+    own_files.run(c, settings)
+except SettingsError as error:
+    sys.exit(str(error))

@@ -26,6 +26,8 @@ Plan = dict[str, dict[str, Any]]
 ON_TOP = "environment"
 # The file in build contexts that passes the network's settings to a build.
 NETWORK = "network.env"
+# The folder in the Hub's build context with the operator's own files.
+HUB_FILES = "hub_files"
 FILES = Path(__file__).resolve().parents[2] / "images"
 BUILT_IN = ("base", "datascience")
 # Where an image comes from; the Hub does not need to know that.
@@ -42,11 +44,14 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
             yield inside.as_posix(), path
 
 
-def _pack(folder: Path, files: Mapping[str, str]) -> bytes:
-    """Return a folder and further files as a reproducible tar archive."""
+def _pack(folder: Path, files: Mapping[str, str], folders: Mapping[str, str] | None = None) -> bytes:
+    """Return a folder, and further files and folders in it, as a reproducible tar archive."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, path in _walk(folder):
+        found = dict(_walk(folder))
+        for name, other in (folders or {}).items():
+            found |= {f"{name}/{inside}": path for inside, path in _walk(Path(other))}
+        for name, path in found.items():
             if name in files:
                 continue
             member = tarfile.TarInfo(name)
@@ -76,10 +81,11 @@ def _image(
     *,
     files: Mapping[str, str] | None = None,
     args: Mapping[str, str] | None = None,
+    folders: Mapping[str, str] | None = None,
     made_of: Sequence[str] = (),
 ) -> dict[str, Any]:
-    files, args = files or {}, args or {}
-    content = hashlib.sha256(_pack(folder, files)).hexdigest()
+    files, args, folders = files or {}, args or {}, folders or {}
+    content = hashlib.sha256(_pack(folder, files, folders)).hexdigest()
     parts = [content, dict(args), parent["hash"], list(made_of)]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return {
@@ -91,6 +97,7 @@ def _image(
         "parent_ref": parent["ref"],
         "folder": str(folder),
         "files": dict(files),
+        "folders": dict(folders),
         "args": dict(args),
     }
 
@@ -156,6 +163,7 @@ def images_plan(
     apt_mirror: str = "",
     playbook_dir: str = "",
     ingress: str = "",
+    hub_files: str = "",
     files: str = str(FILES),
 ) -> Plan:
     """Return all images by name, parents before children.
@@ -168,6 +176,7 @@ def images_plan(
         apt_mirror: the setting images_apt_mirror, which is stored in the images.
         playbook_dir: relative Dockerfile folders are relative to it.
         ingress: "built" for our own image of Caddy, the reference of another one, or "" for none.
+        hub_files: the setting images_hub_files; relative to the playbook's folder, too.
         files: the project's folder images/.
 
     Raises:
@@ -192,11 +201,12 @@ def images_plan(
     mirror = {"APT_MIRROR": apt_mirror} if apt_mirror else {}
     base = _image(project, "base", "base", os, root / "base", args=mirror, made_of=[refresh_date])
     network = _network(root)
+    own = {HUB_FILES: str(Path(playbook_dir, hub_files))} if hub_files else {}
     user = _image(project, "env-base", "environment", base, root / "singleuser", files=network)
     images = [
         os,
         base,
-        _image(project, "hub", "hub", base, root / "hub", files=network),
+        _image(project, "hub", "hub", base, root / "hub", files=network, folders=own),
         _image(project, "proxy", "proxy", base, root / "proxy", files=network),
     ]
     if ingress == "built":
@@ -247,8 +257,8 @@ def images_packed(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the images with their build contexts, as base64 of a tar archive, and what they are tested with."""
     return [
         {
-            **{key: value for key, value in image.items() if key not in ("folder", "files")},
-            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"])).decode(),
+            **{key: value for key, value in image.items() if key not in ("folder", "files", "folders")},
+            "context": base64.b64encode(_pack(Path(image["folder"]), image["files"], image["folders"])).decode(),
             **({"seccomp": _seccomp_profile()} if image["kind"] == "environment" else {}),
         }
         if "folder" in image

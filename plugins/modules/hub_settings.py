@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -14,7 +15,8 @@ DOCUMENTATION = r"""
 module: hub_settings
 short_description: Write the Hub's settings, after checking them with the Hub's own code
 description:
-  - Settings with which the Hub would not start never replace those that it runs with.
+  - Settings with which the Hub would not start never replace those that it runs with, nor does an image with which it
+    would not start with the settings that are there.
   - Check mode checks them as well, if the Hub's image and secrets are on the machine already.
 extends_documentation_fragment: files
 options:
@@ -27,6 +29,9 @@ options:
 
 # Exit code of `docker run` if it could not create the container.
 NO_CONTAINER = 125
+# Takes a hundredth of a second.
+ROUNDS = 20_000
+SOCKET = "/var/run/docker.sock"
 PRIVATE = ("hub_traits", "hub_server_environment")
 HIDDEN = "(not shown, since it may contain a secret)"
 
@@ -44,11 +49,13 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
     command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--pull=never"]
     command += [
         f"--mount=type=bind,src={secrets},dst=/run/secrets,readonly",
+        # To see whether the Hub would still find all homes.
+        f"--mount=type=bind,src={SOCKET},dst={SOCKET}",
         "--env=JUPYTERHUB_SETTINGS_FILE=/dev/stdin",
     ]
     try:
         done = subprocess.run(
-            [*command, image, "python", "-m", "jupyterhub_ansible", "check"],
+            [*command, image, "python", "-m", "jupyterhub_ansible", "check", "--homes"],
             input=content,
             capture_output=True,
             text=True,
@@ -60,6 +67,11 @@ def refusal(content: str, image: str, secrets: str, *, surely: bool) -> str:
     if done.returncode == 0 or (done.returncode == NO_CONTAINER and not surely):
         return ""
     return done.stderr.strip() or f"the check ended with status {done.returncode}"
+
+
+def tried_with(content: str, image: str) -> str:
+    """Return a hash of settings and image, from which no setting can be guessed: the settings may contain secrets."""
+    return hashlib.pbkdf2_hmac("sha256", content.encode(), image.encode(), ROUNDS).hex()
 
 
 def difference(before: str, after: str) -> dict[str, Any]:
@@ -124,14 +136,21 @@ def main() -> None:
     params, content, path = module.params, module.params["content"], Path(module.params["path"])
     attributes = module.load_file_common_arguments(params)
     before = path.read_text() if path.exists() else ""
-    if before == content:
-        module.exit_json(changed=module.set_fs_attributes_if_different(attributes, changed=False))
-    if params["secrets_ready"] or not module.check_mode:
+    # The image has code of its own that reads the settings, and the operator's files.
+    tried, stamp = path.with_name(f".{path.name}.tried"), tried_with(content, params["image"])
+    known = tried.exists() and tried.read_text() == stamp
+    if (params["secrets_ready"] or not module.check_mode) and not (before == content and known):
         why = refusal(content, params["image"], params["secrets"], surely=not module.check_mode)
         if why:
             module.fail_json(
                 msg=f"The Hub would not start with these settings, so they were not written to {path}:\n{why}"
+                if before != content
+                else f"The Hub would not start with its new image, so it keeps the one that it has:\n{why}"
             )
+        if not module.check_mode:
+            write(module, tried, stamp, {**attributes, "path": str(tried)})
+    if before == content:
+        module.exit_json(changed=module.set_fs_attributes_if_different(attributes, changed=False))
     if not module.check_mode:
         write(module, path, content, attributes)
     headers = {"before_header": str(path), "after_header": str(path)}

@@ -23,7 +23,9 @@ NEW = {"hub_server_memory_mb": 2, "hub_server_environment": {}, "hub_traits": {}
 OLD = {"hub_server_memory_mb": 1, "hub_server_environment": {}, "hub_traits": {}}
 
 
-def run(folder: Path, settings: object = NEW, code: int = 0, check: bool = False, ready: bool = True) -> dict[str, Any]:
+def run(
+    folder: Path, settings: object = NEW, code: int = 0, check: bool = False, ready: bool = True, image: str = "hub"
+) -> dict[str, Any]:
     """Write settings over the old ones; the Hub's own code ends with `code`."""
     (folder / "docker").write_text(DOCKER)
     (folder / "docker").chmod(0o755)
@@ -35,7 +37,7 @@ def run(folder: Path, settings: object = NEW, code: int = 0, check: bool = False
         "content": json.dumps(settings),
         "path": str(folder / "hub.json"),
         "mode": "0600",
-        "image": "hub",
+        "image": image,
         "secrets": str(folder / "secrets"),
         "secrets_ready": ready,
         "_ansible_check_mode": check,
@@ -50,6 +52,9 @@ def written(folder: Path) -> Any:
 def test_what_the_hub_takes_is_written_for_its_account_alone(tmp_path: Path) -> None:
     assert run(tmp_path)["changed"]
     assert json.loads((tmp_path / "given").read_text()) == written(tmp_path) == NEW
+    # It asks the engine for the homes that are there.
+    assert "docker.sock" in (asked := (tmp_path / "asked").read_text())
+    assert asked.endswith("check --homes\n")
     assert stat.S_IMODE((tmp_path / "hub.json").stat().st_mode) == 0o600
 
 
@@ -87,6 +92,21 @@ def test_the_same_settings_are_not_tried_again(tmp_path: Path) -> None:
     assert not run(tmp_path)["changed"]
     assert not (tmp_path / "asked").exists()
     assert stat.S_IMODE((tmp_path / "hub.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_same_settings_are_tried_with_a_new_image(tmp_path: Path, check: bool) -> None:
+    """It may have other files of the operator, or another release of the Hub."""
+    run(tmp_path)
+    refused = run(tmp_path, code=1, image="hub:new", check=check)
+    assert refused["failed"]
+    assert refused["msg"].startswith("The Hub would not start with its new image")
+    assert "new" in (tmp_path / "asked").read_text()
+    assert run(tmp_path, code=1, image="hub:new")["failed"], "what was refused is tried again"
+    assert not run(tmp_path, image="hub:new")["changed"]
+    (tmp_path / "asked").unlink()
+    assert not run(tmp_path, image="hub:new", code=1)["changed"]
+    assert not (tmp_path / "asked").exists()
 
 
 def test_difference_shows_all_but_what_may_hold_a_secret(tmp_path: Path) -> None:

@@ -59,6 +59,26 @@ def test_a_changed_file_changes_its_images(files: Path) -> None:
     assert changed(before, plan(BASE, SCIENCE, files=str(files))) == {"env-base", "env-datascience"}
 
 
+def test_the_operator_s_files_are_part_of_the_hub_s_image(tmp_path: Path) -> None:
+    """Relative to the playbook, with their executable bit; taking the setting out gives the image of before."""
+    own = tmp_path / "own"
+    (own / "templates").mkdir(parents=True)
+    (own / "templates/page.html").write_text("ours")
+    (own / "logo.png").write_bytes(b"\x89PNG")
+    before, after = plan(BASE), plan(BASE, playbook_dir=str(tmp_path), hub_files="own")
+    assert changed(before, after) == {"hub"}
+    [packed] = plan_filters.images_packed([after["hub"]])
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed["context"]))) as archive:
+        names = archive.getnames()
+        content = archive.extractfile("hub_files/templates/page.html")
+        assert content
+        assert content.read() == b"ours"
+    assert {"Dockerfile", "hub_files/logo.png", "hub_files/README.md"} <= {*names}
+    assert len(names) == len({*names})
+    (own / "logo.png").write_bytes(b"other")
+    assert changed(after, plan(BASE, playbook_dir=str(tmp_path), hub_files="own")) == {"hub"}
+
+
 def test_umask_and_caches_are_not_content(files: Path) -> None:
     """A clone's umask and times, and Python's caches, do not count."""
     before = plan(BASE, files=str(files))

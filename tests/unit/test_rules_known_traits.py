@@ -48,6 +48,9 @@ def test_classes_of_settings() -> None:
     assert {"Authenticator", "LocalAuthenticator", "OAuthenticator", "ConfigurableHTTPProxy", "CryptKeeper"} <= set(
         known
     )
+    assert known["Authenticator"]["post_auth_hook"] == known["UserServerSpawner"]["pre_spawn_hook"] == "callable|none"
+    # The class itself checks it: `legacy` stands for a function.
+    assert known["DockerSpawner"]["escape"] == "any"
     # A plain attribute there, not a trait.
     assert "auto_login" in known["Authenticator"]
     assert "auto_login" not in known["NullAuthenticator"]
@@ -72,6 +75,7 @@ def test_classes_of_settings() -> None:
         (traitlets.Union([traitlets.Any(), traitlets.Callable()]), "any"),
         (traitlets.Bytes(), "any"),
         (traitlets.Any(allow_none=True), "any"),
+        (traitlets.Any(help="An optional hook function that you can implement"), "callable|none"),
         (Callable(), "callable"),
         (Command(), "list|str"),
         (ByteSpecification(), "int|none|str"),

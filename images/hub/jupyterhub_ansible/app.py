@@ -169,7 +169,7 @@ def checked_settings() -> Settings:
         SettingsError: the Hub would not start with them, or would ignore some.
     """
     settings = load().settings
-    if settings.compose and (found := check.problems(check.CONFIG_FILE)):
+    if settings.compose and (found := check.problems(check.CONFIG_FILE, homes=True)):
         raise SettingsError("\n".join(found))
     return settings
 

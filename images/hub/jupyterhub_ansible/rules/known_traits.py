@@ -34,3 +34,10 @@ def known_classes() -> dict[str, dict[str, str]]:
     an int.  Values of kind `any` only the class itself can check.
     """
     return expand(json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def functions() -> frozenset[str]:
+    """Return the traits that take nothing but a function, of any class."""
+    traits = (item for each in known_classes().values() for item in each.items())
+    return frozenset(trait for trait, kind in traits if set(kind.split("|")) <= {"callable", "none"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from .. import ranges
 from ..problems import Finding, shown
@@ -17,6 +18,7 @@ ADDRESSES = (
     "images_http_proxy",
     "images_https_proxy",
 )
+HUB_FILES_MAX_MB = 10
 
 
 @rule("jupyterhub_name")
@@ -66,6 +68,20 @@ def apt_mirror(value: str) -> Findings:
             "has a password, which would be stored in all images",
             "use a mirror without a password, or set images_http_proxy",
         )
+
+
+@rule("images_hub_files", "playbook_dir")
+def hub_files(value: str, playbook_dir: str) -> Findings:
+    """The folder is read on the machine that runs Ansible, and sent to the target as a whole."""
+    folder = Path(playbook_dir, value)
+    if not folder.is_dir():
+        fix = 'name a folder that exists; for one beside the inventory write "{{ inventory_dir }}/hub_files"'
+        yield Finding(f"there is no folder {shown(str(folder))} on the machine that runs Ansible", fix)
+        return
+    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    if size > HUB_FILES_MAX_MB * 1024**2:
+        fix = f"leave in it what the Hub itself needs, at most {HUB_FILES_MAX_MB} MB"
+        yield Finding(f"is a folder of {size // 1024**2} MB, which would be part of the Hub's image", fix)
 
 
 @rule("images_base")

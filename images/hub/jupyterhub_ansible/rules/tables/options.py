@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from ..known_traits import known_classes
+from ..known_traits import functions, known_classes
 from ..problems import Finding
 from ..registry import Findings, Rules
 from ..strict import is_float, is_int
@@ -97,11 +97,31 @@ def _known_traits(name: str, traits: Mapping[str, Any], table: Mapping[str, str]
         if "any" in wanted or wanted & kinds_of(value):
             continue
         types = list(dict.fromkeys(name for kind, name in YAML_TYPES.items() if kind in wanted))
+        # Others take functions only (below).
         if types:
             forms = " or ".join(FORMS[each] for each in types)
             yield Finding(f"must be {' or '.join(types)}", f"write {forms}", about)
-        else:
-            yield Finding("takes a function, which a setting cannot contain", "remove it", about)
+
+
+@rule("hub_traits")
+def hooks(classes: Mapping[str, Any]) -> Findings:
+    """A string passes the class's own check, and fails when it is called: nobody could log in, or start a server."""
+    for name, traits in classes.items():
+        # Regardless of the class's name, since it may be the operator's own.
+        for path in _with_functions(traits):
+            advice = "write it in Python, in jupyterhub_config.py of images_hub_files (docs/how-to/hub-files.md)"
+            yield Finding("takes a function, which a setting cannot contain", advice, f"hub_traits.{name}.{path}")
+
+
+def _with_functions(traits: Any, group: str = "") -> Iterator[str]:
+    """Yield the traits that take a function but have another value, with those that a group's servers get."""
+    for trait, value in traits.items() if isinstance(traits, Mapping) else ():
+        if trait in functions() and value is not None:
+            yield f"{group}{trait}"
+        elif trait == "group_overrides" and isinstance(value, Mapping):
+            for key, override in value.items():
+                inner = override.get("spawner_override") if isinstance(override, Mapping) else None
+                yield from _with_functions(inner, f"group_overrides.{key}.spawner_override.")
 
 
 def _strings(value: Any) -> Iterator[str]:

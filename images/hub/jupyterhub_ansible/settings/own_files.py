@@ -1,0 +1,77 @@
+"""The operator's own files in the Hub (`images_hub_files`): jupyterhub_config.py runs last, modules can be imported.
+
+What that file sets is held against the rules for `hub_traits`, since much of it comes from another Hub's configuration:
+it could open what this deployment closes, or have no effect.
+"""
+
+import copy
+import os
+import runpy
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config, LazyConfigValue
+
+from ..rules.tables.folders import protected_by_settings
+from ..rules.traits import refused
+from .model import Settings, SettingsError
+
+FOLDER = "/etc/jupyterhub/hub_files"
+NAME = "jupyterhub_config.py"
+
+
+def folder() -> Path:
+    """Return the folder, which $JUPYTERHUB_FILES_DIR overrides."""
+    return Path(os.environ.get("JUPYTERHUB_FILES_DIR", FOLDER))
+
+
+def run(config: Config, settings: Settings) -> None:
+    """Run the file on top of the Hub's configuration.
+
+    Raises:
+        SettingsError: it fails, or sets what it must not.
+    """
+    file = folder() / NAME
+    if not file.is_file():
+        return
+    before = copy.deepcopy(_plain(config))
+    try:
+        runpy.run_path(str(file), {"c": config, "get_config": lambda: config}, file.stem)
+    except (Exception, SystemExit) as error:
+        why = error.msg if isinstance(error, SyntaxError) else error
+        raise SettingsError(f"{_place(error, file)}: {type(error).__name__}: {why}") from None
+    changed = {
+        name: {trait: value for trait, value in traits.items() if trait not in before.get(name, {})}
+        | {trait: value for trait, value in traits.items() if before.get(name, {}).get(trait, value) != value}
+        for name, traits in _plain(config).items()
+    }
+    of_machine = (None, settings.hub_volume_name_template, None, None, settings.compose)
+    closed = protected_by_settings(settings.jupyterhub_name, *of_machine)
+    if found := [*refused(changed, settings.hub_authenticator, closed)]:
+        raise SettingsError("\n".join(f"{NAME}: {'.'.join(path)}: {what}; {fix}" for path, what, fix in found))
+
+
+def _plain(config: Config) -> dict[str, dict[str, Any]]:
+    """Return the configuration by class and trait; what extends a default counts as the value."""
+    return {
+        name: {trait: _value(value) for trait, value in traits.items()}
+        for name, traits in config.items()
+        if isinstance(traits, Mapping)
+    }
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, LazyConfigValue):
+        return value
+    return value.get_value({} if value._update else [])
+
+
+def _place(error: BaseException, file: Path) -> str:
+    """Return the last line of the operator's files that an error came from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(file.parent)]
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else file.name

@@ -1,0 +1,138 @@
+"""The operator's own files: jupyterhub_config.py runs last, under the rules for hub_traits, and fails in words."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub_ansible.settings import check, own_files
+from project import IMAGES
+from traitlets.config import Config, PyFileConfigLoader
+
+CONFIG_FILE = IMAGES / "hub/jupyterhub_config.py"
+
+
+@pytest.fixture
+def own(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = hub_files / "own"
+    folder.mkdir()
+    monkeypatch.setenv("JUPYTERHUB_FILES_DIR", str(folder))
+    # As a .pth file of the image does (images/hub/Dockerfile).
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    known = {*sys.modules}
+    yield folder
+    for name in {*sys.modules} - known:
+        del sys.modules[name]
+
+
+def config() -> Config:
+    return PyFileConfigLoader(str(CONFIG_FILE)).load_config()
+
+
+def settings(own: Path, **changed: Any) -> None:
+    (own.parent / "hub.json").write_text(json.dumps({**check.EXAMPLE, **changed}))
+
+
+def write(own: Path, text: str) -> None:
+    (own / "jupyterhub_config.py").write_text(text)
+
+
+def test_it_runs_last_and_adds_to_what_is_there(own: Path) -> None:
+    settings(own, hub_traits={"JupyterHub": {"template_vars": {"a": 1}}})
+    (own / "team_hooks.py").write_text("async def before(spawner): ...\n")
+    write(
+        own,
+        "from team_hooks import before\n"
+        "c = get_config()\n"
+        "c.Spawner.pre_spawn_hook = before\n"
+        "c.JupyterHub.template_vars['b'] = 2\n"
+        "c.JupyterHub.load_roles.append({'name': 'theirs', 'scopes': ['read:users']})\n"
+        "c.JupyterHub.tornado_settings.update({'x': 1})\n",
+    )
+    c = config()
+    assert c.Spawner.pre_spawn_hook.__name__ == "before"
+    assert c.JupyterHub.template_vars == {"a": 1, "b": 2}
+    assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes", "idle-culler", "theirs"]
+    assert check.problems(CONFIG_FILE) == []
+
+
+def test_a_class_of_the_folder_can_be_the_authenticator(own: Path) -> None:
+    (own / "company.py").write_text("from jupyterhub.auth import Authenticator\nclass Login(Authenticator): ...\n")
+    settings(own, hub_authenticator="company.Login", hub_admin_users=["ann"], hub_allow_all=True)
+    assert check.problems(CONFIG_FILE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "c.Spawner.x = 1\nunknown_name\n",
+            "jupyterhub_config.py, line 2: NameError: name 'unknown_name' is not defined",
+        ),
+        ("x = 1\nif x\n", "jupyterhub_config.py, line 2: SyntaxError: expected ':'"),
+        ("import broken\n", "broken.py, line 3: ZeroDivisionError: division by zero"),
+        ("import nowhere\n", "jupyterhub_config.py, line 1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("import sys\nsys.exit('enough')\n", "jupyterhub_config.py, line 2: SystemExit: enough"),
+    ],
+)
+def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
+    (own / "broken.py").write_text("a = 1\n\na / 0\n")
+    write(own, text)
+    with pytest.raises(SystemExit) as failed:
+        config()
+    assert str(failed.value) == says
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "c.JupyterHub.bind_url = 'http://:8000'",
+            "JupyterHub.bind_url: has its own setting; set jupyterhub_address",
+        ),
+        ("c.JupyterHub.spawner_class = 'dockerspawner.DockerSpawner'", "JupyterHub.spawner_class: would start servers"),
+        ("c.DockerSpawner.network_name = 'bridge'", "DockerSpawner.network_name: is set by the deployment"),
+        ("c.Authenticator.admin_users = {'eve'}", "Authenticator.admin_users: has its own setting"),
+        ("c.DockerSpawner.extra_host_config = {'privileged': True}", "DockerSpawner.extra_host_config.privileged:"),
+        # What extends a default, not a value of ours.
+        (
+            "c.DockerSpawner.extra_host_config.update({'privileged': True})",
+            "DockerSpawner.extra_host_config.privileged:",
+        ),
+        ("c.DockerSpawner.volumes = {'/var/run/docker.sock': '/x'}", "DockerSpawner.volumes./var/run/docker.sock:"),
+    ],
+)
+def test_what_hub_traits_must_not_set_it_must_not_either(own: Path, text: str, says: str) -> None:
+    write(own, f"{text}\n")
+    with pytest.raises(SystemExit) as refused:
+        config()
+    assert str(refused.value).startswith(f"jupyterhub_config.py: {says}")
+
+
+def test_wrong_traits_and_missing_files_are_found_by_the_check(own: Path) -> None:
+    write(own, f"c.Spawner.poll_intervall = 9\nc.JupyterHub.logo_file = '{own}/logo.svg'\n")
+    found = check.problems(CONFIG_FILE)
+    assert [each.partition(":")[0] for each in found] == ["hub_traits or jupyterhub_config.py"] * 2
+    assert any("no such trait; did you mean poll_interval?" in each for each in found)
+    assert any(f"JupyterHub.logo_file: there is no {own}/logo.svg in the Hub's container" in each for each in found)
+    (own / "logo.svg").touch()
+    assert len(check.problems(CONFIG_FILE)) == 1
+
+
+def test_a_logo_that_is_not_in_the_container_is_refused(hub_files: Path) -> None:
+    """JupyterHub itself would start, and answer 500 to the browser that asks for it."""
+    settings(
+        hub_files / "own",
+        hub_traits={"JupyterHub": {"logo_file": "/srv/logo.png", "template_paths": ["/srv/templates"]}},
+    )
+    found = sorted(check.problems(CONFIG_FILE))
+    assert [each.partition(";")[0] for each in found] == [
+        "hub_traits: JupyterHub.logo_file: there is no /srv/logo.png in the Hub's container",
+        "hub_traits: JupyterHub.template_paths: there is no /srv/templates in the Hub's container",
+    ]
+
+
+def test_without_the_file_nothing_changes(own: Path) -> None:
+    assert own_files.run(Config(), None) is None  # type: ignore[arg-type, func-returns-value]
