@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 from e2e.client import NewUser, Server
+from e2e.deployment import Deployment
 from e2e.marimo_client import Marimo
 
 # Two tiny pure-Python packages that none of our images has.
@@ -76,3 +81,52 @@ def test_user_s_packages_are_separate_for_each_environment(new_user: NewUser) ->
     server.start("datascience")
     found = server.run(f"import importlib.util; importlib.util.find_spec({BY_PIP!r}) is None").result
     assert found == "True"
+
+
+# What the user is told, for each home of broken_homes.py: words of a notice, or nothing.
+TOLD = {
+    "configured": "",
+    "shadows": "",
+    "bashrc": "",
+    "extension that raises": "",
+    "root_dir": "~/.jupyter/jupyter_server_config.py, line 2: TraitError: No such directory",
+    "class": "~/.jupyter/jupyter_server_config.py, line 3: TraitError",
+    "exit": "~/.jupyter/jupyter_server_config.py, line 2: SystemExit",
+    "JSON": "~/.jupyter/jupyter_server_config.d/a.json, line 2: SyntaxError: not JSON",
+    "lab": "~/.jupyter/jupyter_lab_config.py, line 1: TraitError",
+    "page_config": "~/.jupyter/labconfig/page_config.json, line 1: SyntaxError: not JSON",
+    "Hub": "~/.jupyter/jupyter_server_config.py, line 1: ValueError: HubOAuth.api_url is set by the Hub",
+    "no challenge": "it turns off a part that is needed: api/jupyterhub-challenge",
+    "no lab": "it turns off a part that is needed: lab",
+    "extension that exits": "refused, and this server runs without it",
+    "files": "~/.jupyter, ~/.local/share/jupyter, ~/.local/share/jupyter/runtime, ~/.ipython, ~/.config, ~/.cache",
+    "profile": "~/.ipython cannot be used",
+    "cookie": "runs without it",
+    "read-only": "cannot be used",
+    "locked": "~/.jupyter cannot be used",
+}
+
+
+def test_a_server_starts_whatever_is_in_its_home(deployment: Deployment) -> None:
+    environments = json.loads((deployment.root / "hub/hub.json").read_text())["images_environments"]
+    [image] = [each["image"] for each in environments if each["slug"] == "base"]
+    options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
+    options += ["--label=jupyterhub-ansible.test=e2e", "--tmpfs=/broken:exec,mode=700,uid=1000,gid=1000,size=64m"]
+    done = subprocess.run(
+        ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *TOLD],
+        input=Path(__file__).with_name("broken_homes.py").read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {seen.pop("home"): seen for seen in map(json.loads, done.stdout.splitlines())}
+    assert found.keys() == TOLD.keys(), done.stderr
+    for name, seen in found.items():
+        told = " ".join(seen.get("notices") or [])
+        assert TOLD[name] in told if TOLD[name] else not told, f"{name}: {told}\n{done.stderr}"
+        parts = [seen.get(part) for part in ("lab", "terminal", "marimo")]
+        # The notebook sees the image's templates, and modules beside it.
+        assert (parts, seen["cell"]) == ([200, 200, 200], f"True {name == 'shadows'}"), f"{name}: {seen}\n{done.stderr}"
+        # The image's kernel wins over those of the same name in the home.
+        assert seen["kernels"]["python3"] == "Python 3 (ipykernel)"
+        assert ("octave" in seen["kernels"]) == (name == "shadows")

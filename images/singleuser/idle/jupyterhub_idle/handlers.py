@@ -4,6 +4,7 @@
 
 from typing import Any
 
+import jupyterhub_start
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
@@ -25,7 +26,10 @@ class IdleHandler(APIHandler):
 
     @web.authenticated
     def get(self) -> None:
-        """Return the `seconds` until then, or null, the `reason`, and how long before the user is notified."""
+        """Return the `seconds` until then, or null, the `reason`, and how long before the user is notified.
+
+        `notices` are about the server's start.
+        """
         self.finish(self._told())
 
     @web.authenticated
@@ -40,4 +44,5 @@ class IdleHandler(APIHandler):
             "seconds": (end[0] - now()).total_seconds() if end else None,
             "reason": end[1] if end else "",
             "notice_seconds": self._plan.notice_s,
+            "notices": jupyterhub_start.notices,
         }

@@ -1,4 +1,5 @@
-// A notice in JupyterLab before an idle server is stopped, with a button that keeps it.
+// A notice in JupyterLab before an idle server is stopped, with a button that keeps it; and what was wrong in the home
+// when the server started (jupyterhub_start).
 //
 // Hand-written in the format that JupyterLab loads (a module federation container with init and get), so that no build
 // needs Node.js.  Its only dependencies are modules that JupyterLab shares.
@@ -31,6 +32,7 @@
     let shown = null;
     let said = '';
     let timer = 0;
+    let startWasTold = false;
 
     const ask = async method => {
       const response = await ServerConnection.makeRequest(`${settings.baseUrl}${NAME}`, { method }, settings);
@@ -61,6 +63,11 @@
       let wait = LATEST_MS;
       try {
         const told = await ask(method);
+        // What was wrong in the home when the server started.
+        if (!startWasTold) {
+          for (const notice of told.notices) Notification.emit(notice, 'warning', { autoClose: false });
+        }
+        startWasTold = true;
         const until = told.seconds === null ? Infinity : told.seconds - told.notice_seconds;
         if (until > 0) hide();
         else show(told);
