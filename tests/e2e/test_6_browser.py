@@ -8,10 +8,10 @@ from secrets import token_hex
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot
-from e2e.client import NewUser
+from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot, type_code
+from e2e.client import NewUser, User
 from e2e.deployment import Deployment
-from playwright.sync_api import BrowserContext, Error, Page, Response, expect
+from playwright.sync_api import BrowserContext, Error, Locator, Page, Response, WebSocket, expect
 
 
 @pytest.fixture
@@ -53,7 +53,11 @@ def test_user_works_in_a_browser(deployment: Deployment, new_user: NewUser, cont
         if response.status >= HTTPStatus.BAD_REQUEST:
             missing.append(f"{response.status} {response.request.method} {urlsplit(response.url).path}")
 
+    def watch(socket: WebSocket) -> None:
+        socket.on("socketerror", lambda error: missing.append(f"{error} {urlsplit(socket.url).path}"))
+
     context.on("response", refused)
+    context.on("page", lambda page: page.on("websocket", watch))
     context.on("weberror", lambda event: uncaught(event.error))
     page = context.new_page()
     try:
@@ -76,5 +80,106 @@ def test_user_works_in_a_browser(deployment: Deployment, new_user: NewUser, cont
     # The pages work without internet access.
     assert asked_outside == set()
     assert broken == []
-    # JupyterLab looks for language servers, and works without them (jupyter_server_config.d).
-    assert [line for line in missing if not line.endswith("/lsp/status")] == []
+    assert missing == []
+
+
+MAKE_REPOSITORY = """
+import json, subprocess
+metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+git = "git -c user.name=a -c user.email=a@example.org"
+make = f"git init -qb main ~/.src/course && cd ~/.src/course && cat > 'a b.ipynb' && git add . && {git} commit -qm a"
+subprocess.run(make, shell=True, check=True, text=True, input=json.dumps(notebook))
+"""
+# What HTML in a frame tries; it shows the outcome.
+FRAMED = """<p id="tried"></p><script>
+const said = [];
+const attempt = (name, what) => { try { said.push(name + ' ' + what()); } catch (error) { said.push(name + ' no'); } };
+attempt('cookies', () => document.cookie);
+attempt('storage', () => localStorage.length);
+attempt('page', () => parent.document.title);
+const ask = (name, url, options) => fetch(url, {credentials: 'include', ...options})
+  .then(() => said.push(name + ' yes'), () => said.push(name + ' no'));
+(async () => {
+  await ask('api', '/user/NAME/api/contents' + location.search);
+  await ask('hub', '/hub/api/user');
+  await ask('kernel', '/user/NAME/api/kernels' + location.search, {method: 'POST', body: '{}'});
+  // The answer would be hidden, but not the kernel.
+  await fetch('/user/NAME/api/kernels' + location.search, {method: 'POST', mode: 'no-cors', body: '{}'}).catch(() => 0);
+  document.getElementById('tried').textContent = said.join(', ');
+})();
+</script>"""
+
+
+def run_cell(page: Page, number: int, code: str) -> Locator:
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(number)
+    type_code(cell.locator(".cm-content"), code)
+    page.keyboard.press("Shift+Enter")
+    return cell
+
+
+def sign_in(context: BrowserContext, user: User) -> None:
+    context.add_cookies(
+        [
+            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
+            for each in user.session.cookies
+        ]
+    )
+
+
+def test_links_frames_and_errors_in_jupyterlab(
+    deployment: Deployment, new_user: NewUser, context: BrowserContext
+) -> None:
+    user = new_user(f"lab-{token_hex(2)}")
+    server = user.server()
+    server.start("base")
+    server.run(MAKE_REPOSITORY)
+    server.write("plot.html", FRAMED.replace("NAME", user.name))
+    sign_in(context, user)
+    page = context.new_page()
+
+    # --- links of the classic notebook, as nbgitpuller makes them
+    pull = f"{deployment.url}/hub/user-redirect/git-pull?repo=/home/jovyan/.src/course&branch=main"
+    page.goto(pull)
+    expect(page.locator(".jp-DirListing-item", has_text="a b.ipynb")).to_be_visible()
+    page.goto(f"{pull}&urlpath=tree/course/a%2520b.ipynb")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    expect(page.locator(".lm-TabBar-tabLabel", has_text="a b.ipynb")).to_be_visible()
+    assert urlsplit(page.url).path == f"{server.path}lab/tree/course/a%20b.ipynb"
+
+    # --- HTML in a frame, which is harmless
+    shown = run_cell(page, 0, "from IPython.display import IFrame; IFrame('../plot.html', 700, 150)")
+    tried = shown.frame_locator("iframe").locator("#tried")
+    expect(tried).to_have_text("cookies no, storage no, page no, api no, hub no, kernel no")
+    shoot(page, "7-frame")
+    assert len(server.request("GET", "api/kernels").json()) == 1
+
+    # --- a kernel that runs out of memory
+    run_cell(page, 1, "much = [bytearray(50_000_000) for _ in range(10_000)]")
+    explained = page.get_by_role("dialog").filter(has_text="Out of memory")
+    restarting = page.get_by_role("dialog").filter(has_text="Kernel Restarting")
+    page.add_locator_handler(restarting, lambda: restarting.get_by_role("button", name="Ok").click())
+    expect(explained).to_contain_text(
+        "a b.ipynb was stopped because this server ran out of memory: its limit is 1.5 GB"
+    )
+    shoot(page, "8-out-of-memory")
+    explained.get_by_role("button", name="Ok").click()
+
+    # --- nothing is offered that does not work here
+    expect(page.locator("[title*=Share i]")).to_have_count(0)
+    expect(page.locator("[data-id*=collab], [title*=Collaborat i]")).to_have_count(0)
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    expect(page.locator(".lm-Menu-itemLabel", has_text="Log Out")).to_have_count(1)
+    page.locator(".lm-Menu-itemLabel", has_text="Save and Export Notebook As").hover()
+    expect(page.locator(".lm-Menu-itemLabel", has_text="Reveal.js Slides")).to_be_visible()
+    formats = ("HTML", "Markdown", "Executable Script", "Reveal.js Slides")
+    assert tuple(page.locator(".lm-Menu").nth(1).locator(".lm-Menu-itemLabel").all_inner_texts()) == formats
+    shoot(page, "9-formats")
+
+    # --- pages of errors lead back
+    for path, said in (("marimo/?file=gone.py", "gone.py not found"), ("nowhere", "does not exist")):
+        page.goto(f"{deployment.url}{server.path}{path}")
+        expect(page.locator(".error")).to_contain_text(said)
+        shoot(page, "10-error")
+        page.get_by_role("link", name="Back to JupyterLab").click()
+        expect(page.locator("#jp-main-dock-panel")).to_be_visible()

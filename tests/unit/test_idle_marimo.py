@@ -11,6 +11,7 @@ from tornado.httpclient import HTTPError
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
+from tornado.web import HTTPError as PageError
 
 BASE_URL = "/user/alice/"
 TOKEN = "Basic marimo"
@@ -105,3 +106,31 @@ def test_requests_to_marimo_do_not_count_before_it_is_started_but_others_do() ->
     assert not marimo["update_last_activity"]
     assert other["update_last_activity"]
     assert fixed["update_last_activity"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "accept", "body", "message"),
+    [
+        (404, "application/json", "text/html,*/*", b'{"detail": "File a.py not found"}', "File a.py not found"),
+        (500, "application/json; charset=utf-8", "text/html", b'["100 %"]', '["100 %"]'),
+        (404, "application/json", "*/*", b"{}", None),
+        (404, "text/html", "text/html", b"a page of its own", None),
+        (200, "application/json", "text/html", b"{}", None),
+    ],
+)
+def test_errors_of_marimo_are_pages_where_a_browser_expects_one(
+    code: int, kind: str, accept: str, body: bytes, message: str | None
+) -> None:
+    marimo, route = proxied("marimo", {})
+    Marimo(jupyter(route), BASE_URL).show_errors()
+    response = SimpleNamespace(code=code, headers={"Content-Type": kind}, body=body)
+    request = SimpleNamespace(headers={"Accept": accept})
+    if message is None:
+        marimo["rewrite_response"](response, request)
+        return
+    with pytest.raises(PageError) as raised:
+        marimo["rewrite_response"](response, request)
+    assert raised.value.status_code == code
+    # As jupyter_server formats it for its page.
+    assert raised.value.log_message
+    assert raised.value.log_message % raised.value.args == message

@@ -82,7 +82,7 @@ def test_no_answer(words: str) -> None:
     ("state", "words"),
     [
         ({"ExitCode": 0, "OOMKilled": True}, "It was shut down, as File > Shut Down in JupyterLab does."),
-        ({"ExitCode": 137, "OOMKilled": True}, "It ran out of memory: its limit is 64 MB."),
+        ({"ExitCode": 137, "OOMKilled": True}, f"It ran out of memory: its limit is 64 MB. {errors.LESS_MEMORY}"),
         ({"ExitCode": 137, "OOMKilled": False}, "It was killed"),
         ({"ExitCode": 3, "OOMKilled": True}, "It ended with an error (exit code 3)."),
     ],
@@ -92,7 +92,7 @@ def test_why_a_server_ended(state: dict[str, Any], words: str) -> None:
 
 
 def test_out_of_memory_without_a_limit() -> None:
-    assert errors.why_ended({"ExitCode": 137, "OOMKilled": True}, 0) == "It ran out of memory."
+    assert errors.why_ended({"ExitCode": 137, "OOMKilled": True}, 0) == f"It ran out of memory. {errors.LESS_MEMORY}"
 
 
 def test_a_pull() -> None:

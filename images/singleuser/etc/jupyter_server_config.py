@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import patient_hub_auth
 import request_bodies
+from jupyterhub_lab import exports
 from tornado import websocket
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 
 # Front ends of widgets that users install themselves.
 c.LabApp.extra_labextensions_path = [str(Path(os.environ["VIRTUAL_ENV"]) / "share/jupyter/labextensions")]
+
+exports.offer_usable(c)
 
 # marimo runs in the user's environment, as notebooks do, not in one that uv makes.
 c.MarimoProxyConfig.marimo_path = "/opt/jupyter/libexec/marimo"

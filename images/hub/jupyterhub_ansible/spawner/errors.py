@@ -20,6 +20,12 @@ FAILING = "answers with errors only"
 ANOTHER = "never proved that it is the server that was started"
 """Why the wait for a server was given up (`no_answer`)."""
 
+LESS_MEMORY = (
+    "What it held in memory is lost; your files are not. Start it again, and load less data at a time or run fewer"
+    " notebooks at once; or choose a larger size, if there is one."
+)
+"""What a user can do whose server ran out of memory (and whose kernel did: jupyterhub-idle/static/notice.js)."""
+
 REMOVED = "Its container was removed."
 """Why a server ended whose container is gone (see `why_ended`)."""
 
@@ -203,7 +209,7 @@ def why_ended(state: Mapping[str, Any], memory: int) -> str:
         return "It was shut down, as File > Shut Down in JupyterLab does."
     # Both conditions, because OOMKilled stays set once any process of the container, such as a kernel, met the limit.
     if code == _KILLED and state.get("OOMKilled"):
-        return f"It ran out of memory{limit}."
+        return f"It ran out of memory{limit}. {LESS_MEMORY}"
     if code == _KILLED:
         return "It was killed: by somebody, or because there was no memory left on the machine."
     return f"It ended with an error (exit code {code})."

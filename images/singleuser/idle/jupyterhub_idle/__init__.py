@@ -33,6 +33,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     async def keep_looking() -> None:
         # By now all extensions are loaded.
         marimo.discount_pages()
+        marimo.show_errors()
         while True:
             await asyncio.sleep(plan.look_s)
             try:

@@ -1,4 +1,4 @@
-"""Asks marimo whether a session is computing, by the API that its own command line tools use.
+"""Asks marimo whether a session is computing, by the API that its own command line tools use, and shows its errors.
 
 marimo runs in a separate process behind jupyter-server-proxy, which counts every ping of an open page as activity, but
 not what a notebook computes while its page is closed.
@@ -12,6 +12,7 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.web import Application
+from tornado.web import HTTPError as PageError
 
 NAME = "marimo"
 """Name of the entry point in `jupyter_serverproxy_servers`, and so of the pages' path."""
@@ -48,6 +49,11 @@ class Marimo:
         for attributes, _ in _handlers(self._app):
             attributes["update_last_activity"] = False
 
+    def show_errors(self) -> None:
+        """Show marimo's errors on Jupyter's error page, which has a way back."""
+        for attributes, _ in _handlers(self._app):
+            attributes["rewrite_response"] = error_page
+
     async def is_running(self) -> bool:
         """Return whether a cell of any session runs or waits for its turn.
 
@@ -64,6 +70,22 @@ class Marimo:
                     if status.get("state") == "running":
                         return True
         return False
+
+
+def error_page(response: Any, request: Any) -> None:
+    """Raise an error for the JSON that marimo answers where a browser expects a page; see jupyter-server-proxy.
+
+    Raises:
+        PageError: with marimo's message.
+    """
+    answers_json = response.headers.get("Content-Type", "").startswith("application/json")
+    expects_page = "text/html" in request.headers.get("Accept", "")
+    if response.code >= HTTPStatus.BAD_REQUEST and answers_json and expects_page:
+        try:
+            detail = json.loads(response.body)["detail"]
+        except (ValueError, KeyError, TypeError):
+            detail = response.body.decode(errors="replace")
+        raise PageError(response.code, "%s", detail)
 
 
 async def _ask(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
