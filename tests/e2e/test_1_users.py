@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -159,3 +160,44 @@ def test_user_cannot_start_or_stop_another_user_s_server(deployment: Deployment,
     assert alice.api("POST", "users/bob/servers/intruder").status_code == 404
     assert deployment.server("bob")["State"]["StartedAt"] == before
     assert bob.server().run("1 + 1").result == "2"
+
+
+# In the home, and as they are in addresses: nothing may decode twice, or take a part of a name for something else.
+ODD_NAMES = ["a b.txt", "ünï ✓.txt", "100%.txt", "%41%2F.txt", "a#b?c=d&e+f;g.txt", "quote'\".txt"]
+# Stands in for Streamlit and Dash: a page and a websocket below /proxy/PORT/.
+WEB_SERVER = """
+import asyncio, tornado.web, tornado.websocket
+class Page(tornado.web.RequestHandler):
+    def get(self): self.write(self.request.uri)
+class Echo(tornado.websocket.WebSocketHandler):
+    def on_message(self, message): self.write_message(message)
+tornado.web.Application([("/_stcore/stream", Echo), ("/.*", Page)]).listen(8501, "127.0.0.1")
+"""
+BIG = 400 * 1024**2
+
+
+def test_odd_names_big_downloads_and_web_servers(new_user: NewUser) -> None:
+    """What users of other hubs reported as broken there."""
+    user = new_user("jörg o'neil+%41@example.org")
+    server = user.server()
+    # As the Hub's pages write it.
+    server.path = f"/user/{quote(user.name, safe='@')}/"
+    server.start("base")
+    for name in ODD_NAMES:
+        server.write(quote(name), name)
+        assert server.read(quote(name)) == name
+        assert server.request("GET", f"files/{quote(name)}?download=1").content == name.encode()
+        server.request("DELETE", f"api/contents/{quote(name)}")
+    assert [entry["name"] for entry in server.request("GET", "api/contents").json()["content"]] == []
+    with server.kernel() as kernel:
+        # More than half of the server's memory with what it uses itself; torch's workers exchange tensors in /dev/shm.
+        assert int(kernel.execute("import os; s = os.statvfs('/dev/shm'); s.f_frsize * s.f_blocks").result) >= BIG
+        kernel.execute(f"open('big', 'wb').truncate({BIG})")
+        with server.request("GET", "files/big", stream=True) as download:
+            assert sum(len(chunk) for chunk in download.iter_content(1024**2)) == BIG
+        kernel.execute(WEB_SERVER)
+        assert server.request("GET", "proxy/8501/a%20b/%C3%BC?c=%26d").text == "/a%20b/%C3%BC?c=%26d"
+        socket = user.websocket(f"{server.path}proxy/8501/_stcore/stream")
+        socket.send("echo")
+        assert socket.recv(10) == "echo"
+        socket.close()

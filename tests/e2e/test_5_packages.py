@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from e2e.client import NewUser, Server
@@ -68,6 +69,58 @@ def test_pip_install_works_in_a_notebook(new_user: NewUser) -> None:
         shown = kernel.execute(f"%pip install --no-cache-dir {BY_PIP}").stdout
         assert f"Successfully installed {BY_PIP}" in shown
         assert kernel.execute(f"import {BY_PIP}; print('seen')").stdout == "seen\n"
+
+
+# The packages that a Python has, one letter each.
+ENVIRONMENTS = f"""
+set -e; cd ~; exec > log.txt 2>&1; set -x
+has() {{ "$1" -c "import {BY_PIP}" && printf p; "$1" -c "import {BY_UV}" && printf u; printf .; }}
+pip install --user {BY_PIP}; {BY_PIP} -t seen; [ "$(has python)" = p. ]
+python -m pip uninstall --yes {BY_PIP}; [ "$(has python)" = . ]
+python -m pip install --user {BY_PIP}; [ "$(has python)" = p. ]
+python -m venv plain; plain/bin/pip install {BY_UV}; [ "$(has plain/bin/python) $(has python)" = "u. p." ]
+mkdir -p work/deep; cd work; uv venv; cd deep; uv pip install {BY_UV}; cd ~
+[ "$(has work/.venv/bin/python) $(has python)" = "u. p." ]
+. work/.venv/bin/activate
+pip install {BY_PIP}; pip uninstall --yes {BY_UV}; [ "$(has python)" = p. ]
+deactivate
+pip uninstall --yes {BY_PIP}; [ "$(has work/.venv/bin/python) $(has python)" = "p. ." ]
+uv pip install {BY_UV}; [ "$(has python) $(has work/.venv/bin/python)" = "u. p." ]
+"""
+TOOLS = """
+set -e; exec > ~/log.txt 2>&1; set -x
+cd $(mktemp -d); case $PWD in /var/tmp/*) ;; *) exit 1 ;; esac
+[ "$(stat -f -c %T .)" != tmpfs ]; touch /var/tmp/old
+[ "$(python -c 'import tempfile; print(tempfile.gettempdir())')" = /var/tmp ]
+[ $(stat -f -c %S /dev/shm) -gt 0 ]; [ $(df --output=size -m /dev/shm | tail -1) -ge 700 ]
+git init -q .; git config user.name me; git config user.email me@example.org; touch file; git add file
+(sleep 3; kill $(pgrep -x nano)) & ! git commit < /dev/tty > /dev/tty
+[ "$(git var GIT_EDITOR)" = nano ]
+printf text > file; git commit -q -a -m words; git archive --format=zip -o it.zip HEAD
+rm file; unzip -q it.zip; grep -q text file
+tar -cJf it.tar.xz file; tar -cjf it.tar.bz2 file; tar -xf it.tar.xz; zip -q other.zip file
+ps -p $$ | grep -q bash; top -b -n 1 | grep -q bash
+curl -s --fail -o status "http://127.0.0.1:8888${JUPYTERHUB_SERVICE_PREFIX}api"; grep -q version status
+wget -q -O status2 "http://127.0.0.1:8888${JUPYTERHUB_SERVICE_PREFIX}api"; cmp status status2
+"""
+
+
+def test_virtual_environments_and_tools_do_what_their_words_say(new_user: NewUser) -> None:
+    server = new_user(f"packer-{token_hex(2)}").server()
+    server.start("base")
+    with server.terminal() as terminal:
+        for name, script in (("environments", ENVIRONMENTS), ("tools", TOOLS)):
+            server.write(f"{name}.sh", script)
+            terminal.run(f"bash {name}.sh || {{ tail -n 15 log.txt; false; }}")
+    # JupyterLab asks before it deletes.
+    server.run("import os; os.makedirs('full/of'); open('full/of/files', 'w').close(); os.symlink('full', 'link')")
+    server.request("DELETE", "api/contents/link")
+    assert server.run("import os; os.listdir('full'), os.path.lexists('link')").result == "(['of'], False)"
+    server.request("DELETE", "api/contents/full")
+    server.stop()
+    server.start()
+    # Temporary files do not outlive a server.
+    assert server.run("import os; os.listdir('/var/tmp'), os.path.exists('full')").result == "([], False)"
 
 
 def test_user_s_packages_are_separate_for_each_environment(new_user: NewUser) -> None:

@@ -345,7 +345,7 @@ def test_broken_environment_is_refused_without_disturbing_users(
 def test_new_environment_is_offered_without_disturbing_users(
     place: Place, new_user: NewUser, at_work: Callable[[], None]
 ) -> None:
-    settings = one_more(place, slug="cows", description="Cows that talk.", pip=["cowsay"])
+    settings = one_more(place, slug="cows", description="Cows that talk.", pip=["cowsay", "jupytext"])
     run = place.deployment.run(settings=settings).succeeded()
     at_work()
     # It was tested before it was offered.
@@ -355,6 +355,10 @@ def test_new_environment_is_offered_without_disturbing_users(
     assert "cowsay" in server.spawn_page().text
     server.start("cows")
     assert "moo" in server.run("import cowsay; print(cowsay.get_output_string('cow', 'moo'))").stdout
+    # An extension of JupyterLab that users cannot install themselves, because it needs a server extension.
+    assert '"name": "jupyterlab-jupytext"' in server.open().text
+    # What makes starts slow stays out, although an extension's dependencies name it.
+    assert server.run("import importlib.util; importlib.util.find_spec('rfc3987_syntax') is None").result == "True"
     # A second run changes nothing.
     assert place.deployment.run(settings=settings).succeeded().changed == 0
     assert run.changed > 0

@@ -13,6 +13,9 @@ from fake_spawner import BASE, FakeDocker, run, running_server, spawner
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
+# As the Hub quotes "o'neil+%41@example.org".
+O_NEIL = "/user/o%27neil%2B%2541@example.org"
+
 
 def wait(statuses: list[int], mine: Any, answers: list[str] | None = None) -> list[str]:
     """Let `mine` wait for a server that answers with these statuses, the last one from then on; return what it sent.
@@ -137,6 +140,32 @@ def test_ready_when_it_answers(docker: FakeDocker) -> None:
     statuses = [503, 500, 403]
     wait(statuses, mine)
     assert statuses == [403]
+
+
+@pytest.mark.parametrize("labels", [{}, {"jupyterhub-ansible.challenge": "1"}])
+def test_a_name_is_asked_for_as_the_server_knows_it(docker: FakeDocker, labels: dict[str, str]) -> None:
+    docker.image_labels["x/base:1"] = labels
+    mine = spawner(profiles={"base": BASE.model_copy(update={"tells_activity": True})}, http_timeout=1)
+    run(mine.start)
+    seen = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.add(request.raw_path.partition("/api")[0])
+        return web.Response()
+
+    async def both() -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        with suppress(SpawnError):
+            await UserServerSpawner._wait_until_ready(mine, f"http://{host}:{port}{O_NEIL}/")
+        await runner.cleanup()
+
+    asyncio.run(both())
+    assert seen == {O_NEIL}
 
 
 def test_a_server_that_ends_while_starting(docker: FakeDocker) -> None:

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import deletable_links
 import patient_hub_auth
 import request_bodies
+import user_labextensions
 from jupyterhub_lab import exports
 from tornado import websocket
 
@@ -44,8 +46,14 @@ c.LabApp.extension_manager = "readonly"
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 
-# Front ends of widgets that users install themselves.
+# Front ends of widgets that users install themselves, but not those that need a server extension.
 c.LabApp.extra_labextensions_path = [str(Path(os.environ["VIRTUAL_ENV"]) / "share/jupyter/labextensions")]
+user_labextensions.install()
+
+# JupyterHub turns the trash off, as it fills the home unseen: what JupyterLab deletes, after its question, is gone.
+# Without a trash, folders with files are refused by default.
+c.FileContentsManager.always_delete_dir = True
+deletable_links.install()
 
 exports.offer_usable(c)
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import ClassVar
 
 import aiohttp
+from yarl import URL
 
 from . import challenge, errors, limits
 from .recovery import RecoveringSpawner
@@ -19,6 +20,11 @@ _POLL_S, _CHECK_RUNNING_S = 0.05, 0.5
 _POLLED_AT_FULL_PACE = 2
 # Bytes of an answer that are read: a valid one is shorter, and a user's server could send without end.
 _MAX_ANSWER = 1024
+
+
+def _as_it_is(url: str) -> URL:
+    """Return a URL that aiohttp does not rewrite: a server knows its path only as %27, not as an apostrophe."""
+    return URL(url, encoded=True)
 
 
 class ReadySpawner(RecoveringSpawner):
@@ -63,10 +69,11 @@ class ReadySpawner(RecoveringSpawner):
     async def _probe(self, session: aiohttp.ClientSession, url: str) -> str:
         """Poll the server once; "" if it is ready.  No secret is sent: who answers is not known yet."""
         if not self._answers_challenge:
-            async with session.get(f"{url}api", allow_redirects=False) as response:
+            async with session.get(_as_it_is(f"{url}api"), allow_redirects=False) as response:
                 return errors.FAILING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
         asked = challenge.nonce()
-        async with session.get(f"{url}{challenge.PATH}?nonce={asked}", allow_redirects=False) as response:
+        question = _as_it_is(f"{url}{challenge.PATH}?nonce={asked}")
+        async with session.get(question, allow_redirects=False) as response:
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return errors.FAILING
             answer = json.loads(await self._body(response)) if response.status == HTTPStatus.OK else None
