@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +55,7 @@ class Engine:
         self.refuses: APIError | None = None
         self.silent: APIError | None = None
         self.calls: list[str] = []
+        self.security = ["name=seccomp,profile=default"]
 
     # images
 
@@ -97,18 +99,25 @@ class Engine:
         pools = (options.get("ipam") or {"Config": [{"Subnet": "172.20.0.0/16"}]})["Config"]
         self.made[name] = {
             "Name": name,
-            "Id": f"id-{name}",
+            "Id": f"id-{name}-{len(self.calls)}",
             "Options": options.get("options"),
+            "Containers": {},
             "IPAM": {"Config": pools},
         }
 
+    def remove_network(self, name: str) -> None:
+        assert not self.made[name]["Containers"], "Docker refuses this"
+        self.calls.append(f"rm {name}")
+        del self.made[name]
+
     def inspect_network(self, name: str) -> dict[str, Any]:
-        return self.made[name]
+        return copy.deepcopy(self.made[name])
 
     def connect_container_to_network(self, container: str, network: str, **options: Any) -> None:
         if self.refuses:
             raise self.refuses
         self.calls.append(f"connect {container} {network} {options['ipv4_address']} {options['aliases']}")
+        self.made[network].setdefault("Containers", {})[container] = {}
         self.of(container)["NetworkSettings"]["Networks"][network] = {
             "NetworkID": self.made[network]["Id"],
             "IPAddress": options["ipv4_address"] or "172.20.0.9",
@@ -119,6 +128,7 @@ class Engine:
 
     def disconnect_container_from_network(self, container: str, network: str, *, force: bool) -> None:
         self.calls.append(f"disconnect {container} {network}")
+        self.made[network]["Containers"].pop(container, None)
         del self.of(container)["NetworkSettings"]["Networks"][network]
 
     # containers
@@ -171,6 +181,8 @@ class Engine:
         if self.silent:
             raise self.silent
         self.of(name)
+        if command[0] == "python":
+            return {"Id": command[-1]}
         if command[1] not in ("rules", "lacks"):
             self.calls.append(f"fence {command[1]}")
         return {"Id": command[1]}
@@ -182,4 +194,4 @@ class Engine:
         return {"ExitCode": 0}
 
     def info(self) -> dict[str, Any]:
-        return {"MemTotal": 1, "CgroupDriver": "cgroupfs"}
+        return {"MemTotal": 1, "CgroupDriver": "cgroupfs", "SecurityOptions": self.security}

@@ -3,6 +3,7 @@
 Each trait is set on the class that defines it, so that `hub_traits`, merged last, win on any subclass.
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
 if TYPE_CHECKING:
     from traitlets.config import get_config
+
+# The engine is that of the mounted socket.  DockerSpawner would follow these variables of a Compose application.
+for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+    os.environ.pop(name, None)
 
 try:
     settings, secrets = load()

@@ -61,6 +61,7 @@ class ActionModule(ActionBase):
                 settings_files=sources.files(),
                 has_ingress=host.report["has_ingress"],
                 networks=host.report["own_networks"],
+                servers_running=host.report["servers_running"],
                 containers={name: settled.seen(each) for name, each in host.report["own_containers"].items()},
                 seen={
                     name: {"now": "", "was": "", **look, **host.report["looks"].get(name, {})}

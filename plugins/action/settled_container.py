@@ -16,6 +16,9 @@ from ansible.release import __version__ as ansible_version
 
 from ..plugin_utils import settled
 
+# Of the system, whatever variables say (playbooks/site.yml; a play's module_defaults do not apply here).
+ENGINE = {"docker_host": "unix:///var/run/docker.sock", "tls": False, "validate_certs": False}
+
 
 class ActionModule(ActionBase):
     """See the file's docstring."""
@@ -33,7 +36,7 @@ class ActionModule(ActionBase):
         wanted = settled.wanted(arguments, ansible_version)
         if seen and seen["stamp"] == f"{wanted} {seen['found']}":
             return {**result, "changed": False, "container": seen["container"]}
-        done = self._execute_module("community.docker.docker_container", arguments, task_vars=task_vars)
+        done = self._execute_module("community.docker.docker_container", ENGINE | arguments, task_vars=task_vars)
         if not done.get("failed") and not self._task.check_mode:
             container = done["container"]
             text = f"{wanted} {settled.found(container, container['Image'])}"

@@ -1,4 +1,4 @@
-"""Filter that refuses unsafe settings of the engine, for `make engine`, which runs without preflight."""
+"""Filters for the engine's settings: one refuses unsafe ones, for `make engine`, which runs without preflight."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.preflight.engine_settings import unsafe_engine_settings
+from ..plugin_utils.preflight.mtu import of_networks
 
 
 def harmless_engine_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -27,4 +28,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"harmless_engine_settings": harmless_engine_settings}
+        return {"harmless_engine_settings": harmless_engine_settings, "networks_mtu": of_networks}

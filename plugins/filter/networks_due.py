@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.rules import mtu
+
 PROJECT = "jupyterhub-ansible.project"
 KIND = "jupyterhub-ansible.kind"
 
 
-def networks_due(wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], project: str) -> list[Mapping[str, Any]]:
-    """Return the networks that are missing or differ from what is wanted.
+def networks_due(
+    wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], project: str, size: int, servers: bool
+) -> list[Mapping[str, Any]]:
+    """Return the networks that are missing or differ from what is wanted, with all their options.
 
     Only what the task sets is compared; the module itself handles everything else.
 
@@ -18,17 +22,27 @@ def networks_due(wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], p
         wanted: name, driver_options and ipam of each, as community.docker.docker_network takes them.
         seen: the existing networks as the engine describes them, by name.
         project: the value of the label that marks them as ours.
+        size: MTU of all of them.
+        servers: whether a user's server is running.  Then no network is replaced for another MTU alone, since that
+            would disconnect it; preflight has warned.
     """
-    return [network for network in wanted if not _is_as_wanted(network, seen.get(network["name"], {}), project)]
+    due: list[Mapping[str, Any]] = []
+    for network in wanted:
+        found = seen.get(network["name"], {})
+        fits = servers or mtu.of_network(found) == size
+        if not (fits and _is_as_wanted(network, found, project)):
+            due.append({**network, "driver_options": network["driver_options"] | mtu.options(size)})
+    return due
 
 
 def _is_as_wanted(network: Mapping[str, Any], seen: Mapping[str, Any], project: str) -> bool:
+    options = {key: value for key, value in (seen.get("Options") or {}).items() if key != mtu.OPTION}
     configs = [
         {"Subnet": each["subnet"], "Gateway": each["gateway"], "IPRange": each["iprange"]} for each in network["ipam"]
     ]
     return (
         seen.get("Driver") == "bridge"
-        and (seen.get("Options") or {}) == network["driver_options"]
+        and options == network["driver_options"]
         and (seen.get("Labels") or {}) == {PROJECT: project, KIND: "network"}
         and not seen.get("Internal")
         and not seen.get("EnableIPv6")

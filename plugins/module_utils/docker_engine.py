@@ -18,6 +18,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .rules.mtu import of_default_route, of_settings
+
 MARKER = Path("/etc/docker/managed-by-jupyterhub-ansible")
 SETTINGS = Path("/etc/docker/daemon.json")
 PID_FILE = Path("/run/docker.pid")
@@ -287,6 +289,7 @@ def gather(socket_path: str, timeout_s: int) -> dict[str, Any]:
     engine["socket_gid"] = Path(socket_path).stat().st_gid if Path(socket_path).exists() else None
     engine["rules"] = has_rules(info or {})
     engine["rules_off"] = is_without_rules(read_settings(SETTINGS), PID_FILE)
+    engine["mtu"], engine["route_mtu"] = of_settings(read_settings(SETTINGS)), of_default_route()
     engine["log_rotated"] = is_log_rotated(engine["log_driver"], read_settings(SETTINGS))
     files = find_files()
     # A running engine is more reliable than files, which may be left over from another one.

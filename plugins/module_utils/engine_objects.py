@@ -12,6 +12,8 @@ from .kernel_tables import read
 PROJECT_LABEL = "jupyterhub-ansible.project"
 KIND_LABEL = "jupyterhub-ansible.kind"
 BRIDGE_OPTION = "com.docker.network.bridge.name"
+# As in the Hub (jupyterhub_ansible.engine.labels).
+SERVER_KIND = "user-server"
 COOLIFY = "coolify"
 TIMEOUT_S = 5
 RUN = Path("/run")
@@ -63,6 +65,12 @@ def foreign_containers(containers: list[dict[str, Any]], name: str) -> Iterator[
             joined = (container.get("NetworkSettings") or {}).get("Networks") or {}
             for network in sorted({f"{name}-control", f"{name}-users", f"{name}-ingress"} & set(joined)):
                 yield {"container": name_of(container), "network": network}
+
+
+def servers_running(containers: list[dict[str, Any]], name: str) -> bool:
+    """Return whether a user's server is running."""
+    ours = [each for each in containers if is_ours(each, name) and each["Labels"].get(KIND_LABEL) == SERVER_KIND]
+    return any(each.get("State") == "running" for each in ours)
 
 
 def bridge_holder(networks: list[dict[str, Any]], name: str) -> str:
@@ -122,6 +130,7 @@ def find_objects(socket_path: str, name: str, ports: list[str]) -> dict[str, Any
         "has_ingress": any(
             things[kind].get(f"{name}-ingress", {}).get(PROJECT_LABEL) == name for kind in ("container", "network")
         ),
+        "servers_running": servers_running(containers, name),
         "has_coolify": COOLIFY in things["network"],
         "deployed": things["container"].get(f"{name}-hub", {}).get(PROJECT_LABEL) == name,
     }

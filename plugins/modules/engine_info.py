@@ -53,6 +53,8 @@ repository: {description: Existing files of docker_apt_repository., type: list, 
 kernel_limits: {description: Lines for sysctl that raise limits which all servers share., type: list, returned: always}
 kernel_limits_low: {description: Those of them that are not in force., type: list, returned: always}
 kernel_limits_kept: {description: Our sysctl file sets them at boot., type: bool, returned: always}
+mtu: {description: The MTU in its daemon.json. Null without one., type: int, returned: always}
+route_mtu: {description: "The MTU of the machine's default route, at most 1500.", type: int, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 

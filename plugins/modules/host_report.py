@@ -83,6 +83,7 @@ looks:
     for those with a stamp."
   type: dict
   returned: always
+servers_running: {description: A user's server is running., type: bool, returned: always}
 has_ingress: {description: There is a Caddy of ours., type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 name_conflicts: {description: Objects of the engine with our names but not our label., type: list, returned: always}

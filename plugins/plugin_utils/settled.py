@@ -82,8 +82,10 @@ def looks(name: str, root: str) -> dict[str, dict[str, str]]:
         # Need not cover the fence: reloading its rules removes this file.
         "fence-proof": _files(f"/run/{name}-fence-proof"),
     }
+    # An action runs these commands outside of a module, without the play's environment.
+    plain = "export LC_ALL=C DOCKER_HOST=unix:///var/run/docker.sock DOCKER_TLS= DOCKER_TLS_VERIFY="
     return {
-        look: {"command": f"export LC_ALL=C; {command}", "stamp": f"/run/{name}-{look}.settled"}
+        look: {"command": f"{plain}; {command}", "stamp": f"/run/{name}-{look}.settled"}
         for look, command in commands.items()
     }
 

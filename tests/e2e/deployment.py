@@ -153,6 +153,10 @@ class Deployment:
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_") or "CALLBACK" in key},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_NOCOLOR": "1",
+            # As if the operator uses another engine than that of the system: a run never does.
+            "DOCKER_HOST": "unix:///run/user/1000/docker.sock",
+            "DOCKER_CONTEXT": "rootless",
+            "DOCKER_TLS_VERIFY": "1",
         }
         self._runs += 1
         log = ARTEFACTS / f"run-{self._runs:02}.log"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_engine import PLAN, Engine, refused
+from fake_engine import LOG, PLAN, Engine, refused
 from jupyterhub_ansible.compose import networks
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.rules import users_network
 from jupyterhub_ansible.rules.ranges import wrong_users_subnet
 from jupyterhub_ansible.settings import environment_variables
 from jupyterhub_ansible.settings.check import EXAMPLE
+
+MTU = "com.docker.network.driver.mtu"
 
 
 @pytest.mark.parametrize("subnet", ["10.213.0.0/20", "192.168.7.0/24", "172.16.0.0/16"])
@@ -42,7 +44,7 @@ def test_name_applies_to_networks_and_images() -> None:
 
 @pytest.fixture
 def hub_networks(engine: Engine) -> networks.Networks:
-    made = networks.Networks(engine, "hub", PLAN)
+    made = networks.Networks(engine, "hub", PLAN, LOG)
     made.ensure()
     return made
 
@@ -63,7 +65,7 @@ def test_networks_are_created_once_and_match_the_role(engine: Engine, hub_networ
 
 
 def test_changed_subnet_is_reported_with_its_fix(engine: Engine, hub_networks: networks.Networks) -> None:
-    other = networks.Networks(engine, "hub", users_network.plan("10.214.0.0/20"))
+    other = networks.Networks(engine, "hub", users_network.plan("10.214.0.0/20"), LOG)
     with pytest.raises(
         ComposeError, match=r"has the subnet 10\.213\.0\.0/20, and should .* docker network rm hub-users"
     ):
@@ -76,7 +78,41 @@ def test_taken_subnet_is_reported(engine: Engine) -> None:
     with pytest.raises(
         ComposeError, match=r"Pool overlaps .*JUPYTERHUB_USERS_SUBNET to others, such as 10\.215\.0\.0/20"
     ):
-        networks.Networks(engine, "hub", PLAN).ensure()
+        networks.Networks(engine, "hub", PLAN, LOG).ensure()
+
+
+def test_networks_have_the_mtu_of_the_machine(engine: Engine) -> None:
+    made = networks.Networks(engine, "hub", PLAN, LOG)
+    assert not made.ensure(1400)
+    assert engine.made["hub-users"]["Options"] == {"com.docker.network.bridge.name": "br-hub", MTU: "1400"}
+    assert engine.made["hub-control"]["Options"] == {MTU: "1400"}
+    # Those that a person removed are made as they were.
+    engine.made.clear()
+    made.ensure()
+    assert engine.made["hub-control"]["Options"] == {MTU: "1400"}
+
+
+def test_networks_with_another_mtu_are_replaced_unless_a_server_is_on_them(
+    engine: Engine, hub_networks: networks.Networks, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.add("p", kind="compose-proxy")
+    attach(hub_networks, engine, "p")
+    engine.add("a-server", kind="user-server")
+    engine.made["hub-users"]["Containers"]["a-server"] = {}
+    engine.calls.clear()
+    assert not hub_networks.ensure(1400)
+    assert engine.calls == []
+    assert "should have 1400 bytes at most (MTU)" in caplog.text
+    del engine.made["hub-users"]["Containers"]["a-server"]
+    # The helper did not answer.
+    assert not hub_networks.ensure(None)
+    assert engine.calls == []
+    assert hub_networks.ensure(1400)
+    assert engine.calls == ["disconnect p hub-users", "rm hub-users", "disconnect p hub-control", "rm hub-control"]
+    assert engine.made["hub-users"]["Options"][MTU] == engine.made["hub-control"]["Options"][MTU] == "1400"
+    engine.calls.clear()
+    assert attach(hub_networks, engine, "p")
+    assert not hub_networks.ensure(1400)
 
 
 def test_a_container_is_attached_where_it_is_not(engine: Engine, hub_networks: networks.Networks) -> None:

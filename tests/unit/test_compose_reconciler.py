@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import PLAN, Engine, image, refused
+from fake_engine import LOG, PLAN, Engine, image, refused
 from jupyterhub_ansible.compose import images, reconciler
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.compose.reconciler import Reconciler
+from jupyterhub_ansible.settings.check import EXAMPLE
+from jupyterhub_ansible.settings.model import Settings
 from jupyterhub_ansible.spawner.errors import SpawnError
 
 
@@ -21,6 +23,35 @@ def test_proxy_with_an_old_token_is_restarted_once(
     compose_reconciler.prepare()
     compose_reconciler.prepare()
     assert [call for call in engine.calls if call.startswith("restart")] == ["restart p"]
+
+
+def test_another_engine_than_the_hub_s_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.model_validate_json(json.dumps({**EXAMPLE, "compose": {}}))
+    monkeypatch.setattr(reconciler, "own_id", lambda: "me")
+    with pytest.raises(ComposeError, match="socket belongs to another engine than the one that runs the Hub"):
+        Reconciler(settings, LOG, engine)
+    engine.security.append("name=rootless")
+    with pytest.raises(ComposeError, match=r"The Docker engine is rootless: .* docker --context default compose up"):
+        Reconciler(settings, LOG, engine)
+
+
+def test_networks_get_the_mtu_that_the_helper_sees(engine: Engine, compose_reconciler: Reconciler) -> None:
+    compose_reconciler.prepare()
+    assert engine.made["hub-control"]["Options"] == {}
+    engine.said_to["jupyterhub_ansible.rules.mtu"] = b"1400\n"
+    engine.calls.clear()
+    compose_reconciler.prepare()
+    assert {each["Options"]["com.docker.network.driver.mtu"] for each in engine.made.values()} == {"1400"}
+    # The proxy listens on its former address otherwise.
+    assert [call for call in engine.calls if not call.startswith(("disconnect", "fence"))] == [
+        "rm hub-users",
+        "rm hub-control",
+        f"connect me hub-users {PLAN.hub} ['hub']",
+        "connect me hub-control None ['hub']",
+        "restart p",
+        f"connect p hub-users {PLAN.proxy} ['proxy']",
+        "connect p hub-control None ['proxy-api']",
+    ]
 
 
 def test_everything_is_made_and_proved_before_the_hub_starts(

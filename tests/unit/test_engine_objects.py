@@ -42,6 +42,21 @@ def test_publishers_of_a_port() -> None:
     assert [each["ours"] for each in engine_objects.publishers(containers, "other", "8000/tcp")] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("change", "running"),
+    [
+        ({}, True),
+        ({"State": "exited"}, False),
+        ({"Labels": OURS}, False),
+        ({"Labels": {"jupyterhub-ansible.project": "other", "jupyterhub-ansible.kind": "user-server"}}, False),
+        ({"Labels": None}, False),
+    ],
+)
+def test_running_servers(change: dict[str, Any], running: bool) -> None:
+    server = {"Labels": {**OURS, "jupyterhub-ansible.kind": "user-server"}, "State": "running", **change}
+    assert engine_objects.servers_running([server], "team") is running
+
+
 def test_name_conflicts() -> None:
     things = {
         "container": {"team-hub": {}, "team-proxy": OURS, "team-user-a": {}},
@@ -144,6 +159,7 @@ NOTHING = {
     "subnets": [],
     "own_networks": {},
     "own_containers": {},
+    "servers_running": False,
     "has_ingress": False,
     "has_coolify": False,
     "deployed": False,

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.utils import kwargs_from_env
 from example_secrets import GITHUB, secret
 from jupyterhub.auth import Authenticator
 from jupyterhub_ansible.auth import tokens
@@ -32,6 +33,15 @@ def test_users_keep_working_while_the_hub_is_replaced(hub_files: Path) -> None:
     c = config()
     assert c.JupyterHub.cleanup_servers is False
     assert c.ConfigurableHTTPProxy.should_start is False
+
+
+def test_the_engine_is_that_of_the_mounted_socket(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Compose application may have the operator's variables; Coolify gives all of them to every service."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/nowhere")
+    config()
+    assert kwargs_from_env() == {}
 
 
 def test_services_have_only_their_scopes(hub_files: Path) -> None:

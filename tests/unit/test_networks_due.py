@@ -11,12 +11,12 @@ import pytest
 from plugins.filter.networks_due import networks_due
 
 BRIDGE = {"com.docker.network.bridge.name": "br-team"}
-USERS = {
+USERS: dict[str, Any] = {
     "name": "team-users",
     "driver_options": BRIDGE,
     "ipam": [{"subnet": "10.213.0.0/20", "gateway": "10.213.0.1", "iprange": "10.213.8.0/21"}],
 }
-CONTROL = {"name": "team-control", "driver_options": {}, "ipam": []}
+CONTROL: dict[str, Any] = {"name": "team-control", "driver_options": {}, "ipam": []}
 LABELS = {"jupyterhub-ansible.project": "team", "jupyterhub-ansible.kind": "network"}
 SEEN: dict[str, dict[str, Any]] = {
     "team-users": {
@@ -35,12 +35,33 @@ SEEN: dict[str, dict[str, Any]] = {
 }
 
 
-def test_as_wanted() -> None:
-    assert networks_due([USERS, CONTROL], SEEN, "team") == []
+MTU = "com.docker.network.driver.mtu"
+
+
+@pytest.mark.parametrize("servers", [True, False])
+def test_as_wanted(servers: bool) -> None:
+    assert networks_due([USERS, CONTROL], SEEN, "team", 1500, servers) == []
 
 
 def test_missing() -> None:
-    assert networks_due([USERS, CONTROL], {}, "team") == [USERS, CONTROL]
+    assert networks_due([USERS, CONTROL], {}, "team", 1500, servers=False) == [USERS, CONTROL]
+
+
+def test_another_mtu_is_due_unless_a_server_is_running() -> None:
+    options: list[dict[str, str]] = [{**BRIDGE, MTU: "1400"}, {MTU: "1400"}]
+    smaller = [each | {"driver_options": more} for each, more in zip((USERS, CONTROL), options, strict=True)]
+    assert networks_due([USERS, CONTROL], {}, "team", 1400, servers=True) == smaller
+    assert networks_due([USERS, CONTROL], SEEN, "team", 1400, servers=False) == smaller
+    assert networks_due([USERS, CONTROL], SEEN, "team", 1400, servers=True) == []
+    seen = copy.deepcopy(SEEN)
+    seen["team-users"]["Options"][MTU] = "1400"
+    # As if the engine's default-network-opts had added it.
+    seen["team-control"]["Options"] = {MTU: "1500"}
+    assert networks_due([USERS, CONTROL], seen, "team", 1400, servers=False) == smaller[1:]
+    assert networks_due([USERS, CONTROL], seen, "team", 1500, servers=False) == [USERS]
+    # What differs otherwise is replaced all the same.
+    seen["team-users"]["Internal"] = True
+    assert networks_due([USERS, CONTROL], seen, "team", 1500, servers=True) == [USERS]
 
 
 @pytest.mark.parametrize(
@@ -62,4 +83,4 @@ def test_missing() -> None:
 def test_different(change: Callable[[dict[str, Any]], object]) -> None:
     seen = copy.deepcopy(SEEN)
     change(seen["team-users"])
-    assert networks_due([USERS, CONTROL], seen, "team") == [USERS]
+    assert networks_due([USERS, CONTROL], seen, "team", 1500, servers=False) == [USERS]

@@ -86,6 +86,21 @@ class Machine:
         subprocess.run(["/bin/sh", "-c", command], input=in_data, check=True)
 
 
+def test_looks_ask_the_system_s_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The action runs them outside of a module, so without the play's environment."""
+    (tmp_path / "builds").mkdir()
+    (tmp_path / "builds/contents.json").touch()
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$DOCKER_HOST, $DOCKER_TLS_VERIFY"\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    look = rules.looks("team", str(tmp_path))["images"]["command"]
+    printed = subprocess.run(["/bin/sh", "-c", look], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("unix:///var/run/docker.sock, \n")
+
+
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)

@@ -13,7 +13,7 @@ from typing import Any
 from ...module_utils.rules.addresses import host_of
 from ...module_utils.rules.problems import Finding, shown
 from ...module_utils.rules.registry import Findings, Rules
-from . import ingress
+from . import ingress, mtu
 
 rule = Rules()
 
@@ -54,6 +54,8 @@ def warnings(host: Host, good: Mapping[str, Any]) -> list[str]:
             " That is right behind NAT that forwards ports 80 and 443 to it; otherwise correct the DNS record (A or"
             " AAAA), or no certificate can be issued"
         )
+    report, settings = host.report, good.get("docker_daemon_settings", {})
+    found += mtu.warnings(host.engine, settings, report["own_networks"], report["servers_running"])
     return [*found, *ingress.warnings(good)]
 
 

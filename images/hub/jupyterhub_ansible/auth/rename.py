@@ -110,7 +110,7 @@ def main() -> str | None:
     arguments = parser.parse_args()
     try:
         settings = load().settings
-        client = docker.from_env()
+        client = docker.DockerClient()
         # A container's host name is its id, unless somebody set another one.
         image = client.containers.get(os.uname().nodename).image.id
         old = rename(

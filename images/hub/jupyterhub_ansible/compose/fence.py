@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 
 from ..engine.labels import KIND, PROJECT, not_inherited
 from ..spawner.limits import engine
+from ..rules import mtu
 from ..rules.users_network import Plan
 from .errors import ComposeError
 
@@ -134,6 +135,11 @@ class Fence:
         answer = self.call("rules")
         return answer if answer.startswith("in force") else ""
 
+    def mtu(self) -> int | None:
+        """Ask the helper for the MTU of the machine's way to the outside; None if it does not answer."""
+        answer = self._run(["python", "-P", "-m", mtu.__name__])
+        return int(answer) if answer.isdecimal() else None
+
     def switch(self, verb: str) -> None:
         """Close the network (`shut`), or open it (`open`).
 
@@ -145,8 +151,11 @@ class Fence:
 
     def call(self, verb: str) -> str:
         """Run the script in the helper; return its output, or "" if it fails or the helper does not answer."""
+        return self._run(["/run/fence", verb])
+
+    def _run(self, command: list[str]) -> str:
         try:
-            call = self.client.exec_create(self.container, ["/run/fence", verb])
+            call = self.client.exec_create(self.container, command)
             output: bytes = self.client.exec_start(call["Id"])
             code = self.client.exec_inspect(call["Id"])["ExitCode"]
         except APIError:

@@ -5,16 +5,19 @@ only connects the outside to the proxy, which may even be in another Compose app
 """
 
 from collections.abc import Mapping
+from logging import Logger
 from typing import Any
 
 import docker
 from docker.errors import APIError
 
 from ..engine.labels import KIND, PROJECT
+from ..rules import mtu as sizes
 from ..rules.users_network import Plan, free
 from .errors import ComposeError
 
 PROXY_KIND = "compose-proxy"
+OWN_KINDS = ("compose-hub", PROXY_KIND)
 # Tells the proxies of several Hubs apart; Coolify does not substitute variables in labels.
 NAME_VARIABLE = "JUPYTERHUB_NAME"
 BRIDGE = "com.docker.network.bridge.name"
@@ -23,18 +26,24 @@ BRIDGE = "com.docker.network.bridge.name"
 class Networks:
     """Both networks of one Hub."""
 
-    def __init__(self, client: docker.APIClient, project: str, plan: Plan) -> None:
-        self.client, self.project, self.plan = client, project, plan
+    def __init__(self, client: docker.APIClient, project: str, plan: Plan, log: Logger) -> None:
+        self.client, self.project, self.plan, self.log = client, project, plan, log
+        self.mtu = sizes.ETHERNET
         self.control, self.users, self.bridge = f"{project}-control", f"{project}-users", f"br-{project}"
 
     # --- the networks
 
-    def ensure(self) -> None:
-        """Create the missing ones.
+    def ensure(self, mtu: int | None = None) -> bool:
+        """Create the missing ones; return whether existing ones were replaced, which containers have then lost.
+
+        Args:
+            mtu: replace those with another one, unless a server is on them; None to leave them as they are.
 
         Raises:
             ComposeError: the users' network exists with another subnet or bridge.
         """
+        self.mtu = mtu or self.mtu
+        replaced = mtu is not None and self._remove_others(mtu)
         # Before the control network, for which Docker chooses any free subnet.
         pool = docker.types.IPAMPool(subnet=self.plan.subnet, gateway=self.plan.gateway, iprange=self.plan.range)
         self._make(self.users, options={BRIDGE: self.bridge}, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
@@ -47,11 +56,35 @@ class Networks:
                 f" should have {self.plan.subnet}, on the bridge {self.bridge}. Restore JUPYTERHUB_USERS_SUBNET, or"
                 f" stop all users' servers, Hub and proxy, and remove the network: docker network rm {self.users}"
             )
+        return replaced
+
+    def _remove_others(self, mtu: int) -> bool:
+        """Remove both if one has another MTU, and return whether it did; not while a server is on them."""
+        present = [self.client.inspect_network(each) for each in (self.users, self.control) if self._exists(each)]
+        if all(sizes.of_network(each) == mtu for each in present):
+            return False
+        joined = {container for each in present for container in each.get("Containers") or {}}
+        labels = [self.client.inspect_container(each)["Config"]["Labels"] or {} for each in joined]
+        if any(each.get(KIND) not in OWN_KINDS for each in labels):
+            self.log.warning(
+                "Packets on the networks %s and %s should have %s bytes at most (MTU), otherwise downloads can stall."
+                "  Servers are running, so both are left as they are: docker compose restart hub, when none runs",
+                self.users,
+                self.control,
+                mtu,
+            )
+            return False
+        for each in present:
+            for container in each.get("Containers") or {}:
+                self.client.disconnect_container_from_network(container, each["Name"], force=True)
+            self.client.remove_network(each["Name"])
+        return True
 
     def _make(self, name: str, **options: Any) -> None:
-        if any(network["Name"] == name for network in self.client.networks(names=[name])):
+        if self._exists(name):
             return
         labels = {PROJECT: self.project, KIND: "network"}
+        options["options"] = options.get("options", {}) | sizes.options(self.mtu)
         try:
             self.client.create_network(name, driver="bridge", check_duplicate=True, labels=labels, **options)
         except APIError as error:
@@ -59,6 +92,9 @@ class Networks:
                 f"The network {name} cannot be created: {error.explanation}. If its addresses are taken, set"
                 f" JUPYTERHUB_USERS_SUBNET to others, such as {self._free()}"
             ) from None
+
+    def _exists(self, name: str) -> bool:
+        return any(network["Name"] == name for network in self.client.networks(names=[name]))
 
     def _free(self) -> str:
         """Return a network that none of the engine's overlaps.  The machine's own routes cannot be seen from here."""

@@ -64,8 +64,8 @@ class Reconciler:
         # Without a timeout, a hung engine would block calls for ever.
         self.client = client or docker.APIClient(version="auto", timeout=60, max_pool_size=CONNECTIONS)
         self.id = own_id()
-        self.image = str(self.client.inspect_container(self.id)["Image"])
-        self.networks = Networks(self.client, settings.jupyterhub_name, self.plan)
+        self.image = self._own_image()
+        self.networks = Networks(self.client, settings.jupyterhub_name, self.plan, log)
         self.images = Images(self.client, settings.jupyterhub_name, settings.compose.hashes, log)
         self.fence = Fence(self.client, settings.jupyterhub_name, self.plan, settings.hub_reserve_memory_mb, self.image)
         self.prober = fence_proof.Prober(self.client, settings.jupyterhub_name, self.image)
@@ -76,6 +76,25 @@ class Reconciler:
         """The proxy's addresses on all networks: Docker chooses by which of them it reaches the Hub."""
         self._degraded_reason = ""
         self._retry_at = 0.0
+
+    def _own_image(self) -> str:
+        """Return the image of this container.
+
+        Raises:
+            ComposeError: the engine at the socket cannot run a Hub, or is another one than that of this container.
+        """
+        if "name=rootless" in (self.client.info().get("SecurityOptions") or []):
+            raise ComposeError(
+                "The Docker engine is rootless: it cannot give the Hub's files and networks their owners and addresses."
+                " Use the engine of the system: docker --context default compose up --build --detach"
+            )
+        try:
+            return str(self.client.inspect_container(self.id)["Image"])
+        except docker.errors.NotFound:
+            raise ComposeError(
+                "Docker's socket belongs to another engine than the one that runs the Hub; has DOCKER_HOST, or a"
+                " context, another one? Use the engine of the system: docker --context default compose up --build --detach"
+            ) from None
 
     # --- at the start
 
@@ -98,8 +117,11 @@ class Reconciler:
                 " into /etc/sysctl.d/zz-jupyterhub.conf and run sysctl --system: %s",
                 ", ".join(low),
             )
-        self.networks.ensure()
+        # First, since this helper sees the machine's default route.
         self.fence.ensure()
+        if self.networks.ensure(self.fence.mtu()):
+            # The proxy's API listens on the address that it had on the former network.
+            NEW_TOKEN.touch()
         self._retry(self._attach_hub)
         self._retry(lambda: self._require_fence(self.fence.in_force()))
         self._restart_proxy_for_new_token()
