@@ -66,6 +66,9 @@ c.JupyterHub.template_paths = [str(start_page.TEMPLATES)]
 # --- who may log in
 # Otherwise a list of users also allows every user in the database, even those removed from the list.
 c.Authenticator.allow_existing_users = False
+# Settings with which nobody could log in are refused (rules.tables.access).  Where only administrators can, JupyterHub
+# would log the advice to let everybody in.
+c.Authenticator.any_allow_config = True
 if settings.hub_authenticator == "shared-password":
     c.Authenticator.allow_all = True
     c.Authenticator.admin_users = {"admin"}

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -206,6 +207,18 @@ def test_github(hub_files: Path) -> None:
     # Passwords of the other authenticator are neither needed nor read.
     (hub_files / "user_password").unlink()
     assert check.problems(CONFIG_FILE) == []
+
+
+def test_a_hub_for_administrators_only_gets_no_advice_to_let_everybody_in(
+    hub_files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody_else: dict[str, Any] = {"hub_github_allowed_organizations": [], "hub_github_allowed_teams": []}
+    change(hub_files, **{**GITHUB, **nobody_else}, hub_admin_users=["ann"])
+    c = config()
+    authenticator = c.JupyterHub.authenticator_class(config=c)
+    authenticator.log = logging.getLogger("authenticator")
+    authenticator.check_allow_config()
+    assert "allow_all" not in caplog.text
 
 
 def test_any_other_authenticator(hub_files: Path) -> None:
