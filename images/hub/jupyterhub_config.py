@@ -16,7 +16,7 @@ from jupyterhub_ansible.proxy.routes import UserProxy
 from jupyterhub_ansible.rules.trait_table import ROWS
 from jupyterhub_ansible.settings import own_files
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
-from jupyterhub_ansible.spawner import start_page
+from jupyterhub_ansible.spawner import start_page, versions
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 
@@ -109,7 +109,7 @@ c.JupyterHub.concurrent_spawn_limit = 0
 # Seconds; by default, a server checks with the Hub only every five minutes whether a session is still valid.
 c.Spawner.args = ["--HubAuth.cache_max_age=30"]
 c.Spawner.post_stop_hook = tokens.server_stopped
-c.Spawner.environment |= culling.environment(settings)
+c.Spawner.environment |= {**culling.environment(settings), **versions.environment(settings)}
 c.DockerSpawner.network_name = settings.deployment.users_network
 # Images are built or pulled by the deployment.
 c.DockerSpawner.pull_policy = "never"

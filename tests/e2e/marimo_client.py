@@ -43,16 +43,24 @@ class Marimo:
             path, f"import marimo\n\napp = marimo.App()\n{body}\nif __name__ == '__main__':\n    app.run()\n"
         )
         self.open()
+        session, socket, cell_ids = self._session(path)
+        self._ask("kernel/instantiate", session, {"objectIds": [], "values": [], "autoRun": True})
+        return socket, cell_ids
+
+    def save(self, path: str, *cells: str) -> None:
+        """Open a notebook of this many cells, replace their code, and save it."""
+        session, socket, cell_ids = self._session(path)
+        with socket:
+            changed = {"cellIds": cell_ids, "codes": cells, "names": ["_"] * len(cells), "configs": [{}] * len(cells)}
+            self._ask("kernel/save", session, {**changed, "filename": path, "persist": True})
+
+    def _session(self, path: str) -> tuple[str, Websocket, list[str]]:
         session = f"s_{uuid.uuid4().hex[:6]}"
         socket = self.server.user.websocket(f"{self.server.path}marimo/ws?session_id={session}&file={quote(path)}")
-        ready = self._messages(socket, "kernel-ready")[-1]["data"]
-        self.server.request(
-            "POST",
-            "marimo/api/kernel/instantiate",
-            headers={"Marimo-Session-Id": session},
-            json={"objectIds": [], "values": [], "autoRun": True},
-        )
-        return socket, ready["cell_ids"]
+        return session, socket, self._messages(socket, "kernel-ready")[-1]["data"]["cell_ids"]
+
+    def _ask(self, what: str, session: str, body: dict[str, Any]) -> None:
+        self.server.request("POST", f"marimo/api/{what}", headers={"Marimo-Session-Id": session}, json=body)
 
     @staticmethod
     def _messages(socket: Websocket, last: str) -> list[dict[str, Any]]:

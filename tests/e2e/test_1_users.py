@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from secrets import token_hex
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 import requests
-from e2e.client import NewUser, User
+from e2e.client import NewUser, Server, User, eventually
 from e2e.deployment import Deployment, docker
 from e2e.marimo_client import Marimo
 from websockets.exceptions import InvalidStatus
@@ -99,6 +101,71 @@ def test_datascience_computes_and_draws(bob: User) -> None:
     assert "image/png" in output.media_types
     shown = Marimo(bob.server()).run("frame.py", "import polars\npolars.DataFrame({'n': [1, 2]}).sum().item()")
     assert shown == ["<pre class='text-xs'>3</pre>"]
+
+
+def versions_of(server: Server, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.request("GET", f"jupyterhub-versions/{path}").json()["versions"]
+    return found
+
+
+def test_versions_of_what_is_saved_are_listed_compared_and_brought_back(alice: User) -> None:
+    server = alice.server()
+    # A kept deployment has those of earlier runs.
+    path, renamed = (f"{name}-{token_hex(4)}.txt" for name in ("ring", "renamed"))
+    server.write(path, "first\n")
+    server.write(path, "second\n")
+    newest, first = versions_of(server, path)
+    assert (newest["present"], first["present"]) == (True, False)
+    # A copy in the home, which nobody edits by mistake.
+    copy = server.request("GET", f"api/contents/versions/{path}/{first['name']}").json()
+    assert (copy["content"], copy["writable"]) == ("first\n", False)
+    compared = server.request("GET", f"jupyterhub-versions/{path}?version={first['name']}").json()
+    assert compared == {"note": "", "lines": ["@", "-second", "+first"]}
+    # Another program changes the file: that is not lost either.
+    server.run(f"open('{path}', 'w').write('third\\n')")
+    server.request("POST", f"jupyterhub-versions/{path}", json={"version": first["name"]})
+    assert server.read(path) == "first\n"
+    kept = [server.read(f"versions/{path}/{each['name']}") for each in versions_of(server, path)]
+    assert kept == ["first\n", "third\n", "second\n", "first\n"]
+    # Also after it was renamed, and deleted.
+    server.request("PATCH", f"api/contents/{path}", json={"path": renamed})
+    eventually("the versions under the new name", lambda: len(versions_of(server, renamed)) == 4)
+    server.request("DELETE", f"api/contents/{renamed}")
+    server.request("POST", f"jupyterhub-versions/versions/{renamed}/{first['name']}", json={"version": first["name"]})
+    assert server.read(renamed) == "first\n"
+
+
+def test_versions_of_what_marimo_saves(alice: User) -> None:
+    marimo, path = Marimo(alice.server()), f"saved-{token_hex(4)}.py"
+    marimo.run(path, "x = 1")
+    marimo.save(path, "x = 2")
+
+    def copies() -> str:
+        listed = alice.server().request("GET", f"api/contents/versions/{path}").json()["content"]
+        return "".join(alice.server().read(each["path"]) for each in listed)
+
+    # Made by the save, not by a request for the list.
+    eventually("the version that marimo saved", lambda: "x = 2" in copies())
+    assert "x = 1" in copies()
+
+
+def test_versions_are_of_files_in_the_home_and_for_its_user_only(alice: User, new_user: NewUser) -> None:
+    server = alice.server()
+    server.run("import os; os.path.islink('out') or os.symlink('/etc', 'out')")
+    for name in ("..%2f..%2fetc/passwd", "out/passwd", ".bashrc", "", "."):
+        for method, body in (("GET", None), ("POST", {"version": "passwd"})):
+            answer = alice.request(method, f"{server.path}jupyterhub-versions/{name}", json=body)
+            assert answer.status_code == 404, answer.text
+            assert "root:" not in answer.text
+    server.write("100%25.txt", "first\n")
+    [version] = versions_of(server, "100%25.txt")
+    path = f"{server.path}jupyterhub-versions/100%25.txt"
+    # Only versions are brought back, not any file.
+    for name in ("../../.bashrc", "", "2026-01-01_00-00-00.txt"):
+        assert alice.request("POST", path, json={"version": name}).status_code == 404
+    body = {"version": version["name"]}
+    assert alice.request("POST", path, json=body, headers={"X-XSRFToken": ""}).status_code == 403
+    assert new_user("eve").request("GET", path).status_code == 403
 
 
 def test_named_server_has_a_home_of_its_own(new_user: NewUser) -> None:

@@ -147,6 +147,7 @@ def test_nothing_changes_where_python_looks_for_modules() -> None:
 PACKAGES = {
     "images/hub/jupyterhub_ansible": "jupyterhub_ansible",
     "images/singleuser/idle": "idle",
+    "images/singleuser/versions": "versions",
     "plugins": "ansible_collections.local.jupyterhub.plugins",
 }
 """Folders of Python, and the name by which others import from them."""

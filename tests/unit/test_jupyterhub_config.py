@@ -16,6 +16,7 @@ from example_secrets import GITHUB, secret
 from jupyterhub.auth import Authenticator
 from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.settings import check
+from jupyterhub_versions.limits import Limits, limits
 from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -61,12 +62,14 @@ def test_services_have_only_their_scopes(hub_files: Path) -> None:
     assert len({*tokens, c.JupyterHub.cookie_secret.hex()}) == 3
 
 
-def test_without_a_timeout_nothing_is_culled(hub_files: Path) -> None:
-    change(hub_files, hub_idle_timeout_s=0, hub_max_age_s=0)
+def test_without_a_timeout_nothing_is_culled_and_without_megabytes_no_versions_are_kept(hub_files: Path) -> None:
+    change(hub_files, hub_idle_timeout_s=0, hub_max_age_s=0, hub_versions_mb=0)
     c = config()
     assert [service["name"] for service in c.JupyterHub.services] == ["sync-routes"]
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes"]
     assert c.Spawner.environment == {}
+    change(hub_files, hub_idle_timeout_s=0, hub_max_age_s=0, hub_versions_mb=100, hub_versions_per_file=7)
+    assert limits(config().Spawner.environment) == Limits(per_file=7, mb=100)
 
 
 def test_tokens_expire(hub_files: Path) -> None:
@@ -102,8 +105,9 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
     traits = {"DockerSpawner": {"client_kwargs": {"timeout": 120}, "args": ["-x"]}, "Spawner": {"poll_interval": 9}}
     change(hub_files, hub_server_environment={"A": "ours"}, hub_traits=traits)
     c = config()
-    # And derived ones: each environment's timeout.
-    assert set(c.Spawner.environment) == {"A", "JUPYTERHUB_IDLE_CULLING", "JUPYTERHUB_ACTIVITY_INTERVAL"}
+    # And derived ones: each environment's timeout, and how many versions of files are kept.
+    derived = {"JUPYTERHUB_IDLE_CULLING", "JUPYTERHUB_ACTIVITY_INTERVAL", "JUPYTERHUB_VERSIONS"}
+    assert set(c.Spawner.environment) == {"A", *derived}
     assert set(c.DockerSpawner.client_kwargs) == {"max_pool_size", "timeout"}
     assert c.Spawner.poll_interval == 9
     assert c.DockerSpawner.args == ["-x"]

@@ -11,6 +11,8 @@ PIDS_MIN = 64
 TMP_MIN_MB = 16
 START_TIMEOUT_S = (5, 3600)
 MEMBERSHIP_INTERVAL_S = (30, 86400)
+VERSIONS_PER_FILE = (5, 1000)
+"""With fewer, a few saves in a row would replace all; with more, a dialog could not list them."""
 _PREFIXES = (16, 24)
 """Fewer than 128 addresses for servers would soon be used up; one bridge takes at most 1024 servers."""
 _PRIVATE = [ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]

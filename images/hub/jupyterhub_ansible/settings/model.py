@@ -151,6 +151,8 @@ class Settings(_Model):
     hub_named_servers_share_home: bool
     hub_idle_timeout_s: int
     hub_max_age_s: int
+    hub_versions_mb: int
+    hub_versions_per_file: int
     hub_token_max_age_days: int
     hub_volume_name_template: str | None = None
     hub_traits: dict[str, dict[str, JsonValue]]

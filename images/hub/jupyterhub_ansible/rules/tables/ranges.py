@@ -22,6 +22,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hub_running_servers_limit": (0, None),
     "hub_start_timeout_s": ranges.START_TIMEOUT_S,
     "hub_named_servers_limit": (0, None),
+    "hub_versions_mb": (0, None),
+    "hub_versions_per_file": ranges.VERSIONS_PER_FILE,
     "hub_token_max_age_days": (0, 3650),
     "hub_membership_interval_s": ranges.MEMBERSHIP_INTERVAL_S,
 }
