@@ -157,6 +157,7 @@ TOLD = {
     "cookie": "runs without it",
     "read-only": "cannot be used",
     "locked": "~/.jupyter cannot be used",
+    "full": "cannot be used: is your home full",
 }
 
 

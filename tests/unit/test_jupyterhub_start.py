@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -203,6 +204,7 @@ def test_a_server_must_answer_the_hub_and_have_a_lab(
     home: Path, monkeypatch: pytest.MonkeyPatch, statuses: dict[str, int] | None, fault: str | None
 ) -> None:
     monkeypatch.setattr(start, "ANSWER_S", 30 if statuses else 0.3)
+    monkeypatch.setattr(start, "ASLEEP_S", 0.1)
     if statuses:
         monkeypatch.setenv("JUPYTERHUB_SERVICE_URL", _Server(statuses).url)
     write(home, "c.ServerApp.port = 1\n")
@@ -229,6 +231,26 @@ def test_a_server_must_answer_the_hub_and_have_a_lab(
         with pytest.raises(SystemExit):
             start.run(serve)
         assert told == []
+
+
+def test_a_start_that_only_lacks_processor_time_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "ANSWER_S", 0.1)
+    monkeypatch.setattr(start, "ASLEEP_S", 0.5)
+    spent = iter([number * 0.5 for number in range(1000)])
+    monkeypatch.setattr(time, "process_time", lambda: next(spent))
+    monkeypatch.setattr(start, "TOO_MUCH_S", 5)
+    write(home, "c.ServerApp.port = 1\n")
+    told: list[float] = []
+    decided = threading.Event()
+
+    def again(fault: str) -> None:
+        told.append(next(spent))
+        decided.set()
+
+    monkeypatch.setattr(start, "again", again)
+    start.run(lambda: decided.wait(20))
+    # Until it had used too much.
+    assert told == [6.0]
 
 
 def test_settings_of_the_user_reach_the_server(home: Path) -> None:

@@ -20,6 +20,10 @@ from urllib.parse import urlsplit
 
 ANSWER_S = 40
 """The longest start with the user's configuration: leaves time for another, of the default `hub_start_timeout_s`."""
+ASLEEP_S, WORKING = 10, 0.3
+"""A start that takes longer is given up if it used less than so many processor seconds in so many seconds..."""
+TOO_MUCH_S = 20
+"""... or this many in all, as in an endless loop.  Otherwise the machine is busy: a start needs one or two."""
 SCRATCH = Path("/") / "tmp/jupyter"
 """Replaces folders of the home; /tmp is the container's own."""
 REFUSED = "JUPYTERHUB_REFUSED_CONFIG"
@@ -227,9 +231,15 @@ class _Attempt:
 
     def _watch(self, url: str) -> None:
         """Ask what the Hub asks, as soon as the server answers."""
-        deadline = time.monotonic() + ANSWER_S
+        began = moved = time.monotonic()
+        used = 0.0
         fault = f"the server did not answer within {ANSWER_S} seconds"
-        while time.monotonic() < deadline and not self.decided:
+        while not self.decided:
+            now, processor = time.monotonic(), time.process_time()
+            if processor - used >= WORKING:
+                moved, used = now, processor
+            if now - began > ANSWER_S and (now - moved > ASLEEP_S or processor > TOO_MUCH_S):
+                break
             time.sleep(0.1)
             try:
                 missing = [path for path in _PATHS if status(url, path) == 404]
