@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from jupyterhub_ansible.compose import fence_proof
@@ -15,6 +16,15 @@ from jupyterhub_ansible.rules import probe
 from jupyterhub_ansible.spawner import fence_check
 
 from plugins.modules import fence_proof as role_s_proof
+
+
+def test_probes_log_where_the_engine_can_read_it() -> None:
+    """Whatever driver the engine has for others: with `none` or `syslog`, `docker logs` fails."""
+    engine = MagicMock()
+    engine.inspect_image.return_value = {"Config": {"Labels": {}}}
+    with fence_proof.Prober(engine, "hub", "image")._container("users", "code", ""):
+        pass
+    assert engine.create_host_config.call_args.kwargs["log_config"]["type"] == "json-file"
 
 
 def test_what_is_open_and_what_is_closed() -> None:

@@ -40,7 +40,11 @@ class Prober:
             labels={**inherited, PROJECT: self.project, KIND: PROBE},
             healthcheck={"Test": ["NONE"]},
             host_config=self.client.create_host_config(
-                network_mode=network, cap_drop=["ALL"], security_opt=["no-new-privileges"]
+                network_mode=network,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                # What the container prints is read; the engine can read logs only of files and journald.
+                log_config={"type": "json-file", "config": {"max-size": "1m"}},
             ),
         )
         try:
