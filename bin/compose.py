@@ -39,6 +39,13 @@ OF_THE_FILE = {
         " networks, separated by commas, or `neighbours`, all on the network that the request comes from",
         "neighbours",
     ),
+    "HTTPS_PROXY": (
+        "the HTTP proxy for the Hub's own requests by HTTPS (logins, memberships), `http://`, with user and password if"
+        " it asks for them. Builds take theirs from Docker's client (`proxies` in `~/.docker/config.json`)",
+        "",
+    ),
+    "HTTP_PROXY": ("the same for its requests by plain HTTP", ""),
+    "NO_PROXY": ("hosts that it reaches without a proxy, separated by commas; its own parts need not be listed", ""),
 }
 """Variables that the Compose file itself reads, with meaning and default."""
 PUBLISHED = {
@@ -151,7 +158,7 @@ def table() -> str:
         rows.append(f"| `{name}` | {secret.meaning} | {need} |")
     rows.append(f"| `{environment_variables.ANYTHING}` | {environment_variables.ANYTHING_MEANING} | |")
     for name, (meaning, default) in (OF_THE_FILE | PUBLISHED).items():
-        rows.append(f"| `{name}` | {meaning} | default `{default}` |")
+        rows.append(f"| `{name}` | {meaning} | {f'default `{default}`' if default else ''} |".replace("  |", " |"))
     return "\n".join(rows) + "\n"
 
 

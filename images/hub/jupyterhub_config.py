@@ -15,10 +15,11 @@ from jupyterhub_ansible.proxy import sync_routes
 from jupyterhub_ansible.proxy.routes import UserProxy
 from jupyterhub_ansible.rules.trait_table import ROWS
 from jupyterhub_ansible.settings import own_files
-from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load
+from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load, secrets_folder
 from jupyterhub_ansible.spawner import start_page, versions
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+from jupyterhub_ansible.web import outgoing
 
 if TYPE_CHECKING:
     from traitlets.config import get_config
@@ -29,7 +30,8 @@ for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
 
 try:
     settings, secrets = load()
-except SettingsError as error:
+    outgoing.use(secrets_folder())
+except (SettingsError, outgoing.ProxyError) as error:
     # Without a traceback: the message is for the operator.
     sys.exit(str(error))
 

@@ -26,7 +26,7 @@ options:
   files:
     description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
       the random secret to generate, written as twice as many hex digits). C(keep) is how many former values stay
-      in the lines below a new value.
+      in the lines below a new value. With C(absent) the file is removed.
     type: dict
     required: true
   exact:
@@ -157,6 +157,11 @@ def main() -> None:
                 set_right(folder, owner, 0o700)
         for name, spec in sorted(module.params["files"].items()):
             path = folder / name
+            if spec.get("absent"):
+                mended += [str(path)] if path.exists() else []
+                if not module.check_mode:
+                    path.unlink(missing_ok=True)
+                continue
             source = spec.get("copy_from")
             # In a dry run, an earlier role may not have written the file to copy yet.
             unwritten = module.check_mode and source and not Path(source).exists()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jupyterhub_ansible.settings import environment_variables
 from jupyterhub_ansible.settings.model import Settings
+from jupyterhub_ansible.web import outgoing
 
 from bin import compose, compose_dockerfile
 
@@ -95,7 +96,7 @@ def test_our_own_images_report_activity_and_are_never_pulled() -> None:
 def test_every_variable_is_passed_on_and_documented() -> None:
     known = {*environment_variables.VARIABLES, *environment_variables.SECRETS, environment_variables.ANYTHING}
     hub = FILE["services"]["hub"]["environment"]
-    assert set(hub) == {*known, environment_variables.SWITCH}
+    assert set(hub) == {*known, environment_variables.SWITCH, *(name.upper() for name in outgoing.NAMES)}
     assert set(FILE["services"]["proxy"]["environment"].values()) >= {"${JUPYTERHUB_USERS_SUBNET:-10.213.0.0/20}"}
     example = (COMPOSE / ".env.example").read_text()
     for name in known:

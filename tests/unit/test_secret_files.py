@@ -160,3 +160,13 @@ def test_other_files_are_removed_if_asked(tmp_path: Path) -> None:
     assert run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, exact=True)["changed"]
     assert [path.name for path in folder.iterdir()] == ["ca.pem"]
     assert not run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, exact=True)["changed"]
+
+
+def test_a_file_that_is_no_longer_given_is_removed(tmp_path: Path) -> None:
+    folder, gone = tmp_path / "secrets", {"http_proxies": {"absent": True}}
+    run(folder, {"http_proxies": {"value": "x" * 40}, "token": {}})
+    assert run(folder, gone, check=True)["mended"] == [str(folder / "http_proxies")]
+    assert (folder / "http_proxies").exists(), "a dry run removes nothing"
+    assert run(folder, gone)["changed"]
+    assert [path.name for path in folder.iterdir()] == ["token"]
+    assert not run(folder, gone)["changed"]

@@ -225,6 +225,11 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
+def secrets_folder() -> Path:
+    """Return the folder of the secrets."""
+    return Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
+
+
 def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
     """Read and check hub.json and the secrets, and report the problems of both together.
 
@@ -236,7 +241,7 @@ def load(path: Path | None = None, secrets_dir: Path | None = None) -> Loaded:
         SettingsError: one line per problem.
     """
     path = path or Path(os.environ.get("JUPYTERHUB_SETTINGS_FILE", SETTINGS_FILE))
-    secrets_dir = secrets_dir or Path(os.environ.get("JUPYTERHUB_SECRETS_DIR", SECRETS_DIR))
+    secrets_dir = secrets_dir or secrets_folder()
     found: list[str] = []
     given: dict[str, str] = {}
     texts: dict[str, str] = {}
