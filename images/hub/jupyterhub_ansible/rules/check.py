@@ -25,9 +25,7 @@ EXPOSED_FIX = (
 )
 TYPED_HINT = """ (on the command line: -e '{"name": value}')"""
 # An inventory in INI format takes values as Python writes them, and everything else as a string.
-INI_HINT = (
-    """ (in an INI inventory as Python writes it: True, ["a"], {"a": True}; or move it to group_vars/all.yml)"""
-)
+INI_HINT = """ (in an INI inventory as Python writes it: True, ["a"], {"a": True}; or move it to group_vars/all.yml)"""
 YAML = re.compile(r"(^|/)(group_vars|host_vars)/|\.(ya?ml|json), line")
 
 
