@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.rules.check import Settings
+from ..module_utils.rules.mounts import same_for_all
 from ..module_utils.rules.problems import Finding, message
 from ..module_utils.rules.specs import Specs
 from ..module_utils.rules.tables import addresses
@@ -98,7 +99,9 @@ class ActionModule(ActionBase):
         known = {name: good.get(name, value) for name, value in STAND_INS.items()}
         arguments = {name.removeprefix("jupyterhub_"): value for name, value in known.items()}
         mounts = [mount for entry in good.get("images_environments") or [] for mount in entry.get("mounts") or []]
-        arguments["folders"] = sorted({mount["source"] for mount in mounts if mount["source"].startswith("/")})
+        arguments["folders"] = sorted(
+            {same_for_all(mount["source"]) for mount in mounts if mount["source"].startswith("/")}
+        )
         arguments |= ingress.report_options(good)
         arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
         if wanted:

@@ -79,6 +79,7 @@ def test_settings_from_an_environment(env: None) -> None:
         ("bind", "/srv/data", "/srv/data", True),
         ("volume", "shared", "/shared", False),
     ]
+    assert [m.get("VolumeOptions") for m in made.mount_binds] == [None, {"NoCopy": True}]
     assert made.notice == ""
 
 
@@ -93,6 +94,24 @@ def test_an_environment_without_anything_of_its_own(env: None) -> None:
     assert made.image == "x/base:1"
     assert made.get_env() == {"COMMON": "everybody's", "USER": "ann"}
     assert made.mount_binds == []
+
+
+@pytest.mark.parametrize(("name", "slug"), [("ann", "ann"), ("../Ann {x}", "ann-x---20dc2710e1724c1c")])
+def test_the_user_s_name_in_variables_and_mounts(monkeypatch: pytest.MonkeyPatch, name: str, slug: str) -> None:
+    mounts = (Mount(source="/srv/data/{username}", target="/data"), Mount(source="cache-{username}", target="/cache"))
+    variables = {"CACHE": "s3://x/{username}/{username}", "JSON": '{"a": {}, "b": "{user}"}'}
+    own = BASE.model_copy(update={"slug": "own", "mounts": mounts, "environment": variables})
+    given = {"COMMON": "~{username}", "OTHER": "{username}"}
+    # An authenticator may have set the second one otherwise.
+    monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {**given, "OTHER": "not {username}", "USER": "ann"})
+    made = spawner(profiles={"base": BASE, "own": own}, environment=given)
+    made.user.name = name
+    started(made, {"profile": "own"})
+    assert [mount["Source"] for mount in made.mount_binds] == [f"/srv/data/{slug}", f"cache-{slug}"]
+    assert made.own_volumes == {f"cache-{slug}"}
+    found = made.get_env()
+    assert (found["CACHE"], found["JSON"]) == (f"s3://x/{slug}/{slug}", variables["JSON"])
+    assert (found["COMMON"], found["OTHER"], found["USER"]) == (f"~{slug}", "not {username}", "ann")
 
 
 @pytest.mark.parametrize("gpus", [0, 2, -1])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...module_utils.rules.addresses import host_of
+from ...module_utils.rules.mounts import same_for_all
 from ...module_utils.rules.problems import Finding, shown
 from ...module_utils.rules.registry import Findings, Rules
 from . import ingress, mtu
@@ -154,9 +155,9 @@ def mounted_folders(host: Host, environments: list[Mapping[str, Any]]) -> Findin
     """No server of the environment could start."""
     for index, entry in enumerate(environments):
         for mount in entry.get("mounts") or []:
-            if mount["source"] in host.report["absent_folders"]:
+            if (source := same_for_all(mount["source"])) in host.report["absent_folders"]:
                 yield Finding(
-                    f"mounts: there is no folder {shown(mount['source'])} on the machine",
+                    f"mounts: there is no folder {shown(source)} on the machine",
                     "create it there, or correct the path",
                     f"images_environments[{index}] (slug {shown(entry.get('slug'))})",
                 )

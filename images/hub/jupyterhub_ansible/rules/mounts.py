@@ -39,6 +39,10 @@ COOLIFY = "/data/coolify"
 NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 
 
+USERNAME = "{username}"
+"""The field of a source or an environment variable that stands for the user (spawner.naming.user_slug)."""
+
+
 class Protected(NamedTuple):
     """What users' servers of this machine must not mount."""
 
@@ -82,6 +86,36 @@ def wrong_source(source: str, closed: Protected, *, read_only: bool = False) -> 
             return what, f"mount a dedicated folder: {COOLIFY} is where Coolify keeps its keys to the machine"
         return what, "copy it to a folder of your own" if _is_below(source, "/etc") else "mount a dedicated folder"
     return None
+
+
+def wrong_mount(source: str, closed: Protected, *, read_only: bool) -> tuple[str, str] | None:
+    """The same for a source that may contain {username}, which stands for letters, digits and hyphens."""
+    before, field, _ = source.partition(USERNAME)
+    if field and source.startswith("/"):
+        if may_be_system_folder(before, closed):
+            what = f"{shown(source)} could be a system folder, depending on the user's name"
+            return what, "use a dedicated folder, such as /srv/data/{username}"
+    elif field and not before:
+        return (
+            f"{shown(source)} could be any volume, depending on the user's name",
+            "begin it with a prefix of your own",
+        )
+    elif field and may_be_protected_volume(before, closed):
+        return f"{shown(source)} may be a user's home or the Hub's data", "use another volume"
+    return wrong_source(source.replace(USERNAME, "x"), closed, read_only=read_only)
+
+
+def same_for_all(source: str) -> str:
+    """Return the folder that must exist whoever the user is: the source, or the one above the part with {username}."""
+    before, field, _ = source.partition(USERNAME)
+    return before.rpartition("/")[0] if field else source
+
+
+def may_be_below(source: str, writable: str) -> bool:
+    """Return whether a folder may be inside another one, for some user."""
+    inner, outer = (folder(each).split("/") for each in (source, writable))
+    same = all(one == other or USERNAME in one + other for one, other in zip(inner, outer, strict=False))
+    return len(inner) > len(outer) and same and source.startswith("/") and writable.startswith("/")
 
 
 def _is_closed(source: str, folders: Collection[str]) -> bool:

@@ -53,7 +53,9 @@ def _archives(client: DockerClient, project: str) -> str:
     return name
 
 
-def _run(client: DockerClient, project: str, script: str, argument: str, volumes: dict[str, str], *caps: str) -> str:
+def run_as_root(
+    client: DockerClient, project: str, script: str, argument: str, volumes: dict[str, str], *caps: str
+) -> str:
     """Run a shell script in a container of the Hub's own image; `volumes` are `{name: path or path:ro}`."""
     try:
         # A container's host name is its id, unless somebody set another one.
@@ -127,7 +129,7 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
     done = f"its home was removed: the volume {volume}"
     if what == "archive":
         archives, file = _archives(client, project), archive_file(volume, datetime.now(UTC))
-        _run(
+        run_as_root(
             client,
             project,
             _ARCHIVE,
@@ -146,7 +148,7 @@ def archives(client: DockerClient, project: str) -> list[str]:
         volume = client.volumes.get(archives_name(project))
     except NotFound:
         return []
-    listed = _run(client, project, 'ls -1rt "$1"', "/archives", {volume.name: "/archives:ro"})
+    listed = run_as_root(client, project, 'ls -1rt "$1"', "/archives", {volume.name: "/archives:ro"})
     return [name for name in listed.split() if _ARCHIVE_NAME.fullmatch(name)]
 
 
@@ -172,7 +174,7 @@ def restore(client: DockerClient, project: str, archive: str, user: str, server:
     try:
         capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
         mounts = {archives_name(project): "/archives:ro", name: "/home"}
-        _run(client, project, _RESTORE, f"/archives/{archive}", mounts, *capabilities)
+        run_as_root(client, project, _RESTORE, f"/archives/{archive}", mounts, *capabilities)
     except Exception:
         # A partial home would look complete.
         volume.remove()

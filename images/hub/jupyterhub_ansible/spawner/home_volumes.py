@@ -11,7 +11,7 @@ from traitlets import Bool, Enum, Unicode
 from ..engine import calls
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import PROJECT, USER, carries
-from . import home_archives, naming
+from . import home_archives, mounted_volumes, naming
 from .containers import ContainerSpawner
 from .errors import SpawnError
 
@@ -31,6 +31,8 @@ class HomeSpawner(ContainerSpawner):
 
     # Shared by all spawners: homes that are being archived or removed.
     _disposing: ClassVar[set[str]] = set()
+    # The same: volumes that were looked at, with the uid that is to write there.
+    _looked_at: ClassVar[set[tuple[str, int]]] = set()
 
     @property
     def home_volume(self) -> str:
@@ -62,6 +64,44 @@ class HomeSpawner(ContainerSpawner):
                 log_message=f"{self._log_name}: volume {name} exists and carries no labels of this user and"
                 " project; left alone",
             )
+
+    async def _ensure_mounted_volumes(self, uid: int) -> None:
+        """Create the volumes that mounts name, and make those that are ours writable for this uid.
+
+        On failure the server starts all the same, and the log says why it may not be able to write.
+        """
+        for name, writable in self._mounted_volumes().items():
+            call = calls.threads("create_volume").submit(self._prepare_volume, name, uid, writable)
+            if problem := await asyncio.wrap_future(call):
+                self.log.warning("%s: %s", self._log_name, problem)
+
+    def _prepare_volume(self, name: str, uid: int, writable: bool) -> str:
+        try:
+            client, own = docker.from_env(), name in self.own_volumes
+            ours = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
+            if not writable or (name, uid) in self._looked_at:
+                return ""
+            self._looked_at.add((name, uid))
+            return mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
+        except mounted_volumes.TakenError:
+            raise SpawnError(
+                "A volume of another user has the name of one of yours. Please tell the administrator.",
+                reason="volume-taken",
+                log_message=f"{self._log_name}: volume {name} carries another user's label; left alone",
+            ) from None
+        except (home_archives.HomesError, *DOCKER_ERRORS) as error:
+            return f"the volume {name} could not be prepared: {error}"
+
+    def _mounted_volumes(self) -> dict[str, bool]:
+        """Return the volumes besides the home, and whether the server may write there."""
+        binds = {name: "ro" not in bind["mode"].split(",") for name, bind in super().volume_binds.items()}
+        mounts = {
+            mount["Source"]: not mount["ReadOnly"]
+            for mount in self.mount_binds
+            # With NFS, Docker creates the volume, and the other side decides who may write.
+            if mount["Type"] == "volume" and mount["Source"] and "DriverConfig" not in mount.get("VolumeOptions", {})
+        }
+        return {name: writable for name, writable in {**binds, **mounts}.items() if not name.startswith("/")}
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refuse to rename a server whose home goes by its name; its display name can be changed."""

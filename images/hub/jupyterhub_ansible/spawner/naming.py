@@ -57,6 +57,15 @@ def server_name(project: str, user: str, server: str = "") -> str:
     return f"{prefix}{kept}----{digest}"
 
 
+def user_slug(user: str) -> str:
+    """Return what `{username}` stands for in mounts and variables: of `[a-z0-9-]`, and no two users have the same."""
+    slug = _part(user)
+    if len(slug) <= MAX_LENGTH:
+        return slug
+    digest = _digest(user)
+    return f"{slug[: MAX_LENGTH - len(digest) - 4].rstrip('-')}----{digest}"
+
+
 def home_name(project: str, user: str, server: str = "", *, shared: bool = False) -> str:
     """Name of the volume that is a server's home: the server's name, or the user's if all servers share one home."""
     return server_name(project, user, "" if shared else server)

@@ -11,7 +11,9 @@ from docker.types import Mount as DockerMount
 from dockerspawner import DockerSpawner
 from traitlets import Dict, Instance, List, Unicode
 
+from ..rules.mounts import USERNAME
 from ..settings.model import Environment
+from . import naming
 from .errors import SpawnError
 from .options import Catalogue, Choice, ChoiceError, options_from_form
 from .start_page import Limits, form
@@ -148,7 +150,19 @@ class ProfileSpawner(DockerSpawner):
 
     def get_env(self) -> dict[str, str]:
         """Return the server's environment variables; those of the chosen environment take precedence."""
-        return {**super().get_env(), **(self.choice.environment.environment if self.choice else {})}
+        ours = {**self.environment, **(self.choice.environment.environment if self.choice else {})}
+        found = {**super().get_env(), **(self.choice.environment.environment if self.choice else {})}
+        # Others, such as those of an authenticator, may contain the field by chance.
+        return {name: self._expanded(value) if ours.get(name) == value else value for name, value in found.items()}
+
+    def _expanded(self, text: str) -> str:
+        return text.replace(USERNAME, naming.user_slug(self.user.name)) if isinstance(text, str) else text
+
+    @property
+    def own_volumes(self) -> set[str]:
+        """Names of the mounted volumes that are this user's alone."""
+        mounts = self.choice.environment.mounts if self.choice else ()
+        return {self._expanded(each.source) for each in mounts if USERNAME in each.source and each.source[0] != "/"}
 
     @property
     def mount_binds(self) -> list[Any]:
@@ -159,9 +173,11 @@ class ProfileSpawner(DockerSpawner):
             *(
                 DockerMount(
                     target=mount.target,
-                    source=mount.source,
+                    source=self._expanded(mount.source),
                     type="bind" if mount.source.startswith("/") else "volume",
                     read_only=mount.read_only,
+                    # Docker would copy the image's folder, and its owner, into an empty volume at each start.
+                    no_copy=not mount.source.startswith("/") or None,
                 )
                 for mount in ours
             ),

@@ -52,6 +52,7 @@ class UserServerSpawner(ReadySpawner):
         image = await self.docker("inspect_image", self.image)
         user = await self._container_user(image)
         await self._ensure_home()
+        await self._ensure_mounted_volumes(run_as.number(user) or 0)
         ours = self._server_labels()
         self._answers_challenge = self._is_challenged(image)
         given, given_host = self.extra_create_kwargs, self.extra_host_config

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..github import wrong_group
-from ..mounts import folder, wrong_source, wrong_target
+from ..mounts import folder, may_be_below, wrong_mount, wrong_target
 from ..packages import wrong_package, wrong_requirement
 from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
@@ -199,10 +199,26 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
         taken = {folder(str(entry.get("home") or PATHS["home"][2]))}
         for mount in entry.get("mounts") or []:
             source, target = str(mount.get("source")), str(mount.get("target"))
-            wrong = wrong_source(source, closed, read_only=mount.get("read_only", True) is True)
+            wrong = wrong_mount(source, closed, read_only=mount.get("read_only", True) is True)
             if wrong := wrong or wrong_target(target, taken):
                 yield Finding(f"mounts: {wrong[0]}", wrong[1], about)
             taken.add(folder(target))
+
+
+@rule("images_environments")
+def mounts_inside_others(environments: list[Entry]) -> Findings:
+    """Whoever can write to a folder can replace one in it by a link, which Docker would follow: to any folder."""
+    mounted = [(about, mount) for about, entry in _all(environments) for mount in entry.get("mounts") or []]
+    writable = [str(mount["source"]) for _, mount in mounted if mount.get("read_only", True) is False]
+    for about, mount in mounted:
+        source = str(mount["source"])
+        if outer := next((each for each in writable if may_be_below(source, each)), None):
+            yield Finding(
+                f"mounts: {shown(source)} is inside {shown(outer)}, where servers can write, so a user could replace it"
+                " by a link to any folder of the machine",
+                f"move it out of {outer}, or mount {outer} read-only",
+                about,
+            )
 
 
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
