@@ -25,7 +25,7 @@ from .settings.model import Settings, SettingsError, load
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
-from .web import request_limits
+from .web import request_limits, server_names
 from .web.http_server import HubServer
 
 CLEAN_UP_S = 600
@@ -47,7 +47,7 @@ class JupyterHub(app.JupyterHub):
     def init_handlers(self) -> None:
         """Make the handlers, with limits on what a request may store and log, on login attempts and on tokens."""
         super().init_handlers()
-        self.handlers = login_limits.bounded(request_limits.bounded(self.handlers))
+        self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(self.handlers)))
 
     def init_db(self) -> None:
         """Open the database and add our tables: ended sessions, and addresses of servers."""
