@@ -190,7 +190,18 @@ def test_links_frames_and_errors_in_jupyterlab(
         page.get_by_role("link", name="Back to JupyterLab").click()
         expect(page.locator("#jp-main-dock-panel")).to_be_visible()
 
-<<<<<<< HEAD
+    # --- a named server, with any name
+    page.goto(f"{deployment.url}/hub/home")
+    new = page.get_by_role("textbox", name="server name")
+    expect(new).to_have_accessible_description(re.compile("Any name, such as My Server"))
+    expect(page.get_by_role("button", name="Add New Server")).to_be_disabled()
+    new.fill("My Server")
+    page.get_by_role("button", name="Add New Server").click()
+    expect(page.locator("[data-server-name=my-server]")).to_contain_text("My Server")
+    shoot(page, "11-home")
+    refused = user.api("PUT", f"users/{user.name}/servers/My%20Server")
+    assert refused.json()["message"].endswith("begins with a letter. Try 'my-server'.")
+
 
 def cell(code: str) -> dict[str, Any]:
     return {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
@@ -241,16 +252,3 @@ def test_version_is_compared_and_brought_back_in_two_clicks(
     contents = [server.read(f"versions/work.ipynb/{each['name']}") for each in kept]
     for code in ("the_good_one", "unsaved", "destroyed", "the_good_one"):
         assert code in contents.pop(0)
-=======
-    # --- a named server, with any name
-    page.goto(f"{deployment.url}/hub/home")
-    new = page.get_by_role("textbox", name="server name")
-    expect(new).to_have_accessible_description(re.compile("Any name, such as My Server"))
-    expect(page.get_by_role("button", name="Add New Server")).to_be_disabled()
-    new.fill("My Server")
-    page.get_by_role("button", name="Add New Server").click()
-    expect(page.locator("[data-server-name=my-server]")).to_contain_text("My Server")
-    shoot(page, "11-home")
-    refused = user.api("PUT", f"users/{user.name}/servers/My%20Server")
-    assert refused.json()["message"].endswith("begins with a letter. Try 'my-server'.")
->>>>>>> p-lab
