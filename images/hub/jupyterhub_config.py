@@ -20,6 +20,7 @@ from jupyterhub_ansible.spawner import start_page, versions
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from jupyterhub_ansible.web import outgoing
+from jupyterhub_ansible.workspaces import accounts, cards
 
 if TYPE_CHECKING:
     from traitlets.config import get_config
@@ -86,7 +87,7 @@ if settings.hub_authenticator == "github":
     # expired after an hour.
     c.Authenticator.auth_refresh_strict = True
     c.OAuthenticator.client_secret = secrets.github_client_secret
-    c.GitHubMemberAuthenticator.groups_of_environments = set(settings.groups_of_environments)
+    c.GitHubMemberAuthenticator.groups_with_access = set(settings.groups_with_access)
 
 # --- services: each has only the scopes of the role with its name
 c.JupyterHub.services = [{"name": sync_routes.SERVICE, "api_token": sync_routes.token(secrets.cookie_secret)}]
@@ -96,6 +97,9 @@ if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, 
     c.JupyterHub.load_roles.append(
         {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
     )
+# --- workspaces: the roles that let members in, and their cards on the pages
+c.JupyterHub.load_roles += accounts.load_roles(settings.hub_workspaces)
+c.JupyterHub.template_vars = {"workspaces": cards.of(settings.hub_workspaces)}
 c.UserProxy.tells_activity = {each.slug: each.tells_activity for each in settings.images_environments}
 c.UserProxy.default_profile = settings.hub_default_environment
 

@@ -86,9 +86,13 @@ class User:
         """Return the default server or a named one, started or not."""
         return Server(self, name)
 
-    def servers(self) -> list[Server]:
-        """Return the servers that are running, starting or stopping, according to the Hub."""
-        model = self.api("GET", f"users/{quote(self.name)}").json()
+    def workspace(self, slug: str) -> Server:
+        """Return the server of a workspace, as this user reaches it."""
+        return Server(self, "", owner=f"workspace.{slug}")
+
+    def servers(self, owner: str = "") -> list[Server]:
+        """Return the servers of this user, or of an owner, that run, start or stop, according to the Hub."""
+        model = self.api("GET", f"users/{quote(owner or self.name)}").json()
         return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
 
     def websocket(self, path: str) -> Websocket:
@@ -117,19 +121,20 @@ def hidden_fields(page: str) -> dict[str, str]:
 
 
 class Server:
-    """A user's server: the default one, or a named one."""
+    """A user's server: the default one, or a named one; or the server of another owner, as a user reaches it."""
 
-    def __init__(self, user: User, name: str) -> None:
+    def __init__(self, user: User, name: str, owner: str = "") -> None:
         self.user = user
         self.name = name
-        self.path = f"/user/{quote(user.name)}/" + (f"{name}/" if name else "")
-        self._api = f"users/{quote(user.name)}/" + (f"servers/{name}" if name else "server")
+        self.owner = owner or user.name
+        self.path = f"/user/{quote(self.owner)}/" + (f"{name}/" if name else "")
+        self._api = f"users/{quote(self.owner)}/" + (f"servers/{name}" if name else "server")
 
     # --- start and stop
 
     def spawn_page(self) -> requests.Response:
         """Return the page that offers the environments."""
-        return self.user.request("GET", f"/hub/spawn/{quote(self.user.name)}" + (f"/{self.name}" if self.name else ""))
+        return self.user.request("GET", f"/hub/spawn/{quote(self.owner)}" + (f"/{self.name}" if self.name else ""))
 
     def start_by_form(self, profile: str) -> None:
         """Choose an environment on the spawn page, submit the form, and wait until the server is ready."""
@@ -187,7 +192,7 @@ class Server:
         answer = self.user.api("DELETE", self._api)
         if answer.status_code not in (202, 204, 404):
             raise AssertionError(f"stop: {answer.status_code} {answer.text}")
-        eventually("the server's stop", lambda: self.name not in {s.name for s in self.user.servers()})
+        eventually("the server's stop", lambda: self.name not in {s.name for s in self.user.servers(self.owner)})
 
     # --- use
 

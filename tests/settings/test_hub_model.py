@@ -74,6 +74,7 @@ ACCEPTED = {
     "hub_user_password: only applies with": UNREAD,
     "images_environments: must be a list": LOST,
     'images_environments[1] (slug "geo").pip': MADE,
+    'images_environments[1] (slug "geo").apt': MADE,
     "images_environments[1]: must be a mapping": LOST,
     'images_environments[0]: lacks the key "slug"': LOST,
     'images_environments[1] (slug "geo"): does not say where its image comes from': MADE,

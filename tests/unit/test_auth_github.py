@@ -55,7 +55,7 @@ def test_teams_of_other_organizations_are_not_groups(door: Any, github: GitHub) 
 def test_teams_of_environments_are_groups(door: Any, github: GitHub) -> None:
     """Even if no organization or team is allowed."""
     assert door(allow_all=True).enter("Ann").get("groups") is None
-    entrance = door(allow_all=True, groups_of_environments={"acme:data-science"})
+    entrance = door(allow_all=True, groups_with_access={"acme:data-science"})
     assert entrance.authenticator.scope == ["read:org"]
     ann = entrance.enter("Ann")
     assert ann["groups"] == ["acme:data-science"]

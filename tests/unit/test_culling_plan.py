@@ -18,7 +18,7 @@ import pytest
 from jupyterhub_ansible.culling import plan as culling
 from jupyterhub_ansible.proxy import routes as proxy
 from jupyterhub_ansible.settings import check
-from jupyterhub_ansible.settings.model import Settings
+from jupyterhub_ansible.settings.model import Settings, Workspace
 
 NOW = datetime(2025, 11, 21, tzinfo=UTC)
 TIMEOUTS = [60, 61, 159, 160, 300, 3600, 86400, 10**7]
@@ -74,6 +74,20 @@ def test_idle_server_is_stopped_within_an_interval_but_not_before_it_could_repor
 def test_without_timeouts_there_is_no_service_and_no_plan() -> None:
     assert culling.service(settings(), "token") is None
     assert culling.environment(settings()) == {}
+
+
+def test_a_workspace_s_own_timeout_counts_for_its_server() -> None:
+    common = settings(7200, idle=300)
+    both = [Workspace(slug="own", environment="env-0", idle_timeout_s=60), Workspace(slug="other", environment="env-0")]
+    given = common.model_copy(update={"hub_workspaces": tuple(both)})
+    planned, environment = culling.plan(given), culling.environment(given)
+    for slug, timeout in (("own", 60), ("other", 7200), ("removed", 7200)):
+        options = {"profile": "env-0", "workspace": slug}
+        assert server_plan(environment, options)[0]["timeout_s"] == timeout
+        assert not is_idle(planned, timeout - 1, options)
+        assert is_idle(planned, timeout + culling.interval(timeout), options)
+    # The culler looks as often as the shortest timeout needs.
+    assert f"sleep {culling.quarter(60)} " in " ".join(culling.service(given, "token")["command"])  # type: ignore[index]
 
 
 def test_an_environment_s_own_timeout_counts_for_its_servers() -> None:

@@ -72,6 +72,16 @@ def test_without_a_timeout_nothing_is_culled_and_without_megabytes_no_versions_a
     assert limits(config().Spawner.environment) == Limits(per_file=7, mb=100)
 
 
+def test_a_workspace_has_roles_for_its_groups(hub_files: Path) -> None:
+    workspace = {"slug": "lab", "environment": "base", "groups": ["acme:data"], "users": ["ann"]}
+    change(hub_files, hub_workspaces=[workspace])
+    c = config()
+    groups = {role["name"]: role["groups"] for role in c.JupyterHub.load_roles if "groups" in role}
+    assert groups == {"workspace.lab": ["acme:data"], "workspace.lab.start": ["acme:data"]}
+    assert [*c.UserServerSpawner.workspaces] == ["lab"]
+    assert callable(c.JupyterHub.template_vars["workspaces"])
+
+
 def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
     change(hub_files, hub_token_max_age_days=0)
@@ -124,6 +134,7 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "deleted_homes",
         "share_home",
         "volume_name_template",
+        "workspaces",
     }
 
 

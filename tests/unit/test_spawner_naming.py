@@ -31,6 +31,8 @@ GOLDEN = {
     ("x---1234567890abcdef", ""): "jupyterhub-user-x-1234567890abcdef---89e9931f66bc0217",
     # Other characters.
     ("Alice", ""): "jupyterhub-user-alice---3bc51062973c458d",
+    ("workspace.genomics", ""): "jupyterhub-user-workspace-genomics---4a8a88ec84d4108e",
+    ("workspace-genomics", ""): "jupyterhub-user-workspace-genomics",
     ("first.last", ""): "jupyterhub-user-first-last---23e1b5a081236be8",
     ("first.last@example.org", ""): "jupyterhub-user-first-last-example-org---d0e3df07eba20cdd",
     ("first.last@example.org", "lab"): "jupyterhub-user-first-last-example-org---d0e3df07eba20cdd--lab",

@@ -21,12 +21,13 @@ from .compose.reconciler import Reconciler
 from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
 from .settings import check
-from .settings.model import Settings, SettingsError, load
+from .settings.model import Settings, SettingsError, Workspace, load
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
 from .web import request_limits, server_names
 from .web.http_server import HubServer
+from .workspaces import members
 
 CLEAN_UP_S = 600
 """A start that timed out may still leave a container: a call of the Docker API cannot be cancelled."""
@@ -41,6 +42,7 @@ class JupyterHub(app.JupyterHub):
 
     reconciler: Reconciler | None = None
     fence_monitor: fence_check.FenceMonitor | None = None
+    workspaces: tuple[Workspace, ...] = ()
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
@@ -55,6 +57,11 @@ class JupyterHub(app.JupyterHub):
         sessions.install(self.db)
         UserServerSpawner.addresses = Addresses(self.db)
 
+    async def init_role_assignment(self) -> None:
+        """Assign roles, also those of workspaces; before JupyterHub takes all roles from blocked users."""
+        await super().init_role_assignment()
+        members.prepare(self, self.workspaces)
+
     async def start(self) -> None:
         """Start JupyterHub, then its background tasks."""
         await super().start()
@@ -62,6 +69,7 @@ class JupyterHub(app.JupyterHub):
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
             # A reference, because the event loop holds only weak ones.
             self._cleaning_up = asyncio.create_task(self._clean_up())
+            self._retiring = asyncio.create_task(self._retire_workspaces())
             self._follow_events()
             if self.reconciler:
                 self._reconciling = asyncio.create_task(self._reconcile(self.reconciler))
@@ -133,6 +141,12 @@ class JupyterHub(app.JupyterHub):
         except DOCKER_ERRORS as error:
             self.log.warning("Cannot look for old images: %s", error)
 
+    async def _retire_workspaces(self) -> None:
+        try:
+            await members.retire(self, self.workspaces)
+        except Exception:
+            self.log.exception("Cannot stop workspaces that are not declared any more")
+
     async def _clean_up(self) -> None:
         at_start = True
         while True:
@@ -203,5 +217,6 @@ if __name__ == "__main__":
     except (SettingsError, ComposeError) as problem:
         # Without a traceback: the message is for the operator.
         sys.exit(str(problem))
+    JupyterHub.workspaces = settings.hub_workspaces
     trust_proxy(settings, JupyterHub.reconciler)
     JupyterHub.launch_instance()

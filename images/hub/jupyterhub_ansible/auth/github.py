@@ -63,9 +63,7 @@ def _unavailable(code: int, answer: HTTPResponse | None) -> str:
 class GitHubMemberAuthenticator(GitHubOAuthenticator):
     """Allows GitHub accounts as long as they are members; teams become groups named `organization:team`."""
 
-    groups_of_environments = Set(Unicode(), help="Teams whose members may use environments that others may not").tag(
-        config=True
-    )
+    groups_with_access = Set(Unicode(), help="Teams whose members may use what others may not").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -82,7 +80,7 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
     @property
     def _teams(self) -> set[str]:
         """The teams that settings name."""
-        return {*self.allowed_groups, *self.admin_groups, *self.groups_of_environments}
+        return {*self.allowed_groups, *self.admin_groups, *self.groups_with_access}
 
     def _populate_teams_in_auth_state_default(self) -> bool:
         return bool(self.manage_groups)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..workspaces import accounts
+
 if TYPE_CHECKING:
     from ..settings.model import Settings
 
@@ -53,9 +55,11 @@ def quarter(timeout_s: int) -> int:
 
 
 def plan(settings: "Settings") -> dict[str, Any]:
-    """Return the service's plan: the timeout of each environment, and defaults."""
+    """Return the service's plan: the timeout of each environment and workspace, and defaults."""
+    timeouts = {each.slug: _timeout(settings, each.slug) for each in settings.images_environments}
     return {
-        "timeouts": {each.slug: _timeout(settings, each.slug) for each in settings.images_environments},
+        "timeouts": timeouts,
+        "workspaces": accounts.timeouts(settings.hub_workspaces, timeouts),
         "default": settings.hub_default_environment,
         # For freely chosen images.
         "timeout_s": settings.hub_idle_timeout_s,
@@ -84,8 +88,16 @@ def slug_of(options: Mapping[str, Any] | None, slugs: Mapping[str, Any], default
     return slug if isinstance(slug, str) and slug in slugs else default
 
 
+def _timeout_of(planned: Mapping[str, Any], options: Mapping[str, Any] | None) -> int:
+    """Return the timeout of a server by its stored options, in which only a workspace's spawner names a workspace."""
+    if (workspace := (options or {}).get("workspace")) in planned["workspaces"]:
+        return int(planned["workspaces"][workspace])
+    slug = slug_of(options, planned["timeouts"], planned["default"])
+    return int(planned["timeouts"].get(slug, planned["timeout_s"]))
+
+
 def _shortest(planned: Mapping[str, Any]) -> int:
-    times = (*planned["timeouts"].values(), planned["timeout_s"], planned["max_age_s"])
+    times = (*planned["timeouts"].values(), *planned["workspaces"].values(), planned["timeout_s"], planned["max_age_s"])
     return min((each for each in times if each), default=0)
 
 
@@ -122,9 +134,7 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
         return {}
 
     def timeout(spawner: Any) -> int:
-        timeouts: dict[str, int] = planned["timeouts"]
-        slug = slug_of(spawner.user_options, timeouts, planned["default"])
-        return timeouts.get(slug, settings.hub_idle_timeout_s)
+        return _timeout_of(planned, spawner.user_options)
 
     def server_plan(spawner: Any) -> str:
         ends = [each for each in (timeout(spawner), planned["max_age_s"]) if each]
@@ -156,8 +166,7 @@ def arbiter(planned: Mapping[str, Any], now: datetime) -> Callable[..., bool]:
     since = datetime.fromisoformat(planned["since"])
 
     def is_idle(*, inactive: timedelta, inactive_limit: float, server: Mapping[str, Any]) -> bool:
-        slug = slug_of(server["user_options"], planned["timeouts"], planned["default"])
-        timeout_s: int = planned["timeouts"].get(slug, planned["timeout_s"])
+        timeout_s = _timeout_of(planned, server["user_options"])
         if not timeout_s:
             return False
         report_interval_s = quarter(timeout_s)

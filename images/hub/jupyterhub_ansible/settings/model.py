@@ -95,6 +95,40 @@ class Environment(_Model):
     pull: bool = False
 
 
+class Workspace(_Model):
+    """One entry of `hub_workspaces`: a server of its own, for all its members.
+
+    `size`: the environment's first one if unset.  `groups`, `users`: the members.  `start_groups`, `start_users`:
+    members who may start and stop it, all if both are empty.  `idle_timeout_s`: overrides that of the environment.
+    """
+
+    slug: str
+    title: str = ""
+    description: str = ""
+    environment: str
+    size: str | None = None
+    groups: frozenset[str] = frozenset()
+    users: Names = frozenset()
+    start_groups: frozenset[str] = frozenset()
+    start_users: Names = frozenset()
+    idle_timeout_s: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What members see: the title, or else the capitalized slug."""
+        return self.title or self.slug.replace("-", " ").capitalize()
+
+    @property
+    def groups_that_start(self) -> frozenset[str]:
+        """The groups whose members may start and stop it."""
+        return self.start_groups if self.start_groups or self.start_users else self.groups
+
+    @property
+    def users_who_start(self) -> frozenset[str]:
+        """The users who may start and stop it, by name."""
+        return self.start_users if self.start_groups or self.start_users else self.users
+
+
 class Deployment(_Model):
     """Addresses of Hub and proxy, derived from the settings.
 
@@ -155,14 +189,19 @@ class Settings(_Model):
     hub_versions_per_file: int
     hub_token_max_age_days: int
     hub_volume_name_template: str | None = None
+    hub_workspaces: tuple[Workspace, ...]
     hub_traits: dict[str, dict[str, JsonValue]]
     deployment: Deployment
     compose: Compose | None = None
 
     @property
-    def groups_of_environments(self) -> frozenset[str]:
-        """The groups that give access to an environment or to free images."""
-        return frozenset().union(self.hub_free_images, *(each.groups for each in self.images_environments))
+    def groups_with_access(self) -> frozenset[str]:
+        """The groups that give access to an environment, to free images or to a workspace."""
+        return frozenset().union(
+            self.hub_free_images,
+            *(each.groups for each in self.images_environments),
+            *(each.groups | each.start_groups for each in self.hub_workspaces),
+        )
 
 
 class Loaded(NamedTuple):

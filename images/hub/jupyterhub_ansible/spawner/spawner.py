@@ -13,6 +13,7 @@ from traitlets import Int
 from ..engine import calls, run_as
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import not_inherited
+from ..workspaces.spawner import WorkspaceSpawner
 from . import challenge, errors, limits
 from .errors import SpawnError
 from .progress import ANSWERING, CREATING, STARTING, Event
@@ -24,7 +25,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-class UserServerSpawner(ReadySpawner):
+class UserServerSpawner(WorkspaceSpawner, ReadySpawner):
     """Starts a user's server in a container of its own, from an image of the catalogue."""
 
     pids_limit = Int(1024, help="Processes and threads of a server at most").tag(config=True)

@@ -20,6 +20,7 @@ from . import (
     ranges,
     secrets,
     servers,
+    workspaces,
 )
 
 TABLES: tuple[Rules, ...] = tuple(
@@ -37,6 +38,7 @@ TABLES: tuple[Rules, ...] = tuple(
         servers,
         catalogue,
         options,
+        workspaces,
     )
 )
 """In this order: once a table reports a setting, later tables skip it."""

@@ -61,7 +61,8 @@ def server_tmp(value: int, memory: int) -> Findings:
         )
 
 
-def _too_short(seconds: Any, about: str = "") -> Findings:
+def too_short(seconds: Any, about: str = "") -> Findings:
+    """Yield a finding if this is shorter than any timeout may be."""
     if is_int(seconds) and seconds != 0 and seconds < SHORTEST_TIMEOUT_S:
         advice = f"give seconds, at least {SHORTEST_TIMEOUT_S} (an hour is 3600), or 0 for never"
         yield Finding(f"is out of range: {shown(seconds)}", advice, about)
@@ -70,13 +71,13 @@ def _too_short(seconds: Any, about: str = "") -> Findings:
 @rule("hub_idle_timeout_s")
 def idle_timeout(seconds: int) -> Findings:
     """Servers report their activity only every few seconds."""
-    yield from _too_short(seconds)
+    yield from too_short(seconds)
 
 
 @rule("hub_max_age_s")
 def max_age(seconds: int) -> Findings:
     """A server must not be stopped while it is still starting."""
-    yield from _too_short(seconds)
+    yield from too_short(seconds)
 
 
 @rule("images_environments")
@@ -84,7 +85,7 @@ def idle_timeouts_of_environments(environments: list[Mapping[str, Any]]) -> Find
     """As hub_idle_timeout_s."""
     for index, entry in enumerate(environments):
         about = f"images_environments[{index}] (slug {shown(entry.get('slug'))}).idle_timeout_s"
-        yield from _too_short(entry.get("idle_timeout_s"), about)
+        yield from too_short(entry.get("idle_timeout_s"), about)
 
 
 @rule("hub_server_environment")

@@ -1,0 +1,108 @@
+"""Who is a member: roles follow the settings at the Hub's start and at each login and check of membership.
+
+Members by group follow by themselves, as the roles belong to the groups.  A server checks every few seconds whether the
+users of its open pages may still use it (the package jupyterhub_workspace in its image).
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.apihandlers.auth import OAuthAuthorizeHandler
+from jupyterhub.handlers.base import BaseHandler
+
+from ..auth import tokens
+from ..settings.model import Workspace
+from ..web.errors import PageError
+from .accounts import PREFIX, account, is_account, roles_of, slug_of
+
+_auth_to_user = BaseHandler.auth_to_user
+_refresh_auth = BaseHandler.refresh_auth
+_needs_oauth_confirm = OAuthAuthorizeHandler.needs_oauth_confirm
+
+
+def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
+    """Create the accounts, assign the roles of users, and follow logins; called once, when roles are loaded."""
+    # First, because the authenticator may write to the database itself, which SQLite refuses during other changes.
+    users = [(user, _names(app.authenticator, user.name)) for user in app.db.query(orm.User)] if workspaces else []
+    for name in (account(each.slug) for each in workspaces):
+        if (user := orm.User.find(app.db, name)) is None:
+            app.log.info("Creating the account %s of a workspace", name)
+            app.db.add(user := orm.User(name=name))
+        _disown(app.db, user)
+    for user, names in users:
+        assign(app.db, user, names, workspaces)
+    app.db.commit()
+
+    async def auth_to_user(handler: Any, authenticated: Any, user: Any = None) -> Any:
+        """Store a login or a check of membership (BaseHandler.auth_to_user)."""
+        name = authenticated if isinstance(authenticated, str) else authenticated["name"]
+        if user is None and is_account(name):
+            handler.log.warning("Login refused: %s is the name of a workspace", name)
+            raise PageError(HTTPStatus.FORBIDDEN, f"Nobody can log in as {name}: such names belong to workspaces.")
+        found = await _auth_to_user(handler, authenticated, user)
+        if workspaces:
+            assign(handler.db, found.orm_user, _names(handler.authenticator, found.name), workspaces)
+            handler.db.commit()
+        return found
+
+    async def refresh_auth(handler: Any, user: Any, force: bool = False) -> Any:
+        """Check a user's membership (BaseHandler.refresh_auth); a workspace's account has none."""
+        return user if is_account(user.name) else await _refresh_auth(handler, user, force)
+
+    def needs_oauth_confirm(handler: Any, user: Any, oauth_client: Any, requested_scopes: Any) -> bool:
+        """Whether a user must allow a server to know them: not a member, whose token opens only the workspace."""
+        if oauth_client.spawner and is_account(oauth_client.spawner.user.name):
+            return False
+        return bool(_needs_oauth_confirm(handler, user, oauth_client, requested_scopes))
+
+    BaseHandler.auth_to_user = auth_to_user
+    OAuthAuthorizeHandler.needs_oauth_confirm = needs_oauth_confirm
+    BaseHandler.refresh_auth = refresh_auth
+
+
+def _disown(db: Any, user: orm.User) -> None:
+    """End what a person may have had under an account's name, before it was reserved; the caller commits."""
+    user.cookie_id = orm.new_token()
+    user.admin, user.groups, user.roles = False, [], [orm.Role.find(db, "user")]
+    for token in tokens.except_servers(user):
+        db.delete(token)
+
+
+def _names(authenticator: Any, username: str) -> set[str]:
+    """Return the names by which settings may refer to a user; an authenticator whose logins can change knows more."""
+    names = getattr(authenticator, "names", None)
+    return set(names(username)) if names else {username}
+
+
+def assign(db: Any, user: orm.User, names: set[str], workspaces: tuple[Workspace, ...]) -> None:
+    """Give a user exactly the roles that settings give by name; the caller commits."""
+    wanted = set() if is_account(user.name) else roles_of(names, workspaces)
+    has = {role.name for role in user.roles if role.name.startswith(PREFIX)}
+    for name in wanted - has:
+        user.roles.append(orm.Role.find(db, name))
+    for name in has - wanted:
+        user.roles.remove(orm.Role.find(db, name))
+
+
+async def retire(app: Any, workspaces: tuple[Workspace, ...]) -> None:
+    """Stop the servers of workspaces that are not declared any more, and revoke their tokens; files stay."""
+    declared = {"", *(each.slug for each in workspaces)}
+    for orm_user in app.db.query(orm.User).filter(orm.User.name.startswith(PREFIX)).all():
+        if slug_of(orm_user.name) in declared:
+            continue
+        user = app.users[orm_user]
+        for name, spawner in list(user.spawners.items()):
+            while spawner.pending:
+                await asyncio.sleep(1)
+            if spawner.active:
+                app.log.warning(
+                    "Stopping %s: the workspace is not in hub_workspaces any more. Its files stay, in the volume %s.",
+                    user.name,
+                    spawner.home_volume,
+                )
+                await app.proxy.delete_user(user, name)
+                await user.stop(name)
+        _disown(app.db, orm_user)
+        app.db.commit()

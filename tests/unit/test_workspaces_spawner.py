@@ -1,0 +1,90 @@
+"""A workspace's server: what is declared, whoever starts it and whatever was asked for."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dockerspawner import DockerSpawner
+from jupyterhub_ansible.settings.model import Environment, Size, Workspace
+from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.workspaces.spawner import WorkspaceSpawner
+from traitlets.config import Config
+
+SIZES = (Size(slug="small", memory_mb=1024, cpus=1), Size(slug="large", memory_mb=4096, cpus=1.5))
+BASE = Environment(slug="base", title="Base", image="x/base:1")
+STAFF = Environment(slug="staff", title="Staff", image="x/staff:1", sizes=SIZES, groups=frozenset({"acme:staff"}))
+
+
+class Spawner(WorkspaceSpawner):
+    """A spawner without a running Hub."""
+
+
+def spawner(user: str = "workspace.lab", server: str = "", stored: Any = None, **declared: Any) -> Any:
+    lab = Workspace(**{"slug": "lab", "environment": "staff", "users": frozenset({"ann"}), **declared})
+    traits = {"profiles": {"base": BASE, "staff": STAFF}, "default_profile": "base", "workspaces": {lab.slug: lab}}
+    return Spawner(
+        user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[]),
+        orm_spawner=SimpleNamespace(name=server, display_name="", server=None, user_options=stored),
+        config=Config({"WorkspaceSpawner": traits, "Spawner": {"args": ["--HubAuth.cache_max_age=30"]}}),
+    )
+
+
+def started(made: Any, options: dict[str, Any], by_api: bool = False) -> Any:
+    body = {"display_name": None, "user_options": options}
+    made.handler = SimpleNamespace(get_server_json_body=lambda: body) if by_api else None
+    made.apply_user_options(made, options)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("size", "memory_mb"), [("large", 4096), ("small", 1024), (None, 1024)], ids=["large", "small", "the first"]
+)
+def test_declaration_decides(size: str | None, memory_mb: int) -> None:
+    made = spawner(size=size)
+    assert made.render_options_form() == "", "there is nothing to choose, so a link starts it"
+    # A stored choice, from an older declaration.
+    started(made, {"profile": "base", "size": "small"})
+    assert (made.image, made.mem_limit, made.notice) == ("x/staff:1", memory_mb * 1024**2, "")
+    assert made.orm_spawner.user_options == {
+        "profile": "staff",
+        "size": size or "small",
+        "workspace": "lab",
+    }
+    # And what was stored then is no obstacle to the next start.
+    assert started(made, made.orm_spawner.user_options).image == "x/staff:1"
+
+
+@pytest.mark.parametrize("options", [{"profile": "base"}, {"size": "large"}, {"workspace": "other"}, {"image": "x/y"}])
+def test_nobody_chooses_anything_else(options: dict[str, Any]) -> None:
+    with pytest.raises(SpawnError):
+        started(spawner(size="small"), options, by_api=True)
+
+
+def test_one_server_of_a_declared_workspace() -> None:
+    with pytest.raises(SpawnError, match="one server only"):
+        spawner(server="more").catalogue()
+    with pytest.raises(SpawnError, match="no workspace of this name any more"):
+        spawner("workspace.removed").catalogue()
+
+
+def test_users_can_neither_be_nor_name_a_workspace() -> None:
+    made = started(spawner("ann"), {"profile": "base", "workspace": "lab"})
+    assert made.orm_spawner.user_options == {"profile": "base"}
+    with pytest.raises(SpawnError):
+        started(spawner("ann"), {"profile": "staff"}, by_api=True)
+
+
+def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"USER": "x"})
+    assert spawner().get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
+    assert spawner().get_args() == ["--HubAuth.cache_max_age=10"], "a server refuses two"
+    assert spawner("ann").get_env() == {"USER": "x"}
+    assert spawner("ann").get_args() == ["--HubAuth.cache_max_age=30"]
+
+
+def test_tokens_in_it_open_nothing_else() -> None:
+    """Whatever hub_traits give to the tokens of users' servers: all members can read these."""
+    assert spawner().server_token_scopes == ["users:activity!user"]
+    assert asyncio.run(spawner()._get_oauth_client_allowed_scopes()) == ["access:servers!server=workspace.lab/"]
+    assert spawner("ann").server_token_scopes == []
