@@ -72,6 +72,8 @@ GOOD = host.Host(
         "foreign_containers": [],
         "bridge_holder": "",
         "foreign_root": "",
+        "own_networks": {},
+        "servers_running": False,
         "deployed": False,
     },
     engine={
@@ -85,6 +87,9 @@ GOOD = host.Host(
         "rules": True,
         "rules_off": False,
         "root_dir": "/var/lib/docker",
+        "running": True,
+        "mtu": None,
+        "route_mtu": 1500,
     },
 )
 
