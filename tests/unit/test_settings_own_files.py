@@ -39,6 +39,16 @@ def write(own: Path, text: str) -> None:
     (own / "jupyterhub_config.py").write_text(text)
 
 
+@pytest.mark.parametrize(
+    "line", ["c.JupyterHub.load_roles = [{'name': 'theirs'}]", "c.JupyterHub.template_vars = {'b': 2}"]
+)
+def test_it_cannot_take_away_what_the_deployment_needs(own: Path, line: str) -> None:
+    settings(own)
+    write(own, f"c = get_config()\n{line}\n")
+    with pytest.raises(SystemExit, match=r"c\.JupyterHub\.load_roles \+= "):
+        config()
+
+
 def test_it_runs_last_and_adds_to_what_is_there(own: Path) -> None:
     settings(own, hub_traits={"JupyterHub": {"template_vars": {"a": 1}}})
     (own / "team_hooks.py").write_text("async def before(spawner): ...\n")
@@ -53,7 +63,7 @@ def test_it_runs_last_and_adds_to_what_is_there(own: Path) -> None:
     )
     c = config()
     assert c.Spawner.pre_spawn_hook.__name__ == "before"
-    assert c.JupyterHub.template_vars == {"a": 1, "b": 2}
+    assert {"a": 1, "b": 2}.items() <= c.JupyterHub.template_vars.items()
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes", "idle-culler", "theirs"]
     assert check.problems(CONFIG_FILE) == []
 

@@ -42,15 +42,29 @@ def run(config: Config, settings: Settings) -> None:
     except (Exception, SystemExit) as error:
         why = error.msg if isinstance(error, SyntaxError) else error
         raise SettingsError(f"{_place(error, file)}: {type(error).__name__}: {why}") from None
+    after = _plain(config)
     changed = {
         name: {trait: value for trait, value in traits.items() if trait not in before.get(name, {})}
         | {trait: value for trait, value in traits.items() if before.get(name, {}).get(trait, value) != value}
-        for name, traits in _plain(config).items()
+        for name, traits in after.items()
     }
     of_machine = (None, settings.hub_volume_name_template, None, None, settings.compose)
     closed = protected_by_settings(settings.jupyterhub_name, *of_machine)
     if found := [*refused(changed, settings.hub_authenticator, closed)]:
         raise SettingsError("\n".join(f"{NAME}: {'.'.join(path)}: {what}; {fix}" for path, what, fix in found))
+    if gone := [
+        f"{name}.{trait}" for name in changed for trait in changed[name] if _is_replaced(before, after, name, trait)
+    ]:
+        fix = "add to it, such as c.JupyterHub.load_roles += [...] or c.JupyterHub.template_vars.update(...)"
+        raise SettingsError(f"{NAME}: {', '.join(gone)}: the deployment's own values would be lost; {fix}")
+
+
+def _is_replaced(before: Mapping[str, Any], after: Mapping[str, Any], name: str, trait: str) -> bool:
+    """Return whether a list or dictionary lacks what the deployment had put into it."""
+    ours, theirs = before.get(name, {}).get(trait), after[name][trait]
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return not ours.keys() <= theirs.keys()
+    return isinstance(ours, list) and isinstance(theirs, list) and any(each not in theirs for each in ours)
 
 
 def _plain(config: Config) -> dict[str, dict[str, Any]]:
