@@ -103,6 +103,10 @@ HOMES: dict[str, Files] = {
 }
 
 
+# It takes two seconds to start.
+WITH_MARIMO = ("shadows", "root_dir", "files", "full")
+
+
 def make(name: str) -> None:
     """Make a home."""
     for path, text in HOMES[name].items():
@@ -138,12 +142,12 @@ def _kernels() -> dict[str, str]:
 
 
 def ready(server: "subprocess.Popen[bytes]") -> bool:
-    """Wait as the Hub does."""
+    """Wait as the Hub does, and until JupyterLab is there: a server without it starts again at once."""
     deadline = time.monotonic() + START_S
     challenge = f"api/jupyterhub-challenge?nonce={try_server.NONCE}"
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            if _get(challenge).ok:
+            if _get(challenge).ok and _get("lab").ok:
                 return True
         except requests.ConnectionError:
             pass
@@ -151,7 +155,7 @@ def ready(server: "subprocess.Popen[bytes]") -> bool:
     return False
 
 
-def use(server: "subprocess.Popen[bytes]", began: float) -> dict[str, Any]:
+def use(name: str, server: "subprocess.Popen[bytes]", began: float) -> dict[str, Any]:
     """Use the server as the Hub and a user do, and return what was seen."""
     if not ready(server):
         return {"ready_s": None}
@@ -165,7 +169,8 @@ def use(server: "subprocess.Popen[bytes]", began: float) -> dict[str, Any]:
             break
     seen["kernels"] = _attempt(_kernels)
     seen["terminal"] = _attempt(lambda: try_server.ask("POST", "api/terminals").status_code)
-    seen["marimo"] = _attempt(lambda: _get("marimo/").status_code)
+    if name in WITH_MARIMO:
+        seen["marimo"] = _attempt(lambda: _get("marimo/").status_code)
     return seen
 
 
@@ -196,7 +201,7 @@ def main() -> None:
                     ["entrypoint", "jupyterhub-singleuser"], env=environment, cwd=HOME, stdout=log, stderr=log
                 )
                 try:
-                    seen = use(server, began)
+                    seen = use(name, server, began)
                 finally:
                     server.terminate()
                     try:

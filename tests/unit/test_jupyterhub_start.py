@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,7 +65,9 @@ def loading(home: Path) -> Callable[[], None]:
     """Return a server that does no more than reading its configuration, as Jupyter's does."""
 
     def serve() -> None:
-        Application().load_config_file("jupyter_server_config", path=[str(home / ".jupyter")])
+        # As Jupyter does, which only logs what is wrong in a file.
+        with suppress(Exception):
+            Application().load_config_file("jupyter_server_config", path=[str(home / ".jupyter")])
 
     return serve
 

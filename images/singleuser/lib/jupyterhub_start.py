@@ -184,6 +184,10 @@ def refuse_settings_of_the_hub(config: Mapping[str, Any]) -> None:
 # --- the start
 
 
+class _RefusedError(SystemExit):
+    """Carries an error in a file of the user: Jupyter logs and ignores other exceptions there."""
+
+
 class _Attempt:
     """A start with the user's configuration; without it if that fails."""
 
@@ -221,11 +225,13 @@ class _Attempt:
         load = Application._load_config_files.__func__
 
         def load_and_check(cls: type, *args: Any, **options: Any) -> Iterator[tuple[Any, str]]:
-            # Errors would only be logged.
-            for found, file in load(cls, *args, **{**options, "raise_config_file_errors": True}):
-                if Path(file) in self.files:
-                    refuse_settings_of_the_hub(found)
-                yield found, file
+            try:
+                for found, file in load(cls, *args, **{**options, "raise_config_file_errors": True}):
+                    if Path(file) in self.files:
+                        refuse_settings_of_the_hub(found)
+                    yield found, file
+            except Exception as error:
+                raise _RefusedError from error
 
         Application._load_config_files = classmethod(load_and_check)
 

@@ -49,7 +49,7 @@
 
   const activate = async app => {
     const apputils = await load('@jupyterlab/apputils');
-    const { Notification } = apputils;
+    const { Dialog, Notification, showDialog } = apputils;
     const { ServerConnection } = await load('@jupyterlab/services');
     const settings = app.serviceManager.serverSettings;
     reportMemory(app, apputils);
@@ -87,9 +87,10 @@
       let wait = LATEST_MS;
       try {
         const told = await ask(method);
-        // What was wrong in the home when the server started.
-        if (!startWasTold) {
-          for (const notice of told.notices) Notification.emit(notice, 'warning', { autoClose: false });
+        // What was wrong in the home when the server started; too long for notifications.
+        if (!startWasTold && told.notices.length) {
+          const body = told.notices.join('\n\n');
+          void showDialog({ title: 'Something in your home was left out', body, buttons: [Dialog.okButton()] });
         }
         startWasTold = true;
         const until = told.seconds === null ? Infinity : told.seconds - told.notice_seconds;
