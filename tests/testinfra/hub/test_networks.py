@@ -25,7 +25,7 @@ def test_networks_get_the_machine_s_mtu_once_no_server_runs(
     run = converge()
     assert run.ok, run.output
     assert "jupyterhub-control and jupyterhub-users: packets should have 1400 bytes at most" in run.said
-    assert 'add "mtu": 1400 to /etc/docker/daemon.json' in run.said, "the engine is not ours"
+    assert "set docker_daemon_settings: {mtu: 1400}" in run.said
     assert sizes(host) == {"1500"}
     for user in json.loads(admin.ask("GET", "/hub/api/users")[1]):
         if user["servers"]:
