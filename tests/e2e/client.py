@@ -96,13 +96,13 @@ class User:
         return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
 
     def websocket(self, path: str) -> Websocket:
-        """Open a websocket as a page of this session does."""
+        """Open a websocket as a page of this session does, or a program with a token in the session's headers."""
         url = self.hub_url + path
-        cookies = self.session.prepare_request(requests.Request("GET", url)).headers.get("Cookie", "")
+        sent = self.session.prepare_request(requests.Request("GET", url)).headers
         return Websocket(
             url.replace("http", "ws", 1),
             origin=Origin(self.hub_url),
-            additional_headers={"Cookie": cookies},
+            additional_headers={name: sent[name] for name in ("Cookie", "Authorization") if name in sent},
             proxy=None,
             max_size=None,
             open_timeout=TIMEOUT_S,
