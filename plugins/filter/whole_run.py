@@ -17,8 +17,8 @@ from ansible.utils.display import Display
 
 PROJECT = Path(__file__).resolve().parents[2]
 LEAST = (2, 19)
-# Options of ansible-playbook, with the value that selects everything.
-PARTS: dict[str, Collection[str] | None] = {"tags": ("all",), "skip_tags": (), "start_at_task": None}
+# Options of ansible-playbook, with the values that leave nothing out; Molecule always skips tags of its own.
+PARTS: dict[str, Collection[str]] = {"tags": ("all",), "skip_tags": ("molecule-notest", "notest"), "start_at_task": ()}
 
 
 def whole_run(pattern: str, hosts: Collection[str]) -> str:
@@ -54,7 +54,7 @@ def too_old() -> str:
 
 def part() -> str:
     """Return what to do about options that select some of the tasks, "" if there are none."""
-    given = [name for name, everything in PARTS.items() if (context.CLIARGS.get(name) or everything) != everything]
+    given = [name for name, harmless in PARTS.items() if not _values(context.CLIARGS.get(name)) <= {*harmless}]
     if not given:
         return ""
     options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -62,6 +62,10 @@ def part() -> str:
         f"{options} would do a part of the run only, but its roles need each other, and the checks of preflight. Fix:"
         " leave that out; what is already as it should be takes no time."
     )
+
+
+def _values(option: Collection[str] | None) -> set[str]:
+    return {option} if isinstance(option, str) else set(option or ())
 
 
 def nowhere(hosts: Collection[str]) -> str:

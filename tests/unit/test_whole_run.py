@@ -36,7 +36,9 @@ def test_a_whole_run_begins(version: str, warnings: list[str], monkeypatch: pyte
     assert warnings == []
 
 
-@pytest.mark.parametrize("options", [{}, {"tags": [], "skip_tags": []}, {"tags": ("all",)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tags": [], "skip_tags": []}, {"tags": ("all",)}, {"skip_tags": ["molecule-notest", "notest"]}]
+)
 def test_other_commands_have_none_or_empty_options(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict(options))
     assert whole_run.whole_run("all", ["hub"]) == "all"
