@@ -37,7 +37,8 @@ def test_a_whole_run_begins(version: str, warnings: list[str], monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"tags": [], "skip_tags": []}, {"tags": ("all",)}, {"skip_tags": ["molecule-notest", "notest"]}]
+    "options",
+    [{}, {"tags": [], "skip_tags": []}, {"tags": ("all",)}, {"skip_tags": ["notest", "molecule-idempotence-notest"]}],
 )
 def test_other_commands_have_none_or_empty_options(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict(options))
