@@ -73,7 +73,7 @@ class GitHub:
     clock: Callable[[], float] = time.time
     ahead_s: float = 0
     # For users, organizations and teams; never reused.
-    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001), repr=False)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001), repr=False)
 
     def now(self) -> float:
         """Return the time, in seconds since 1970."""
@@ -117,7 +117,7 @@ class GitHub:
 
     def add_user(self, login: str, name: str | None = None, email: str = "", email_public: bool = False) -> User:
         """Register a user with a new id."""
-        number = next(self._ids)
+        number = next(self.ids)
         email = email or f"{number}+{login}@users.noreply.example.org"
         user = self.users[number] = User(number, self._free(login), name, email, email_public)
         return user
@@ -139,7 +139,7 @@ class GitHub:
 
     def add_organization(self, login: str, restricts_apps: bool = False) -> Organization:
         """Create an organization."""
-        organization = Organization(next(self._ids), self._free(login), restricts_apps=restricts_apps)
+        organization = Organization(next(self.ids), self._free(login), restricts_apps=restricts_apps)
         self.organizations[organization.id] = organization
         return organization
 
@@ -158,7 +158,7 @@ class GitHub:
 
     def add_team(self, organization: str, name: str) -> Team:
         """Create a team of an organization."""
-        teams, team = self.organization(organization).teams, Team(next(self._ids), name)
+        teams, team = self.organization(organization).teams, Team(next(self.ids), name)
         if team.slug in teams:
             raise ValueError(f"{organization} has a team {team.slug}")
         teams[team.slug] = team
