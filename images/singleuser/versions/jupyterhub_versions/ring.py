@@ -257,7 +257,9 @@ class Ring:
         gone = set()
         # Somewhat more, so that they are not counted again for each new version.
         while self._used > self._limits.total * 0.95:
-            folder = max(space, key=lambda each: space[each] if each != last or len(rings[each]) > 1 else -1)
+            if not (others := [each for each in space if len(rings[each]) > (each == last)]):
+                break
+            folder = max(others, key=lambda each: space[each])
             version = rings[folder].pop(thinning.least_useful([each.time for each in rings[folder]], now))
             gone.add(version)
             self._used -= version.space
