@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_secrets import GITHUB
+from jupyterhub.spawner import Spawner
 from jupyterhub_ansible.settings import check, own_files
+from oauthenticator.oauth2 import OAuthenticator
 from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -68,6 +71,34 @@ def test_it_runs_last_and_adds_to_what_is_there(own: Path) -> None:
     assert check.problems(CONFIG_FILE) == []
 
 
+def test_what_extends_a_default_keeps_it(own: Path) -> None:
+    """The check of what the file sets only looks: a trait that was read or extended is resolved by its class."""
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test")
+    write(
+        own,
+        "c.GitHubOAuthenticator.scope.append('user:email')\n"
+        "c.Spawner.env_keep.extend(['TEAM'])\n"
+        "c.Spawner.env_keep.prepend(['FIRST'])\n"
+        "assert not c.OAuthenticator.extra_authorize_params.to_dict()\n"
+        "c.OAuthenticator.extra_authorize_params.update({'prompt': 'login'})\n",
+    )
+    c = config()
+    authenticator = c.JupyterHub.authenticator_class(config=c)
+    assert authenticator.scope == ["read:org", "user:email"]
+    assert authenticator.extra_authorize_params == {"prompt": "login"}
+    assert Spawner(config=c).env_keep == ["FIRST", *Spawner().env_keep, "TEAM"]
+    assert check.problems(CONFIG_FILE) == []
+
+
+@pytest.mark.parametrize("line", ["add('x')", "update(['x'])", "update({'x'})"])
+def test_a_set_that_is_not_there_yet_can_be_added_to(own: Path, line: str) -> None:
+    write(own, f"c.OAuthenticator.admin_groups.{line}\nc.OAuthenticator.manage_groups = True\n")
+    assert OAuthenticator(config=config()).admin_groups == {"x"}
+    write(own, f"c.LocalAuthenticator.blocked_users.{line}\n")
+    with pytest.raises(SystemExit, match=r"LocalAuthenticator\.blocked_users: has its own setting"):
+        config()
+
+
 def test_a_class_of_the_folder_can_be_the_authenticator(own: Path) -> None:
     (own / "company.py").write_text("from jupyterhub.auth import Authenticator\nclass Login(Authenticator): ...\n")
     settings(own, hub_authenticator="company.Login", hub_admin_users=["ann"], hub_allow_all=True)
@@ -107,6 +138,10 @@ def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
         ("c.Authenticator.admin_users = {'eve'}", "Authenticator.admin_users: has its own setting"),
         ("c.DockerSpawner.extra_host_config = {'privileged': True}", "DockerSpawner.extra_host_config.privileged:"),
         # What extends a default, not a value of ours.
+        (
+            "c.DockerSpawner.extra_host_config.update([('privileged', True)])",
+            "DockerSpawner.extra_host_config.privileged:",
+        ),
         (
             "c.DockerSpawner.extra_host_config.update({'privileged': True})",
             "DockerSpawner.extra_host_config.privileged:",

@@ -77,9 +77,17 @@ def _plain(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _value(value: Any) -> Any:
+    """Return a trait's value; of what extends a default, as if that was empty."""
     if not isinstance(value, LazyConfigValue):
         return value
-    return value.get_value({} if value._update else [])
+    added = value._update
+    # A dictionary may also be extended by a list of pairs, which traitlets keeps in a set.
+    is_set = isinstance(added, set) and not all(isinstance(each, tuple) and len(each) == 2 for each in added)
+    try:
+        return value.get_value(set() if is_set else {} if added else [])
+    finally:
+        # It keeps its first answer, and would later give that to the class, without the class's default.
+        value._value = None
 
 
 def _place(error: BaseException, file: Path) -> str:
