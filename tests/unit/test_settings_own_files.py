@@ -43,10 +43,16 @@ def write(own: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["c.JupyterHub.load_roles = [{'name': 'theirs'}]", "c.JupyterHub.template_vars = {'b': 2}"]
+    "line",
+    [
+        "c.JupyterHub.load_roles = [{'name': 'theirs'}]",
+        "c.JupyterHub.template_vars = {'b': 2}",
+        "c.GitHubMemberAuthenticator.groups_with_access = {'acme:other'}",
+    ],
 )
 def test_it_cannot_take_away_what_the_deployment_needs(own: Path, line: str) -> None:
-    settings(own)
+    workspace = {"slug": "lab", "environment": "base", "groups": ["acme:data"]}
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test", hub_workspaces=[workspace])
     write(own, f"c = get_config()\n{line}\n")
     with pytest.raises(SystemExit, match=r"c\.JupyterHub\.load_roles \+= "):
         config()
@@ -132,6 +138,18 @@ def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
         (
             "c.JupyterHub.bind_url = 'http://:8000'",
             "JupyterHub.bind_url: has its own setting; set jupyterhub_address",
+        ),
+        (
+            "from dockerspawner import DockerSpawner\nc.JupyterHub.spawner_class = DockerSpawner",
+            "JupyterHub.spawner_class: would start servers",
+        ),
+        (
+            "c.JupyterHub.proxy_class = 'jupyterhub.proxy.ConfigurableHTTPProxy'",
+            "JupyterHub.proxy_class: could lead users to servers of others; remove it",
+        ),
+        (
+            "c.Spawner.args.append('--HubAuth.cache_max_age=3600')",
+            "Spawner.args.--HubAuth.cache_max_age=3600: would keep users in their servers for longer",
         ),
         ("c.JupyterHub.spawner_class = 'dockerspawner.DockerSpawner'", "JupyterHub.spawner_class: would start servers"),
         ("c.DockerSpawner.network_name = 'bridge'", "DockerSpawner.network_name: is set by the deployment"),

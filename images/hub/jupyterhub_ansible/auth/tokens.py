@@ -10,7 +10,6 @@ administrator can list here which never expire. Tokens of services, of servers a
 import argparse
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import url_escape_path
@@ -81,11 +80,6 @@ def remove_stale(db: Session) -> None:
 
 def _is_of_server(token: orm.APIToken) -> bool:
     return f"/user/{url_escape_path(token.user.name)}/" in token.note
-
-
-def server_stopped(spawner: Any) -> None:
-    """Remove the token of a stopped server, even one from before the Hub's restart (`Spawner.post_stop_hook`)."""
-    remove_stale(spawner.user.db)
 
 
 def never_expiring(db: Session) -> list[orm.APIToken]:

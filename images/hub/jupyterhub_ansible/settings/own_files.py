@@ -60,11 +60,12 @@ def run(config: Config, settings: Settings) -> None:
 
 
 def _is_replaced(before: Mapping[str, Any], after: Mapping[str, Any], name: str, trait: str) -> bool:
-    """Return whether a list or dictionary lacks what the deployment had put into it."""
+    """Return whether a list, set or dictionary lacks what the deployment had put into it."""
     ours, theirs = before.get(name, {}).get(trait), after[name][trait]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return not ours.keys() <= theirs.keys()
-    return isinstance(ours, list) and isinstance(theirs, list) and any(each not in theirs for each in ours)
+    both = isinstance(ours, (list, set)) and isinstance(theirs, (list, set))
+    return both and any(each not in theirs for each in ours)
 
 
 def _plain(config: Config) -> dict[str, dict[str, Any]]:
