@@ -197,5 +197,15 @@ def test_a_logo_that_is_not_in_the_container_is_refused(hub_files: Path) -> None
     ]
 
 
+def test_files_of_the_hubs_volume_are_not_looked_for(hub_files: Path) -> None:
+    """The playbook checks settings in a container of its own, which does not have the volume."""
+    names = ["/srv/jupyterhub/templates", "templates", "/srv/jupyterhub"]
+    traits = {"logo_file": "/srv/jupyterhub/logo.svg", "template_paths": names}
+    settings(hub_files / "own", hub_traits={"JupyterHub": traits})
+    assert check.problems(CONFIG_FILE) == []
+    settings(hub_files / "own", hub_traits={"JupyterHub": {"logo_file": "/srv/jupyterhub/../logo.svg"}})
+    assert len(check.problems(CONFIG_FILE)) == 1
+
+
 def test_without_the_file_nothing_changes(own: Path) -> None:
     assert own_files.run(Config(), None) is None  # type: ignore[arg-type, func-returns-value]
