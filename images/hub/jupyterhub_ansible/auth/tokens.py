@@ -46,6 +46,16 @@ def except_servers(user: orm.User) -> list[orm.APIToken]:
     return [token for token in user.api_tokens if token not in servers]
 
 
+def disown(db: Session, user: orm.User) -> None:
+    """End what another person may have had or given away under this name; the caller commits.
+
+    These are sessions, tokens, and shares of servers; a running server keeps its own token.
+    """
+    user.cookie_id = orm.new_token()
+    for each in (*except_servers(user), *user.shares, *user.share_codes, *user.shared_with_me):
+        db.delete(each)
+
+
 def _now() -> datetime:
     # Naive UTC, as JupyterHub stores times.
     return datetime.now(UTC).replace(tzinfo=None)
