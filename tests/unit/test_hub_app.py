@@ -5,11 +5,12 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock, Mock
+from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 import requests
 from jupyterhub import app
+from jupyterhub.auth import DummyAuthenticator
 from jupyterhub_ansible import app as hub_app
 from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_proxy
 from jupyterhub_ansible.auth import tokens
@@ -18,6 +19,7 @@ from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError
 from jupyterhub_ansible.spawner import fence_check
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+from jupyterhub_ansible.spawner.start_page import TEMPLATES
 from jupyterhub_ansible.web.http_server import HubServer
 from project import IMAGES
 from tornado.httpserver import HTTPServer
@@ -91,6 +93,24 @@ def test_unexpected_error_does_not_end_the_clean_up(
     assert hub.db.rollback.call_count == 2
     assert "no row" in caplog.text
     assert "locked" in caplog.text
+
+
+@pytest.mark.parametrize("environment", ["jinja2_env", "jinja2_env_sync"])
+def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) -> None:
+    """JupyterHub's prefix `templates/` leads past ours, so that the cards of workspaces would be gone."""
+    (tmp_path / "home.html").write_text(
+        '{% extends "deployment/home.html" %}{% block main %}<p>Welcome</p>{{ super() }}{% endblock %}'
+    )
+    hub = JupyterHub(template_paths=[str(tmp_path), str(TEMPLATES)], authenticator=DummyAuthenticator(allow_all=True))
+    hub.hub = Mock(base_url="/hub/")
+    hub.db = hub.proxy = hub.oauth_provider = hub.eventlog = Mock()
+    hub.init_tornado_settings()
+    home = hub.tornado_settings[environment].get_template("home.html")
+    card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
+    given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
+    page = home.render({**given, "default_server": MagicMock(), "named_spawners": []})
+    # Theirs, that of the deployment, and JupyterHub's.
+    assert [part for part in ("<p>Welcome</p>", ">Genomics</h3>", "about-names", "</html>") if part not in page] == []
 
 
 def test_configuration_and_log_use_jupyterhubs_name() -> None:
