@@ -174,6 +174,19 @@ def test_what_hub_traits_must_not_set_it_must_not_either(own: Path, text: str, s
     assert str(refused.value).startswith(f"jupyterhub_config.py: {says}")
 
 
+def test_a_hook_must_not_take_the_place_of_the_check_of_memberships(own: Path) -> None:
+    """What it returns counts as GitHub's answer (OAuthenticator.refresh_user)."""
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test")
+    write(own, "c.OAuthenticator.refresh_user_hook = lambda *_: True\n")
+    with pytest.raises(SystemExit, match=r"OAuthenticator\.refresh_user_hook: would let users in who have left"):
+        config()
+    write(own, "c.OAuthenticator.refresh_user_hook = None\nc.Authenticator.auth_refresh_strict = True\n")
+    config()
+    settings(own)
+    write(own, "c.OAuthenticator.refresh_user_hook = lambda *_: True\n")
+    config()
+
+
 def test_wrong_traits_and_missing_files_are_found_by_the_check(own: Path) -> None:
     write(own, f"c.Spawner.poll_intervall = 9\nc.JupyterHub.logo_file = '{own}/logo.svg'\n")
     found = check.problems(CONFIG_FILE)

@@ -78,7 +78,7 @@ _FIXED_OF_SPAWNER = (
     "use_internal_ip",
 )
 # Without them memberships would not be re-checked, so users who left would keep access.
-_MEMBERSHIP_CHECKS = ("enable_auth_state", "auth_refresh_age", "auth_refresh_strict")
+_MEMBERSHIP_CHECKS = ("enable_auth_state", "auth_refresh_age", "auth_refresh_strict", "refresh_user_hook")
 _LONGEST_REFRESH_S = DAY_S
 CACHE = re.compile(r"--\w+\.(?:cookie_)?cache_max_age(?:=(\d+)|\b.*)")
 """A server's argument: seconds for which it relies on the Hub's last answer about a user; 0 is for ever."""
@@ -159,7 +159,9 @@ def _keeps_former_users(path: tuple[str, ...], value: Any, authenticator: str) -
         if value:
             yield Refusal(path, "would let in everyone who ever logged in, even after they left", REMOVE)
     elif authenticator == "github" and (
-        not value or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > _LONGEST_REFRESH_S)
+        # The hook's answer would count as GitHub's.
+        bool(value) is (path[-1] == "refresh_user_hook")
+        or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > _LONGEST_REFRESH_S)
     ):
         yield Refusal(path, "would let users in who have left the organisation or team", REMOVE)
 
