@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, Mock
@@ -311,10 +312,25 @@ def test_compose_application_checks_its_settings_like_the_playbook(
     hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
+    monkeypatch.setenv("PYTHONPATH", str(IMAGES / "hub"))
     unknown = {**check.EXAMPLE, "hub_traits": {"MyLogin": {"x": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
     # The playbook checks before it writes them.
     assert checked_settings().compose is None
     (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {}}))
-    with pytest.raises(SettingsError, match=r"hub_traits: MyLogin: no such class"):
+    with pytest.raises(SettingsError, match=r"^hub_traits: MyLogin: no such class"):
         checked_settings()
+
+
+def test_operators_file_runs_once_in_the_hub_s_process(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may define a metric, for example, which a process can only have once."""
+    monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
+    monkeypatch.setenv("PYTHONPATH", str(IMAGES / "hub"))
+    monkeypatch.setenv("JUPYTERHUB_FILES_DIR", str(hub_files))
+    (hub_files / "jupyterhub_config.py").write_text(
+        "import os, pathlib\nwith pathlib.Path(__file__).with_name('ran').open('a') as f: print(os.getpid(), file=f)\n"
+    )
+    (hub_files / "hub.json").write_text(json.dumps({**check.EXAMPLE, "compose": {}}))
+    checked_settings()
+    [process] = (hub_files / "ran").read_text().split()
+    assert int(process) != os.getpid()

@@ -7,6 +7,7 @@ As a Compose application it also reconciles its networks, proxy and fence (compo
 
 import asyncio
 import logging
+import subprocess
 import sys
 from functools import partial
 from typing import Any
@@ -191,12 +192,17 @@ def trust_proxy(settings: Settings, reconciler: Reconciler | None) -> None:
 def checked_settings() -> Settings:
     """Return the settings; a Compose Hub first checks them as the playbook does before it writes hub.json.
 
+    In a process of its own, since the operator's jupyterhub_config.py may do what a process can do only once.
+
     Raises:
         SettingsError: the Hub would not start with them, or would ignore some.
     """
     settings = load().settings
-    if settings.compose and (found := check.problems(check.CONFIG_FILE, homes=True)):
-        raise SettingsError("\n".join(found))
+    if settings.compose:
+        command = [sys.executable, "-m", __package__, "check", "--homes", "--config", str(check.CONFIG_FILE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SettingsError(done.stderr.strip() or f"checking the settings ended with status {done.returncode}")
     return settings
 
 
