@@ -164,6 +164,13 @@ def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
             "c.DockerSpawner.extra_host_config.update({'privileged': True})",
             "DockerSpawner.extra_host_config.privileged:",
         ),
+        ("import pathlib\nc.DockerSpawner.volumes = {pathlib.Path('/etc'): '/x'}", "DockerSpawner.volumes./etc:"),
+        ("c.DockerSpawner.mounts = ({'source': '/var/run/docker.sock'},)", "DockerSpawner.mounts.0.source:"),
+        (
+            "c.DockerSpawner.extra_host_config = lambda spawner: {}",
+            "DockerSpawner.extra_host_config: cannot be a function",
+        ),
+        ("c.DockerSpawner.extra_host_config.update({5: 6})", "DockerSpawner.extra_host_config.5:"),
         ("c.DockerSpawner.volumes = {'/var/run/docker.sock': '/x'}", "DockerSpawner.volumes./var/run/docker.sock:"),
     ],
 )

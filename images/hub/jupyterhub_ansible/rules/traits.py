@@ -115,7 +115,14 @@ def refused(classes: Mapping[str, Any], authenticator: str | None, closed: Prote
     """
     for name, traits in classes.items():
         for trait, value in traits.items() if isinstance(traits, Mapping) else ():
-            yield from _refused((name, trait), name, value, authenticator or "", closed)
+            yield from _refused((name, trait), name, _with_names(value), authenticator or "", closed)
+
+
+def _with_names(value: Any) -> Any:
+    """Return a value of lists, and of dictionaries with strings as keys, as JSON has them: Python has others."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_names(each) for key, each in value.items()}
+    return [_with_names(each) for each in value] if isinstance(value, (list, tuple, set, frozenset)) else value
 
 
 def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected) -> Iterator[Refusal]:
@@ -178,7 +185,10 @@ def _of_servers(
     path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected
 ) -> Iterator[Refusal]:
     trait = path[-1]
-    if trait in _LISTED:
+    if trait in _LISTED and callable(value):
+        # Its answer is not known before a start; and the spawner adds to the dictionary.
+        yield Refusal(path, "cannot be a function here", "write a dictionary")
+    elif trait in _LISTED:
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
     elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         for source, target in value.items():
