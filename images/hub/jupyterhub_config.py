@@ -7,7 +7,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.auth.github import GitHubMemberAuthenticator
 from jupyterhub_ansible.culling import plan as culling
 from jupyterhub_ansible.engine.calls import CONNECTIONS
@@ -112,9 +111,6 @@ c.Spawner.start_timeout = (
 )
 # No limit: starts that wait for memory would count, and further ones would be refused.
 c.JupyterHub.concurrent_spawn_limit = 0
-# Seconds; by default, a server checks with the Hub only every five minutes whether a session is still valid.
-c.Spawner.args = ["--HubAuth.cache_max_age=30"]
-c.Spawner.post_stop_hook = tokens.server_stopped
 c.Spawner.environment |= {**culling.environment(settings), **versions.environment(settings)}
 c.DockerSpawner.network_name = settings.deployment.users_network
 # Images are built or pulled by the deployment.

@@ -12,7 +12,7 @@ KIND = "jupyterhub-ansible.kind"
 
 
 def networks_due(
-    wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], project: str, size: int, servers: bool
+    wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Any], project: str, size: int | None, servers: bool
 ) -> list[Mapping[str, Any]]:
     """Return the networks that are missing or differ from what is wanted, with all their options.
 
@@ -22,16 +22,17 @@ def networks_due(
         wanted: name, driver_options and ipam of each, as community.docker.docker_network takes them.
         seen: the existing networks as the engine describes them, by name.
         project: the value of the label that marks them as ours.
-        size: MTU of all of them.
+        size: MTU of all of them; None to leave it as it is.
         servers: whether a user's server is running.  Then no network is replaced for another MTU alone, since that
             would disconnect it; preflight has warned.
     """
     due: list[Mapping[str, Any]] = []
     for network in wanted:
         found = seen.get(network["name"], {})
-        fits = servers or mtu.of_network(found) == size
+        own = mtu.of_network(found)
+        fits = servers or size in (own, None)
         if not (fits and _is_as_wanted(network, found, project)):
-            due.append({**network, "driver_options": network["driver_options"] | mtu.options(size)})
+            due.append({**network, "driver_options": network["driver_options"] | mtu.options(size or own)})
     return due
 
 

@@ -54,7 +54,7 @@ kernel_limits: {description: Lines for sysctl that raise limits which all server
 kernel_limits_low: {description: Those of them that are not in force., type: list, returned: always}
 kernel_limits_kept: {description: Our sysctl file sets them at boot., type: bool, returned: always}
 mtu: {description: The MTU in its daemon.json. Null without one., type: int, returned: always}
-route_mtu: {description: "The MTU of the machine's default route, at most 1500.", type: int, returned: always}
+route_mtu: {description: "The MTU of the default route, at most 1500. Null without one.", type: int, returned: always}
 python_requests: {description: This module's Python has requests., type: bool, returned: always}
 """
 

@@ -204,9 +204,11 @@ def test_sessions_and_tokens_of_a_previous_owner_are_revoked(door: Any, github: 
     user.new_api_token(note="mine", scopes=[])
     orm.APIToken.new(user=user, client_id="jupyterhub-user-ann", scopes=[])
     user.new_api_token(note="Server at /user/ann/", scopes=[])
+    orm.ShareCode.new(db, user.orm_spawners[""], scopes=["access:servers!server=ann/"])
     cookie = user.cookie_id
     entrance.enter("Ann")
     assert user.cookie_id != cookie
+    assert db.query(orm.ShareCode).count() == 0
     # A running server continues.
     assert [token.note for token in user.api_tokens] == ["Server at /user/ann/"]
     # The same account again: nothing is revoked.

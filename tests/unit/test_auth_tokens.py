@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from jupyterhub import orm
@@ -74,7 +73,7 @@ def test_tokens_of_stopped_servers_are_removed(db: Session) -> None:
     [spawner] = ann.orm_spawners.values()
     db.delete(spawner.server)
     db.commit()
-    tokens.server_stopped(SimpleNamespace(user=SimpleNamespace(db=db)))
+    tokens.remove_stale(db)
     assert notes(db, "ann") == kept
 
 

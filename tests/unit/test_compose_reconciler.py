@@ -54,6 +54,19 @@ def test_networks_get_the_mtu_that_the_helper_sees(engine: Engine, compose_recon
     ]
 
 
+def test_networks_keep_their_mtu_where_there_is_no_default_route_yet(
+    engine: Engine, compose_reconciler: Reconciler
+) -> None:
+    """The Hub may start before the machine's link is up."""
+    engine.said_to["jupyterhub_ansible.rules.mtu"] = b"1400\n"
+    compose_reconciler.prepare()
+    engine.said_to["jupyterhub_ansible.rules.mtu"] = b"\n"
+    engine.calls.clear()
+    compose_reconciler.prepare()
+    assert {each["Options"]["com.docker.network.driver.mtu"] for each in engine.made.values()} == {"1400"}
+    assert not [call for call in engine.calls if call.startswith(("rm", "restart"))]
+
+
 def test_everything_is_made_and_proved_before_the_hub_starts(
     engine: Engine, compose_reconciler: Reconciler, prober: Any, tmp_path: Path
 ) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock, Mock
+from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 import requests
 from jupyterhub import app
+from jupyterhub.auth import DummyAuthenticator
 from jupyterhub_ansible import app as hub_app
 from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_proxy
 from jupyterhub_ansible.auth import tokens
@@ -18,6 +20,7 @@ from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError
 from jupyterhub_ansible.spawner import fence_check
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
+from jupyterhub_ansible.spawner.start_page import TEMPLATES
 from jupyterhub_ansible.web.http_server import HubServer
 from project import IMAGES
 from tornado.httpserver import HTTPServer
@@ -91,6 +94,24 @@ def test_unexpected_error_does_not_end_the_clean_up(
     assert hub.db.rollback.call_count == 2
     assert "no row" in caplog.text
     assert "locked" in caplog.text
+
+
+@pytest.mark.parametrize("environment", ["jinja2_env", "jinja2_env_sync"])
+def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) -> None:
+    """JupyterHub's prefix `templates/` leads past ours, so that the cards of workspaces would be gone."""
+    (tmp_path / "home.html").write_text(
+        '{% extends "deployment/home.html" %}{% block main %}<p>Welcome</p>{{ super() }}{% endblock %}'
+    )
+    hub = JupyterHub(template_paths=[str(tmp_path), str(TEMPLATES)], authenticator=DummyAuthenticator(allow_all=True))
+    hub.hub = Mock(base_url="/hub/")
+    hub.db = hub.proxy = hub.oauth_provider = hub.eventlog = Mock()
+    hub.init_tornado_settings()
+    home = hub.tornado_settings[environment].get_template("home.html")
+    card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
+    given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
+    page = home.render({**given, "default_server": MagicMock(), "named_spawners": []})
+    # Theirs, that of the deployment, and JupyterHub's.
+    assert [part for part in ("<p>Welcome</p>", ">Genomics</h3>", "about-names", "</html>") if part not in page] == []
 
 
 def test_configuration_and_log_use_jupyterhubs_name() -> None:
@@ -291,10 +312,25 @@ def test_compose_application_checks_its_settings_like_the_playbook(
     hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
+    monkeypatch.setenv("PYTHONPATH", str(IMAGES / "hub"))
     unknown = {**check.EXAMPLE, "hub_traits": {"MyLogin": {"x": 1}}}
     (hub_files / "hub.json").write_text(json.dumps(unknown))
     # The playbook checks before it writes them.
     assert checked_settings().compose is None
     (hub_files / "hub.json").write_text(json.dumps({**unknown, "compose": {}}))
-    with pytest.raises(SettingsError, match=r"hub_traits: MyLogin: no such class"):
+    with pytest.raises(SettingsError, match=r"^hub_traits: MyLogin: no such class"):
         checked_settings()
+
+
+def test_operators_file_runs_once_in_the_hub_s_process(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may define a metric, for example, which a process can only have once."""
+    monkeypatch.setattr(check, "CONFIG_FILE", IMAGES / "hub/jupyterhub_config.py")
+    monkeypatch.setenv("PYTHONPATH", str(IMAGES / "hub"))
+    monkeypatch.setenv("JUPYTERHUB_FILES_DIR", str(hub_files))
+    (hub_files / "jupyterhub_config.py").write_text(
+        "import os, pathlib\nwith pathlib.Path(__file__).with_name('ran').open('a') as f: print(os.getpid(), file=f)\n"
+    )
+    (hub_files / "hub.json").write_text(json.dumps({**check.EXAMPLE, "compose": {}}))
+    checked_settings()
+    [process] = (hub_files / "ran").read_text().split()
+    assert int(process) != os.getpid()

@@ -14,7 +14,6 @@ import pytest
 from docker.utils import kwargs_from_env
 from example_secrets import GITHUB, secret
 from jupyterhub.auth import Authenticator
-from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.settings import check
 from jupyterhub_versions.limits import Limits, limits
 from project import IMAGES
@@ -86,10 +85,6 @@ def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
     change(hub_files, hub_token_max_age_days=0)
     assert config().JupyterHub.token_expires_in_max_seconds == 0
-
-
-def test_token_is_removed_with_its_server(hub_files: Path) -> None:
-    assert config().Spawner.post_stop_hook is tokens.server_stopped
 
 
 def test_the_public_address_in_a_url(hub_files: Path) -> None:

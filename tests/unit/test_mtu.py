@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
+import socket
 import subprocess
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -26,7 +29,17 @@ def test_the_mtu_of_the_default_route_is_the_kernels() -> None:
         assert found
         assert rules.of_default_route() == min(1500, int(found[1]))
     else:
-        assert rules.of_default_route() == 1500
+        assert rules.of_default_route() is None
+
+
+def test_without_a_default_route_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As early in a boot: networks with a smaller one must not be made again with Docker's default."""
+    monkeypatch.setattr(socket.socket, "connect", Mock(side_effect=OSError("Network is unreachable")))
+    assert rules.of_default_route() is None
+    runpy.run_path(rules.__file__, run_name="__main__")
+    assert capsys.readouterr().out == "\n"
 
 
 @pytest.mark.parametrize(
@@ -53,15 +66,20 @@ def test_the_mtu_in_the_engines_settings(settings: dict[str, Any], found: int | 
         (OURS, {"mtu": 1300}, 1300),
         (OURS, {"mtu": 1500}, 1400),
         ({**FOREIGN, "mtu": 1300}, {}, 1300),
+        # There is no default route.
+        ({**OURS, "route_mtu": None}, {}, None),
+        ({**FOREIGN, "route_mtu": None, "mtu": 1300}, {}, 1300),
         # An earlier run wrote it.
         ({**OURS, "mtu": 1300}, {}, 1400),
     ],
 )
-def test_the_mtu_of_our_networks(engine: dict[str, Any], settings: dict[str, Any], found: int) -> None:
+def test_the_mtu_of_our_networks(engine: dict[str, Any], settings: dict[str, Any], found: int | None) -> None:
     assert mtu.of_networks(engine, settings) == found
 
 
 def test_nothing_is_said_where_all_is_as_it_should_be() -> None:
+    unknown = {**FOREIGN, "route_mtu": None}
+    assert list(mtu.warnings(unknown, {"mtu": 1500}, NETWORKS, servers=True)) == []
     plain = {**FOREIGN, "route_mtu": 1500}
     assert list(mtu.warnings(plain, {}, {"hub-control": {}}, servers=True)) == []
     assert list(mtu.warnings({**FOREIGN, "mtu": 1400}, {}, {}, servers=True)) == []

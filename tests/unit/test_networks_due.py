@@ -59,6 +59,11 @@ def test_another_mtu_is_due_unless_a_server_is_running() -> None:
     seen["team-control"]["Options"] = {MTU: "1500"}
     assert networks_due([USERS, CONTROL], seen, "team", 1400, servers=False) == smaller[1:]
     assert networks_due([USERS, CONTROL], seen, "team", 1500, servers=False) == [USERS]
+    # Without a default route it stays as it is, also of a network that is replaced for another reason.
+    assert networks_due([USERS, CONTROL], seen, "team", None, servers=False) == []
+    assert networks_due([USERS], {}, "team", None, servers=False) == [USERS]
+    other = {**seen, "team-users": {**seen["team-users"], "Internal": True}}
+    assert networks_due([USERS, CONTROL], other, "team", None, servers=False) == smaller[:1]
     # What differs otherwise is replaced all the same.
     seen["team-users"]["Internal"] = True
     assert networks_due([USERS, CONTROL], seen, "team", 1500, servers=True) == [USERS]

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_secrets import GITHUB
+from jupyterhub.spawner import Spawner
 from jupyterhub_ansible.settings import check, own_files
+from oauthenticator.oauth2 import OAuthenticator
 from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -40,10 +43,16 @@ def write(own: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["c.JupyterHub.load_roles = [{'name': 'theirs'}]", "c.JupyterHub.template_vars = {'b': 2}"]
+    "line",
+    [
+        "c.JupyterHub.load_roles = [{'name': 'theirs'}]",
+        "c.JupyterHub.template_vars = {'b': 2}",
+        "c.GitHubMemberAuthenticator.groups_with_access = {'acme:other'}",
+    ],
 )
 def test_it_cannot_take_away_what_the_deployment_needs(own: Path, line: str) -> None:
-    settings(own)
+    workspace = {"slug": "lab", "environment": "base", "groups": ["acme:data"]}
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test", hub_workspaces=[workspace])
     write(own, f"c = get_config()\n{line}\n")
     with pytest.raises(SystemExit, match=r"c\.JupyterHub\.load_roles \+= "):
         config()
@@ -66,6 +75,34 @@ def test_it_runs_last_and_adds_to_what_is_there(own: Path) -> None:
     assert {"a": 1, "b": 2}.items() <= c.JupyterHub.template_vars.items()
     assert [role["name"] for role in c.JupyterHub.load_roles] == ["sync-routes", "idle-culler", "theirs"]
     assert check.problems(CONFIG_FILE) == []
+
+
+def test_what_extends_a_default_keeps_it(own: Path) -> None:
+    """The check of what the file sets only looks: a trait that was read or extended is resolved by its class."""
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test")
+    write(
+        own,
+        "c.GitHubOAuthenticator.scope.append('user:email')\n"
+        "c.Spawner.env_keep.extend(['TEAM'])\n"
+        "c.Spawner.env_keep.prepend(['FIRST'])\n"
+        "assert not c.OAuthenticator.extra_authorize_params.to_dict()\n"
+        "c.OAuthenticator.extra_authorize_params.update({'prompt': 'login'})\n",
+    )
+    c = config()
+    authenticator = c.JupyterHub.authenticator_class(config=c)
+    assert authenticator.scope == ["read:org", "user:email"]
+    assert authenticator.extra_authorize_params == {"prompt": "login"}
+    assert Spawner(config=c).env_keep == ["FIRST", *Spawner().env_keep, "TEAM"]
+    assert check.problems(CONFIG_FILE) == []
+
+
+@pytest.mark.parametrize("line", ["add('x')", "update(['x'])", "update({'x'})"])
+def test_a_set_that_is_not_there_yet_can_be_added_to(own: Path, line: str) -> None:
+    write(own, f"c.OAuthenticator.admin_groups.{line}\nc.OAuthenticator.manage_groups = True\n")
+    assert OAuthenticator(config=config()).admin_groups == {"x"}
+    write(own, f"c.LocalAuthenticator.blocked_users.{line}\n")
+    with pytest.raises(SystemExit, match=r"LocalAuthenticator\.blocked_users: has its own setting"):
+        config()
 
 
 def test_a_class_of_the_folder_can_be_the_authenticator(own: Path) -> None:
@@ -102,15 +139,38 @@ def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
             "c.JupyterHub.bind_url = 'http://:8000'",
             "JupyterHub.bind_url: has its own setting; set jupyterhub_address",
         ),
+        (
+            "from dockerspawner import DockerSpawner\nc.JupyterHub.spawner_class = DockerSpawner",
+            "JupyterHub.spawner_class: would start servers",
+        ),
+        (
+            "c.JupyterHub.proxy_class = 'jupyterhub.proxy.ConfigurableHTTPProxy'",
+            "JupyterHub.proxy_class: could lead users to servers of others; remove it",
+        ),
+        (
+            "c.Spawner.args.append('--HubAuth.cache_max_age=3600')",
+            "Spawner.args.--HubAuth.cache_max_age=3600: would keep users in their servers for longer",
+        ),
         ("c.JupyterHub.spawner_class = 'dockerspawner.DockerSpawner'", "JupyterHub.spawner_class: would start servers"),
         ("c.DockerSpawner.network_name = 'bridge'", "DockerSpawner.network_name: is set by the deployment"),
         ("c.Authenticator.admin_users = {'eve'}", "Authenticator.admin_users: has its own setting"),
         ("c.DockerSpawner.extra_host_config = {'privileged': True}", "DockerSpawner.extra_host_config.privileged:"),
         # What extends a default, not a value of ours.
         (
+            "c.DockerSpawner.extra_host_config.update([('privileged', True)])",
+            "DockerSpawner.extra_host_config.privileged:",
+        ),
+        (
             "c.DockerSpawner.extra_host_config.update({'privileged': True})",
             "DockerSpawner.extra_host_config.privileged:",
         ),
+        ("import pathlib\nc.DockerSpawner.volumes = {pathlib.Path('/etc'): '/x'}", "DockerSpawner.volumes./etc:"),
+        ("c.DockerSpawner.mounts = ({'source': '/var/run/docker.sock'},)", "DockerSpawner.mounts.0.source:"),
+        (
+            "c.DockerSpawner.extra_host_config = lambda spawner: {}",
+            "DockerSpawner.extra_host_config: cannot be a function",
+        ),
+        ("c.DockerSpawner.extra_host_config.update({5: 6})", "DockerSpawner.extra_host_config.5:"),
         ("c.DockerSpawner.volumes = {'/var/run/docker.sock': '/x'}", "DockerSpawner.volumes./var/run/docker.sock:"),
     ],
 )
@@ -119,6 +179,19 @@ def test_what_hub_traits_must_not_set_it_must_not_either(own: Path, text: str, s
     with pytest.raises(SystemExit) as refused:
         config()
     assert str(refused.value).startswith(f"jupyterhub_config.py: {says}")
+
+
+def test_a_hook_must_not_take_the_place_of_the_check_of_memberships(own: Path) -> None:
+    """What it returns counts as GitHub's answer (OAuthenticator.refresh_user)."""
+    settings(own, **GITHUB, jupyterhub_url="https://hub.acme.test")
+    write(own, "c.OAuthenticator.refresh_user_hook = lambda *_: True\n")
+    with pytest.raises(SystemExit, match=r"OAuthenticator\.refresh_user_hook: would let users in who have left"):
+        config()
+    write(own, "c.OAuthenticator.refresh_user_hook = None\nc.Authenticator.auth_refresh_strict = True\n")
+    config()
+    settings(own)
+    write(own, "c.OAuthenticator.refresh_user_hook = lambda *_: True\n")
+    config()
 
 
 def test_wrong_traits_and_missing_files_are_found_by_the_check(own: Path) -> None:
@@ -142,6 +215,16 @@ def test_a_logo_that_is_not_in_the_container_is_refused(hub_files: Path) -> None
         "hub_traits: JupyterHub.logo_file: there is no /srv/logo.png in the Hub's container",
         "hub_traits: JupyterHub.template_paths: there is no /srv/templates in the Hub's container",
     ]
+
+
+def test_files_of_the_hubs_volume_are_not_looked_for(hub_files: Path) -> None:
+    """The playbook checks settings in a container of its own, which does not have the volume."""
+    names = ["/srv/jupyterhub/templates", "templates", "/srv/jupyterhub"]
+    traits = {"logo_file": "/srv/jupyterhub/logo.svg", "template_paths": names}
+    settings(hub_files / "own", hub_traits={"JupyterHub": traits})
+    assert check.problems(CONFIG_FILE) == []
+    settings(hub_files / "own", hub_traits={"JupyterHub": {"logo_file": "/srv/jupyterhub/../logo.svg"}})
+    assert len(check.problems(CONFIG_FILE)) == 1
 
 
 def test_without_the_file_nothing_changes(own: Path) -> None:

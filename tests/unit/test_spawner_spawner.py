@@ -9,6 +9,7 @@ import pytest
 import requests
 from docker.errors import APIError
 from fake_spawner import GB, FakeDocker, Spawner, events_of, run, spawner
+from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.engine.labels import labels
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.limits import HARDENING
@@ -50,6 +51,19 @@ def test_limits_and_hardening_under_what_the_administrator_sets(docker: FakeDock
     assert (host["PidsLimit"], host["CapDrop"], host["Init"]) == (7, ["ALL"], True)
     assert (host["ShmSize"], host["SecurityOpt"]) == (5, [*HARDENING["security_opt"], "label=disable"])
     assert container["Config"]["Labels"] == {**labels("jh", "user-server", "alice", ""), "team": "x"}
+
+
+def test_token_is_removed_with_its_server_whatever_the_operators_hook_is(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = Mock()
+    monkeypatch.setattr(tokens, "remove_stale", removed)
+    alice = spawner(post_stop_hook=lambda stopped: f"hook for {stopped.user.name}")
+    alice.user.db = object()
+    assert alice.run_post_stop_hook() == "hook for alice"
+    removed.assert_called_once_with(alice.user.db)
+    removed.side_effect = OSError("the database is locked")
+    assert alice.run_post_stop_hook() == "hook for alice"
 
 
 def test_limits_are_those_of_this_start(docker: FakeDocker) -> None:

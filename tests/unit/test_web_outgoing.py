@@ -148,6 +148,16 @@ def test_internal_addresses_are_reached_directly(tmp_path: Path, url: str) -> No
     assert outgoing.proxy_of("http://example.org/") == "http://127.0.0.1:1"
 
 
+@pytest.mark.parametrize(
+    ("host", "bypassed"),
+    [("10.1.2.3", True), ("10.1.2.3:8443", True), ("11.1.2.3", False), ("[fd00:1::7]:8443", True), ("ten.org", False)],
+)
+def test_networks_in_no_proxy_are_reached_directly(tmp_path: Path, host: str, bypassed: bool) -> None:
+    """As pip understands them in builds."""
+    use(tmp_path, "http://127.0.0.1:1", "example.org, 10.0.0.1/8,fd00:1::/32")
+    assert (outgoing.proxy_of(f"https://{host}/api") == "") is bypassed
+
+
 def test_without_a_proxy_nothing_changes(tmp_path: Path) -> None:
     outgoing.use(tmp_path)
     assert AsyncHTTPClient.configured_class() is SimpleAsyncHTTPClient

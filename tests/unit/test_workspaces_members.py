@@ -143,6 +143,10 @@ def test_person_who_had_the_name_before_loses_it(hub: Hub) -> None:
     hub.db.add(orm.OAuthClient(identifier="jupyterhub"))
     server = orm.Server(base_url="/user/workspace.lab/")
     hub.db.add_all([server, orm.Spawner(name="", user=before, server=server)])
+    # And what they let others into.
+    shared: dict[str, Any] = {"scopes": ["access:servers!server=workspace.lab/"]}
+    orm.Share.grant(hub.db, before.orm_spawners[""], hub.user("eve"), **shared)
+    orm.ShareCode.new(hub.db, before.orm_spawners[""], **shared)
     for note in ("Server at /user/workspace.lab/", "mine"):
         hub.db.add(orm.APIToken(user=before, client_id="jupyterhub", hashed=note, prefix=note[:4], note=note))
     hub.db.commit()
@@ -150,6 +154,7 @@ def test_person_who_had_the_name_before_loses_it(hub: Hub) -> None:
     assert before.cookie_id != cookie
     assert ([role.name for role in before.roles], before.groups, before.admin) == (["user"], [], False)
     assert [token.note for token in before.api_tokens] == ["Server at /user/workspace.lab/"]
+    assert [*hub.db.query(orm.Share), *hub.db.query(orm.ShareCode)] == []
 
 
 def test_an_account_s_membership_is_not_checked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,11 +190,61 @@ def test_removed_workspace_is_stopped_and_loses_its_tokens(hub: Hub, caplog: pyt
         hub.db.add(orm.APIToken(user=orm_user, client_id="jupyterhub", hashed=name, prefix=name))
         hub.db.commit()
         spawner = SimpleNamespace(active=True, pending=None, home_volume=f"home-of-{name}")
-        stop = AsyncMock(side_effect=lambda _, of=name: stopped.append(of))
-        hub.users[orm_user] = SimpleNamespace(name=name, spawners={"": spawner}, stop=stop)
+
+        def stop(_: str, of: str = name, spawner: Any = spawner) -> None:
+            stopped.append(of)
+            spawner.active = False
+
+        stop_it = AsyncMock(side_effect=stop)
+        hub.users[orm_user] = SimpleNamespace(name=name, spawners={"": spawner}, stop=stop_it)
     asyncio.run(members.retire(hub, (LAB.model_copy(update={"slug": "stays"}),)))
     assert stopped == ["workspace.lab"]
     hub.proxy.delete_user.assert_awaited_once()
     assert "Its files stay, in the volume home-of-workspace.lab." in caplog.text
     left = {token.user.name for token in hub.db.query(orm.APIToken)}
     assert left == {"workspace.stays", "workspace.person@acme.org"}
+
+
+def test_stop_that_fails_keeps_neither_tokens_nor_other_servers(
+    hub: Hub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "PENDING_S", 0)
+    monkeypatch.setattr(members, "RETRY_S", 0)
+    slugs = ("hangs", "fails", "lost", "stops")
+    hub.start(*(LAB.model_copy(update={"slug": slug}) for slug in slugs))
+    hub.db.add(orm.OAuthClient(identifier="jupyterhub"))
+    left: list[int] = []
+
+    def stopping(slug: str, spawner: Any) -> Any:
+        async def stop(_: str) -> None:
+            spawner.tries += 1
+            left.append(hub.db.query(orm.APIToken).count())
+            # JupyterHub forgets a server whose stop fails ("lost"), but not if its route could not be removed.
+            spawner.active = slug == "fails" and spawner.tries == 1
+            if slug in ("fails", "lost") and spawner.tries == 1:
+                raise OSError("the engine does not answer")
+
+        return stop
+
+    spawners = {}
+    for slug in slugs:
+        orm_user = hub.user(f"workspace.{slug}")
+        hub.db.add(orm.APIToken(user=orm_user, client_id="jupyterhub", hashed=slug, prefix=slug))
+        spawners[slug] = SimpleNamespace(active=True, pending=None, home_volume="home", tries=0)
+        stop = stopping(slug, spawners[slug])
+        hub.users[orm_user] = SimpleNamespace(name=orm_user.name, spawners={"": spawners[slug]}, stop=stop)
+    hub.db.commit()
+    spawners["hangs"].pending = "spawn"
+
+    async def retired() -> None:
+        task = asyncio.create_task(members.retire(hub, ()))
+        await asyncio.wait([task], timeout=0.2)
+        assert not task.done(), "it waits for the one that is just starting"
+        assert {slug: each.tries for slug, each in spawners.items()} == {"hangs": 0, "fails": 2, "lost": 1, "stops": 1}
+        spawners["hangs"].pending = None
+        await task
+
+    asyncio.run(retired())
+    assert set(left) == {0}, "tokens are revoked before the first stop"
+    assert not any(each.active for each in spawners.values())
+    assert "workspace.fails could not be stopped" in caplog.text

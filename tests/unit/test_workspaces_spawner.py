@@ -26,7 +26,7 @@ def spawner(user: str = "workspace.lab", server: str = "", stored: Any = None, *
     return Spawner(
         user=SimpleNamespace(name=user, url=f"/user/{user}/", groups=[]),
         orm_spawner=SimpleNamespace(name=server, display_name="", server=None, user_options=stored),
-        config=Config({"WorkspaceSpawner": traits, "Spawner": {"args": ["--HubAuth.cache_max_age=30"]}}),
+        config=Config({"WorkspaceSpawner": traits}),
     )
 
 
@@ -78,9 +78,24 @@ def test_users_can_neither_be_nor_name_a_workspace() -> None:
 def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"USER": "x"})
     assert spawner().get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
-    assert spawner().get_args() == ["--HubAuth.cache_max_age=10"], "a server refuses two"
     assert spawner("ann").get_env() == {"USER": "x"}
-    assert spawner("ann").get_args() == ["--HubAuth.cache_max_age=30"]
+
+
+@pytest.mark.parametrize(
+    ("given", "of_workspace", "of_user"),
+    [
+        ([], 10, 30),
+        # The time that another trait gives would win, and the server refuses two of the same.
+        (["--HubAuth.cache_max_age=3600", "--HubOAuth.cache_max_age=0"], 10, 30),
+        (["--HubOAuth.cache_max_age=20"], 10, 20),
+        (["--HubAuth.cookie_cache_max_age=1"], 1, 1),
+    ],
+)
+def test_server_asks_the_hub_often_enough(given: list[str], of_workspace: int, of_user: int) -> None:
+    for user, seconds in (("workspace.lab", of_workspace), ("ann", of_user)):
+        made = spawner(user)
+        made.args = ["-x", *given]
+        assert made.get_args() == ["-x", f"--HubAuth.cache_max_age={seconds}"]
 
 
 def test_tokens_in_it_open_nothing_else() -> None:

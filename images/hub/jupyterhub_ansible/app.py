@@ -7,10 +7,12 @@ As a Compose application it also reconciles its networks, proxy and fence (compo
 
 import asyncio
 import logging
+import subprocess
 import sys
 from functools import partial
 from typing import Any
 
+from jinja2 import FileSystemLoader, PrefixLoader
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
@@ -25,6 +27,7 @@ from .settings.model import Settings, SettingsError, Workspace, load
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
+from .spawner.start_page import TEMPLATES
 from .web import request_limits, server_names
 from .web.http_server import HubServer
 from .workspaces import members
@@ -50,6 +53,16 @@ class JupyterHub(app.JupyterHub):
         """Make the handlers, with limits on what a request may store and log, on login attempts and on tokens."""
         super().init_handlers()
         self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(self.handlers)))
+
+    def init_tornado_settings(self) -> None:
+        """Make settings and the loader of templates, which finds ours as `deployment/...` as well.
+
+        Otherwise an operator's template that has the name of ours could only extend JupyterHub's (`templates/...`).
+        """
+        super().init_tornado_settings()
+        # Both environments of Jinja share it.
+        loader = self.tornado_settings["jinja2_env"].loader
+        loader.loaders.insert(0, PrefixLoader({"deployment": FileSystemLoader(TEMPLATES)}))
 
     def init_db(self) -> None:
         """Open the database and add our tables: ended sessions, and addresses of servers."""
@@ -179,12 +192,17 @@ def trust_proxy(settings: Settings, reconciler: Reconciler | None) -> None:
 def checked_settings() -> Settings:
     """Return the settings; a Compose Hub first checks them as the playbook does before it writes hub.json.
 
+    In a process of its own, since the operator's jupyterhub_config.py may do what a process can do only once.
+
     Raises:
         SettingsError: the Hub would not start with them, or would ignore some.
     """
     settings = load().settings
-    if settings.compose and (found := check.problems(check.CONFIG_FILE, homes=True)):
-        raise SettingsError("\n".join(found))
+    if settings.compose:
+        command = [sys.executable, "-m", __package__, "check", "--homes", "--config", str(check.CONFIG_FILE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SettingsError(done.stderr.strip() or f"checking the settings ended with status {done.returncode}")
     return settings
 
 

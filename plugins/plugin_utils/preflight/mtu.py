@@ -8,17 +8,18 @@ from typing import Any
 from ...module_utils.rules.mtu import ETHERNET, of_network, of_settings
 
 
-def of_networks(engine: Mapping[str, Any], daemon_settings: Mapping[str, Any]) -> int:
+def of_networks(engine: Mapping[str, Any], daemon_settings: Mapping[str, Any]) -> int | None:
     """Return the MTU for our networks: that of the default route, or less if the engine's owner chose less.
+
+    None if neither says any, as on a machine that has just booted: networks then stay as they are.
 
     Args:
         engine: what the module `engine_info` returns.
         daemon_settings: `docker_daemon_settings`.
     """
     # An engine that is ours has in its daemon.json what an earlier run wrote, maybe for another route.
-    chosen = (of_settings(daemon_settings), None if engine["ours"] else engine["mtu"])
-    route: int = engine["route_mtu"]
-    return min([route, *(each for each in chosen if each)])
+    known = (engine["route_mtu"], of_settings(daemon_settings), None if engine["ours"] else engine["mtu"])
+    return min((each for each in known if each), default=None)
 
 
 def warnings(
@@ -34,6 +35,8 @@ def warnings(
     """
     route, wanted = engine["route_mtu"], of_networks(engine, daemon_settings)
     link = f"this machine's link to the outside carries packets of {route} bytes only (its MTU), so"
+    if route is None:
+        return
     if (given := of_settings(daemon_settings)) and given > route:
         yield f"docker_daemon_settings.mtu: {link} with {given} downloads in builds can stall. Remove it, or lower it"
     elif engine["running"] and (engine["mtu"] or ETHERNET) > route:

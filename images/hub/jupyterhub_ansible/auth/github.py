@@ -138,11 +138,9 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         return model
 
     def _end_sessions(self, username: str) -> None:
-        """Revoke sessions and tokens of a username's previous owner."""
+        """Revoke sessions, tokens and shares of a username's previous owner."""
         if user := orm.User.find(self.parent.db, username):
-            user.cookie_id = orm.new_token()
-            for token in tokens.except_servers(user):
-                self.parent.db.delete(token)
+            tokens.disown(self.parent.db, user)
             self.parent.db.commit()
 
     # --- who is allowed

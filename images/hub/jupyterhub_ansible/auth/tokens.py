@@ -10,7 +10,6 @@ administrator can list here which never expire. Tokens of services, of servers a
 import argparse
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import url_escape_path
@@ -47,6 +46,16 @@ def except_servers(user: orm.User) -> list[orm.APIToken]:
     return [token for token in user.api_tokens if token not in servers]
 
 
+def disown(db: Session, user: orm.User) -> None:
+    """End what another person may have had or given away under this name; the caller commits.
+
+    These are sessions, tokens, and shares of servers; a running server keeps its own token.
+    """
+    user.cookie_id = orm.new_token()
+    for each in (*except_servers(user), *user.shares, *user.share_codes, *user.shared_with_me):
+        db.delete(each)
+
+
 def _now() -> datetime:
     # Naive UTC, as JupyterHub stores times.
     return datetime.now(UTC).replace(tzinfo=None)
@@ -81,11 +90,6 @@ def remove_stale(db: Session) -> None:
 
 def _is_of_server(token: orm.APIToken) -> bool:
     return f"/user/{url_escape_path(token.user.name)}/" in token.note
-
-
-def server_stopped(spawner: Any) -> None:
-    """Remove the token of a stopped server, even one from before the Hub's restart (`Spawner.post_stop_hook`)."""
-    remove_stale(spawner.user.db)
 
 
 def never_expiring(db: Session) -> list[orm.APIToken]:

@@ -136,7 +136,7 @@ class Fence:
         return answer if answer.startswith("in force") else ""
 
     def mtu(self) -> int | None:
-        """Ask the helper for the MTU of the machine's way to the outside; None if it does not answer."""
+        """Ask the helper for the MTU of the machine's way to the outside; None if there is none, or no answer."""
         answer = self._run(["python", "-P", "-m", mtu.__name__])
         return int(answer) if answer.isdecimal() else None
 

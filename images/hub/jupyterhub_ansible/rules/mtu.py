@@ -16,14 +16,14 @@ _IP_MTU = 14
 _OUTSIDE = ("203.0.113.1", 9)
 
 
-def of_default_route() -> int:
-    """Return the MTU of this machine's way to the outside, at most Ethernet's, which is also the answer without one."""
+def of_default_route() -> int | None:
+    """Return the MTU of this machine's way to the outside, at most Ethernet's; None without one, as early in a boot."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(_OUTSIDE)  # Sends nothing.
             return min(ETHERNET, probe.getsockopt(socket.IPPROTO_IP, _IP_MTU))
     except OSError:
-        return ETHERNET
+        return None
 
 
 def of_settings(settings: Mapping[str, Any]) -> int | None:
@@ -47,4 +47,4 @@ def options(mtu: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(of_default_route())
+    print(of_default_route() or "")

@@ -17,11 +17,15 @@ REQUIREMENT = re.compile(
     rf"(?:{_NAME}\s*(?:\[[\w.,\s-]*\])?\s*(?:@\s*(?:{_URL}|file:///\S+)|\(?\s*(?:{_VERSIONS})?\s*\)?)|{_URL})"
     r"(?:\s*;[^#\n]+)?(?:\s+--hash=\w+:\w+)*(?:\s+#.*)?"
 )
-# A name, and perhaps an architecture, and a version or a release of the distribution.
-PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?::[a-z0-9-]+)?(?:[=/][A-Za-z0-9.+:~-]+)?")
+# A name, and perhaps an architecture, and a version, which may be a pattern, or a release of the distribution.
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~*?-]+|/[A-Za-z0-9.+:~-]+)?")
 _OPTION = re.compile(r"-(?:-[A-Za-z-]+|[A-Za-z])")
 # On the operator's machine.  `name @ file:///...` is a file that a package of `apt` brings.
-_PATH = re.compile(r"[./~]|file:|[A-Za-z]:\\|(?!\S*://)(?:[^\s@]*/|\S+\.(?:whl|tar\.gz|zip|txt|toml|ya?ml)$)")
+# Most endings are in names of packages, too (ruamel.yaml): besides archives, only the files that other tools read.
+_LISTS = r"(?:[\w.-]*requirements[\w.-]*|constraints)\.txt|environment\.ya?ml|pyproject\.toml"
+_PATH = re.compile(
+    rf"[./~]|file:|[A-Za-z]:\\|(?!\S*://)(?:[^\s@]*/|\S+\.(?:whl|zip|tgz|tar\.(?:gz|bz2|xz))$|(?:{_LISTS})$)"
+)
 _PATH_OF_DEB = re.compile(r"[./~]|\S*:/|\S+\.deb$")
 _LISTED = re.compile(r"[\s,]+")
 _DOCKERFILE = "use dockerfile, with a folder that has what it needs"

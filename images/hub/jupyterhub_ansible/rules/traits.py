@@ -78,13 +78,20 @@ _FIXED_OF_SPAWNER = (
     "use_internal_ip",
 )
 # Without them memberships would not be re-checked, so users who left would keep access.
-_MEMBERSHIP_CHECKS = ("enable_auth_state", "auth_refresh_age")
+_MEMBERSHIP_CHECKS = ("enable_auth_state", "auth_refresh_age", "auth_refresh_strict", "refresh_user_hook")
 _LONGEST_REFRESH_S = DAY_S
+CACHE = re.compile(r"--\w+\.(?:cookie_)?cache_max_age(?:=(\d+)|\b.*)")
+"""A server's argument: seconds for which it relies on the Hub's last answer about a user; 0 is for ever."""
+LONGEST_CACHE_S = 30
+"""Without the argument it would be five minutes (workspaces.spawner)."""
 # Common parents of all classes: a trait set on one of them applies to every class.
 _COMMON_PARENTS = ("Application", "Configurable", "LoggingConfigurable", "SingletonConfigurable")
-# The operator's own spawner is given by its class path; the ready-made ones start servers without isolation.
+# The operator's own spawner or proxy is given by its class path; the ready-made ones lack what ours guarantee.
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_OTHER_SPAWNERS = ("dockerspawner.", "jupyterhub.")
+_CLASSES = {
+    "spawner_class": (("dockerspawner.", "jupyterhub."), "would start servers without limits and isolation"),
+    "proxy_class": (("jupyterhub.", "jupyterhub_traefik_proxy."), "could lead users to servers of others"),
+}
 _LISTED = {
     "extra_host_config": containers.HOST_CONFIG,
     "extra_create_kwargs": containers.CREATE,
@@ -108,7 +115,14 @@ def refused(classes: Mapping[str, Any], authenticator: str | None, closed: Prote
     """
     for name, traits in classes.items():
         for trait, value in traits.items() if isinstance(traits, Mapping) else ():
-            yield from _refused((name, trait), name, value, authenticator or "", closed)
+            yield from _refused((name, trait), name, _with_names(value), authenticator or "", closed)
+
+
+def _with_names(value: Any) -> Any:
+    """Return a value of lists, and of dictionaries with strings as keys, as JSON has them: Python has others."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_names(each) for key, each in value.items()}
+    return [_with_names(each) for each in value] if isinstance(value, (list, tuple, set, frozenset)) else value
 
 
 def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected) -> Iterator[Refusal]:
@@ -140,8 +154,8 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, c
         # The setting counts in days, so fractions of a day need the trait.
         if isinstance(value, int) and value % DAY_S == 0:
             yield Refusal(path, HAS_SETTING, "set hub_token_max_age_days instead")
-    elif is_hub and trait == "spawner_class":
-        yield from _other_spawner(path, value)
+    elif is_hub and trait in _CLASSES:
+        yield from _other_class(path, value)
     else:
         # Regardless of the class's name, since only spawners have these traits.
         yield from _of_servers(path, name, value, authenticator, closed)
@@ -152,21 +166,29 @@ def _keeps_former_users(path: tuple[str, ...], value: Any, authenticator: str) -
         if value:
             yield Refusal(path, "would let in everyone who ever logged in, even after they left", REMOVE)
     elif authenticator == "github" and (
-        not value or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > _LONGEST_REFRESH_S)
+        # The hook's answer would count as GitHub's.
+        bool(value) is (path[-1] == "refresh_user_hook")
+        or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > _LONGEST_REFRESH_S)
     ):
         yield Refusal(path, "would let users in who have left the organisation or team", REMOVE)
 
 
-def _other_spawner(path: tuple[str, ...], value: Any) -> Iterator[Refusal]:
-    if isinstance(value, str) and (value.startswith(_OTHER_SPAWNERS) or not _CLASS_PATH.fullmatch(value)):
-        yield Refusal(path, "would start servers without limits and isolation", REMOVE)
+def _other_class(path: tuple[str, ...], value: Any) -> Iterator[Refusal]:
+    ready_made, what = _CLASSES[path[-1]]
+    # A class itself only comes from the operator's jupyterhub_config.py.
+    name = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
+    if isinstance(name, str) and (name.startswith(ready_made) or not _CLASS_PATH.fullmatch(name)):
+        yield Refusal(path, what, REMOVE)
 
 
 def _of_servers(
     path: tuple[str, ...], name: str, value: Any, authenticator: str, closed: Protected
 ) -> Iterator[Refusal]:
     trait = path[-1]
-    if trait in _LISTED:
+    if trait in _LISTED and callable(value):
+        # Its answer is not known before a start; and the spawner adds to the dictionary.
+        yield Refusal(path, "cannot be a function here", "write a dictionary")
+    elif trait in _LISTED:
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
     elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         for source, target in value.items():
@@ -182,6 +204,11 @@ def _of_servers(
             if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
                 read_only = mount.get("read_only") is True
                 yield from _wrong_source((*where, "source"), mount.get("source"), closed, read_only=read_only)
+    elif trait == "args" and isinstance(value, list):
+        for found in (CACHE.fullmatch(each) for each in value if isinstance(each, str)):
+            if found and not 0 < int(found[1] or 0) <= LONGEST_CACHE_S:
+                what = "would keep users in their servers for longer after they have logged out or left"
+                yield Refusal((*path, found[0]), what, f"remove it, or write a number from 1 to {LONGEST_CACHE_S}")
     elif trait == "env_keep" and isinstance(value, list):
         for variable in value:
             if isinstance(variable, str) and _SECRET_VARIABLE.search(variable):

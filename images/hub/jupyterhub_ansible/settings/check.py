@@ -38,6 +38,8 @@ FILES = {
 }
 """Traits that name files, or folders of files, which must be there when the Hub starts."""
 CONFIG_FILE = Path("/usr/local/share/jupyterhub/jupyterhub_config.py")
+STATE = Path("/srv/jupyterhub")
+"""The Hub's folder, and the mount of its volume."""
 
 EXAMPLE: dict[str, Any] = {
     **specs.of_the_hub().given_defaults(),
@@ -104,13 +106,23 @@ def _without(values: Config, trait: str) -> Config:
     return Config({name: value for name, value in values.items() if name != trait})
 
 
+def _is_in_volume(path: str | Path) -> bool:
+    """Whether a path, which may be relative to the Hub's folder, is below the mount of its volume."""
+    return Path(os.path.normpath(STATE / path)).is_relative_to(STATE)
+
+
 def _absent(name: str, values: Config) -> Iterator[str]:
-    """Files and folders that a class would read, and that are not in this container."""
+    """Files and folders that a class would read, and that are not in this container.
+
+    Those of the Hub's volume are taken for present: the playbook calls this in a container without it.
+    """
     for trait in FILES & values.keys():
         value = values[trait]
         paths = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
         for path in paths:
-            if isinstance(path, (str, Path)) and str(path) and not Path(path).exists():
+            if not isinstance(path, (str, Path)) or not str(path) or _is_in_volume(path):
+                continue
+            if not Path(path).exists():
                 where = "put it into images_hub_files, and write its path there (docs/how-to/hub-files.md)"
                 yield f"{_source()}: {name}.{trait}: there is no {path} in the Hub's container; {where}"
 

@@ -60,11 +60,12 @@ def run(config: Config, settings: Settings) -> None:
 
 
 def _is_replaced(before: Mapping[str, Any], after: Mapping[str, Any], name: str, trait: str) -> bool:
-    """Return whether a list or dictionary lacks what the deployment had put into it."""
+    """Return whether a list, set or dictionary lacks what the deployment had put into it."""
     ours, theirs = before.get(name, {}).get(trait), after[name][trait]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return not ours.keys() <= theirs.keys()
-    return isinstance(ours, list) and isinstance(theirs, list) and any(each not in theirs for each in ours)
+    both = isinstance(ours, (list, set)) and isinstance(theirs, (list, set))
+    return both and any(each not in theirs for each in ours)
 
 
 def _plain(config: Config) -> dict[str, dict[str, Any]]:
@@ -77,9 +78,17 @@ def _plain(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _value(value: Any) -> Any:
+    """Return a trait's value; of what extends a default, as if that was empty."""
     if not isinstance(value, LazyConfigValue):
         return value
-    return value.get_value({} if value._update else [])
+    added = value._update
+    # A dictionary may also be extended by a list of pairs, which traitlets keeps in a set.
+    is_set = isinstance(added, set) and not all(isinstance(each, tuple) and len(each) == 2 for each in added)
+    try:
+        return value.get_value(set() if is_set else {} if added else [])
+    finally:
+        # It keeps its first answer, and would later give that to the class, without the class's default.
+        value._value = None
 
 
 def _place(error: BaseException, file: Path) -> str:

@@ -10,6 +10,7 @@ from docker.errors import APIError
 from tornado.web import HTTPError
 from traitlets import Int
 
+from ..auth import tokens
 from ..engine import calls, run_as
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import not_inherited
@@ -158,3 +159,14 @@ class UserServerSpawner(WorkspaceSpawner, ReadySpawner):
         """Stop the server, after removing its route."""
         await self.unroute()
         await super().stop(now)
+
+    def run_post_stop_hook(self) -> Any:
+        """Remove the token of the stopped server, even one from before the Hub's restart, and call the operator's hook.
+
+        Not as the hook (`Spawner.post_stop_hook`), which the operator's jupyterhub_config.py may set.
+        """
+        try:
+            tokens.remove_stale(self.user.db)
+        except Exception:
+            self.log.exception("%s: its token could not be removed", self._log_name)
+        return super().run_post_stop_hook()

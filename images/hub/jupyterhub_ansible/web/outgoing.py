@@ -5,6 +5,7 @@ environment, which children of the Hub (its services, users' servers) do not inh
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import ssl
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from io import BytesIO
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -63,8 +65,18 @@ def use(folder: Path) -> None:
 def proxy_of(url: str) -> str:
     """Return the proxy for requests to an address, "" if there is none."""
     target = urlsplit(url)
-    # Both read the environment.
-    return "" if proxy_bypass(target.netloc.rpartition("@")[2]) else getproxies().get(target.scheme, "")
+    # All read the environment.
+    bypassed = proxy_bypass(target.netloc.rpartition("@")[2]) or _is_in_networks(target.hostname or "")
+    return "" if bypassed else getproxies().get(target.scheme, "")
+
+
+def _is_in_networks(host: str) -> bool:
+    """Whether a host is an address of a network in no_proxy, which Python's own functions do not look for."""
+    for each in getproxies().get("no", "").split(","):
+        with contextlib.suppress(ValueError):
+            if ip_address(host) in ip_network(each.strip(), strict=False):
+                return True
+    return False
 
 
 class ProxiedHTTPClient(SimpleAsyncHTTPClient):

@@ -17,6 +17,9 @@ from ..settings.model import Workspace
 from ..web.errors import PageError
 from .accounts import PREFIX, account, is_account, roles_of, slug_of
 
+PENDING_S = 1
+RETRY_S = 60
+
 _auth_to_user = BaseHandler.auth_to_user
 _refresh_auth = BaseHandler.refresh_auth
 _needs_oauth_confirm = OAuthAuthorizeHandler.needs_oauth_confirm
@@ -64,10 +67,8 @@ def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
 
 def _disown(db: Any, user: orm.User) -> None:
     """End what a person may have had under an account's name, before it was reserved; the caller commits."""
-    user.cookie_id = orm.new_token()
+    tokens.disown(db, user)
     user.admin, user.groups, user.roles = False, [], [orm.Role.find(db, "user")]
-    for token in tokens.except_servers(user):
-        db.delete(token)
 
 
 def _names(authenticator: Any, username: str) -> set[str]:
@@ -89,20 +90,38 @@ def assign(db: Any, user: orm.User, names: set[str], workspaces: tuple[Workspace
 async def retire(app: Any, workspaces: tuple[Workspace, ...]) -> None:
     """Stop the servers of workspaces that are not declared any more, and revoke their tokens; files stay."""
     declared = {"", *(each.slug for each in workspaces)}
-    for orm_user in app.db.query(orm.User).filter(orm.User.name.startswith(PREFIX)).all():
-        if slug_of(orm_user.name) in declared:
+    accounts = app.db.query(orm.User).filter(orm.User.name.startswith(PREFIX)).all()
+    former = [each for each in accounts if slug_of(each.name) not in declared]
+    # First, since a stop may take long.
+    for each in former:
+        _disown(app.db, each)
+    app.db.commit()
+    await asyncio.gather(*(_close(app, each) for each in former))
+
+
+async def _close(app: Any, orm_user: orm.User) -> None:
+    """Stop the servers of an account, and revoke their tokens as well."""
+    user = app.users[orm_user]
+    await asyncio.gather(*(_stop(app, user, name) for name in [*user.spawners]))
+    _disown(app.db, orm_user)
+    app.db.commit()
+
+
+async def _stop(app: Any, user: Any, name: str) -> None:
+    """Stop a server of an account that has no workspace any more, whatever fails at first."""
+    spawner = user.spawners[name]
+    while spawner.pending or spawner.active:
+        if spawner.pending:
+            await asyncio.sleep(PENDING_S)
             continue
-        user = app.users[orm_user]
-        for name, spawner in list(user.spawners.items()):
-            while spawner.pending:
-                await asyncio.sleep(1)
-            if spawner.active:
-                app.log.warning(
-                    "Stopping %s: the workspace is not in hub_workspaces any more. Its files stay, in the volume %s.",
-                    user.name,
-                    spawner.home_volume,
-                )
-                await app.proxy.delete_user(user, name)
-                await user.stop(name)
-        _disown(app.db, orm_user)
-        app.db.commit()
+        app.log.warning(
+            "Stopping %s: the workspace is not in hub_workspaces any more. Its files stay, in the volume %s.",
+            user.name,
+            spawner.home_volume,
+        )
+        try:
+            await app.proxy.delete_user(user, name)
+            await user.stop(name)
+        except Exception:
+            app.log.exception("%s could not be stopped; retrying in %d s if it still runs", user.name, RETRY_S)
+            await asyncio.sleep(RETRY_S)

@@ -8,6 +8,7 @@ from typing import Any
 
 from traitlets import Dict, Instance, Unicode
 
+from ..rules.traits import CACHE, LONGEST_CACHE_S
 from ..settings.model import Workspace
 from ..spawner.errors import SpawnError
 from ..spawner.options import Catalogue
@@ -19,9 +20,7 @@ VARIABLE = "JUPYTERHUB_WORKSPACE"
 OPTION = "workspace"
 """The slug in a server's stored options (culling.plan)."""
 CACHE_S = 10
-"""Seconds for which a workspace's server relies on the Hub's last answer about a user; others do for 30."""
-
-_CACHE = "--HubAuth.cache_max_age="
+"""Seconds for which a workspace's server relies on the Hub's last answer about a user (others: LONGEST_CACHE_S)."""
 
 
 class WorkspaceSpawner(ProfileSpawner):
@@ -79,9 +78,11 @@ class WorkspaceSpawner(ProfileSpawner):
         return {**env, VARIABLE: workspace.slug} if (workspace := self.workspace) else env
 
     def get_args(self) -> list[str]:
-        """Return the server's arguments."""
+        """Return the server's arguments, with how long it relies on the Hub's last answer (by default five minutes).
+
+        A shorter time that the operator gave counts, in place of ours: the server refuses two.
+        """
         args: list[str] = super().get_args()
-        if not self.workspace:
-            return args
-        # In place of the common one: the server refuses two.
-        return [*(each for each in args if not each.startswith(_CACHE)), f"{_CACHE}{CACHE_S}"]
+        given = [int(found[1] or 0) for each in args if (found := CACHE.fullmatch(each))]
+        shortest = min([CACHE_S if self.workspace else LONGEST_CACHE_S, *filter(None, given)])
+        return [*(each for each in args if not CACHE.fullmatch(each)), f"--HubAuth.cache_max_age={shortest}"]
