@@ -232,6 +232,14 @@ def test_named_servers_on_the_home_page(deployment: Deployment, new_user: NewUse
     expect(mine).to_contain_text(re.compile(r"Uses now: \d+ MB of 1.5 GB memory, \d\.\d processors"))
     shoot(page, "11-home")
     assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    shoot(page, "11-home-small")
+    assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
+    # Nothing overflows.
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
     # Nobody else sees them.
     other = new_user(f"home-{token_hex(2)}")
     assert "my-server" not in other.request("GET", "/hub/home/servers").text

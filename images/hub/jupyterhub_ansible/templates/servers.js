@@ -57,16 +57,19 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       shown.replaceChildren(...part.childNodes);
       if (hadFocus) shown.closest("[data-server]")?.querySelector("h2").focus();
     }
-    if (form) form.hidden = fresh.querySelector("#new-server").hidden;
+    if (form) form.hidden = fresh.querySelector("#new-server")?.hidden ?? true;
     check();
   };
 
   let timer;
+  let latest = 0;
   const refresh = async () => {
-    clearTimeout(timer);
+    const mine = ++latest;
     try {
       const answer = await ask("home/servers");
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // An older answer must not undo what a newer one showed.
+      if (mine !== latest) return;
       if (fresh.getElementById("servers")) update(fresh);
       // The session has ended: this leads to the login.
       else if (answer.ok) location.reload();
@@ -82,31 +85,33 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
   // --- stop and delete
 
   cards.addEventListener("click", async ({ target }) => {
-    const card = target.closest("[data-server]");
+    const button = target.closest("[data-action]");
+    if (!button) return;
+    const card = button.closest("[data-server]");
     const { server, title } = card.dataset;
-    if (target.dataset.action === "stop") {
+    if (button.dataset.action === "stop") {
       // A button that is disabled loses the focus.
       card.querySelector("h2").focus();
-      target.disabled = true;
+      button.disabled = true;
       const stopped = request("DELETE", server, null, card);
       // The Hub answers when it has stopped.
       setTimeout(refresh, 200);
-      if (!(await stopped)) target.disabled = false;
+      if (!(await stopped)) button.disabled = false;
       refresh();
     }
-    if (target.dataset.action === "delete") {
+    if (button.dataset.action === "delete") {
       document.getElementById("delete-title").textContent = `Delete ${title}?`;
       dialog.returnValue = "";
       dialog.onclose = async () => {
         if (dialog.returnValue !== "delete") return;
-        target.disabled = true;
+        button.disabled = true;
         const deleted = request("DELETE", server, { remove: true }, card);
         // Archiving its files may take minutes.
         setTimeout(refresh, 200);
         if (await deleted) {
           say(`${title} was deleted`);
           document.getElementById("servers-title").focus();
-        } else target.disabled = false;
+        } else button.disabled = false;
         refresh();
       };
       dialog.showModal();
