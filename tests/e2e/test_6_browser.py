@@ -10,9 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.browser import browser, run_a_notebook_in_jupyterlab, run_a_notebook_in_marimo, shoot, type_code
+from e2e.browser import (
+    accessibility_faults,
+    browser,
+    run_a_notebook_in_jupyterlab,
+    run_a_notebook_in_marimo,
+    shoot,
+    type_code,
+)
 from e2e.client import NewUser, Server, User
-from e2e.deployment import Deployment
+from e2e.deployment import CATALOGUE, Deployment
 from playwright.sync_api import BrowserContext, Error, Locator, Page, Response, WebSocket, expect
 
 
@@ -190,17 +197,76 @@ def test_links_frames_and_errors_in_jupyterlab(
         page.get_by_role("link", name="Back to JupyterLab").click()
         expect(page.locator("#jp-main-dock-panel")).to_be_visible()
 
-    # --- a named server, with any name
+
+def test_named_servers_on_the_home_page(deployment: Deployment, new_user: NewUser, context: BrowserContext) -> None:
+    user = new_user(f"home-{token_hex(2)}")
+    sign_in(context, user)
+    page = context.new_page()
     page.goto(f"{deployment.url}/hub/home")
-    new = page.get_by_role("textbox", name="server name")
-    expect(new).to_have_accessible_description(re.compile("Any name, such as My Server"))
-    expect(page.get_by_role("button", name="Add New Server")).to_be_disabled()
-    new.fill("My Server")
-    page.get_by_role("button", name="Add New Server").click()
-    expect(page.locator("[data-server-name=my-server]")).to_contain_text("My Server")
+    name, add = page.get_by_role("textbox", name="Name"), page.get_by_role("button", name="Add")
+    focused, said = page.locator(":focus"), page.get_by_role("status")
+
+    def server(name: str) -> Locator:
+        return page.locator(f"[data-server='{name}']")
+
+    # --- any name, by keyboard; each gets an address of its own
+    expect(name).to_have_accessible_description("Any name, such as My Server.")
+    expect(add).to_be_disabled()
+    for typed, slug in (("My Server", "my-server"), ("my server!", "my-server-2"), ("\u8bd5\u9a8c", "x")):
+        name.fill(typed)
+        expect(name).to_have_accessible_description(f"Its address: /user/{user.name}/{slug}/")
+        page.keyboard.press("Enter")
+        expect(server(slug)).to_contain_text("Never started")
+        expect(focused).to_have_text(typed)
+    expect(page.get_by_text("You have 3 of 3 further servers: delete one before you add another.")).to_be_visible()
+    expect(name).to_be_hidden()
+    for asked, why in (("My%20Server", "Try 'my-server'."), ("more", "already has the maximum of 3 named servers")):
+        assert why in user.api("PUT", f"users/{user.name}/servers/{asked}").json()["message"]
+
+    # --- its state changes on the open page; what it uses comes by itself
+    user.server("my-server").start("base")
+    page.reload()
+    mine = server("my-server")
+    expect(mine).to_contain_text("Running for less than a minute, last used just now")
+    expect(mine).to_contain_text(f"Environment: {CATALOGUE[0]['title']}")
+    expect(mine).to_contain_text(re.compile(r"Uses now: \d+ MB of 1.5 GB memory, \d\.\d processors"))
     shoot(page, "11-home")
-    refused = user.api("PUT", f"users/{user.name}/servers/My%20Server")
-    assert refused.json()["message"].endswith("begins with a letter. Try 'my-server'.")
+    assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    shoot(page, "11-home-small")
+    assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
+    # Nothing overflows.
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    # Nobody else sees them.
+    other = new_user(f"home-{token_hex(2)}")
+    assert "my-server" not in other.request("GET", "/hub/home/servers").text
+    assert "my-server" in user.request("GET", "/hub/home/servers").text
+    page.get_by_role("button", name="Stop My Server", exact=True).press("Enter")
+    expect(said).to_have_text("My Server: stopped")
+    expect(mine).to_contain_text("Stopped, last used just now")
+    expect(focused).to_have_text("My Server")
+
+    # --- deleted, after it was said what becomes of the files
+    page.get_by_role("button", name="Delete My Server", exact=True).press("Enter")
+    dialog = page.get_by_role("dialog", name="Delete My Server?")
+    expect(dialog).to_have_accessible_description(re.compile("Its files are kept"))
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    shoot(page, "12-delete-server")
+    assert accessibility_faults(page, "minor", "moderate", "serious", "critical") == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="Delete My Server", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(mine).to_have_count(0)
+    expect(said).to_have_text("My Server was deleted")
+    expect(focused).to_have_text("Your servers")
+    expect(name).to_be_visible()
+    # As the page says.
+    user.server("my-server").start("base")
 
 
 def cell(code: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
 from .spawner.start_page import TEMPLATES
-from .web import request_limits, server_names
+from .web import home_page, request_limits, server_names
 from .web.http_server import HubServer
 from .workspaces import members
 
@@ -50,9 +50,10 @@ class JupyterHub(app.JupyterHub):
     handlers: list[tuple[Any, ...]]
 
     def init_handlers(self) -> None:
-        """Make the handlers, with limits on what a request may store and log, on login attempts and on tokens."""
+        """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
         super().init_handlers()
-        self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(self.handlers)))
+        ours = home_page.with_own_servers(self.hub_prefix, self.handlers)
+        self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(ours)))
 
     def init_tornado_settings(self) -> None:
         """Make settings and the loader of templates, which finds ours as `deployment/...` as well.

@@ -88,7 +88,7 @@ def slug_of(options: Mapping[str, Any] | None, slugs: Mapping[str, Any], default
     return slug if isinstance(slug, str) and slug in slugs else default
 
 
-def _timeout_of(planned: Mapping[str, Any], options: Mapping[str, Any] | None) -> int:
+def timeout_of(planned: Mapping[str, Any], options: Mapping[str, Any] | None) -> int:
     """Return the timeout of a server by its stored options, in which only a workspace's spawner names a workspace."""
     if (workspace := (options or {}).get("workspace")) in planned["workspaces"]:
         return int(planned["workspaces"][workspace])
@@ -134,7 +134,7 @@ def environment(settings: "Settings") -> dict[str, Callable[[Any], str]]:
         return {}
 
     def timeout(spawner: Any) -> int:
-        return _timeout_of(planned, spawner.user_options)
+        return timeout_of(planned, spawner.user_options)
 
     def server_plan(spawner: Any) -> str:
         ends = [each for each in (timeout(spawner), planned["max_age_s"]) if each]
@@ -166,7 +166,7 @@ def arbiter(planned: Mapping[str, Any], now: datetime) -> Callable[..., bool]:
     since = datetime.fromisoformat(planned["since"])
 
     def is_idle(*, inactive: timedelta, inactive_limit: float, server: Mapping[str, Any]) -> bool:
-        timeout_s = _timeout_of(planned, server["user_options"])
+        timeout_s = timeout_of(planned, server["user_options"])
         if not timeout_s:
             return False
         report_interval_s = quarter(timeout_s)

@@ -42,6 +42,11 @@ class HomeSpawner(ContainerSpawner):
         return naming.home_name(self.project, self.user.name, self.name, shared=self.share_home)
 
     @property
+    def is_being_deleted(self) -> bool:
+        """Whether its home is being archived or removed, which takes minutes."""
+        return self.home_volume in self._disposing
+
+    @property
     def volume_binds(self) -> dict[str, dict[str, str]]:
         """The home, besides the administrator's mounts."""
         return {**super().volume_binds, self.home_volume: {"bind": self.notebook_dir, "mode": "rw"}}
@@ -113,8 +118,7 @@ class HomeSpawner(ContainerSpawner):
             )
 
     def _home_is_shared(self) -> bool:
-        template = self.volume_name_template
-        return "servername}" not in template if template else self.share_home
+        return naming.is_home_shared(self.volume_name_template, shared=self.share_home)
 
     async def delete_forever(self) -> None:
         """Dispose of the home of a server or user that is being deleted (`deleted_homes`).

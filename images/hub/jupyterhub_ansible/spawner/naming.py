@@ -69,3 +69,8 @@ def user_slug(user: str) -> str:
 def home_name(project: str, user: str, server: str = "", *, shared: bool = False) -> str:
     """Name of the volume that is a server's home: the server's name, or the user's if all servers share one home."""
     return server_name(project, user, "" if shared else server)
+
+
+def is_home_shared(template: str | None, *, shared: bool) -> bool:
+    """Return whether all servers of a user have one home, by `hub_volume_name_template` if that is set."""
+    return "servername}" not in template if template else shared

@@ -133,7 +133,7 @@ class UserServerSpawner(WorkspaceSpawner, ReadySpawner):
             # A start without the start page has not shown it yet.
             self._progress.say(0, self.notice)
         self._enforce_running_limit()
-        if self.home_volume in self._disposing:
+        if self.is_being_deleted:
             raise SpawnError("Your server is being deleted.", reason="deleted", status_code=400)
         try:
             await self._check()
