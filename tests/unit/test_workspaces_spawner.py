@@ -77,7 +77,9 @@ def test_users_can_neither_be_nor_name_a_workspace() -> None:
 
 def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"USER": "x"})
-    assert spawner().get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
+    collaborates = {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab", "JUPYTERHUB_COLLABORATION": "1"}
+    assert spawner().get_env() == collaborates
+    assert spawner(collaboration=False).get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
     assert spawner().get_args() == ["--HubAuth.cache_max_age=10"], "a server refuses two"
     assert spawner("ann").get_env() == {"USER": "x"}
     assert spawner("ann").get_args() == ["--HubAuth.cache_max_age=30"]

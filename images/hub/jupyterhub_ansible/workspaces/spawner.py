@@ -16,6 +16,8 @@ from .accounts import is_account, slug_of
 
 VARIABLE = "JUPYTERHUB_WORKSPACE"
 """Environment variable of a workspace's server: its slug (jupyterhub_workspace in its image)."""
+COLLABORATION = "JUPYTERHUB_COLLABORATION"
+"""Environment variable that turns live collaboration on (jupyterhub_start in its image)."""
 OPTION = "workspace"
 """The slug in a server's stored options (culling.plan)."""
 CACHE_S = 10
@@ -76,7 +78,9 @@ class WorkspaceSpawner(ProfileSpawner):
     def get_env(self) -> dict[str, str]:
         """Return the server's environment variables."""
         env: dict[str, str] = super().get_env()
-        return {**env, VARIABLE: workspace.slug} if (workspace := self.workspace) else env
+        if workspace := self.workspace:
+            env |= {VARIABLE: workspace.slug} | ({COLLABORATION: "1"} if workspace.collaboration else {})
+        return env
 
     def get_args(self) -> list[str]:
         """Return the server's arguments."""
