@@ -8,6 +8,7 @@ import pytest
 from dockerspawner import DockerSpawner
 from jupyterhub_ansible.settings.model import Environment, Size, Workspace
 from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.spawner.profiles import ProfileSpawner
 from jupyterhub_ansible.workspaces.spawner import WorkspaceSpawner
 from traitlets.config import Config
 
@@ -83,6 +84,20 @@ def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spawner().get_args() == ["--HubAuth.cache_max_age=10"], "a server refuses two"
     assert spawner("ann").get_env() == {"USER": "x"}
     assert spawner("ann").get_args() == ["--HubAuth.cache_max_age=30"]
+
+
+def test_server_with_collaboration_has_time_to_save_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def create(made: Any) -> Any:
+        return made.extra_create_kwargs.get("stop_timeout")
+
+    monkeypatch.setattr(ProfileSpawner, "create_object", create)
+    lab = spawner()
+    assert asyncio.run(lab.create_object()) == 30
+    assert lab.extra_create_kwargs == {}
+    lab.extra_create_kwargs = {"stop_timeout": 60}
+    assert asyncio.run(lab.create_object()) == 60, "hub_traits decide"
+    for other in (spawner(collaboration=False), spawner("ann")):
+        assert asyncio.run(other.create_object()) is None
 
 
 def test_tokens_in_it_open_nothing_else() -> None:
