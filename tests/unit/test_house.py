@@ -146,6 +146,7 @@ def test_nothing_changes_where_python_looks_for_modules() -> None:
 
 PACKAGES = {
     "images/hub/jupyterhub_ansible": "jupyterhub_ansible",
+    "images/singleuser/collaboration": "collaboration",
     "images/singleuser/idle": "idle",
     "images/singleuser/versions": "versions",
     "plugins": "ansible_collections.local.jupyterhub.plugins",

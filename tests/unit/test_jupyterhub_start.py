@@ -284,3 +284,20 @@ def test_settings_of_the_user_reach_the_server(home: Path) -> None:
         return int(app.config.Application.log_level)
 
     assert start.run(serve) == 10
+
+
+def test_configuration_of_collaboration_comes_first_where_the_hub_asks_for_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def path() -> str | None:
+        start.run(lambda: None)
+        return os.environ.get("JUPYTER_CONFIG_PATH")
+
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    assert path() == "/mine"
+    monkeypatch.setenv("JUPYTERHUB_COLLABORATION", "1")
+    assert path() == "/opt/jupyter/etc/jupyter/collaboration:/mine"
+    # A second attempt, without the user's configuration, starts with the environment of the first one.
+    assert path() == "/opt/jupyter/etc/jupyter/collaboration:/mine"
+    monkeypatch.delenv("JUPYTER_CONFIG_PATH")
+    assert path() == "/opt/jupyter/etc/jupyter/collaboration"

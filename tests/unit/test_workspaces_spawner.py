@@ -8,6 +8,7 @@ import pytest
 from dockerspawner import DockerSpawner
 from jupyterhub_ansible.settings.model import Environment, Size, Workspace
 from jupyterhub_ansible.spawner.errors import SpawnError
+from jupyterhub_ansible.spawner.profiles import ProfileSpawner
 from jupyterhub_ansible.workspaces.spawner import WorkspaceSpawner
 from traitlets.config import Config
 
@@ -77,7 +78,9 @@ def test_users_can_neither_be_nor_name_a_workspace() -> None:
 
 def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"USER": "x"})
-    assert spawner().get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
+    collaborates = {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab", "JUPYTERHUB_COLLABORATION": "1"}
+    assert spawner().get_env() == collaborates
+    assert spawner(collaboration=False).get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
     assert spawner("ann").get_env() == {"USER": "x"}
 
 
@@ -96,6 +99,20 @@ def test_server_asks_the_hub_often_enough(given: list[str], of_workspace: int, o
         made = spawner(user)
         made.args = ["-x", *given]
         assert made.get_args() == ["-x", f"--HubAuth.cache_max_age={seconds}"]
+
+
+def test_server_with_collaboration_has_time_to_save_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def create(made: Any) -> Any:
+        return made.extra_create_kwargs.get("stop_timeout")
+
+    monkeypatch.setattr(ProfileSpawner, "create_object", create)
+    lab = spawner()
+    assert asyncio.run(lab.create_object()) == 30
+    assert lab.extra_create_kwargs == {}
+    lab.extra_create_kwargs = {"stop_timeout": 60}
+    assert asyncio.run(lab.create_object()) == 60, "hub_traits decide"
+    for other in (spawner(collaboration=False), spawner("ann")):
+        assert asyncio.run(other.create_object()) is None
 
 
 def test_tokens_in_it_open_nothing_else() -> None:

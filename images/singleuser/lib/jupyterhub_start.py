@@ -29,6 +29,11 @@ SCRATCH = Path("/") / "tmp/jupyter"
 REFUSED = "JUPYTERHUB_REFUSED_CONFIG"
 """What was refused, for the process that starts without it."""
 
+COLLABORATION = "JUPYTERHUB_COLLABORATION"
+"""Set by the Hub for a workspace with live collaboration."""
+_OF_COLLABORATION = "/opt/jupyter/etc/jupyter/collaboration"
+"""The configuration that turns it on; it comes before the users'."""
+
 notices: list[str] = []
 """What the user should know about this start; JupyterLab shows them (jupyterhub_idle)."""
 
@@ -85,6 +90,14 @@ def replace_folders(environ: MutableMapping[str, str], home: Path, scratch: Path
             environ[variable] = str(own)
             replaced.append(short(folder, home))
     return replaced
+
+
+def add_collaboration(environ: MutableMapping[str, str]) -> None:
+    """Let Jupyter read the configuration of live collaboration, too, where the Hub asks for that."""
+    folders = environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep)
+    # It may have been added already, before a second attempt.
+    if environ.get(COLLABORATION) and _OF_COLLABORATION not in folders:
+        environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [_OF_COLLABORATION, *folders]))
 
 
 def short(path: Path, home: Path) -> str:
@@ -293,6 +306,7 @@ def run(serve: Callable[[], Any]) -> Any:
             f"{', '.join(replaced)} cannot be used: is your home full, or a file where a folder belongs? Until you"
             " repair that and restart the server, settings and history are not kept."
         )
+    add_collaboration(os.environ)
     refused = os.environ.pop(REFUSED, None)
     folder = Path(os.environ.get("JUPYTER_CONFIG_DIR", home / ".jupyter"))
     if refused:

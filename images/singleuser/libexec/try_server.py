@@ -11,7 +11,9 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,12 @@ NONCE = "0123456789abcdef" * 4
 ACCESS = ["access:servers!server=trial/"]
 # Parts that a server starts without, by a package whose compiled library would show in the process's memory map.
 UNUSED = {"sqlalchemy": "the Hub's database layer", "pycrdt": "collaboration", "charset_normalizer": "requests"}
+
+# Packages whose server extensions would replace parts of a server, and what that means (the Hub's rules/packages.py).
+REFUSED = {
+    "jupyter_server_documents": "replaces live collaboration by a backend that has lost notebooks (jupyter-ai needs it"
+    " before 3.2: take jupyter-ai>=3.2)."
+}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -143,6 +151,13 @@ def check_lean(server: int, log: str) -> None:
             sys.exit(f"A server should start without {of_what} (jupyterhub_lean), but it loaded {package}.")
 
 
+def check_packages(find: Callable[[str], object] = find_spec) -> None:
+    """Check that no package was brought along that must not be loaded."""
+    for package, why in REFUSED.items():
+        if find(package):
+            sys.exit(f"Remove the package {package.replace('_', '-')}: it {why}")
+
+
 def use() -> None:
     """Use the server as the Hub and a user do."""
     wait_for_server(60)
@@ -163,6 +178,7 @@ def use() -> None:
 
 def main() -> None:
     """Run the test; an exception means failure."""
+    check_packages()
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub, tempfile.TemporaryFile("w+") as log:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         server = subprocess.Popen(

@@ -28,6 +28,17 @@ _PATH = re.compile(
 )
 _PATH_OF_DEB = re.compile(r"[./~]|\S*:/|\S+\.deb$")
 _LISTED = re.compile(r"[\s,]+")
+_AT_START = re.compile(rf"({_NAME})(?!\S*://)")
+_REFUSED = {
+    "jupyter-server-documents": (
+        "replaces live collaboration by a backend that has lost notebooks",
+        "remove it (jupyter-ai needs it before 3.2: write jupyter-ai>=3.2)",
+    )
+}
+"""Packages that break users' servers, by normalized name: what is wrong, and the fix.
+
+What other packages bring along is found when an image is tested (images/singleuser/libexec/try_server.py).
+"""
 _DOCKERFILE = "use dockerfile, with a folder that has what it needs"
 _OTHER_LISTS = ("-r", "--requirement", "-c", "--constraint")
 _INDEXES = ("-i", "--index-url", "--extra-index-url", "--default-index", "--index", "--no-index", "-f", "--find-links")
@@ -44,7 +55,7 @@ def wrong_requirement(entry: str) -> tuple[str, str] | None:
             f"write the package's name or its https:// address, or {_DOCKERFILE}",
         )
     if REQUIREMENT.fullmatch(text):
-        return None
+        return _refused(text)
     if several := _several(text, REQUIREMENT):
         return several
     return f"is not a requirement: {shown(text)}", "write one such as geopandas, rasterio==1.4.3 or dask[array]>=2026.1"
@@ -65,6 +76,13 @@ def wrong_package(entry: str) -> tuple[str, str] | None:
     if several := _several(text, PACKAGE):
         return several
     return f"is not the name of a Debian package: {shown(text)}", "write one such as gdal-bin or libpq-dev=17.2-1"
+
+
+def _refused(requirement: str) -> tuple[str, str] | None:
+    name = _AT_START.match(requirement)
+    # https://packaging.python.org/en/latest/specifications/name-normalization/
+    found = _REFUSED.get(re.sub(r"[-_.]+", "-", name[1]).lower()) if name else None
+    return (f"{found[0]}: {shown(requirement)}", found[1]) if found else None
 
 
 def _instead_of(option: str) -> str:

@@ -99,7 +99,8 @@ class Workspace(_Model):
     """One entry of `hub_workspaces`: a server of its own, for all its members.
 
     `size`: the environment's first one if unset.  `groups`, `users`: the members.  `start_groups`, `start_users`:
-    members who may start and stop it, all if both are empty.  `idle_timeout_s`: overrides that of the environment.
+    members who may start and stop it, all if both are empty.  `collaboration`: whether members see each other's changes
+    while they edit.  `idle_timeout_s`: overrides that of the environment.
     """
 
     slug: str
@@ -111,6 +112,7 @@ class Workspace(_Model):
     users: Names = frozenset()
     start_groups: frozenset[str] = frozenset()
     start_users: Names = frozenset()
+    collaboration: bool = True
     idle_timeout_s: int | None = None
 
     @property

@@ -17,14 +17,20 @@ from .accounts import is_account, slug_of
 
 VARIABLE = "JUPYTERHUB_WORKSPACE"
 """Environment variable of a workspace's server: its slug (jupyterhub_workspace in its image)."""
+COLLABORATION = "JUPYTERHUB_COLLABORATION"
+"""Environment variable that turns live collaboration on (jupyterhub_start in its image)."""
 OPTION = "workspace"
 """The slug in a server's stored options (culling.plan)."""
+STOP_S = 30
+"""Seconds that Docker gives a server with live collaboration to save documents at its end; others have 10."""
 CACHE_S = 10
 """Seconds for which a workspace's server relies on the Hub's last answer about a user (others: LONGEST_CACHE_S)."""
 
 
 class WorkspaceSpawner(ProfileSpawner):
     """A spawner that starts a workspace with its declared environment and size, whoever starts it."""
+
+    extra_create_kwargs: dict[str, Any]
 
     workspaces = Dict(
         key_trait=Unicode(), value_trait=Instance(Workspace), help="The declared ones: {slug: workspace}"
@@ -72,10 +78,22 @@ class WorkspaceSpawner(ProfileSpawner):
             self.notice = ""
             self.user_options = self.orm_spawner.user_options = {**self.user_options, OPTION: workspace.slug}
 
+    async def create_object(self) -> Any:
+        """Create the container; live collaboration has more time to save, unless the administrator says otherwise."""
+        given = self.extra_create_kwargs
+        if self.workspace and self.workspace.collaboration:
+            self.extra_create_kwargs = {"stop_timeout": STOP_S, **given}
+        try:
+            return await super().create_object()
+        finally:
+            self.extra_create_kwargs = given
+
     def get_env(self) -> dict[str, str]:
         """Return the server's environment variables."""
         env: dict[str, str] = super().get_env()
-        return {**env, VARIABLE: workspace.slug} if (workspace := self.workspace) else env
+        if workspace := self.workspace:
+            env |= {VARIABLE: workspace.slug} | ({COLLABORATION: "1"} if workspace.collaboration else {})
+        return env
 
     def get_args(self) -> list[str]:
         """Return the server's arguments, with how long it relies on the Hub's last answer (by default five minutes).

@@ -1,0 +1,192 @@
+"""Live collaboration in a workspace: two members in two browsers, and what is in the file whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from secrets import token_hex
+from typing import Any
+
+import pytest
+from e2e.browser import browser, shoot
+from e2e.client import Server, User, eventually
+from e2e.deployment import Deployment, docker
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+SEEN_S = 2
+"""After this time, everybody sees what somebody types."""
+LAB = {"slug": "lab", "environment": "base", "users": ["ann", "bob"]}
+QUIET = {**LAB, "slug": "quiet", "collaboration": False}
+ACCOUNT = "workspace.lab"
+
+
+@pytest.fixture(scope="module")
+def members(deployment: Deployment) -> Iterator[tuple[User, User]]:
+    deployment.run(settings={"hub_workspaces": [LAB, QUIET]}).succeeded()
+    both = tuple(User(deployment.url, name, deployment.secret("user_password")) for name in ("ann", "bob"))
+    for user in both:
+        user.login().raise_for_status()
+    ann, bob = both
+    yield ann, bob
+    for name in deployment.containers("label=jupyterhub-ansible.kind=user-server"):
+        docker("rm", "--force", name)
+
+
+@pytest.fixture
+def lab(members: tuple[User, User]) -> tuple[Server, Server]:
+    """The running workspace, as each of its members reaches it."""
+    hers, theirs = (member.workspace("lab") for member in members)
+    if not members[0].servers(ACCOUNT):
+        hers.start()
+    for server in (hers, theirs):
+        server.open().raise_for_status()
+    return hers, theirs
+
+
+def notebook(server: Server, *sources: str) -> str:
+    """Make a notebook with these cells; return its name."""
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "id": f"cell-{number}",
+            "execution_count": None,
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(sources)
+    ]
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    name = f"{token_hex(3)}.ipynb"
+    server.request("PUT", f"api/contents/{name}", json={"type": "notebook", "format": "json", "content": content})
+    return name
+
+
+def saved(server: Server, name: str) -> list[str]:
+    """Return the cells in the file."""
+    content = server.request("GET", f"api/contents/{name}?type=notebook&content=1").json()["content"]
+    return ["".join(cell["source"]) for cell in content["cells"]]
+
+
+def opened(chromium: Browser, deployment: Deployment, server: Server, name: str) -> Page:
+    """Open a notebook in a browser of the server's user."""
+    context = chromium.new_context()
+    context.set_default_timeout(60_000)
+    context.add_cookies(
+        [
+            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
+            for each in server.user.session.cookies
+        ]
+    )
+    page = context.new_page()
+    # The layout belongs to the server, so it may have what others have open.
+    page.goto(f"{deployment.url}{server.path}lab/tree/{name}?reset")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    return page
+
+
+def cell(page: Page, number: int) -> Locator:
+    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell .cm-content").nth(number)
+
+
+def write(page: Page, number: int, text: str) -> None:
+    """Type at the end of a cell."""
+    cell(page, number).click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(text)
+
+
+@pytest.fixture
+def context() -> Iterator[BrowserContext]:
+    with browser() as context:
+        yield context
+
+
+def test_two_members_edit_one_notebook(
+    deployment: Deployment, lab: tuple[Server, Server], context: BrowserContext
+) -> None:
+    assert context.browser
+    name = notebook(lab[0], "", "")
+    ann, bob = (opened(context.browser, deployment, server, name) for server in lab)
+    write(ann, 0, "a = 1  # by ann")
+    expect(cell(bob, 0)).to_contain_text("a = 1  # by ann", timeout=SEEN_S * 1000)
+    write(bob, 1, "b = 2  # by bob")
+    expect(cell(ann, 1)).to_contain_text("b = 2  # by bob", timeout=SEEN_S * 1000)
+    # Under their own names, in colors of their own.
+    identities = [server.request("GET", "api/me").json()["identity"] for server in lab]
+    assert [each["username"] for each in identities] == ["ann", "bob"]
+    assert identities[0]["color"] != identities[1]["color"]
+    for page, other in ((ann, "bob"), (bob, "ann")):
+        expect(page.locator(".jp-remote-userFlag-name", has_text=other).first).to_be_attached(timeout=SEEN_S * 1000)
+    ann.get_by_role("tab", name="Collaboration").click()
+    expect(ann.locator("#jp-collaboration-panel").get_by_text("bob").first).to_be_visible()
+    # jupyter-collaboration's button shares an address with a token, which would be the member's.
+    expect(ann.locator("[title*=Share i]")).to_have_count(0)
+    shoot(ann, "collaboration-1")
+    shoot(bob, "collaboration-2")
+    # A stop right after a keystroke loses nothing, and does not wait to be killed.
+    write(bob, 0, "\nlast = 'words'")
+    expect(cell(ann, 0)).to_contain_text("last = 'words'", timeout=SEEN_S * 1000)
+    began = time.monotonic()
+    lab[0].stop()
+    assert time.monotonic() - began < 9, "Docker kills after ten seconds"
+    ann.context.close()
+    bob.context.close()
+    lab[0].start()
+    for server in lab:
+        server.open().raise_for_status()
+    expected = ["a = 1  # by ann\nlast = 'words'", "b = 2  # by bob"]
+    assert saved(lab[0], name) == expected
+    # And both find it when they come back, once.
+    for server in lab:
+        page = opened(context.browser, deployment, server, name)
+        expect(cell(page, 0)).to_contain_text("last = 'words'")
+        assert page.locator(".jp-Notebook .jp-Cell").count() == 2
+        page.context.close()
+    assert saved(lab[0], name) == expected
+
+
+def test_killed_while_somebody_types_without_pause(
+    deployment: Deployment, lab: tuple[Server, Server], context: BrowserContext
+) -> None:
+    assert context.browser
+    name = notebook(lab[0], "")
+    page = opened(context.browser, deployment, lab[0], name)
+    cell(page, 0).click()
+    began, typed = time.monotonic(), 0
+    when: list[float] = []
+    while time.monotonic() - began < 8:
+        page.keyboard.type(f"{typed} ", delay=50)
+        typed += 1
+        when.append(time.monotonic())
+    killed = time.monotonic()
+    docker("kill", deployment.server(ACCOUNT)["Name"].removeprefix("/"))
+    page.context.close()
+    eventually("the Hub notices", lambda: not lab[0].user.servers(ACCOUNT))
+    lab[0].start()
+    lab[0].open().raise_for_status()
+    [text] = saved(lab[0], name)
+    count = len(text.split())
+    assert text.split() == [str(number) for number in range(count)]
+    assert [number for number in range(count, typed) if when[number] < killed - SEEN_S] == []
+    # Opening it brings back what the file did not have yet.
+    page = opened(context.browser, deployment, lab[0], name)
+    expect(cell(page, 0)).to_contain_text(f"{typed - 2} {typed - 1}")
+    eventually("the file has it, too", lambda: saved(lab[0], name)[0].split()[-1:] == [str(typed - 1)])
+    page.context.close()
+
+
+def test_off_elsewhere(members: tuple[User, User]) -> None:
+    """Neither the server's part nor the browser's is loaded."""
+    ann, _ = members
+    personal, quiet = ann.server(), ann.workspace("quiet")
+    personal.start("base")
+    quiet.start()
+    for server in (personal, quiet):
+        asked: dict[str, Any] = {"format": "text", "type": "file"}
+        server.write("a.txt", "a")
+        path = f"{server.path}api/collaboration/session/a.txt"
+        assert ann.request("PUT", path, json=asked).status_code == 404
+        page = server.open().text
+        assert '"@jupyter/docprovider-extension"' in page.partition('"disabledExtensions"')[2].partition("]")[0]

@@ -1,0 +1,195 @@
+"""Opening a document after a crash: the file, what the store has beyond it, and what another program wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub_collaboration.recovery import from_store, keep_whole
+
+
+class MissingError(Exception):
+    """The store does not have the document."""
+
+
+class Document:
+    """A shared document; `ydoc` is the document itself."""
+
+    def __init__(self, content: Any = "", known: str = "") -> None:
+        self.content, self.hash = content, known
+        self.ydoc = self
+
+    async def aget(self) -> Any:
+        return self.content
+
+
+class Store:
+    """What was stored of a document: its content and the hash of the file that was last saved."""
+
+    def __init__(self, stored: Document | None) -> None:
+        self.path = "json:file:1"
+        self.stored = stored
+        self.start_lock, self.started = asyncio.Lock(), asyncio.Event()
+
+    async def start(self) -> None:
+        self.started.set()
+
+    async def apply_updates(self, document: Document) -> None:
+        assert self.started.is_set()
+        if not self.stored:
+            raise MissingError
+        document.content, document.hash = self.stored.content, self.stored.hash
+
+    async def write(self, update: bytes) -> None:
+        raise AssertionError(update)
+
+
+def hash_of(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+class File:
+    """A file, with the contents manager that reads it."""
+
+    path = "a.txt"
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self.saved = 0
+        self._contents_manager = self
+
+    def get(self, path: str, *, content: bool, require_hash: bool) -> dict[str, Any]:
+        assert require_hash
+        assert not content
+        return {"hash": hash_of(self.content)}
+
+    async def load_content(self, file_format: str, file_type: str) -> dict[str, Any]:
+        return {"path": self.path, "content": self.content}
+
+    async def maybe_save_content(self, model: dict[str, Any]) -> None:
+        self.saved += 1
+        self.content = model["content"]
+
+
+class Room:
+    """A document that is being opened."""
+
+    room_id, file_format, file_type = "text:file:1", "text", "file"
+
+    def __init__(self, file: Any, stored: Document | None, *, has_store: bool = True) -> None:
+        self.ready = False
+        self.log = logging.getLogger("test")
+        self._file = File(file)
+        self.ystore = Store(stored) if has_store else None
+        self._document = Document()
+        self.ydoc = self._document
+        self.ydoc_observed = asyncio.Event()
+        self._update_lock = asyncio.Lock()
+        self.tasks: list[Any] = []
+
+    def create_task(self, task: Any) -> None:
+        self.tasks.append(asyncio.create_task(task))
+
+
+async def upstream(room: Room) -> None:
+    """As upstream: the file wins."""
+    room._document.content = room._file.content
+    room.ready = True
+    room.ydoc_observed.set()
+
+
+def opened(file: Any, stored: Document | None, **options: Any) -> Room:
+    async def scene() -> Room:
+        room = Room(file, stored, **options)
+        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        return room
+
+    return asyncio.run(scene())
+
+
+def test_what_was_typed_just_before_a_crash_is_brought_back() -> None:
+    room = opened("a", Document("a and more", hash_of("a")))
+    assert (room._file.content, room._document.content) == ("a and more", "a and more")
+    assert room._document.hash == hash_of("a and more"), "for the next crash"
+
+
+def test_what_another_program_wrote_wins() -> None:
+    """Such as git: the file is not the one that was last saved."""
+    room = opened("from git", Document("a and more", hash_of("a")))
+    assert (room._document.content, room._file.saved) == ("from git", 0)
+    assert room._document.hash == hash_of("from git")
+
+
+@pytest.mark.parametrize("stored", [None, Document("other")], ids=["nothing stored", "never saved"])
+def test_file_stays_if_the_store_knows_no_better(stored: Document | None) -> None:
+    room = opened("a", stored)
+    assert (room._document.content, room._file.saved) == ("a", 0)
+
+
+def test_without_a_store() -> None:
+    assert opened("a", None, has_store=False)._document.content == "a"
+
+
+def test_trust_is_no_difference() -> None:
+    """It is not in the file, and would be a reason to write it at each start."""
+
+    def notebook(trusted: bool) -> dict[str, Any]:
+        return {"cells": [{"source": "1", "metadata": {"trusted": trusted, "a": 1}}], "nbformat": 4}
+
+    assert opened(notebook(True), Document(notebook(False), hash_of(notebook(True))))._file.saved == 0
+    changed = notebook(False)
+    changed["cells"][0]["source"] = "12"
+    assert opened(notebook(True), Document(changed, hash_of(notebook(True))))._file.saved == 1
+
+
+def test_damaged_store_does_not_keep_a_file_from_being_opened(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> Room:
+        room = Room("a", None)
+        assert room.ystore
+        room.ystore.start_lock = None  # type: ignore[assignment]
+        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        return room
+
+    assert asyncio.run(scene())._document.content == "a"
+    assert "nothing can be recovered" in caplog.text
+
+
+def test_open_document_is_left_alone() -> None:
+    async def scene() -> None:
+        room = Room("a", Document("b", hash_of("a")))
+        room.ready = True
+        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        assert (room._document.content, room._file.content) == ("", "a")
+
+    asyncio.run(scene())
+
+
+def test_store_has_no_gaps() -> None:
+    """After changes that could not be stored, the next entry has everything."""
+    stored: list[bytes] = []
+    full = False
+
+    async def write(update: bytes) -> None:
+        fails = full
+        await asyncio.sleep(0)
+        if fails:
+            raise OSError("disk is full")
+        stored.append(update)
+
+    async def scene() -> None:
+        nonlocal full
+        store = SimpleNamespace(path="a", write=write)
+        keep_whole(store, SimpleNamespace(get_update=lambda: b"everything"), logging.getLogger("test"))
+        await store.write(b"1")
+        full = True
+        # The second one starts before the first one has failed.
+        await asyncio.gather(store.write(b"2"), store.write(b"3"))
+        full = False
+        await asyncio.gather(store.write(b"4"), store.write(b"5"))
+
+    asyncio.run(scene())
+    assert stored == [b"1", b"everything", b"5"]
