@@ -13,6 +13,8 @@ _STOPS = ThreadPoolExecutor(32, thread_name_prefix="docker-stop")
 _PULLS = ThreadPoolExecutor(32, thread_name_prefix="docker-pull")
 # For as long as a program of an untrusted image runs (run_as).
 _WAITS = ThreadPoolExecutor(2, thread_name_prefix="docker-wait")
+# For as long as a helper container runs (mounted_volumes); a second start of one volume waits for the first.
+VOLUMES = ThreadPoolExecutor(8, thread_name_prefix="docker-volume")
 ARCHIVES = ThreadPoolExecutor(2, thread_name_prefix="docker-archive")
 
 _POOLS = {"stop": _STOPS, "remove_container": _STOPS, "remove_volume": _STOPS, "pull": _PULLS, "wait": _WAITS}
