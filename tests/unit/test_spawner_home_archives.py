@@ -173,3 +173,20 @@ def test_failed_restore_leaves_no_partial_home(archived: FakeDocker, monkeypatch
 
 def test_no_archives(docker: FakeDocker) -> None:
     assert home_archives.archives(docker, "jh") == []
+
+
+def test_the_command_asks_this_machine_s_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of a DOCKER_HOST, which Coolify passes in: docker.from_env would."""
+    asked: list[object] = []
+    monkeypatch.setattr("docker.from_env", lambda: "another engine")
+    monkeypatch.setattr("docker.DockerClient", lambda: "the engine")
+    monkeypatch.setattr(home_archives, "load", lambda: Mock())
+
+    def archives(client: object, project: str) -> list[str]:
+        asked.append(client)
+        return []
+
+    monkeypatch.setattr(home_archives, "archives", archives)
+    monkeypatch.setattr("sys.argv", ["homes", "list"])
+    assert home_archives.main() is None
+    assert asked == ["the engine"]

@@ -2,6 +2,9 @@
 
 import logging
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,13 +28,14 @@ class Client:
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
         self.volumes = SimpleNamespace(get=self._get, create=lambda name, labels: self.found.update({name: labels}))
+        self.created = "earlier"
         self.said = "1000 755"
         self.ran: list[tuple[str, ...]] = []
 
     def _get(self, name: str) -> Any:
         if name not in self.found:
             raise NotFound("no such volume")
-        return SimpleNamespace(attrs={"Labels": self.found[name]})
+        return SimpleNamespace(attrs={"Labels": self.found[name], "CreatedAt": self.created})
 
     def run(self, client: Any, project: str, script: str, argument: str, volumes: dict[str, str], *caps: str) -> str:
         if not self.said:
@@ -109,6 +113,56 @@ def test_a_foreign_volume_that_servers_can_write_to_is_fine(
 def test_without_a_helper_the_server_starts(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     client.said = ""
     assert "the volume shared could not be prepared: no helper" in start(caplog, volumes={"shared": "/shared"})
+
+
+def test_a_volume_is_looked_at_again_after_a_failure(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    client.said = ""
+    start(volumes={"shared": "/shared"})
+    client.said = "1000 755"
+    start(volumes={"shared": "/shared"})
+    assert client.ran == [("1000", "shared", "/volume", "CHOWN")]
+
+
+def test_a_volume_that_was_removed_and_created_again_is_given_to_the_server(client: Client) -> None:
+    start(volumes={"shared": "/shared"})
+    del client.found["shared"]
+    client.created = "later"
+    start(volumes={"shared": "/shared"})
+    assert client.ran == 2 * [("1000", "shared", "/volume", "CHOWN")]
+
+
+def test_two_first_starts_wait_for_the_same_volume(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one's server would find the volume still root's."""
+    running, most, done = 0, 0, threading.Event()
+
+    def slow(*_: Any) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.2)
+        running -= 1
+        client.ran.append(())
+        done.set()
+        return "1000 755"
+
+    monkeypatch.setattr(mounted_volumes, "run_as_root", slow)
+    mine = spawner(volumes={"shared": "/shared"})
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(lambda: (mine._prepare_volume("shared", 1000, True), done.is_set())) for _ in "12"]
+        assert [each.result() for each in both] == [("", True), ("", True)]
+    assert (most, len(client.ran)) == (1, 1)
+
+
+def test_helpers_do_not_occupy_the_threads_of_starts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def helper(*_: Any) -> str:
+        threads.append(threading.current_thread().name)
+        return "1000 755"
+
+    monkeypatch.setattr(mounted_volumes, "run_as_root", helper)
+    start(volumes={"shared": "/shared"})
+    assert [each.rpartition("_")[0] for each in threads] == ["docker-volume"]
 
 
 def test_nfs_is_the_other_side_s(client: Client) -> None:

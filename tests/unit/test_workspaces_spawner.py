@@ -120,3 +120,16 @@ def test_tokens_in_it_open_nothing_else() -> None:
     assert spawner().server_token_scopes == ["users:activity!user"]
     assert asyncio.run(spawner()._get_oauth_client_allowed_scopes()) == ["access:servers!server=workspace.lab/"]
     assert spawner("ann").server_token_scopes == []
+
+
+def test_a_workspace_s_server_cannot_be_renamed() -> None:
+    """JupyterHub 6 lets whoever may start a server rename it: it would be one that nobody can start or delete."""
+    for user, refused in (("workspace.lab", True), ("workspace.gone", True), ("ann", False)):
+        made = spawner(user)
+        made.share_home = True
+        if not refused:
+            asyncio.run(made.rename("", "more"))
+            continue
+        with pytest.raises(SpawnError, match="A workspace has one server only, without a name") as error:
+            asyncio.run(made.rename("", "more"))
+        assert error.value.status_code == 403

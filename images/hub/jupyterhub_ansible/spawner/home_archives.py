@@ -194,7 +194,7 @@ def main() -> str | None:
     arguments = parser.parse_args()
     try:
         settings = load().settings
-        client = docker.from_env()
+        client = docker.DockerClient()
         if arguments.command == "list":
             print("\n".join(archives(client, settings.jupyterhub_name)) or "There are no archives.")
             return None

@@ -3,6 +3,7 @@
 # mypy: allow-subclassing-any
 
 import asyncio
+import threading
 from typing import ClassVar
 
 import docker
@@ -31,8 +32,11 @@ class HomeSpawner(ContainerSpawner):
 
     # Shared by all spawners: homes that are being archived or removed.
     _disposing: ClassVar[set[str]] = set()
-    # The same: volumes that were looked at, with the uid that is to write there.
-    _looked_at: ClassVar[set[tuple[str, int]]] = set()
+    # The same: volumes that were looked at, with their age (an operator may have reset one), and the uid that is to
+    # write there.
+    _looked_at: ClassVar[set[tuple[str, str, int]]] = set()
+    # The same: whoever starts second waits until the volume is writable.
+    _locks: ClassVar[dict[str, threading.Lock]] = {}
 
     @property
     def home_volume(self) -> str:
@@ -76,18 +80,21 @@ class HomeSpawner(ContainerSpawner):
         On failure the server starts all the same, and the log says why it may not be able to write.
         """
         for name, writable in self._mounted_volumes().items():
-            call = calls.threads("create_volume").submit(self._prepare_volume, name, uid, writable)
+            call = calls.VOLUMES.submit(self._prepare_volume, name, uid, writable)
             if problem := await asyncio.wrap_future(call):
                 self.log.warning("%s: %s", self._log_name, problem)
 
     def _prepare_volume(self, name: str, uid: int, writable: bool) -> str:
         try:
             client, own = docker.from_env(), name in self.own_volumes
-            ours = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
-            if not writable or (name, uid) in self._looked_at:
-                return ""
-            self._looked_at.add((name, uid))
-            return mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
+            with self._locks.setdefault(name, threading.Lock()):
+                ours, created = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
+                if not writable or (name, created, uid) in self._looked_at:
+                    return ""
+                problem = mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
+                # Not before: the next start tries again after a failure.
+                self._looked_at.add((name, created, uid))
+                return problem
         except mounted_volumes.TakenError:
             raise SpawnError(
                 "A volume of another user has the name of one of yours. Please tell the administrator.",

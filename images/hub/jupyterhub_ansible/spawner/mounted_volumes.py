@@ -24,8 +24,8 @@ class TakenError(Exception):
     """The volume is another user's."""
 
 
-def ensure(client: DockerClient, project: str, name: str, user: str, *, own: bool) -> bool:
-    """Create a volume if it does not exist; return whether it is ours.
+def ensure(client: DockerClient, project: str, name: str, user: str, *, own: bool) -> tuple[bool, str]:
+    """Create a volume if it does not exist; return whether it is ours, and since when it exists.
 
     Args:
         client: of the engine.
@@ -47,7 +47,8 @@ def ensure(client: DockerClient, project: str, name: str, user: str, *, own: boo
     labels = found.attrs["Labels"] or {}
     if labels.get(USER, user) != user:
         raise TakenError
-    return carries(labels, wanted)
+    # Not every driver says when.
+    return carries(labels, wanted), found.attrs.get("CreatedAt") or ""
 
 
 def make_writable(client: DockerClient, project: str, name: str, uid: int, *, ours: bool) -> str:

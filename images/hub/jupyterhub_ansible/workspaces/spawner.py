@@ -88,6 +88,16 @@ class WorkspaceSpawner(ProfileSpawner):
         finally:
             self.extra_create_kwargs = given
 
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refuse to give a workspace's server a name: nobody's role opens or starts a named one (accounts.scopes)."""
+        if self.user and is_account(self.user.name):
+            raise SpawnError(
+                "A workspace has one server only, without a name.",
+                reason="workspace",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
+        await super().rename(old_name, new_name)
+
     def get_env(self) -> dict[str, str]:
         """Return the server's environment variables."""
         env: dict[str, str] = super().get_env()
