@@ -15,6 +15,7 @@ from e2e.browser import browser, shoot
 from e2e.client import Server, User, eventually
 from e2e.deployment import Deployment, docker
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from websockets import InvalidStatus
 
 SEEN_S = 2
 """After this time, everybody sees what somebody types."""
@@ -72,6 +73,11 @@ def saved(server: Server, name: str) -> list[str]:
     return ["".join(cell["source"]) for cell in content["cells"]]
 
 
+def disabled(server: Server) -> set[str]:
+    """Return the parts of JupyterLab that are turned off."""
+    return set(json.loads(server.open().text.partition('"disabledExtensions": ')[2].partition("]")[0] + "]"))
+
+
 def opened(chromium: Browser, deployment: Deployment, server: Server, name: str) -> Page:
     """Open a notebook in a browser of the server's user."""
     context = chromium.new_context()
@@ -126,6 +132,9 @@ def test_two_members_edit_one_notebook(
     expect(ann.locator("#jp-collaboration-panel").get_by_text("bob").first).to_be_visible()
     # jupyter-collaboration's button shares an address with a token, which would be the member's.
     expect(ann.locator("[title*=Share i]")).to_have_count(0)
+    assert {"@jupyter/collaboration-extension:shared-link", "@jupyter/docprovider-extension:statusBarTimeline"} < (
+        disabled(lab[0])
+    )
     shoot(ann, "collaboration-1")
     shoot(bob, "collaboration-2")
     # A stop right after a keystroke loses nothing, and does not wait to be killed.
@@ -148,6 +157,15 @@ def test_two_members_edit_one_notebook(
         assert page.locator(".jp-Notebook .jp-Cell").count() == 2
         page.context.close()
     assert saved(lab[0], name) == expected
+
+
+def test_pages_of_other_origins_cannot_connect(lab: tuple[Server, Server]) -> None:
+    """Such as HTML in a sandbox, to which a browser may attach the member's cookies."""
+    path = f"{lab[0].path}api/collaboration/room/JupyterLab:globalAwareness"
+    lab[0].user.websocket(path).close()
+    for origin in ("null", "https://other.example"):
+        with pytest.raises(InvalidStatus, match="403"):
+            lab[0].user.websocket(path, origin)
 
 
 def test_killed_while_somebody_types_without_pause(
@@ -231,5 +249,4 @@ def test_off_elsewhere(members: tuple[User, User]) -> None:
         server.write("a.txt", "a")
         path = f"{server.path}api/collaboration/session/a.txt"
         assert ann.request("PUT", path, json=asked).status_code == 404
-        page = server.open().text
-        assert '"@jupyter/docprovider-extension"' in page.partition('"disabledExtensions"')[2].partition("]")[0]
+        assert {"@jupyter/collaboration-extension", "@jupyter/docprovider-extension"} < disabled(server)
