@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +31,8 @@ httpclient: Any = import_module("tornado.httpclient")
 
 SYNC, ANSWER = 0, 1
 """Types of messages (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md)."""
+FULL = Path("/full")
+"""The test mounts a file system of a few MB here."""
 SAVED_S = 3
 EDITS = 200
 
@@ -248,6 +251,28 @@ async def stopped(server: Server) -> dict[str, Any]:
     return {"cells": in_file(server, "stopped.ipynb"), "took_s": round(took, 1)}
 
 
+async def full_home(server: Server) -> dict[str, Any]:
+    """The home is full before the server starts; later a member makes room, and stops the server."""
+    server.write("full.ipynb", [cell("one")])
+    server.start()
+    # Its keys are in the home.
+    try_server.ask("GET", "api/contents/full.ipynb")
+    server.end()
+    with suppress(OSError), (FULL / "big").open("wb", buffering=0) as big:
+        while big.write(b"x" * 4096):
+            pass
+    server.start()
+    pages = Page("full.ipynb"), Page("full.ipynb")
+    for page in pages:
+        await page.connect()
+    pages[0].type(0, " typed")
+    await asyncio.sleep(SAVED_S)
+    seen = {"seen": pages[1].cells(), "before": in_file(server, "full.ipynb")}
+    (FULL / "big").unlink()
+    server.end()
+    return {**seen, "after": in_file(server, "full.ipynb")}
+
+
 async def scenarios(server: Server, cut_s: float, rounds: int, others: bool) -> None:
     for number in range(rounds):
         seen = await cut_off(server, f"cut-{number}.ipynb", cut_s)
@@ -268,6 +293,9 @@ def main(delay_s: str = "", cut_s: str = "0", rounds: str = "1") -> None:
         server.start()
         try:
             asyncio.run(scenarios(server, float(cut_s), int(rounds), others=not delay_s))
+            if not delay_s:
+                server = Server(f"http://127.0.0.1:{hub.server_port}", FULL, log)
+                print(json.dumps({"scenario": "full_home", **asyncio.run(full_home(server))}), flush=True)
         except BaseException:
             log.seek(0)
             print(log.read(), file=sys.stderr)

@@ -212,7 +212,7 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     environments = json.loads((deployment.root / "hub/hub.json").read_text())["images_environments"]
     [image] = [each["image"] for each in environments if each["slug"] == "base"]
     options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
-    options += ["--label=jupyterhub-ansible.test=e2e"]
+    options += ["--label=jupyterhub-ansible.test=e2e", "--tmpfs=/full:exec,mode=700,uid=1000,gid=1000,size=16m"]
     done = subprocess.run(
         ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
         input=Path(__file__).with_name("documents.py").read_text(),
@@ -234,6 +234,9 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     assert others["typed_before_kill"]["unsaved_s"] <= SEEN_S
     # Perhaps a keystroke that the server had not received.
     assert others["typed_before_kill"]["lost_s"] <= 0.3
+    # On a full home people see each other's changes, which are saved as soon as there is room.
+    typed = [["one", "one typed"]]
+    assert others["full_home"] == {"scenario": "full_home", "seen": typed, "before": [["one", "one"]], "after": typed}
     assert others["stopped"]["cells"] == [["one", "one last"]]
     assert others["stopped"]["took_s"] < 9
 
