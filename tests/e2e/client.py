@@ -95,13 +95,18 @@ class User:
         model = self.api("GET", f"users/{quote(owner or self.name)}").json()
         return [self.server(name) for name, state in model["servers"].items() if state["ready"] or state["pending"]]
 
-    def websocket(self, path: str) -> Websocket:
-        """Open a websocket as a page of this session does, or a program with a token in the session's headers."""
+    def websocket(self, path: str, origin: str = "") -> Websocket:
+        """Open a websocket as a page of this session does, or a program with a token in the session's headers.
+
+        Args:
+            path: of the Hub or of a server.
+            origin: of the page; the Hub's by default.
+        """
         url = self.hub_url + path
         sent = self.session.prepare_request(requests.Request("GET", url)).headers
         return Websocket(
             url.replace("http", "ws", 1),
-            origin=Origin(self.hub_url),
+            origin=Origin(origin or self.hub_url),
             additional_headers={name: sent[name] for name in ("Cookie", "Authorization") if name in sent},
             proxy=None,
             max_size=None,

@@ -168,7 +168,8 @@ class Extension:
     """jupyter_server_ydoc's, whose own stop cancels what waits."""
 
     def __init__(self, *rooms: Room) -> None:
-        self.ywebsocket_server = SimpleNamespace(rooms=dict(enumerate(rooms)))
+        self.ywebsocket_server = SimpleNamespace(rooms=dict(enumerate(rooms)), started=asyncio.Event())
+        self.ywebsocket_server.started.set()
         self.log = logging.getLogger("test")
         self.found: list[str] = []
 
@@ -201,6 +202,18 @@ def test_stop_saves_first_at_once() -> None:
     assert awake.closed == asleep.closed == [1001]
     assert not asleep.room.clients, "its task would keep a thread"
     assert store.stopped
+
+
+def test_stop_without_documents_is_quiet() -> None:
+    async def fails(extension: Extension) -> None:
+        raise RuntimeError("WebsocketServer not running")
+
+    async def scene() -> None:
+        extension = Extension()
+        extension.ywebsocket_server.started.clear()
+        await saving_first(fails)(extension)
+
+    asyncio.run(scene())
 
 
 def test_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

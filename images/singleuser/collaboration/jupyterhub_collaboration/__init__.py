@@ -9,7 +9,9 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
+    from jupyter_server.base.websocket import WebSocketMixin
     from jupyter_server_ydoc.app import YDocExtension
+    from jupyter_server_ydoc.handlers import YDocWebSocketHandler
     from jupyter_server_ydoc.rooms import YDOCS, YFILE, DocumentRoom, YDocNotFound
 
     from . import colors, recovery, saving
@@ -23,6 +25,9 @@ def _load_jupyter_server_extension(server: Any) -> None:
     def new_document(file_type: str) -> Any:
         return YDOCS.get(file_type, YFILE)()
 
+    # As for kernels and terminals.  Upstream accepts connections from pages of every origin, such as HTML in a sandbox,
+    # and browsers may send the cookies along.
+    YDocWebSocketHandler.check_origin = WebSocketMixin.check_origin
     server.identity_provider.identity_model = colors.colored(server.identity_provider.identity_model)
     # Before the first document is opened.
     DocumentRoom._maybe_save_document = saving.steadily(DocumentRoom._maybe_save_document, note)

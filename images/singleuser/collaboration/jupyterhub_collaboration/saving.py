@@ -100,6 +100,8 @@ def saving_first(stop: Stop) -> Stop:
     """Return YDocExtension.stop_extension that saves everything first, and leaves nothing behind that runs."""
 
     async def stop_extension(extension: Any) -> None:
+        if not extension.ywebsocket_server.started.is_set():
+            return  # No document was opened.  Upstream's would fail.
         rooms = list(extension.ywebsocket_server.rooms.values())
         await _disconnect(rooms)
         last = [asyncio.create_task(saves.finish(room)) for room, saves in list(_pending.items())]

@@ -16,8 +16,11 @@ c = get_config()
 state = Path(jupyter_data_dir()) / "collaboration"
 try:
     state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=state) as trial:
+        # A full disk may have room for a byte.
+        trial.write(bytes(100_000))
 except OSError:
-    # A full home must not keep the server from starting.
+    # A full home must keep neither the server from starting nor files from being opened.
     state = Path(tempfile.mkdtemp())
 c.SQLiteYStore.db_path = str(state / "documents.db")
 c.YDocExtension.session_store_path = str(state / "sessions.json")
