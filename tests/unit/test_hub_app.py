@@ -19,6 +19,7 @@ from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError
 from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.server_cards import Page
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from jupyterhub_ansible.spawner.start_page import TEMPLATES
 from jupyterhub_ansible.web.http_server import HubServer
@@ -109,9 +110,11 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
     home = hub.tornado_settings[environment].get_template("home.html")
     card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
     given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
-    page = home.render({**given, "default_server": MagicMock(), "named_spawners": []})
-    # Theirs, that of the deployment, and JupyterHub's.
-    assert [part for part in ("<p>Welcome</p>", ">Genomics</h3>", "about-names", "</html>") if part not in page] == []
+    own = Page(cards=(), running_limit=0, of_deleted="", of_new="")
+    page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
+    # Theirs, those of the deployment, and JupyterHub's.
+    parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "</html>")
+    assert [part for part in parts if part not in page] == []
 
 
 def test_configuration_and_log_use_jupyterhubs_name() -> None:
