@@ -12,6 +12,9 @@ OURS = protected("hub", "homes-{username}", ("/srv/jupyterhub",))
         ("/srv/data/{username}", True),
         ("/srv/data/{username}/work", True),
         ("/srv/data/of-{username}", True),
+        # The user bob-private would have the folder of bob.
+        ("/srv/data/{username}-private", False),
+        ("/srv/data/{username}-private/work", False),
         ("cache-{username}", True),
         ("cache-{username}-2", True),
         ("/srv/data", True),

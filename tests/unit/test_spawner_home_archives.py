@@ -72,6 +72,17 @@ def test_remove(docker: FakeDocker) -> None:
     assert not docker.ran
 
 
+@pytest.mark.parametrize("kind", ["mount", "hub-state"])
+def test_what_a_mount_gave_to_a_user_alone_is_removed_likewise(docker: FakeDocker, kind: str) -> None:
+    docker.found = {HOME: labels("jh", kind, "alice", "")}
+    if kind == "mount":
+        assert "its own mount was removed" in dispose(docker, "jh", "alice", HOME, "remove")
+    else:
+        with pytest.raises(HomesError):
+            dispose(docker, "jh", "alice", HOME, "remove")
+    assert bool(docker.found) == (kind != "mount")
+
+
 def test_archive(docker: FakeDocker) -> None:
     told = dispose(docker, "jh", "alice", HOME, "archive")
     assert docker.found == {"jh-deleted-homes": {PROJECT: "jh", KIND: "deleted-homes"}}

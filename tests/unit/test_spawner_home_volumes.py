@@ -1,6 +1,7 @@
 """Home volumes: ownership, and what happens to those of deleted servers."""
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -57,10 +58,22 @@ def test_one_home_for_all_servers(docker: FakeDocker) -> None:
     assert set(docker.volumes) == {"jh-user-alice"}
 
 
+def own_mounts(filters: dict[str, list[str]]) -> list[Any]:
+    """Return what Docker lists: a volume that a mount with {username} named."""
+    wanted = labels("jh", "mount", "alice", "")
+    assert {*filters["label"]} == {f"{key}={value}" for key, value in wanted.items() if value}
+    return [SimpleNamespace(name="cache-alice")]
+
+
 def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("jupyterhub_ansible.spawner.home_archives.dispose", lambda client, *rest: calls.append(rest))
-    monkeypatch.setattr("docker.from_env", lambda: None)
+
+    def dispose(client: Any, *rest: Any) -> str:
+        calls.append(rest)
+        return "done"
+
+    monkeypatch.setattr("jupyterhub_ansible.spawner.home_archives.dispose", dispose)
+    monkeypatch.setattr("docker.from_env", lambda: SimpleNamespace(volumes=SimpleNamespace(list=own_mounts)))
     run(mine.delete_forever)
     return calls
 
@@ -74,7 +87,17 @@ def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.Mo
 def test_shared_home_stays(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, sharing: dict[str, Any]) -> None:
     assert deleted(spawner(server="second", deleted_homes="remove", **sharing), monkeypatch) == []
     # Deleting the default server means deleting the user.
-    assert len(deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)) == 1
+    gone = [call[2] for call in deleted(spawner(deleted_homes="remove", **sharing), monkeypatch)]
+    assert gone[:-1] == ["cache-alice"]
+
+
+@pytest.mark.parametrize(("what", "gone"), [("keep", []), ("archive", ["cache-alice"]), ("remove", ["cache-alice"])])
+def test_volumes_of_mounts_go_with_their_user(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, what: str, gone: list[str]
+) -> None:
+    """The home last, since it stays where something fails."""
+    calls = deleted(spawner(deleted_homes=what), monkeypatch)
+    assert calls == [("jh", "alice", volume, what) for volume in [*gone, "jh-user-alice"]]
 
 
 def test_home_of_a_user_with_a_running_server_stays(
@@ -110,7 +133,7 @@ def test_failed_deletion_of_a_home_is_logged(
     monkeypatch.setattr(
         "jupyterhub_ansible.spawner.home_archives.dispose", Mock(side_effect=HomesError("the disk is full"))
     )
-    monkeypatch.setattr("docker.from_env", lambda: None)
+    monkeypatch.setattr("docker.from_env", lambda: SimpleNamespace(volumes=SimpleNamespace(list=own_mounts)))
     mine = spawner(deleted_homes="archive")
     mine.log = logging.getLogger("spawner")
     run(mine.delete_forever)

@@ -90,8 +90,12 @@ def wrong_source(source: str, closed: Protected, *, read_only: bool = False) -> 
 
 def wrong_mount(source: str, closed: Protected, *, read_only: bool) -> tuple[str, str] | None:
     """The same for a source that may contain {username}, which stands for letters, digits and hyphens."""
-    before, field, _ = source.partition(USERNAME)
+    before, field, after = source.partition(USERNAME)
     if field and source.startswith("/"):
+        if after and not after.startswith("/"):
+            # Volumes have a label that says whose they are.
+            what = f"{shown(source)} could be another user's folder: somebody may be called ...{after.partition('/')[0]}"
+            return what, "end the folder's name with {username}"
         if may_be_system_folder(before, closed):
             what = f"{shown(source)} could be a system folder, depending on the user's name"
             return what, "use a dedicated folder, such as /srv/data/{username}"

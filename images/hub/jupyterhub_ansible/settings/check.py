@@ -137,7 +137,8 @@ def _lost_homes(config: Config) -> Iterator[str]:
         old, new = next(iter(sorted(found.items())))
         yield (
             f"hub_volume_name_template: {len(found)} homes would look empty: {old}, for example, would be {new}, which"
-            " does not exist; set it as it was, or move them first (docs/how-to/deleted-users.md)"
+            " does not exist; set it as it was, move them first, or remove the volumes of people who left"
+            " (docs/how-to/deleted-users.md)"
         )
 
 

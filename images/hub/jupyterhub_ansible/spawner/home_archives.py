@@ -21,6 +21,8 @@ from ..engine.labels import KIND, PROJECT, USER, carries, labels, not_inherited
 from ..settings.model import SettingsError, load
 from . import naming
 
+# The second are those of mounted_volumes.
+_KINDS = ("home", "mount")
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
 # Renamed to its final name only when it is complete and on disk.
 _ARCHIVE = (
@@ -97,19 +99,20 @@ def _refuse_used(client: DockerClient, volume: str) -> None:
 
 def _own(client: DockerClient, project: str, user: str, volume: str) -> Any:
     found = client.volumes.get(volume)
-    if not carries(found.attrs["Labels"], {PROJECT: project, KIND: "home", USER: user}):
+    labels = found.attrs["Labels"] or {}
+    if labels.get(KIND) not in _KINDS or not carries(labels, {PROJECT: project, USER: user}):
         raise HomesError(f"volume {volume} carries no labels of this user and project; left alone")
     return found
 
 
 def dispose(client: DockerClient, project: str, user: str, volume: str, what: str) -> str:
-    """Keep, archive or remove the home of a deleted user or server.
+    """Keep, archive or remove the home of a deleted user or server, or a volume of their own that a mount names.
 
     Args:
         client: of the engine.
         project: `jupyterhub_name`.
         user: whose home it is.
-        volume: the home.
+        volume: the home, or the other volume.
         what: `keep`, `archive` or `remove`.
 
     Returns:
@@ -126,7 +129,8 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
     except NotFound:
         return "it had no home"
     _refuse_used(client, volume)
-    done = f"its home was removed: the volume {volume}"
+    noun = "home" if home.attrs["Labels"][KIND] == "home" else "own mount"
+    done = f"its {noun} was removed: the volume {volume}"
     if what == "archive":
         archives, file = _archives(client, project), archive_file(volume, datetime.now(UTC))
         run_as_root(
@@ -137,7 +141,7 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
             {volume: "/home:ro", archives: "/archives"},
             "DAC_READ_SEARCH",
         )
-        done = f"its home was archived: {file} in the volume {archives}"
+        done = f"its {noun} was archived: {file} in the volume {archives}"
     home.remove()
     return done
 

@@ -143,15 +143,20 @@ class HomeSpawner(ContainerSpawner):
         try:
             if await self.get_object():
                 await self.remove_object()
-            done = await asyncio.get_running_loop().run_in_executor(
-                calls.ARCHIVES,
-                lambda: home_archives.dispose(
-                    docker.from_env(), self.project, self.user.name, volume, self.deleted_homes
-                ),
-            )
+            done = await asyncio.get_running_loop().run_in_executor(calls.ARCHIVES, self._dispose, volume)
         except (home_archives.HomesError, *DOCKER_ERRORS) as error:
             self.log.error("%s is deleted, but its home stays, the volume %s: %s", self._log_name, volume, error)
         else:
             self.log.warning("%s is deleted; %s", self._log_name, done)
         finally:
             self._disposing.discard(volume)
+
+    def _dispose(self, home: str) -> str:
+        """Dispose of a home, and with a user of the volumes that mounts gave them alone; return what was done."""
+        client, volumes = docker.from_env(), [home]
+        if not self.name and self.deleted_homes != "keep":
+            # Otherwise whoever gets the name next would find the files.  The home is the last: on failure it stays.
+            volumes = [*mounted_volumes.of_user(client, self.project, self.user.name), home]
+        return "; ".join(
+            home_archives.dispose(client, self.project, self.user.name, each, self.deleted_homes) for each in volumes
+        )

@@ -24,6 +24,12 @@ class TakenError(Exception):
     """The volume is another user's."""
 
 
+def of_user(client: DockerClient, project: str, user: str) -> list[str]:
+    """Return the names of the volumes that mounts gave to this user alone."""
+    wanted = [f"{PROJECT}={project}", f"{KIND}={KIND_OF_VOLUMES}", f"{USER}={user}"]
+    return sorted(volume.name for volume in client.volumes.list(filters={"label": wanted}))
+
+
 def ensure(client: DockerClient, project: str, name: str, user: str, *, own: bool) -> tuple[bool, str]:
     """Create a volume if it does not exist; return whether it is ours, and since when it exists.
 
