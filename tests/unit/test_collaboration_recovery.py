@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,11 +57,16 @@ class File:
     """A file, with the contents manager that reads it."""
 
     path = "a.txt"
+    hash_algorithm = "sha256"
+    folder = Path("/nowhere")
 
     def __init__(self, content: Any) -> None:
         self.content = content
         self.saved = 0
         self._contents_manager = self
+
+    def _get_os_path(self, path: str) -> str:
+        return str(self.folder / path)
 
     def get(self, path: str, *, content: bool, require_hash: bool) -> dict[str, Any]:
         assert require_hash
@@ -156,6 +162,28 @@ def test_damaged_store_does_not_keep_a_file_from_being_opened(caplog: pytest.Log
 
     assert asyncio.run(scene())._document.content == "a"
     assert "nothing can be recovered" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("before", "damaged", "expected"),
+    [
+        ("last saved", "last sa", "last saved"),
+        # The copy is what is not complete.
+        ("last", "last saved", "last saved"),
+        # Of an older server; git wrote the file.
+        ("older", "from git", "from git"),
+    ],
+)
+def test_half_a_save_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, damaged: str, expected: str
+) -> None:
+    monkeypatch.setattr(File, "folder", tmp_path)
+    on_disk = property(lambda file: (tmp_path / "a.txt").read_text(), lambda *_: None)
+    monkeypatch.setattr(File, "content", on_disk, raising=False)
+    (tmp_path / ".~a.txt").write_text(before)
+    (tmp_path / "a.txt").write_text(damaged)
+    opened("", Document("last saved", hashlib.sha256(b"last saved").hexdigest()))
+    assert (tmp_path / "a.txt").read_text() == expected
 
 
 def test_open_document_is_left_alone() -> None:

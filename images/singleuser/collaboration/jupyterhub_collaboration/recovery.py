@@ -7,8 +7,10 @@ the store is what people last saw.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
+from pathlib import Path
 from typing import Any
 
 Initialize = Callable[[Any], Awaitable[None]]
@@ -74,12 +76,30 @@ async def _recover(room: Any, stored: Any, missing: type[Exception]) -> None:
         await store.apply_updates(stored.ydoc)
     except missing:
         return
+    if stored.hash:
+        _undo_half_a_save(room._file, stored.hash)
     content = await stored.aget()
     model = await room._file.load_content(room.file_format, room.file_type)
     if _in_file(content) == _in_file(model["content"]) or not stored.hash or stored.hash != await _hash(room):
         return
     room.log.warning("%s: saving what was typed just before the server ended", model["path"])
     await room._file.maybe_save_content({"format": room.file_format, "type": room.file_type, "content": content})
+
+
+def _undo_half_a_save(file: Any, last_saved: str) -> None:
+    """Bring back the file that was last saved, if a killed server was just writing it.
+
+    Jupyter writes into the file itself, and keeps what it had beside it until it has done so (atomic_writing).  For
+    notebooks, it does this itself when it reads one that is damaged; half a text is a text.
+    """
+    manager = file._contents_manager
+    path = Path(manager._get_os_path(file.path))
+    before = path.with_name(f".~{path.name}")
+    if not before.is_file():
+        return
+    hashes = [hashlib.new(manager.hash_algorithm, each.read_bytes()).hexdigest() for each in (before, path)]
+    if hashes[0] == last_saved != hashes[1]:
+        before.replace(path)
 
 
 def _in_file(content: Any) -> Any:
