@@ -87,6 +87,7 @@ HOMES: dict[str, Files] = {
     "lab": {".jupyter/jupyter_lab_config.py": "c.LabApp.default_url = 5\n"},
     "page_config": {".jupyter/labconfig/page_config.json": "no"},
     "Hub": {f"{CONFIG}.py": "c.HubOAuth.api_url = 'http://127.0.0.1:9'\n"},
+    "TLS": {f"{CONFIG}.py": "c.ServerApp.ssl_options = {'certfile': '/gone', 'keyfile': '/gone'}\n"},
     "no challenge": switched_off("jupyterhub_challenge"),
     "no lab": switched_off("jupyterlab"),
     "extension that exits": extension(

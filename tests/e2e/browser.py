@@ -155,6 +155,7 @@ def run_a_notebook_in_marimo(
         page.get_by_text("Create a new notebook").click()
     notebook = opened.value
     notebook.set_default_timeout(TIMEOUT_MS)
+    appears(notebook, notebook.locator(".cm-content").first)
     type_code(notebook.locator(".cm-content").first, code)
     notebook.keyboard.press("Control+Enter")
     expect(notebook.locator(".output-area").first).to_contain_text(shows)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -50,10 +49,6 @@ class Person(User):
         return self.request("GET", "/hub/home", allow_redirects=False).status_code == 200
 
 
-# No account has the number of one that the Hub met in an earlier file of tests: it would be the same person, renamed.
-_first_ids = count(1001, 1000)
-
-
 @contextmanager
 def github(network: str, hub_url: str, folder: Path) -> Iterator[tuple[GitHub, dict[str, Any], Path]]:
     """Run the stand-in where containers of this network reach it, with its certificate in the folder.
@@ -64,7 +59,7 @@ def github(network: str, hub_url: str, folder: Path) -> Iterator[tuple[GitHub, d
     store = Certipy(store_dir=str(folder), remove_existing=True)
     store.create_ca("authority")
     made = store.create_signed_pair("github", "authority", alt_names=[f"IP:{address}"])["files"]
-    account = GitHub(ids=count(next(_first_ids)))
+    account = GitHub()
     account.register_app(CLIENT_ID, CLIENT_SECRET, f"{hub_url}/hub/oauth_callback")
     with running(account, address, https=(Path(made["cert"]), Path(made["key"]))) as url:
         settings = {

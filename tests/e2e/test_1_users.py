@@ -207,7 +207,7 @@ def test_user_cannot_connect_to_another_user_s_kernel(alice: User, bob: User) ->
 
 
 def test_a_program_with_a_token_starts_a_server_and_runs_code(new_user: NewUser) -> None:
-    """As client libraries do: no cookies, and the token in a header, also when a websocket is opened."""
+    """As client libraries do: no cookies, and the token in a header, or in the address of a websocket."""
     user = new_user(f"program-{token_hex(2)}")
     program = User(user.hub_url, user.name, "")
     program.session.headers["Authorization"] = f"token {user.token()}"
@@ -215,9 +215,15 @@ def test_a_program_with_a_token_starts_a_server_and_runs_code(new_user: NewUser)
     server.start("base")
     with server.kernel() as kernel:
         assert kernel.execute("6 * 7").result == "42"
-        given = program.session.headers.pop("Authorization")
-        with pytest.raises(InvalidStatus):
-            program.websocket(f"{server.path}api/kernels/{kernel.id}/channels")
+        given = str(program.session.headers.pop("Authorization"))
+        channels, token = f"{server.path}api/kernels/{kernel.id}/channels", given.removeprefix("token ")
+        for query in ("", "?token=wrong"):
+            with pytest.raises(InvalidStatus):
+                program.websocket(channels + query)
+        program.websocket(f"{channels}?token={token}").close()
+        # The address of a page may be a link that somebody else made.
+        path = f"{server.path}api/kernels?token={token}"
+        assert program.request("GET", path, allow_redirects=False).status_code in (302, 403)
         program.session.headers["Authorization"] = given
 
 

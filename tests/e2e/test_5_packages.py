@@ -149,6 +149,7 @@ TOLD = {
     "lab": "~/.jupyter/jupyter_lab_config.py, line 1: TraitError",
     "page_config": "~/.jupyter/labconfig/page_config.json, line 1: SyntaxError: not JSON",
     "Hub": "~/.jupyter/jupyter_server_config.py, line 1: ValueError: HubOAuth.api_url is set by the Hub",
+    "TLS": "~/.jupyter/jupyter_server_config.py, line 1: ValueError: ServerApp.ssl_options is set by the Hub",
     "no challenge": "it turns off a part that is needed: api/jupyterhub-challenge",
     "no lab": "it turns off a part that is needed: lab",
     "extension that exits": "refused, and this server runs without it",

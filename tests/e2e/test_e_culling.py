@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from secrets import token_hex
 
 import pytest
-from e2e.browser import TIMEOUT_MS, browser, shoot, type_code
+from e2e.browser import TIMEOUT_MS, browser, run_a_notebook_in_marimo, shoot
 from e2e.client import NewUser, Server, User
 from e2e.deployment import Deployment, docker
 from e2e.marimo_client import Marimo
@@ -115,11 +115,7 @@ def open_jupyterlab(page: Page, url: str) -> None:
 def open_marimo(page: Page, url: str) -> None:
     """Open both kinds of marimo's pages, which send requests every few seconds."""
     page.goto(f"{url}marimo/")
-    with page.context.expect_page() as opened:
-        page.get_by_text("Create a new notebook").click()
-    type_code(opened.value.locator(".cm-content").first, "1 + 41")
-    opened.value.keyboard.press("Control+Enter")
-    expect(opened.value.locator(".output-area").first).to_contain_text("42")
+    run_a_notebook_in_marimo(page, page.context, "1 + 41", "42")
 
 
 def is_running(user: User) -> bool:

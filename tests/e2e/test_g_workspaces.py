@@ -159,6 +159,7 @@ def test_member_who_leaves_is_out_with_open_connections(place: Place, maya: Pers
 
 
 def test_cards_in_a_browser(place: Place, maya: Person) -> None:
+    maya.workspace("genomics").write("shared.txt", "by Maya")
     host = urlsplit(place.settings["hub_github_url"]).hostname or ""
     with browser(host) as context:
         page = context.new_page()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from github.accounts import LOGIN, Membership, Organization, Team, User
 from github.oauth import (
@@ -72,8 +72,7 @@ class GitHub:
     requests: list[Asked] = field(default_factory=list)
     clock: Callable[[], float] = time.time
     ahead_s: float = 0
-    # For users, organizations and teams; never reused.
-    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001), repr=False)
+    _numbers: set[int] = field(default_factory=set, repr=False)
 
     def now(self) -> float:
         """Return the time, in seconds since 1970."""
@@ -84,6 +83,17 @@ class GitHub:
         self.ahead_s += seconds
 
     # Accounts
+
+    def _number(self, what: str) -> int:
+        """Return a new number, which is never used again.
+
+        It depends on the name, so that a Hub finds the same accounts again when the stand-in is another one.
+        """
+        number = crc32(what.lower().encode()) % 2**31
+        while number in self._numbers:
+            number += 1
+        self._numbers.add(number)
+        return number
 
     def user(self, login: str) -> User:
         """Find a user."""
@@ -115,9 +125,16 @@ class GitHub:
                 raise ValueError(f"{login} is taken")
         return login
 
-    def add_user(self, login: str, name: str | None = None, email: str = "", email_public: bool = False) -> User:
+    def add_user(
+        self,
+        login: str,
+        name: str | None = None,
+        email: str = "",
+        email_public: bool = False,
+        number: int | None = None,
+    ) -> User:
         """Register a user with a new id."""
-        number = next(self.ids)
+        number = number or self._number(f"user {login}")
         email = email or f"{number}+{login}@users.noreply.example.org"
         user = self.users[number] = User(number, self._free(login), name, email, email_public)
         return user
@@ -137,9 +154,10 @@ class GitHub:
         _drop(self.sessions, user)
         del self.users[user.id]
 
-    def add_organization(self, login: str, restricts_apps: bool = False) -> Organization:
+    def add_organization(self, login: str, restricts_apps: bool = False, number: int | None = None) -> Organization:
         """Create an organization."""
-        organization = Organization(next(self.ids), self._free(login), restricts_apps=restricts_apps)
+        number = number or self._number(f"organization {login}")
+        organization = Organization(number, self._free(login), restricts_apps=restricts_apps)
         self.organizations[organization.id] = organization
         return organization
 
@@ -158,7 +176,7 @@ class GitHub:
 
     def add_team(self, organization: str, name: str) -> Team:
         """Create a team of an organization."""
-        teams, team = self.organization(organization).teams, Team(next(self.ids), name)
+        teams, team = self.organization(organization).teams, Team(self._number(f"team {organization} {name}"), name)
         if team.slug in teams:
             raise ValueError(f"{organization} has a team {team.slug}")
         teams[team.slug] = team

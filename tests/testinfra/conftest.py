@@ -71,7 +71,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and (host := getattr(item, "funcargs", {}).get("host")):
         names = host.run("docker ps --all --format '{{.Names}}'").stdout.split()
-        for command in ["docker ps --all; systemctl --failed", *(f"docker logs --tail 40 {name}" for name in names)]:
+        # A test that waits fills the end of the Hub's log with its requests.
+        logs = [f"docker logs --tail 2000 {name} 2>&1 | grep -v ' log:192. [234]' | tail -60" for name in names]
+        for command in ["docker ps --all; systemctl --failed", *logs]:
             report.sections.append((f"{host.backend.get_pytest_id()}: {command}", host.run(f"({command}) 2>&1").stdout))
     return report
 

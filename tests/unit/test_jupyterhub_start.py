@@ -86,6 +86,7 @@ def refused(serve: Callable[[], object]) -> str:
         ("def ours():\n    import of_nobody\nours()\n", "line 2: ModuleNotFoundError: No module named 'of_nobody'"),
         ("c.HubOAuth.api_url = 'http://mine'\n", "line 1: ValueError: HubOAuth.api_url is set by the Hub"),
         ("#\nc.ServerApp.sock = '/tmp/a'\n", "line 2: ValueError: ServerApp.sock is set by the Hub"),
+        ("c.ServerApp.ssl_options = {}\n", "line 1: ValueError: ServerApp.ssl_options is set by the Hub"),
     ],
 )
 def test_a_line_of_the_user_s_file_is_named(home: Path, text: str, words: str) -> None:
@@ -227,13 +228,31 @@ def test_a_server_must_answer_the_hub_and_have_a_lab(
         before = set(threading.enumerate())
 
         def serve() -> NoReturn:
-            [watch] = set(threading.enumerate()) - before
-            watch.join(20)
+            # None if it has ended already.
+            for thread in set(threading.enumerate()) - before:
+                thread.join(20)
             raise SystemExit(0)
 
         with pytest.raises(SystemExit):
             start.run(serve)
         assert told == []
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x15\x03\x01", b"SSH-2.0-x 404\r\n", b"HTTP/1.1 \r\n\r\n"], ids=repr)
+def test_what_is_no_answer_by_http_is_none(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def reply() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        server = threading.Thread(target=reply)
+        server.start()
+        with pytest.raises(ValueError, match="no answer by HTTP"):
+            start.status(f"http://127.0.0.1:{listening.getsockname()[1]}/user/ada/", "lab")
+        server.join(20)
 
 
 def test_a_start_that_only_lacks_processor_time_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

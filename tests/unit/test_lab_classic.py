@@ -23,6 +23,7 @@ BASE = "/user/alice/"
         ("edit/caf%C3%A9.py", "", "lab/tree/caf%C3%A9.py"),
         # Raw bytes, as tornado passes them.
         ("edit/caf\u00c3\u00a9.py", "", "lab/tree/caf%C3%A9.py"),
+        ("tree", "a=caf\u00c3\u00a9&b=%C3%A9[~'!|", "lab?a=caf%C3%A9&b=%C3%A9[~'!|"),
         ("view/plot.html", "", "lab/tree/plot.html"),
         ("nbclassic/notebooks/a.ipynb", "", "lab/tree/a.ipynb"),
         ("retro/tree", "", "lab"),
@@ -70,6 +71,23 @@ def answers(*paths: str) -> list[str]:
         return found
 
     return asyncio.run(run())
+
+
+def test_raw_bytes_of_a_link_arrive_as_they_were_sent() -> None:
+    async def ask() -> str:
+        app = Application()
+        classic.install(app, BASE)
+        socket, port = bind_unused_port()
+        server = HTTPServer(app)
+        server.add_socket(socket)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {BASE}tree/é?x=é HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        server.stop()
+        return answer
+
+    assert f"Location: {BASE}lab/tree/%C3%A9?x=%C3%A9\r\n" in asyncio.run(ask())
 
 
 def test_only_pages_that_nothing_else_serves_are_redirected() -> None:

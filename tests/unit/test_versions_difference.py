@@ -84,19 +84,30 @@ def test_a_notebook_of_30_mb_takes_seconds() -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_the_program_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "version.txt").write_text("äöü")
-    # As the server starts it; and of a file that was deleted, everything comes back.
-    arguments = [str(tmp_path / "deleted.txt"), str(tmp_path / "version.txt")]
-    printed = subprocess.run(
+def printed_for(*arguments: str) -> str:
+    """Run the program as the server starts it."""
+    return subprocess.run(
         [sys.executable, "-m", "jupyterhub_versions.difference", *arguments],
         cwd=IMAGES / "singleuser/versions",
         check=True,
         capture_output=True,
+        text=True,
     ).stdout
+
+
+def test_the_program_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "version.txt").write_text("äöü")
+    # Of a file that was deleted, everything comes back.
+    arguments = [str(tmp_path / "deleted.txt"), str(tmp_path / "version.txt")]
+    printed = printed_for(*arguments)
     assert json.loads(printed) == {"note": "", "lines": ["@", "+äöü"]}
     main(*arguments)
     assert json.loads(capsys.readouterr().out) == json.loads(printed)
+
+
+def test_when_memory_runs_out_it_is_killed_before_kernels() -> None:
+    # It compares with what the kernel says of itself.
+    assert json.loads(printed_for("/nowhere", "/proc/self/oom_score_adj"))["lines"] == ["@", "+1000"]
 
 
 def test_very_large_files_are_not_read(

@@ -136,6 +136,26 @@ def test_others_are_not_kept_unless_something_else_would_replace_them(
     assert len(ring.versions("data.bin")) == 1
 
 
+def test_what_something_else_would_replace_is_never_removed_to_make_room(ring: Ring, home: Path) -> None:
+    save(ring, "a.txt", "a" * MB)
+    save(ring, "b.txt", "b")
+    # The version that was just made takes most room of all; others go.
+    (home / "large.bin").write_bytes(b"\0" * (15 * MB // 2))
+    assert ring.keep("large.bin", whatever=True)
+    assert [version.size for version in ring.versions("large.bin")] == [15 * MB // 2]
+    assert ring.versions("a.txt") == []
+    assert contents(ring, "b.txt") == ["b"]
+
+
+def test_what_has_no_room_even_alone_is_not_kept_and_costs_no_other_version(ring: Ring, home: Path) -> None:
+    save(ring, "a.txt", "one")
+    (home / "large.bin").write_bytes(b"\0" * (31 * MB // 4))
+    with pytest.raises(NotKeptError, match="larger than 7 MB: it has no room even without other versions"):
+        ring.keep("large.bin", whatever=True)
+    assert contents(ring, "a.txt") == ["one"]
+    assert ring.versions("large.bin") == []
+
+
 def test_an_empty_file_needs_no_version(ring: Ring, home: Path) -> None:
     assert not save(ring, "a.txt", "")
     assert not (home / "versions").exists()

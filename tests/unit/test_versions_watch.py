@@ -144,6 +144,17 @@ def test_what_another_program_wrote_is_kept_before_it_is_overwritten(home: Home)
     assert home.versions("b.txt") == []
 
 
+def test_parts_of_an_upload_are_no_versions(home: Home) -> None:
+    # JupyterLab sends a large file in parts; what is saved is the whole of it, of which the hook is told.
+    for number, content in ((1, "one,"), (2, "one,two,"), (-1, "one,two,three")):
+        path = home.write("data.csv", content)
+        home.asked("PUT", "api/contents/data.csv", {"chunk": number, "type": "file", "format": "base64"}, status=200)
+        home.watch.finish()
+    assert home.versions("data.csv") == []
+    home.watch.file_saved(path)
+    assert home.versions("data.csv") == ["one,two,three"]
+
+
 def test_marimo_s_saves(home: Home) -> None:
     path = home.write("a.py", "one")
     home.asked("POST", "marimo/api/kernel/save", {"filename": path, "codes": []})
@@ -177,6 +188,7 @@ def test_versions_follow_a_renamed_folder(home: Home) -> None:
         ("GET", "api/contents/folder", None, 200),
         ("GET", "api/contents/gone.txt", None, 200),
         ("POST", "api/contents/a.txt/checkpoints", None, 201),
+        ("GET", "api/collaboration/session/a.txt", None, 200),
         ("GET", "lab/tree/a.txt", None, 200),
         ("PATCH", "api/contents/a.txt", {}, 200),
         ("POST", "marimo/api/kernel/save", {"filename": None}, 200),

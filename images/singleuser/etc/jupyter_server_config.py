@@ -9,6 +9,7 @@ import deletable_links
 import patient_hub_auth
 import request_bodies
 import user_labextensions
+import websocket_tokens
 from jupyterhub_lab import exports
 from tornado import websocket
 
@@ -25,6 +26,9 @@ websocket._default_max_message_size = LARGEST_MESSAGE
 
 # The Hub does not answer while it is being replaced.
 patient_hub_auth.install()
+
+# Client libraries put the token there.
+websocket_tokens.install()
 
 # A body beyond what the memory allows would kill the server and all kernels.
 request_bodies.install()

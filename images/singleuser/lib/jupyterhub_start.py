@@ -44,7 +44,7 @@ _OF_THE_HUB: dict[str, frozenset[str]] = {
     "JupyterHubAuthorizer": frozenset(),
     "JupyterHubIdentityProvider": frozenset(),
     "JupyterHubSingleUser": frozenset(),
-    "ServerApp": frozenset({"authorizer_class", "sock"}),
+    "ServerApp": frozenset({"authorizer_class", "sock", "ssl_options"}),
 }
 _PATHS = ("api/jupyterhub-challenge?nonce=" + "0" * 64, "lab")
 """What must exist: the Hub considers a server ready by the first, and the user repairs everything in the second."""
@@ -285,7 +285,10 @@ def status(url: str, path: str) -> int:
     with socket.create_connection((parts.hostname or "localhost", parts.port or 80), 5) as connection:
         request = f"GET {parts.path.rstrip('/')}/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
-        return int(connection.recv(64).split()[1])
+        # Nothing, if the server closed the connection; of TLS, an alert.
+        if not (answer := re.match(rb"HTTP/1\.\d (\d{3})", connection.recv(64))):
+            raise ValueError("no answer by HTTP")
+        return int(answer[1])
 
 
 def again(fault: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 Jupyter's own limit does not depend on the memory, and beyond it, tornado only closes the connection.  Here the rest of
 the body is read and dropped, as the proxy and many clients do not look for an answer before they have sent everything.
-JupyterLab uploads files in parts of 1 MB.
+JupyterLab uploads files in parts of 1 MB, but saves a notebook at once.
 """
 
 import json
@@ -81,8 +81,8 @@ class _Bounded(HTTPMessageDelegate):
         megabytes = self.largest // 1024**2
         message = (
             f"This request is too large: {self.received / 1024**2:.0f} MB, and the memory of this server allows"
-            f" {megabytes} MB at once. Upload files with JupyterLab, which sends them in parts, or choose a server with"
-            " more memory."
+            f" {megabytes} MB at once. Upload files with JupyterLab, which sends them in parts. Clear outputs of a"
+            " notebook that cannot be saved. Or choose a server with more memory."
         )
         body = json.dumps({"message": message, "reason": None}).encode()
         headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})

@@ -26,9 +26,9 @@ class StandIn:
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """Run the stand-in on this host's address in the machine's network."""
     with github("bridge", URL, tmp_path_factory.mktemp("tls")) as (account, settings, certificate):
-        account.add_organization("acme")
-        # Before all others, as when the older application was recorded: the Hub knows her by her number.
-        account.add_user("Olga")
+        # The numbers by which the older application that was recorded knows both.
+        account.add_organization("acme", number=1001)
+        account.add_user("Olga", number=1002)
         account.set_member("acme", "Olga")
         yield StandIn(account, settings["hub_github_url"], certificate)
 

@@ -19,7 +19,11 @@ HUB, PROXY = "jupyterhub-hub-1", "jupyterhub-proxy-1"
 
 @pytest.fixture(scope="module")
 def given(stand_in: Any) -> dict[str, str]:
-    return variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
+    given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
+    settings = json.loads(given["JUPYTERHUB_SETTINGS"])
+    # GitHub is asked once, soon after the Hub's start, and not again within this file.
+    settings["hub_traits"]["Authenticator"]["auth_refresh_age"] = 3600
+    return {**given, "JUPYTERHUB_SETTINGS": json.dumps(settings)}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +65,15 @@ def test_with_the_new_names_the_hub_has_the_server_and_its_user(
     host: Host, app: App, given: dict[str, str], since: str, secrets: str
 ) -> None:
     write(host, f"{FOLDER}/.env", env_file(given))
-    app.compose("up", "--detach")
-    app.wait_until_healthy()
+    # The stand-in does not know the token that it gave the older Hub for her: it would say that she is out.
+    app.github.break_down(503, below="/api")
+    try:
+        app.compose("up", "--detach")
+        app.wait_until_healthy()
+        asked = "olga stays in, since GitHub cannot be asked"
+        eventually("the question", lambda: asked in app.compose("logs", "hub"), 60, every_s=1)
+    finally:
+        app.github.recover()
     olga = app.member("Olga")
     eventually("the server", olga.answers, 60)
     assert started(host, SERVER) == since

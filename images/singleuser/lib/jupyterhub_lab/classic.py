@@ -1,6 +1,7 @@
 """Links and bookmarks of the classic notebook (/tree, /notebooks, ...), such as nbgitpuller's, lead to JupyterLab."""
 
 import re
+import string
 from urllib.parse import quote
 
 from tornado.routing import PathMatches, Rule
@@ -17,7 +18,7 @@ def location(base_url: str, path: str, query: str) -> str:
     Args:
         base_url: of the server, such as `/user/alice/`.
         path: of the page, below `base_url`, percent-encoded or raw bytes as Latin-1, as tornado gives it.
-        query: of the request, percent-encoded.
+        query: of the request, likewise.
 
     Raises:
         ValueError: there is no such page.
@@ -29,7 +30,8 @@ def location(base_url: str, path: str, query: str) -> str:
     # Browsers would resolve ".." in any of its forms.
     parts = [part for part in parts if part and not re.fullmatch(r"(?:\.|%2e){1,2}", part, re.IGNORECASE)]
     lab = "lab" if page["not_a_file"] or not parts else f"lab/tree/{'/'.join(parts)}"
-    return f"{base_url}{lab}{'?' if query else ''}{query}"
+    # Whatever it has of ASCII stays; raw bytes would be encoded once more.
+    return f"{base_url}{lab}{'?' if query else ''}{quote(query, safe=string.punctuation, encoding='latin-1')}"
 
 
 class ClassicHandler(RequestHandler):

@@ -8,6 +8,7 @@ import difflib
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -67,4 +68,7 @@ def main(present: str, version: str) -> None:
 
 
 if __name__ == "__main__":
+    # If memory runs out, this goes, and not a kernel.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     main(*sys.argv[1:])

@@ -20,6 +20,11 @@ class Limits(NamedTuple):
         return self.mb * 1024 * 1024
 
     @property
+    def filled(self) -> int:
+        """What stays when room is made: somewhat less, so that it is not made again for each new version."""
+        return self.total * 95 // 100
+
+    @property
     def largest(self) -> int:
         """The largest file of which versions are kept, in bytes: four of its versions fit."""
         return self.total // 4

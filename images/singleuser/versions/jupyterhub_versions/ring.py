@@ -153,7 +153,7 @@ class Ring:
 
         Args:
             name: as from `name_of`.
-            whatever: also if the file is large or not text.
+            whatever: also if the file is large or not text; not if other versions could not make room for it.
 
         Raises:
             ChangedError: it was written meanwhile.
@@ -163,8 +163,7 @@ class Ring:
             newest = _versions(folder)[:1]
             if not info.st_size or (newest and self._same(newest[0].path, self.path_of(name))):
                 return False
-            if not whatever:
-                self._check(file, info)
+            self._check(file, info, whatever)
             self._make(folder, file, info)
             self._thin(folder)
         return True
@@ -198,7 +197,12 @@ class Ring:
         # It compares contents once for each size and time of change of both.
         return filecmp.cmp(version, path, shallow=False)
 
-    def _check(self, file: BinaryIO, info: os.stat_result) -> None:
+    def _check(self, file: BinaryIO, info: os.stat_result, whatever: bool) -> None:
+        most = self._limits.filled
+        if info.st_size > most:
+            raise NotKeptError(f"It is larger than {most // 1024**2} MB: it has no room even without other versions.")
+        if whatever:
+            return
         if info.st_size > self._limits.largest:
             raise NotKeptError(f"It is larger than {self._limits.largest // 1024**2} MB.")
         if b"\0" in file.read(_PROBE):
@@ -255,8 +259,7 @@ class Ring:
         if self._used <= self._limits.total:
             return
         gone = set()
-        # Somewhat more, so that they are not counted again for each new version.
-        while self._used > self._limits.total * 0.95:
+        while self._used > self._limits.filled:
             if not (others := [each for each in space if len(rings[each]) > (each == last)]):
                 break
             folder = max(others, key=lambda each: space[each])

@@ -59,11 +59,14 @@ class Watch:
             return
         if request.method == "GET" and path == "marimo/" and (name := handler.get_query_argument("file", "")):
             self._keep(name)
-        elif request.method in ("GET", "PUT") and path.startswith((_CONTENTS, _SESSION)):
+        elif request.method == "GET" and path.startswith(_CONTENTS):
             # What is opened is kept before it is changed.  JupyterLab also asks before each save whether the file has
             # changed, without content: then a version is due only if it was changed by another program.
-            name = path.removeprefix(_CONTENTS).removeprefix(_SESSION)
-            self._keep(unquote(name), known_only=handler.get_query_argument("content", "1") == "0")
+            name = unquote(path.removeprefix(_CONTENTS))
+            self._keep(name, known_only=handler.get_query_argument("content", "1") == "0")
+        elif request.method == "PUT" and path.startswith(_SESSION):
+            # Not what is put to the contents: it may be a part of an upload, and the hook is told of whole files.
+            self._keep(unquote(path.removeprefix(_SESSION)))
         elif request.method == "PATCH" and path.startswith(_CONTENTS):
             old = unquote(path.removeprefix(_CONTENTS))
             self._do(lambda: self._move(old, json.loads(request.body).get("path")))
