@@ -314,8 +314,10 @@ def main(delay_s: str = "", cut_s: str = "0", rounds: str = "1") -> None:
         tempfile.TemporaryFile("w+") as log,
     ):
         threading.Thread(target=hub.serve_forever, daemon=True).start()
-        delay = [f"--YDocExtension.document_cleanup_delay={delay_s}"] if delay_s else []
-        server = Server(f"http://127.0.0.1:{hub.server_port}", Path(home), log, *delay)
+        # Its history is condensed as soon as it leaves the memory.
+        traits = ("YDocExtension.document_cleanup_delay", "SQLiteYStore.squash_after_inactivity_of")
+        delays = [f"--{trait}={delay_s}" for trait in traits] if delay_s else []
+        server = Server(f"http://127.0.0.1:{hub.server_port}", Path(home), log, *delays)
         server.start()
         try:
             asyncio.run(scenarios(server, float(cut_s), int(rounds), others=not delay_s))
