@@ -56,6 +56,7 @@ class Server:
     def __init__(self, hub: str, home: Path, log: IO[str], *arguments: str) -> None:
         self.home, self.log, self.arguments = home, log, arguments
         self.environment = {**try_server.environment(hub), "HOME": str(home), "JUPYTERHUB_COLLABORATION": "1"}
+        self.environment["JUPYTERHUB_VERSIONS"] = '{"per_file": 120, "mb": 200}'
 
     def start(self) -> None:
         command = ["entrypoint", "jupyterhub-singleuser", *self.arguments]
@@ -251,6 +252,31 @@ async def stopped(server: Server) -> dict[str, Any]:
     return {"cells": in_file(server, "stopped.ipynb"), "took_s": round(took, 1)}
 
 
+async def brought_back(server: Server) -> dict[str, Any]:
+    """A version is brought back while two have the notebook open."""
+    server.write("back.ipynb", [cell("one"), cell("two")])
+    pages = Page("back.ipynb"), Page("back.ipynb")
+    for page in pages:
+        await page.connect()
+    pages[0].type(0, " good")
+    await asyncio.sleep(SAVED_S)
+    pages[0].type(0, " bad")
+    pages[1].type(1, " bad")
+    await asyncio.sleep(SAVED_S)
+    listed = await asyncio.to_thread(try_server.ask, "GET", "jupyterhub-versions/back.ipynb")
+    url = f"http://{try_server.HOST}{try_server.BASE}jupyterhub-versions/back.ipynb"
+    body = {"version": listed.json()["versions"][1]["name"]}
+    answer = await asyncio.to_thread(requests.post, url, json=body, headers=try_server.AUTHORIZATION, timeout=60)
+    answer.raise_for_status()
+    await asyncio.sleep(SAVED_S)
+    pages[0].type(1, " and on")
+    await asyncio.sleep(SAVED_S)
+    contents = [page.cells() for page in pages]
+    for page in pages:
+        page.cut()
+    return {"same": contents[0] == contents[1] == in_file(server, "back.ipynb"), "cells": contents[0]}
+
+
 async def full_home(server: Server) -> dict[str, Any]:
     """The home is full before the server starts; later a member makes room, and stops the server."""
     server.write("full.ipynb", [cell("one")])
@@ -277,7 +303,7 @@ async def scenarios(server: Server, cut_s: float, rounds: int, others: bool) -> 
     for number in range(rounds):
         seen = await cut_off(server, f"cut-{number}.ipynb", cut_s)
         print(json.dumps({"scenario": "cut_off", **seen}), flush=True)
-    for each in (interleaved, typed_before_kill, stopped) if others else ():
+    for each in (interleaved, brought_back, typed_before_kill, stopped) if others else ():
         print(json.dumps({"scenario": each.__name__, **await each(server)}), flush=True)
 
 
@@ -288,8 +314,10 @@ def main(delay_s: str = "", cut_s: str = "0", rounds: str = "1") -> None:
         tempfile.TemporaryFile("w+") as log,
     ):
         threading.Thread(target=hub.serve_forever, daemon=True).start()
-        delay = [f"--YDocExtension.document_cleanup_delay={delay_s}"] if delay_s else []
-        server = Server(f"http://127.0.0.1:{hub.server_port}", Path(home), log, *delay)
+        # Its history is condensed as soon as it leaves the memory.
+        traits = ("YDocExtension.document_cleanup_delay", "SQLiteYStore.squash_after_inactivity_of")
+        delays = [f"--{trait}={delay_s}" for trait in traits] if delay_s else []
+        server = Server(f"http://127.0.0.1:{hub.server_port}", Path(home), log, *delays)
         server.start()
         try:
             asyncio.run(scenarios(server, float(cut_s), int(rounds), others=not delay_s))

@@ -234,6 +234,8 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     assert others["typed_before_kill"]["unsaved_s"] <= SEEN_S
     # Perhaps a keystroke that the server had not received.
     assert others["typed_before_kill"]["lost_s"] <= 0.3
+    cells = [["one", "one good"], ["two", "two and on"]]
+    assert others["brought_back"] == {"scenario": "brought_back", "same": True, "cells": cells}
     # On a full home people see each other's changes, which are saved as soon as there is room.
     typed = [["one", "one typed"]]
     assert others["full_home"] == {"scenario": "full_home", "seen": typed, "before": [["one", "one"]], "after": typed}

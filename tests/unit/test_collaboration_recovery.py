@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,9 @@ class Store:
         self.path = "json:file:1"
         self.stored = stored
         self.start_lock, self.started = asyncio.Lock(), asyncio.Event()
+
+    def register_compression_callbacks(self, *callbacks: Callable[[bytes], bytes]) -> None:
+        self.callbacks = callbacks
 
     async def start(self) -> None:
         self.started.set()
@@ -130,10 +134,21 @@ def test_what_another_program_wrote_wins() -> None:
     assert room._document.hash == hash_of("from git")
 
 
-@pytest.mark.parametrize("stored", [None, Document("other")], ids=["nothing stored", "never saved"])
+@pytest.mark.parametrize(
+    "stored",
+    [None, Document("other"), Document("", hash_of("a"))],
+    ids=["nothing stored", "never saved", "damaged"],
+)
 def test_file_stays_if_the_store_knows_no_better(stored: Document | None) -> None:
     room = opened("a", stored)
     assert (room._document.content, room._file.saved) == ("a", 0)
+
+
+def test_condensed_history_is_kept() -> None:
+    """Upstream only keeps one that it can decompress."""
+    store = opened("a", None).ystore
+    assert store
+    assert [callback(b"update") for callback in store.callbacks] == [b"update", b"update"]
 
 
 def test_without_a_store() -> None:

@@ -29,6 +29,9 @@ def from_store(initialize: Initialize, new_document: Callable[[str], Any], missi
         if room.ready:
             return
         if room.ystore is not None:
+            # Without them, upstream (pycrdt-store) condenses a history by deleting it: a page that comes back then adds
+            # all its cells once more.
+            room.ystore.register_compression_callbacks(_same, _same)
             try:
                 await _recover(room, new_document(room.file_type), missing)
             except Exception as error:
@@ -79,6 +82,8 @@ async def _recover(room: Any, stored: Any, missing: type[Exception]) -> None:
     if stored.hash:
         _undo_half_a_save(room._file, stored.hash)
     content = await stored.aget()
+    if not (content["cells"] if isinstance(content, dict) else content):
+        return  # A store that is damaged must not empty the file.
     model = await room._file.load_content(room.file_format, room.file_type)
     if _in_file(content) == _in_file(model["content"]) or not stored.hash or stored.hash != await _hash(room):
         return
@@ -100,6 +105,10 @@ def _undo_half_a_save(file: Any, last_saved: str) -> None:
     hashes = [hashlib.new(manager.hash_algorithm, each.read_bytes()).hexdigest() for each in (before, path)]
     if hashes[0] == last_saved != hashes[1]:
         before.replace(path)
+
+
+def _same(update: bytes) -> bytes:
+    return update
 
 
 def _in_file(content: Any) -> Any:
