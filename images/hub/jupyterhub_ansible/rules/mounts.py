@@ -94,7 +94,9 @@ def wrong_mount(source: str, closed: Protected, *, read_only: bool) -> tuple[str
     if field and source.startswith("/"):
         if after and not after.startswith("/"):
             # Volumes have a label that says whose they are.
-            what = f"{shown(source)} could be another user's folder: somebody may be called ...{after.partition('/')[0]}"
+            what = (
+                f"{shown(source)} could be another user's folder: somebody may be called ...{after.partition('/')[0]}"
+            )
             return what, "end the folder's name with {username}"
         if may_be_system_folder(before, closed):
             what = f"{shown(source)} could be a system folder, depending on the user's name"
