@@ -240,6 +240,26 @@ async def cut_off(server: Server, name: str, cut_s: float) -> dict[str, Any]:
     return seen
 
 
+async def condensed(server: Server, quiet_s: float) -> dict[str, Any]:
+    """A document is changed after its history was condensed, and the server is killed."""
+    server.write("condensed.ipynb", [cell("one"), cell("two")])
+    page, fresh = Page("condensed.ipynb"), Page("condensed.ipynb")
+    await page.connect()
+    page.type(0, " first")
+    await asyncio.sleep(quiet_s)
+    page.type(0, " later")
+    await asyncio.sleep(SAVED_S)
+    server.end(kill=True)
+    server.start()
+    await fresh.connect()
+    await page.connect()
+    await asyncio.sleep(SAVED_S)
+    contents = fresh.cells(), page.cells()
+    fresh.cut()
+    page.cut()
+    return {"same": contents[0] == contents[1] == in_file(server, "condensed.ipynb"), "cells": contents[0]}
+
+
 async def stopped(server: Server) -> dict[str, Any]:
     """The server stops right after a keystroke, while a page does not answer."""
     server.write("stopped.ipynb", [cell("one")])
@@ -303,6 +323,8 @@ async def scenarios(server: Server, cut_s: float, rounds: int, others: bool) -> 
     for number in range(rounds):
         seen = await cut_off(server, f"cut-{number}.ipynb", cut_s)
         print(json.dumps({"scenario": "cut_off", **seen}), flush=True)
+    if not others:
+        print(json.dumps({"scenario": "condensed", **await condensed(server, 2 * SAVED_S)}), flush=True)
     for each in (interleaved, brought_back, typed_before_kill, stopped) if others else ():
         print(json.dumps({"scenario": each.__name__, **await each(server)}), flush=True)
 

@@ -226,9 +226,11 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     for seen in cuts:
         assert seen["same"], seen
         assert sorted(map(tuple, seen["cells"])) == sorted(AFTER_THE_CUT.items())
-    if arguments:
-        return
     others = {seen["scenario"]: seen for seen in found}
+    if arguments:
+        cells = [["one", "one first later"], ["two", "two"]]
+        assert others["condensed"] == {"scenario": "condensed", "same": True, "cells": cells}
+        return
     assert others["interleaved"] == {"scenario": "interleaved", "same": True, "missing": [], "cells": ["one", "two"]}
     assert others["typed_before_kill"]["same"]
     assert others["typed_before_kill"]["unsaved_s"] <= SEEN_S
