@@ -22,6 +22,7 @@ from vps import assert_fence, inspect, started
 PROJECT = Path(__file__).parents[3]
 SOCKET = "/var/run/docker.sock"
 BUILT = "jupyterhub/env-base:built"
+LAB = {"slug": "lab", "environment": "base", "users": ["Bob", "Paula"]}
 HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
 
 
@@ -30,7 +31,8 @@ def app(host: Host, stand_in: Any) -> Iterator[App]:
     app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
     # This host's published port leads to all addresses of the machine.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
-    write(host, f"{FOLDER}/.env", env_file(given))
+    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), "hub_workspaces": [LAB]}
+    write(host, f"{FOLDER}/.env", env_file({**given, "JUPYTERHUB_SETTINGS": json.dumps(settings)}))
     app.compose("up", "--detach")
     app.wait_until_healthy()
     yield app
@@ -127,6 +129,23 @@ def test_user_works_in_a_browser(app: App) -> None:
 def test_server_is_fenced(host: Host, app: App) -> None:
     app.member("Bob").server().start("base")
     assert_fence(host, "bob", HUB, PROXY)
+
+
+def test_members_share_a_workspace(app: App) -> None:
+    bob, paula, outsider = (app.member(login) for login in ("Bob", "Paula", "Olga"))
+    lab = bob.workspace("lab")
+    lab.start()
+    lab.write("shared.txt", "by Bob")
+    theirs = paula.workspace("lab")
+    theirs.open().raise_for_status()
+    assert theirs.read("shared.txt") == "by Bob"
+    [version] = theirs.request("GET", "jupyterhub-versions/shared.txt").json()["versions"]
+    assert version["name"]
+    with lab.kernel() as kernel:
+        assert kernel.execute("import os; os.environ['JUPYTERHUB_COLLABORATION']").result == "'1'"
+    assert outsider.workspace("lab").open().status_code in (403, 404)
+    assert 'id="workspace.lab"' not in outsider.request("GET", "/hub/home").text
+    lab.stop()
 
 
 def test_lost_fence_is_restored(host: Host, app: App) -> None:
