@@ -222,6 +222,34 @@ class Deployment:
         [found] = self.containers(*labels).values()
         return found
 
+    def run_in_image(self, script: Path, *arguments: str, scratch: tuple[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """Run a Python script in a container of the environment base, with the Python of users' servers.
+
+        Args:
+            script: prints a JSON object in each line.
+            arguments: of the script.
+            scratch: a file system in memory, for a user's files: its folder, and its size such as 16m.
+
+        Returns:
+            The objects, and what it wrote to standard error.
+        """
+        environments = json.loads((self.root / "hub/hub.json").read_text())["images_environments"]
+        [image] = [each["image"] for each in environments if each["slug"] == "base"]
+        folder, size = scratch
+        options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
+        options += [
+            "--label=jupyterhub-ansible.test=e2e",
+            f"--tmpfs={folder}:exec,mode=700,uid=1000,gid=1000,size={size}",
+        ]
+        done = subprocess.run(
+            ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
+            input=script.read_text(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
     def start_times(self) -> dict[str, str]:
         """Return the start time of each container: it changes with every restart."""
         return {name: f"{c['Id'][:12]} {c['State']['StartedAt']}" for name, c in self.containers().items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from secrets import token_hex
 
@@ -163,25 +161,16 @@ TOLD = {
 
 
 def test_a_server_starts_whatever_is_in_its_home(deployment: Deployment) -> None:
-    environments = json.loads((deployment.root / "hub/hub.json").read_text())["images_environments"]
-    [image] = [each["image"] for each in environments if each["slug"] == "base"]
-    options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
-    options += ["--label=jupyterhub-ansible.test=e2e", "--tmpfs=/broken:exec,mode=700,uid=1000,gid=1000,size=64m"]
-    done = subprocess.run(
-        ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *TOLD],
-        input=Path(__file__).with_name("broken_homes.py").read_text(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = {seen.pop("home"): seen for seen in map(json.loads, done.stdout.splitlines())}
-    assert found.keys() == TOLD.keys(), done.stderr
+    script = Path(__file__).with_name("broken_homes.py")
+    lines, errors = deployment.run_in_image(script, *TOLD, scratch=("/broken", "64m"))
+    found = {seen.pop("home"): seen for seen in lines}
+    assert found.keys() == TOLD.keys(), errors
     for name, seen in found.items():
         told = " ".join(seen.get("notices") or [])
-        assert TOLD[name] in told if TOLD[name] else not told, f"{name}: {told}\n{done.stderr}"
+        assert TOLD[name] in told if TOLD[name] else not told, f"{name}: {told}\n{errors}"
         parts = [seen.get("lab"), seen.get("terminal"), seen.get("marimo", 200)]
         # The notebook sees the image's templates, and modules beside it.
-        assert (parts, seen["cell"]) == ([200, 200, 200], f"True {name == 'shadows'}"), f"{name}: {seen}\n{done.stderr}"
+        assert (parts, seen["cell"]) == ([200, 200, 200], f"True {name == 'shadows'}"), f"{name}: {seen}\n{errors}"
         # The image's kernel wins over those of the same name in the home.
         assert seen["kernels"]["python3"] == "Python 3 (ipykernel)"
         assert ("octave" in seen["kernels"]) == (name == "shadows")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,20 +209,10 @@ AFTER_THE_CUT = {
 @pytest.mark.parametrize("arguments", [(), ("2", "4", "2")], ids=["as delivered", "out of memory before the cut ends"])
 def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...]) -> None:
     """Whatever happens to pages, files and the server: documents.py."""
-    environments = json.loads((deployment.root / "hub/hub.json").read_text())["images_environments"]
-    [image] = [each["image"] for each in environments if each["slug"] == "base"]
-    options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
-    options += ["--label=jupyterhub-ansible.test=e2e", "--tmpfs=/full:exec,mode=700,uid=1000,gid=1000,size=16m"]
-    done = subprocess.run(
-        ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
-        input=Path(__file__).with_name("documents.py").read_text(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    script = Path(__file__).with_name("documents.py")
+    found, errors = deployment.run_in_image(script, *arguments, scratch=("/full", "16m"))
     cuts = [seen for seen in found if seen["scenario"] == "cut_off"]
-    assert len(cuts) == (2 if arguments else 1), done.stderr
+    assert len(cuts) == (2 if arguments else 1), errors
     for seen in cuts:
         assert seen["same"], seen
         assert sorted(map(tuple, seen["cells"])) == sorted(AFTER_THE_CUT.items())

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible.auth.identity import Identities, NameTakenError
-from jupyterhub_ansible.auth.rename import RenameError, mounted, rename
+from jupyterhub_ansible.auth.rename import RenameError, rename
 from jupyterhub_ansible.engine.labels import KIND, PROJECT, USER, labels
 from jupyterhub_ansible.settings.check import EXAMPLE
 from jupyterhub_ansible.settings.model import Settings
+from jupyterhub_ansible.spawner.mounted_volumes import of_user
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
@@ -89,7 +90,7 @@ def test_a_mount_s_volume_is_no_home(db: Session, engine: Engine) -> None:
     engine.known["cache-ann"] = {PROJECT: "example", KIND: "mount", USER: "ann"}
     assert rename(db, engine, SETTINGS, "image", "ann", "anna") == ["example-user-ann", "example-user-ann--gpu"]
     assert ("cache-ann", "example-user-anna") not in engine.copied, "it would be mixed into the home"
-    assert mounted(engine, "example", "ann") == ["cache-ann"]
+    assert of_user(engine, "example", "ann") == ["cache-ann"]
     engine.known["cache-dan"] = {PROJECT: "example", KIND: "mount", USER: "dan"}
     with pytest.raises(RenameError, match="There is a volume of dan already, for a mount: cache-dan"):
         rename(db, engine, SETTINGS, "image", "anna", "dan")

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from ..engine.labels import KIND, PROJECT, SERVER, USER, labels
 from ..settings.model import DATABASE_URL, Settings, SettingsError, load
 from ..spawner import naming
-from ..spawner.mounted_volumes import KIND_OF_VOLUMES
+from ..spawner.mounted_volumes import KIND_OF_VOLUMES, of_user
 from .identity import Identities, Identity
 
 
@@ -27,21 +27,11 @@ class RenameError(Exception):
     """The user cannot be renamed; nothing was changed."""
 
 
-def _volumes(docker_client: DockerClient, project: str, user: str) -> dict[str, dict[str, str]]:
-    found = docker_client.volumes.list(filters={"label": [f"{PROJECT}={project}", f"{USER}={user}"]})
-    return {volume.name: volume.attrs["Labels"] for volume in found}
-
-
 def _homes(docker_client: DockerClient, project: str, user: str) -> dict[str, str]:
     """Return the names of a user's homes, each with its server."""
-    found = _volumes(docker_client, project, user).items()
-    return {name: labels.get(SERVER, "") for name, labels in found if labels.get(KIND) != KIND_OF_VOLUMES}
-
-
-def mounted(docker_client: DockerClient, project: str, user: str) -> list[str]:
-    """Return the names of a user's other volumes, which mounts with {username} name: they are not copied."""
-    found = _volumes(docker_client, project, user).items()
-    return sorted(name for name, labels in found if labels.get(KIND) == KIND_OF_VOLUMES)
+    found = docker_client.volumes.list(filters={"label": [f"{PROJECT}={project}", f"{USER}={user}"]})
+    by_name = {volume.name: volume.attrs["Labels"] for volume in found}
+    return {name: each.get(SERVER, "") for name, each in by_name.items() if each.get(KIND) != KIND_OF_VOLUMES}
 
 
 def _check(db: Session, docker_client: DockerClient, settings: Settings, user: str, name: str) -> orm.User:
@@ -63,7 +53,7 @@ def _check(db: Session, docker_client: DockerClient, settings: Settings, user: s
         raise RenameError(f"{name} is or was the name of another account here, number {others[0]}: see identity list")
     if homes := _homes(docker_client, settings.jupyterhub_name, name):
         raise RenameError(f"There is a home of {name} already: the volume {min(homes)}")
-    if volumes := mounted(docker_client, settings.jupyterhub_name, name):
+    if volumes := of_user(docker_client, settings.jupyterhub_name, name):
         raise RenameError(f"There is a volume of {name} already, for a mount: {volumes[0]}")
     return found
 
@@ -136,7 +126,7 @@ def main() -> str | None:
     print(f"  docker restart {settings.jupyterhub_name}-hub")
     for volume in old:
         print(f"The old home stays; when it is no longer needed: docker volume rm {volume}")
-    for volume in mounted(client, settings.jupyterhub_name, arguments.user):
+    for volume in of_user(client, settings.jupyterhub_name, arguments.user):
         print(f"The volume {volume}, for a mount with {{username}}, is not copied. If its files are needed:")
         print("start and stop a server of the renamed user, which creates the new volume; then, with its name,")
         print(f"  docker run --rm -v {volume}:/old:ro -v <new volume>:/new debian:trixie-slim cp -a /old/. /new/")
