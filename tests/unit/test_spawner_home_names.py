@@ -54,6 +54,12 @@ OTHERS = {
     ("volumes", "template", "lost"),
     [
         (ANNS, None, {}),
+        # Each by their own name.
+        (
+            {**ANN, "jupyterhub_user_bob": labels("jupyterhub", "home", "bob", "")},
+            "jhub-{username}",
+            {"jupyterhub-user-ann": "jhub-ann", "jupyterhub-user-bob": "jhub-bob"},
+        ),
         ({**ANN, **OTHERS}, "jhub-{username}", {"jupyterhub-user-ann": "jhub-ann"}),
         ({**ANN, **OTHERS, "jhub_ann": None}, "jhub-{username}", {}),
         ({"jhub_ann": ANN["jupyterhub_user_ann"]}, "jhub-{username}", {}),
@@ -110,7 +116,7 @@ def test_the_check_names_the_setting_and_one_home(hub_files: Path, monkeypatch: 
     (hub_files / "hub.json").write_text(json.dumps(changed))
     assert check.problems(CONFIG_FILE) == []
     [found] = check.problems(CONFIG_FILE, homes=True)
-    assert found.startswith("hub_volume_name_template: 1 homes would look empty: jupyterhub-user-ann, for example")
+    assert found.startswith("hub_volume_name_template: 1 home would look empty: jupyterhub-user-ann, for example")
 
 
 def test_an_engine_that_does_not_answer_is_no_reason(hub_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

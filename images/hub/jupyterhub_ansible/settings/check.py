@@ -135,9 +135,10 @@ def _lost_homes(config: Config) -> Iterator[str]:
         return
     if found:
         old, new = next(iter(sorted(found.items())))
+        homes = "1 home" if len(found) == 1 else f"{len(found)} homes"
         yield (
-            f"hub_volume_name_template: {len(found)} homes would look empty: {old}, for example, would be {new}, which"
-            " does not exist; set it as it was, or move them first (docs/how-to/deleted-users.md)"
+            f"hub_volume_name_template: {homes} would look empty: {old}, for example, would be {new}, which does not"
+            " exist; set it as it was, or move them first (docs/how-to/deleted-users.md)"
         )
 
 

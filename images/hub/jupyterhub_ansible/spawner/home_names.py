@@ -3,6 +3,7 @@
 import sqlite3
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,21 +48,25 @@ def lost(client: docker.APIClient, config: Config) -> dict[str, str]:
     Homes of people whom the Hub no longer has are left out: they have no servers.  Adopted volumes have no labels, so
     that nobody can tell whose they are; they are not found.
     """
-    whose, which = SimpleNamespace(name="", url=""), SimpleNamespace(name="", server=None)
-    spawner = UserServerSpawner(user=whose, orm_spawner=which, config=config)
+
+    def server(labels: Mapping[str, str]) -> UserServerSpawner:
+        # One for each, as a spawner keeps its user's name.
+        whose = SimpleNamespace(name=labels.get(USER, ""), url="")
+        which = SimpleNamespace(name=labels.get(SERVER, ""), server=None)
+        return UserServerSpawner(user=whose, orm_spawner=which, config=config)
+
+    project = server({}).project
     volumes = {each["Name"]: each["Labels"] or {} for each in client.volumes()["Volumes"] or []}
-    ours = {
-        name: labels for name, labels in volumes.items() if carries(labels, {PROJECT: spawner.project, KIND: OF_HOMES})
-    }
+    ours = {name: labels for name, labels in volumes.items() if carries(labels, {PROJECT: project, KIND: OF_HOMES})}
     found = {}
     for name, labels in ours.items():
-        whose.name, which.name = labels.get(USER, ""), labels.get(SERVER, "")
+        spawner = server(labels)
         # Named servers that share their user's home have no other one.
         if spawner.name and spawner._home_is_shared():
             continue
         if spawner.home_volume not in volumes:
             found[name] = spawner.home_volume
-    known = users(client, f"{spawner.project}-hub") if found else set()
+    known = users(client, f"{project}-hub") if found else set()
     # A Hub that knows nobody has lost its database, and people will come back to it.
     if known.isdisjoint(each.get(USER) for each in ours.values()):
         return found
