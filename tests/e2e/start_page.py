@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 from e2e.client import Server, User
-from e2e.deployment import ARTEFACTS, CATALOGUE, Deployment
+from e2e.deployment import ARTEFACTS, CATALOGUE, SETTINGS, Deployment
 from playwright.sync_api import BrowserContext, Page, expect
 
 SIZES = [
     {"slug": "small", "memory_mb": 640, "cpus": 0.5},
     {"slug": "large", "title": "Large", "memory_mb": 1280, "cpus": 2},
 ]
+NAME = SETTINGS["jupyterhub_name"]
 STAFF = "staff"
 MB = 1024**2
 FOLDER = ARTEFACTS / "mounted"
@@ -31,8 +32,13 @@ def catalogue() -> list[dict[str, Any]]:
         "description": "With the data that not everybody may see.",
         "image_of": "base",
         "groups": [STAFF],
-        "environment": {"DATA_FOLDER": "/data"},
-        "mounts": [{"source": str(FOLDER), "target": "/data"}],
+        "environment": {"DATA_FOLDER": "/data", "MINE": "of {username}"},
+        # Volumes on folders that are root's in the image.
+        "mounts": [
+            {"source": str(FOLDER), "target": "/data"},
+            {"source": f"{NAME}-shared", "target": "/media", "read_only": False},
+            {"source": f"{NAME}-of-{{username}}", "target": "/mnt", "read_only": False},
+        ],
     }
     return [{**base, "sizes": SIZES}, *others, restricted]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ def place(deployment: Deployment) -> Place:
     (FOLDER / "data.txt").write_text("from the machine")
     settings = {
         "images_environments": catalogue(),
+        "hub_traits": {"DockerSpawner": {"volumes": {f"{deployment.name}-of-all": "/srv"}}},
         # The second is a registry that does not exist: the discard port.
         "hub_free_images": {STAFF: [f"{deployment.name}/env-*", "127.0.0.1:9/*", f"127.0.0.1:{REGISTRY_PORT}/*"]},
     }
@@ -167,8 +169,13 @@ def test_restricted_profile_has_variables_and_mounts(
     place.add_to_group("member")
     server = new_user("member").server()
     begin(server)
-    look = "import os; print(os.environ['DATA_FOLDER'], open('/data/data.txt').read(), os.access('/data', os.W_OK))"
-    assert server.run(look).stdout == "/data from the machine False\n"
+    look = "import os; print(os.environ['DATA_FOLDER'], os.environ['MINE'], open('/data/data.txt').read())"
+    assert server.run(look).stdout == "/data of member from the machine\n"
+    # The volumes stay empty, and so are what they were made at each start.
+    may_write = "import os; [os.access(folder, os.W_OK) for folder in ('/data', '/media', '/mnt', '/srv')]"
+    assert server.run(may_write).result == "[False, True, True, True]"
+    [volume] = json.loads(docker("volume", "inspect", f"{place.deployment.name}-of-member"))
+    assert volume["Labels"]["jupyterhub-ansible.user"] == "member"
 
 
 def test_restricted_profile_is_hidden_from_others(place: Place, newcomer: NewUser) -> None:

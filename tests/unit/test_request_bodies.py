@@ -5,10 +5,12 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 import request_bodies
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, RequestStartLine
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
@@ -22,7 +24,7 @@ class Size(RequestHandler):
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The port of a server that may use 12 MB."""
+    """The port of a server that may use 12 MB, and that would take 20 MB at once by tornado's own limit."""
     monkeypatch.setenv("MEM_LIMIT", str(12 * MB))
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
     ports: list[int] = []
@@ -30,7 +32,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        server = request_bodies.BoundedServer(Application([("/.*", Size)]))
+        server = request_bodies.BoundedServer(Application([("/.*", Size)]), max_body_size=20 * MB)
         listening = bind_sockets(0, "127.0.0.1")
         ports.append(listening[0].getsockname()[1])
         server.add_sockets(listening)
@@ -76,6 +78,17 @@ def test_a_body_beyond_the_memory_is_refused_and_the_connection_goes_on(port: in
     assert "40 MB, and the memory of this server allows 1 MB at once. Upload files with JupyterLab" in message
     # It may have been a notebook that was saved.
     assert "Clear outputs of a notebook that cannot be saved" in message
+
+
+def test_of_a_body_that_is_known_to_be_too_large_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was received until it is too large would be kept in memory, too."""
+    monkeypatch.setenv("MEM_LIMIT", str(12 * MB))
+    delegate = Mock()
+    bounded = request_bodies._Bounded(delegate, Mock())
+    line = RequestStartLine("PUT", "/api/contents/x", "HTTP/1.1")
+    bounded.headers_received(line, HTTPHeaders({"Content-Length": str(40 * MB)}))
+    bounded.data_received(b"x")
+    assert not delegate.mock_calls
 
 
 def test_what_is_only_passed_on_may_be_larger(port: int) -> None:

@@ -152,6 +152,7 @@ def test_a_failure_is_one_line(own: Path, text: str, says: str) -> None:
             "Spawner.args.--HubAuth.cache_max_age=3600: would keep users in their servers for longer",
         ),
         ("c.JupyterHub.spawner_class = 'dockerspawner.DockerSpawner'", "JupyterHub.spawner_class: would start servers"),
+        ("c.JupyterHub.db_url = 'sqlite:///x.sqlite'", "JupyterHub.db_url: would be another database than"),
         ("c.DockerSpawner.network_name = 'bridge'", "DockerSpawner.network_name: is set by the deployment"),
         ("c.Authenticator.admin_users = {'eve'}", "Authenticator.admin_users: has its own setting"),
         ("c.DockerSpawner.extra_host_config = {'privileged': True}", "DockerSpawner.extra_host_config.privileged:"),
@@ -179,6 +180,15 @@ def test_what_hub_traits_must_not_set_it_must_not_either(own: Path, text: str, s
     with pytest.raises(SystemExit) as refused:
         config()
     assert str(refused.value).startswith(f"jupyterhub_config.py: {says}")
+
+
+def test_what_it_mounts_is_held_against_the_environments(own: Path) -> None:
+    [base, *_] = check.EXAMPLE["images_environments"]
+    mount = {"source": "/srv/data", "target": "/d", "read_only": False}
+    settings(own, images_environments=[{**base, "mounts": [mount]}])
+    write(own, "c.DockerSpawner.read_only_volumes.update({'/srv/data/sub': '/s'})\n")
+    with pytest.raises(SystemExit, match=r'DockerSpawner\.read_only_volumes\./srv/data/sub: .* is inside "/srv/data"'):
+        config()
 
 
 def test_a_hook_must_not_take_the_place_of_the_check_of_memberships(own: Path) -> None:
@@ -215,6 +225,13 @@ def test_a_logo_that_is_not_in_the_container_is_refused(hub_files: Path) -> None
         "hub_traits: JupyterHub.logo_file: there is no /srv/logo.png in the Hub's container",
         "hub_traits: JupyterHub.template_paths: there is no /srv/templates in the Hub's container",
     ]
+
+
+def test_files_that_are_added_are_looked_for_too(own: Path) -> None:
+    """What is added to a trait without a value of ours is resolved later, by its class."""
+    write(own, "c.GoogleOAuthenticator.google_service_account_keys.update({'acme.test': '/srv/key.json'})\n")
+    [found] = [each for each in check.problems(CONFIG_FILE) if "google_service_account_keys" in each]
+    assert "there is no /srv/key.json in the Hub's container" in found
 
 
 def test_files_of_the_hubs_volume_are_not_looked_for(hub_files: Path) -> None:

@@ -73,9 +73,18 @@ def deleted(mine: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]
         return "done"
 
     monkeypatch.setattr("jupyterhub_ansible.spawner.home_archives.dispose", dispose)
-    monkeypatch.setattr("docker.from_env", lambda: SimpleNamespace(volumes=SimpleNamespace(list=own_mounts)))
+    engine = SimpleNamespace(volumes=SimpleNamespace(list=own_mounts))
+    monkeypatch.setattr(UserServerSpawner, "whole_client", engine)
     run(mine.delete_forever)
     return calls
+
+
+def test_all_calls_go_to_one_engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the spawner, whose connection has options of its own; not that of the environment variables."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
+    mine = spawner()
+    assert mine.whole_client.api is mine.client is docker
+    assert mine.whole_client.volumes.client is not None
 
 
 def test_the_home_of_a_deleted_server(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +142,8 @@ def test_failed_deletion_of_a_home_is_logged(
     monkeypatch.setattr(
         "jupyterhub_ansible.spawner.home_archives.dispose", Mock(side_effect=HomesError("the disk is full"))
     )
-    monkeypatch.setattr("docker.from_env", lambda: SimpleNamespace(volumes=SimpleNamespace(list=own_mounts)))
+    engine = SimpleNamespace(volumes=SimpleNamespace(list=own_mounts))
+    monkeypatch.setattr(UserServerSpawner, "whole_client", engine)
     mine = spawner(deleted_homes="archive")
     mine.log = logging.getLogger("spawner")
     run(mine.delete_forever)

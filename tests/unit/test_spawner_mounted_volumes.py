@@ -1,5 +1,6 @@
 """Volumes that mounts name: created by us, writable, and never changed if they are somebody else's."""
 
+import asyncio
 import logging
 import subprocess
 import threading
@@ -12,8 +13,10 @@ from unittest.mock import Mock
 
 import pytest
 from docker.errors import NotFound
-from fake_spawner import FakeDocker, run, spawner
+from fake_spawner import BASE, FakeDocker, run, spawner
+from jupyterhub_ansible.engine import calls
 from jupyterhub_ansible.engine.labels import KIND, PROJECT, USER
+from jupyterhub_ansible.settings.model import Mount
 from jupyterhub_ansible.spawner import mounted_volumes
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.home_archives import HomesError
@@ -47,7 +50,7 @@ class Client:
 @pytest.fixture
 def client(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Client:
     fake = Client()
-    monkeypatch.setattr("docker.from_env", lambda: fake)
+    monkeypatch.setattr(HomeSpawner, "whole_client", fake)
     monkeypatch.setattr(mounted_volumes, "run_as_root", fake.run)
     monkeypatch.setattr(HomeSpawner, "_looked_at", set())
     return fake
@@ -73,6 +76,35 @@ def test_a_missing_volume_is_created_once_and_given_to_the_server(client: Client
     start(**traits)
     assert client.found == {"shared": OURS}
     assert client.ran == [("1000", "shared", "/volume", "CHOWN")]
+
+
+def test_the_image_s_folder_is_not_copied_into_a_volume(client: Client, docker: FakeDocker) -> None:
+    """Its owner neither: Docker would give the volume back to root at each start while it is empty."""
+    mounts = [
+        {"source": "a", "target": "/a", "type": "volume"},
+        {"source": "b", "target": "/b", "no_copy": False, "labels": {"x": "y"}},
+        {"source": "/srv/c", "target": "/c", "type": "bind"},
+        {"source": "", "target": "/t", "type": "tmpfs"},
+    ]
+    run(spawner(volumes={"d": "/d", "/srv/e": "/e"}, read_only_volumes={"f": "/f"}, mounts=mounts).start)
+    [container] = docker.containers.values()
+    host = container["options"]["host_config"]
+    home = "jh-user-alice:/home/jovyan:rw"
+    assert {*host["Binds"]} == {"d:/d:rw,nocopy", "/srv/e:/e:rw", "f:/f:ro,nocopy", home}
+    options = [mount.get("VolumeOptions") for mount in host["Mounts"]]
+    assert options == [{"NoCopy": True}, {"Labels": {"x": "y"}}, None, None]
+
+
+def test_a_volume_with_the_user_s_name_is_theirs_alone(client: Client) -> None:
+    """By its label it goes with the user, and nobody else gets it."""
+    mounts = (Mount(source="of-{username}", target="/of", read_only=False), Mount(source="shared", target="/shared"))
+    environment = BASE.model_copy(update={"mounts": mounts})
+    for user in ("alice", "bob"):
+        mine = spawner(user, profiles={"base": environment})
+        run(mine.start)
+        run(mine.stop)
+    owned = {f"of-{user}": {**OURS, USER: user} for user in ("alice", "bob")}
+    assert client.found == {**owned, "shared": OURS}
 
 
 def test_a_volume_that_servers_only_read_is_created_but_not_given_away(client: Client) -> None:
@@ -146,11 +178,40 @@ def test_two_first_starts_wait_for_the_same_volume(client: Client, monkeypatch: 
         return "1000 755"
 
     monkeypatch.setattr(mounted_volumes, "run_as_root", slow)
-    mine = spawner(volumes={"shared": "/shared"})
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(lambda: (mine._prepare_volume("shared", 1000, True), done.is_set())) for _ in "12"]
-        assert [each.result() for each in both] == [("", True), ("", True)]
-    assert (most, len(client.ran)) == (1, 1)
+    ready = []
+
+    async def one() -> None:
+        await spawner(volumes={"shared": "/shared"})._ensure_mounted_volumes(1000)
+        ready.append(done.is_set())
+
+    async def both() -> None:
+        await asyncio.gather(one(), one())
+
+    run(both)
+    assert (most, len(client.ran), ready) == (1, 1, [True, True])
+
+
+def test_those_who_wait_for_a_volume_hold_no_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others would wait for a thread, and so for a volume that is not theirs."""
+    monkeypatch.setattr(calls, "VOLUMES", ThreadPoolExecutor(2))
+    other_is_ready = threading.Event()
+
+    def helper(client: Any, project: str, script: str, argument: str, volumes: dict[str, str], *_: str) -> str:
+        if "slow" in volumes:
+            assert other_is_ready.wait(20)
+        return "1000 755"
+
+    async def start_of_the_other() -> None:
+        await spawner(volumes={"other": "/other"})._ensure_mounted_volumes(1000)
+        other_is_ready.set()
+
+    async def all_of_them() -> None:
+        waiting = [spawner(volumes={"slow": "/slow"})._ensure_mounted_volumes(1000) for _ in range(3)]
+        await asyncio.gather(*waiting, start_of_the_other())
+
+    monkeypatch.setattr(mounted_volumes, "run_as_root", helper)
+    run(all_of_them)
+    assert client.found == {"slow": OURS, "other": OURS}
 
 
 def test_helpers_do_not_occupy_the_threads_of_starts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,10 @@ def engine_rules(host: Host) -> Findings:
 
     Restarting an engine that would stop containers, or that is not ours, is the operator's decision.
     """
-    if host.engine.get("rules") is not False or (host.engine.get("ours") and host.engine.get("live_restore")):
+    # Those of a rootless one are in a network of its own.
+    if host.engine.get("rules") is not False or host.engine.get("rootless"):
+        return
+    if host.engine.get("ours") and host.engine.get("live_restore"):
         return
     stops = "" if host.engine.get("live_restore") else ", which stops all containers, since live-restore is off"
     restart = f"restart the engine{stops}: systemctl restart docker (without systemd: service docker restart)"

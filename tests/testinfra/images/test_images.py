@@ -74,6 +74,14 @@ def test_operator_s_packages_are_in_their_own_environment(host: Any) -> None:
     assert said.endswith("/envs/tiny-py3.13")
 
 
+def test_operator_s_extension_of_jupyterlab_works(host: Any) -> None:
+    """What users install themselves has no part in the server (tests/unit/test_user_labextensions.py)."""
+    ref = images(host)["env-tiny"]["RepoTags"][0]
+    script = Path(__file__).with_name("extension.py").read_text()
+    run = "docker run --rm --network none %s /opt/jupyter/bin/python -c %s"
+    assert host.check_output(run, ref, script) == "True ['first words']"
+
+
 def test_images_trust_the_host_s_cas(host: Any) -> None:
     """The last CA of the host's bundle is in that of the image."""
     ref = images(host)["base"]["RepoTags"][0]

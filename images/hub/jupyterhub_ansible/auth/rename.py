@@ -16,10 +16,10 @@ from jupyterhub import orm
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from ..engine.labels import KIND, PROJECT, SERVER, USER, labels
+from ..engine.labels import KIND, OF_HOMES, OF_MOUNTS, PROJECT, SERVER, USER, labels
 from ..settings.model import DATABASE_URL, Settings, SettingsError, load
 from ..spawner import naming
-from ..spawner.mounted_volumes import KIND_OF_VOLUMES, of_user
+from ..spawner.mounted_volumes import of_user
 from .identity import Identities, Identity
 
 
@@ -31,7 +31,7 @@ def _homes(docker_client: DockerClient, project: str, user: str) -> dict[str, st
     """Return the names of a user's homes, each with its server."""
     found = docker_client.volumes.list(filters={"label": [f"{PROJECT}={project}", f"{USER}={user}"]})
     by_name = {volume.name: volume.attrs["Labels"] for volume in found}
-    return {name: each.get(SERVER, "") for name, each in by_name.items() if each.get(KIND) != KIND_OF_VOLUMES}
+    return {name: each.get(SERVER, "") for name, each in by_name.items() if each.get(KIND) != OF_MOUNTS}
 
 
 def _check(db: Session, docker_client: DockerClient, settings: Settings, user: str, name: str) -> orm.User:
@@ -63,7 +63,7 @@ def _copy(docker_client: DockerClient, settings: Settings, image: str, user: str
     homes = _homes(docker_client, settings.jupyterhub_name, user)
     for old, server in homes.items():
         new = naming.home_name(settings.jupyterhub_name, name, server)
-        docker_client.volumes.create(new, labels=labels(settings.jupyterhub_name, "home", name, server))
+        docker_client.volumes.create(new, labels=labels(settings.jupyterhub_name, OF_HOMES, name, server))
         docker_client.containers.run(
             image,
             ["cp", "--archive", "/from/.", "/to/"],

@@ -8,6 +8,9 @@ KIND = "jupyterhub-ansible.kind"
 USER = "jupyterhub-ansible.user"
 SERVER = "jupyterhub-ansible.server"
 
+OF_HOMES, OF_MOUNTS = "home", "mount"
+"""Values of KIND for the volumes that may be a user's: homes, and those that mounts name."""
+
 _OURS = "jupyterhub-ansible."
 _MANAGED = "coolify.managed"
 

@@ -1,7 +1,7 @@
 """What may be mounted into users' servers, and where."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .formatting import shown
@@ -39,8 +39,24 @@ COOLIFY = "/data/coolify"
 NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sbin", "/sys", "/usr")
 
 
+# In names of users as volumes and folders have them: ours (naming.user_slug) and DockerSpawner's.
+_IN_NAMES = re.compile(r"[a-z0-9-]*")
+
 USERNAME = "{username}"
 """The field of a source or an environment variable that stands for the user (spawner.naming.user_slug)."""
+
+
+FIELD = re.compile(r"\{[^{}]*\}")
+
+
+class Mounted(NamedTuple):
+    """What servers mount, and where that is set."""
+
+    about: str
+    source: str
+    writable: bool
+    by_traits: bool = False
+    """DockerSpawner writes names of users in another way than we do."""
 
 
 class Protected(NamedTuple):
@@ -94,8 +110,9 @@ def wrong_mount(source: str, closed: Protected, *, read_only: bool) -> tuple[str
     if field and source.startswith("/"):
         if after and not after.startswith("/"):
             # Volumes have a label that says whose they are.
+            end = after.partition("/")[0]
             what = (
-                f"{shown(source)} could be another user's folder: somebody may be called ...{after.partition('/')[0]}"
+                f"the folder of a user ann would be {shown(f'{before}ann{end}')}, which may be that of a user ann{end}"
             )
             return what, "end the folder's name with {username}"
         if may_be_system_folder(before, closed):
@@ -120,8 +137,50 @@ def same_for_all(source: str) -> str:
 def may_be_below(source: str, writable: str) -> bool:
     """Return whether a folder may be inside another one, for some user."""
     inner, outer = (folder(each).split("/") for each in (source, writable))
-    same = all(one == other or USERNAME in one + other for one, other in zip(inner, outer, strict=False))
+    same = all(one == other or FIELD.search(one + other) for one, other in zip(inner, outer, strict=False))
     return len(inner) > len(outer) and same and source.startswith("/") and writable.startswith("/")
+
+
+def may_be_equal(one: Mounted, other: Mounted) -> bool:
+    """Return whether a user may get by one template what another user gets by the other.
+
+    By `of-{username}`, x gets what a user called of-x gets by `{username}`.
+    """
+    names = _name(one.source), _name(other.source)
+    if not all(map(FIELD.search, names)) or (names[0] == names[1] and one.by_traits == other.by_traits):
+        return False
+    # What is before and after the fields.
+    (begin, *_, end), (longer, *_, other_end) = sorted(map(FIELD.split, names), key=lambda parts: len(parts[0]))
+    end, longer_end = sorted((end, other_end), key=len)
+    if not (longer.startswith(begin) and longer_end.endswith(end)):
+        return False
+    # What only one of them has after the field would have to be part of a user's name.
+    return begin != longer or bool(_IN_NAMES.fullmatch(longer_end.removesuffix(end)))
+
+
+def wrong_together(mounted: Sequence[Mounted]) -> Iterator[tuple[Mounted, str, str]]:
+    """Yield what is wrong only beside another mount, with the reason and the fix."""
+    for number, each in enumerate(mounted):
+        # Whoever can write to a folder can replace one in it by a link, which Docker would follow.
+        if outer := next(
+            (other.source for other in mounted if other.writable and may_be_below(each.source, other.source)), ""
+        ):
+            what = (
+                f"{shown(each.source)} is inside {shown(outer)}, where servers can write, so a user could replace it"
+                " by a link to any folder of the machine"
+            )
+            yield each, what, f"move it out of {outer}, or mount {outer} read-only"
+        elif same := next((other.source for other in mounted[:number] if may_be_equal(each, other)), ""):
+            what = f"{shown(each.source)} of one user may be {shown(same)} of another, depending on their names"
+            yield each, what, "let both begin with other words, such as data-{username} and cache-{username}"
+
+
+def _name(source: str) -> str:
+    """Return a source; of a folder, only up to the last part with a field, since what is below is the same user's."""
+    if not source.startswith("/"):
+        return source
+    before, field, after = source.rpartition("}")
+    return before + field + after.partition("/")[0]
 
 
 def _is_closed(source: str, folders: Collection[str]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import containers
-from .mounts import Protected, may_be_protected_volume, may_be_system_folder, wrong_source
+from .mounts import FIELD, Mounted, Protected, may_be_protected_volume, may_be_system_folder, wrong_source
 from .trait_table import DAY_S, ROWS
 
 HAS_SETTING = containers.OWN_SETTING
@@ -101,7 +101,6 @@ _LISTED = {
 _SECRET_VARIABLE = re.compile(
     r"(SECRET|PASSWORD|(^|_|API)(TOKEN|(?<!LICENSE_)KEY))S?(_FILE)?$|^JUPYTERHUB_SETTINGS$|^SERVICE_", re.IGNORECASE
 )
-_FIELD = re.compile(r"\{[^{}]*\}")
 _SAFE_FIELDS = {"{username}", "{safe_username}", "{servername}", "{imagename}"}
 
 
@@ -116,6 +115,35 @@ def refused(classes: Mapping[str, Any], authenticator: str | None, closed: Prote
     for name, traits in classes.items():
         for trait, value in traits.items() if isinstance(traits, Mapping) else ():
             yield from _refused((name, trait), name, _with_names(value), authenticator or "", closed)
+
+
+def mounted(classes: Mapping[str, Any]) -> Iterator[Mounted]:
+    """Yield what servers mount by traits of classes, besides memory."""
+    for name, traits in classes.items():
+        yield from _mounted_by_all((name,), traits)
+
+
+def _mounted_by_all(path: tuple[str, ...], traits: Any) -> Iterator[Mounted]:
+    for trait, value in traits.items() if isinstance(traits, Mapping) else ():
+        for where, source, writable in _mounted((*path, str(trait)), _with_names(value)):
+            yield Mounted(".".join(where), str(source), writable, by_traits=True)
+        if trait == "group_overrides" and isinstance(value, Mapping):
+            for group, override in value.items():
+                inner = override.get("spawner_override") if isinstance(override, Mapping) else None
+                yield from _mounted_by_all((*path, trait, str(group), "spawner_override"), inner)
+
+
+def _mounted(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
+    """Yield what one trait mounts: where that is set, the source, and whether servers can write there."""
+    if path[-1] in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
+        for source, target in value.items():
+            mode = target.get("mode") if isinstance(target, Mapping) else None
+            modes = str(mode or ("rw" if path[-1] == "volumes" else "ro")).split(",")
+            yield (*path, source), source, "ro" not in modes
+    elif path[-1] == "mounts" and isinstance(value, list):
+        for number, mount in enumerate(value):
+            if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
+                yield (*path, str(number), "source"), mount.get("source"), mount.get("read_only") is not True
 
 
 def _with_names(value: Any) -> Any:
@@ -148,6 +176,9 @@ def _refused(path: tuple[str, ...], name: str, value: Any, authenticator: str, c
         yield Refusal(path, HAS_SETTING, f"set {settings[trait]} instead")
     elif trait in fixed:
         yield Refusal(path, FIXED, REMOVE)
+    elif is_hub and trait == "db_url":
+        what = "would be another database than the one that accounts of GitHub, the commands of the Hub and backups use"
+        yield Refusal(path, what, f"{REMOVE}: the Hub's database is a file in its volume")
     elif is_authenticator and trait in ("allow_existing_users", *_MEMBERSHIP_CHECKS):
         yield from _keeps_former_users(path, value, authenticator)
     elif is_hub and trait == "token_expires_in_max_seconds":
@@ -190,20 +221,12 @@ def _of_servers(
         yield Refusal(path, "cannot be a function here", "write a dictionary")
     elif trait in _LISTED:
         yield from (Refusal(*found) for found in containers.unsafe(value, _LISTED[trait], *path))
-    elif trait in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
-        for source, target in value.items():
-            mode = target.get("mode") if isinstance(target, Mapping) else None
-            modes = str(mode or ("rw" if trait == "volumes" else "ro")).split(",")
-            yield from _wrong_source((*path, source), source, closed, read_only="ro" in modes)
-            if isinstance(target, Mapping):
-                yield from (Refusal(*found) for found in containers.unsafe(target, _BIND, *path, source))
-    elif trait == "mounts" and isinstance(value, list):
-        for number, mount in enumerate(value):
-            where = (*path, str(number))
-            yield from (Refusal(*found) for found in containers.unsafe(mount, containers.MOUNT, *where))
-            if isinstance(mount, Mapping) and mount.get("type") != "tmpfs":
-                read_only = mount.get("read_only") is True
-                yield from _wrong_source((*where, "source"), mount.get("source"), closed, read_only=read_only)
+    elif trait in ("volumes", "read_only_volumes", "mounts"):
+        for where, source, writable in _mounted(path, value):
+            yield from _wrong_source(where, source, closed, read_only=not writable)
+        listed, options = (_BIND, value) if isinstance(value, Mapping) else (containers.MOUNT, _numbered(value))
+        for key, given in options.items():
+            yield from (Refusal(*found) for found in containers.unsafe(given, listed, *path, key))
     elif trait == "args" and isinstance(value, list):
         for found in (CACHE.fullmatch(each) for each in value if isinstance(each, str)):
             if found and not 0 < int(found[1] or 0) <= LONGEST_CACHE_S:
@@ -223,6 +246,10 @@ def _of_servers(
                     yield from _refused(where, name, inner, authenticator, closed)
 
 
+def _numbered(value: Any) -> dict[str, Any]:
+    return {str(number): each for number, each in enumerate(value)} if isinstance(value, list) else {}
+
+
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *containers.PROPAGATION}
 _BIND: dict[str, tuple[containers.Check, str]] = {
     "bind": (lambda value: True, ""),
@@ -236,7 +263,7 @@ def _wrong_source(path: tuple[str, ...], source: Any, closed: Protected, *, read
     text = str(source)
     before, *fields = re.split(r"(?=\{)", text, maxsplit=1)
     if text.startswith("/"):
-        if set(_FIELD.findall(text)) - _SAFE_FIELDS:
+        if set(FIELD.findall(text)) - _SAFE_FIELDS:
             # Only in these fields are the names of users and servers escaped for paths.
             yield Refusal(path, "has a field that could point anywhere", "use {username} and {servername}")
             return
@@ -250,7 +277,7 @@ def _wrong_source(path: tuple[str, ...], source: Any, closed: Protected, *, read
     elif fields and may_be_protected_volume(before, closed):
         yield Refusal(path, "may be a user's home or the Hub's data", "set hub_volume_name_template instead")
         return
-    for plain in dict.fromkeys((_FIELD.sub("x", text), _FIELD.sub("x", text.replace("{servername}", "")))):
+    for plain in dict.fromkeys((FIELD.sub("x", text), FIELD.sub("x", text.replace("{servername}", "")))):
         if wrong := wrong_source(plain, closed, read_only=read_only):
             yield Refusal(path, wrong[0], wrong[1])
             return

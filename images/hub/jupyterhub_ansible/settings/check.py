@@ -117,7 +117,7 @@ def _absent(name: str, values: Config) -> Iterator[str]:
     Those of the Hub's volume are taken for present: the playbook calls this in a container without it.
     """
     for trait in FILES & values.keys():
-        value = values[trait]
+        value = own_files.plain(values[trait])
         paths = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
         for path in paths:
             if not isinstance(path, (str, Path)) or not str(path) or _is_in_volume(path):
@@ -135,10 +135,10 @@ def _lost_homes(config: Config) -> Iterator[str]:
         return
     if found:
         old, new = next(iter(sorted(found.items())))
+        homes = "1 home" if len(found) == 1 else f"{len(found)} homes"
         yield (
-            f"hub_volume_name_template: {len(found)} homes would look empty: {old}, for example, would be {new}, which"
-            " does not exist; set it as it was, move them first, or remove the volumes of people who left"
-            " (docs/how-to/deleted-users.md)"
+            f"hub_volume_name_template: {homes} would look empty: {old}, for example, would be {new}, which does not"
+            " exist; set it as it was, or move them first (docs/how-to/deleted-users.md)"
         )
 
 

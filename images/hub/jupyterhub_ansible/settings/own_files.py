@@ -14,8 +14,9 @@ from typing import Any
 
 from traitlets.config import Config, LazyConfigValue
 
+from ..rules.mounts import Mounted, wrong_together
 from ..rules.tables.folders import protected_by_settings
-from ..rules.traits import refused
+from ..rules.traits import mounted, refused
 from .model import Settings, SettingsError
 
 FOLDER = "/etc/jupyterhub/hub_files"
@@ -52,6 +53,13 @@ def run(config: Config, settings: Settings) -> None:
     closed = protected_by_settings(settings.jupyterhub_name, *of_machine)
     if found := [*refused(changed, settings.hub_authenticator, closed)]:
         raise SettingsError("\n".join(f"{NAME}: {'.'.join(path)}: {what}; {fix}" for path, what, fix in found))
+    everywhere = [
+        Mounted(f"images_environments (slug {each.slug})", mount.source, not mount.read_only)
+        for each in settings.images_environments
+        for mount in each.mounts
+    ]
+    if wrong := [*wrong_together([*everywhere, *mounted(after)])]:
+        raise SettingsError("\n".join(f"{NAME}: {each.about}: {what}; {fix}" for each, what, fix in wrong))
     if gone := [
         f"{name}.{trait}" for name in changed for trait in changed[name] if _is_replaced(before, after, name, trait)
     ]:
@@ -71,13 +79,13 @@ def _is_replaced(before: Mapping[str, Any], after: Mapping[str, Any], name: str,
 def _plain(config: Config) -> dict[str, dict[str, Any]]:
     """Return the configuration by class and trait; what extends a default counts as the value."""
     return {
-        name: {trait: _value(value) for trait, value in traits.items()}
+        name: {trait: plain(value) for trait, value in traits.items()}
         for name, traits in config.items()
         if isinstance(traits, Mapping)
     }
 
 
-def _value(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a trait's value; of what extends a default, as if that was empty."""
     if not isinstance(value, LazyConfigValue):
         return value

@@ -17,12 +17,10 @@ import docker
 from docker import DockerClient
 from docker.errors import APIError, ContainerError, NotFound
 
-from ..engine.labels import KIND, PROJECT, USER, carries, labels, not_inherited
+from ..engine.labels import KIND, OF_HOMES, OF_MOUNTS, PROJECT, USER, carries, labels, not_inherited
 from ..settings.model import SettingsError, load
 from . import naming
 
-# The second are those of mounted_volumes.
-_KINDS = ("home", "mount")
 _ARCHIVE_NAME = re.compile(r"[A-Za-z0-9_.-]+-\d{8}T\d{6}Z\.tar\.gz")
 # Renamed to its final name only when it is complete and on disk.
 _ARCHIVE = (
@@ -100,7 +98,7 @@ def _refuse_used(client: DockerClient, volume: str) -> None:
 def _own(client: DockerClient, project: str, user: str, volume: str) -> Any:
     found = client.volumes.get(volume)
     labels = found.attrs["Labels"] or {}
-    if labels.get(KIND) not in _KINDS or not carries(labels, {PROJECT: project, USER: user}):
+    if labels.get(KIND) not in (OF_HOMES, OF_MOUNTS) or not carries(labels, {PROJECT: project, USER: user}):
         raise HomesError(f"volume {volume} carries no labels of this user and project; left alone")
     return found
 
@@ -129,7 +127,7 @@ def dispose(client: DockerClient, project: str, user: str, volume: str, what: st
     except NotFound:
         return "it had no home"
     _refuse_used(client, volume)
-    noun = "home" if home.attrs["Labels"][KIND] == "home" else "own mount"
+    noun = "home" if home.attrs["Labels"][KIND] == OF_HOMES else "own mount"
     done = f"its {noun} was removed: the volume {volume}"
     if what == "archive":
         archives, file = _archives(client, project), archive_file(volume, datetime.now(UTC))
@@ -174,7 +172,7 @@ def restore(client: DockerClient, project: str, archive: str, user: str, server:
         pass
     else:
         raise HomesError(f"There is a home already: the volume {name}")
-    volume = client.volumes.create(name, labels=labels(project, "home", user, "" if shared else server))
+    volume = client.volumes.create(name, labels=labels(project, OF_HOMES, user, "" if shared else server))
     try:
         capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
         mounts = {archives_name(project): "/archives:ro", name: "/home"}

@@ -3,18 +3,22 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-import threading
 from typing import ClassVar
 
-import docker
+from docker import APIClient, DockerClient
 from traitlets import Bool, Enum, Unicode
 
 from ..engine import calls
 from ..engine.errors import DOCKER_ERRORS
-from ..engine.labels import PROJECT, USER, carries
+from ..engine.labels import OF_HOMES, PROJECT, USER, carries
 from . import home_archives, mounted_volumes, naming
 from .containers import ContainerSpawner
 from .errors import SpawnError
+
+
+class _WholeClient(DockerClient):
+    def __init__(self, api: APIClient) -> None:
+        self.api = api
 
 
 class HomeSpawner(ContainerSpawner):
@@ -36,7 +40,12 @@ class HomeSpawner(ContainerSpawner):
     # write there.
     _looked_at: ClassVar[set[tuple[str, str, int]]] = set()
     # The same: whoever starts second waits until the volume is writable.
-    _locks: ClassVar[dict[str, threading.Lock]] = {}
+    _locks: ClassVar[dict[str, asyncio.Lock]] = {}
+
+    @property
+    def whole_client(self) -> DockerClient:
+        """The connection to the engine that all spawners share, with the calls that docker.APIClient lacks."""
+        return _WholeClient(self.client)
 
     @property
     def home_volume(self) -> str:
@@ -58,7 +67,7 @@ class HomeSpawner(ContainerSpawner):
     async def _ensure_home(self) -> None:
         # Does nothing if the volume exists.
         name = self.home_volume
-        wanted = self._labels("home", "" if self.share_home else self.name)
+        wanted = self._labels(OF_HOMES, "" if self.share_home else self.name)
         await self.docker("create_volume", name, labels=wanted)
         # Not the answer to create_volume, which lacks the labels after a restart of the engine (seen: 26.1).
         volume = await self.docker("inspect_volume", name)
@@ -80,21 +89,23 @@ class HomeSpawner(ContainerSpawner):
         On failure the server starts all the same, and the log says why it may not be able to write.
         """
         for name, writable in self._mounted_volumes().items():
-            call = calls.VOLUMES.submit(self._prepare_volume, name, uid, writable)
-            if problem := await asyncio.wrap_future(call):
+            # Whoever waits for a volume holds no thread, which others may need for theirs.
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                call = calls.VOLUMES.submit(self._prepare_volume, name, uid, writable)
+                problem = await asyncio.wrap_future(call)
+            if problem:
                 self.log.warning("%s: %s", self._log_name, problem)
 
     def _prepare_volume(self, name: str, uid: int, writable: bool) -> str:
         try:
-            client, own = docker.from_env(), name in self.own_volumes
-            with self._locks.setdefault(name, threading.Lock()):
-                ours, created = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
-                if not writable or (name, created, uid) in self._looked_at:
-                    return ""
-                problem = mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
-                # Not before: the next start tries again after a failure.
-                self._looked_at.add((name, created, uid))
-                return problem
+            client, own = self.whole_client, name in self.own_volumes
+            ours, created = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
+            if not writable or (name, created, uid) in self._looked_at:
+                return ""
+            problem = mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
+            # Not before: the next start tries again after a failure.
+            self._looked_at.add((name, created, uid))
+            return problem
         except mounted_volumes.TakenError:
             raise SpawnError(
                 "A volume of another user has the name of one of yours. Please tell the administrator.",
@@ -153,7 +164,7 @@ class HomeSpawner(ContainerSpawner):
 
     def _dispose(self, home: str) -> str:
         """Dispose of a home, and with a user of the volumes that mounts gave them alone; return what was done."""
-        client, volumes = docker.from_env(), [home]
+        client, volumes = self.whole_client, [home]
         if not self.name and self.deleted_homes != "keep":
             # Otherwise whoever gets the name next would find the files.  The home is the last: on failure it stays.
             volumes = [*mounted_volumes.of_user(client, self.project, self.user.name), home]

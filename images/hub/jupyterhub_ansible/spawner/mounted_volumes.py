@@ -10,10 +10,9 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import NotFound
 
-from ..engine.labels import KIND, PROJECT, USER, carries
+from ..engine.labels import KIND, OF_MOUNTS, PROJECT, USER, carries
 from .home_archives import HomesError, run_as_root
 
-KIND_OF_VOLUMES = "mount"
 _STAT = 'stat -c "%u %a" /volume'
 # Only while it is empty: whoever has put something in has also decided to whom it belongs.
 _OWN = f'{{ [ "$(stat -c %u /volume)" != 0 ] || [ "$(ls -A /volume)" ] || chown "$1" /volume; }} && {_STAT}'
@@ -26,7 +25,7 @@ class TakenError(Exception):
 
 def of_user(client: DockerClient, project: str, user: str) -> list[str]:
     """Return the names of the volumes that mounts gave to this user alone."""
-    wanted = [f"{PROJECT}={project}", f"{KIND}={KIND_OF_VOLUMES}", f"{USER}={user}"]
+    wanted = [f"{PROJECT}={project}", f"{KIND}={OF_MOUNTS}", f"{USER}={user}"]
     return sorted(volume.name for volume in client.volumes.list(filters={"label": wanted}))
 
 
@@ -44,7 +43,7 @@ def ensure(client: DockerClient, project: str, name: str, user: str, *, own: boo
         TakenError: it carries the label of another user.
         APIError: Docker refused something.
     """
-    wanted = {PROJECT: project, KIND: KIND_OF_VOLUMES}
+    wanted = {PROJECT: project, KIND: OF_MOUNTS}
     try:
         found: Any = client.volumes.get(name)
     except NotFound:

@@ -23,6 +23,10 @@ def _rejected(error: ChoiceError, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -
     return SpawnError(str(error), reason="choice", status_code=status)
 
 
+def _without_copy(mode: str) -> str:
+    return mode if "nocopy" in mode.split(",") else f"{mode},nocopy"
+
+
 class ProfileSpawner(DockerSpawner):
     """A spawner whose user chooses an environment and size on the start page, by a link or by the REST API."""
 
@@ -164,19 +168,31 @@ class ProfileSpawner(DockerSpawner):
         mounts = self.choice.environment.mounts if self.choice else ()
         return {self._expanded(each.source) for each in mounts if USERNAME in each.source and each.source[0] != "/"}
 
+    # Docker would copy the image's folder, and its owner, into an empty volume at each start.
+
+    @property
+    def volume_binds(self) -> dict[str, dict[str, str]]:
+        """The administrator's folders and volumes."""
+        return {
+            name: bind if name.startswith("/") else {**bind, "mode": _without_copy(bind["mode"])}
+            for name, bind in super().volume_binds.items()
+        }
+
     @property
     def mount_binds(self) -> list[Any]:
         """The mounts of the administrator and of the chosen environment."""
-        ours = self.choice.environment.mounts if self.choice else ()
+        theirs, ours = super().mount_binds, self.choice.environment.mounts if self.choice else ()
+        for bind, given in zip(theirs, self.mounts, strict=True):
+            if bind["Type"] == "volume" and "no_copy" not in given:
+                bind["VolumeOptions"] = {"NoCopy": True, **bind.get("VolumeOptions", {})}
         return [
-            *super().mount_binds,
+            *theirs,
             *(
                 DockerMount(
                     target=mount.target,
                     source=self._expanded(mount.source),
                     type="bind" if mount.source.startswith("/") else "volume",
                     read_only=mount.read_only,
-                    # Docker would copy the image's folder, and its owner, into an empty volume at each start.
                     no_copy=not mount.source.startswith("/") or None,
                 )
                 for mount in ours

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..github import wrong_group
-from ..mounts import folder, may_be_below, wrong_mount, wrong_target
+from ..mounts import Mounted, folder, wrong_mount, wrong_target, wrong_together
 from ..packages import wrong_package, wrong_requirement
 from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
+from ..traits import mounted
 from .folders import READ_FOR_MOUNTS, protected_by_settings
 
 rule = Rules()
@@ -205,20 +206,18 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
             taken.add(folder(target))
 
 
-@rule("images_environments")
-def mounts_inside_others(environments: list[Entry]) -> Findings:
-    """Whoever can write to a folder can replace one in it by a link, which Docker would follow: to any folder."""
-    mounted = [(about, mount) for about, entry in _all(environments) for mount in entry.get("mounts") or []]
-    writable = [str(mount["source"]) for _, mount in mounted if mount.get("read_only", True) is False]
-    for about, mount in mounted:
-        source = str(mount["source"])
-        if outer := next((each for each in writable if may_be_below(source, each)), None):
-            yield Finding(
-                f"mounts: {shown(source)} is inside {shown(outer)}, where servers can write, so a user could replace it"
-                " by a link to any folder of the machine",
-                f"move it out of {outer}, or mount {outer} read-only",
-                about,
-            )
+@rule("images_environments", "hub_traits??")
+def mounts_beside_others(environments: list[Entry], classes: Mapping[str, Any] | None) -> Findings:
+    """All of them, whichever servers have them: users choose among environments."""
+    found = [
+        Mounted(f"{about}: mounts", str(mount["source"]), mount.get("read_only", True) is False)
+        for about, entry in _all(environments)
+        for mount in entry.get("mounts") or []
+    ]
+    found += [each._replace(about=f"hub_traits.{each.about}") for each in mounted(classes or {})]
+    for each, what, fix in wrong_together(found):
+        about, separator, mounts = each.about.partition(": ")
+        yield Finding(f"{mounts}{separator}{what}", fix, about)
 
 
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
