@@ -19,7 +19,7 @@ from typing import Any
 
 from e2e.deployment import docker
 
-from . import first_run, hubs, neighbours, report, sizes, unchanged
+from . import documents, first_run, hubs, neighbours, report, sizes, unchanged
 from .project import ARTEFACTS, NAME, PROJECT, hub_settings, playbook, remove
 from .starts import Bare, ByHub, Start, interleaved, simultaneous
 
@@ -105,6 +105,9 @@ def measure(options: argparse.Namespace, results: dict[str, Any]) -> None:
     else:
         say("deploying the bench's own Hub")
         playbook(*arguments)
+    if options.part == "documents":
+        results["documents"] = documents.measure(say)
+        return
     if options.part != "playbook":
         say("building the stock user's image")
         hubs.build_stock_image()
@@ -120,9 +123,10 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=["all", "servers", "playbook"],
+        choices=["all", "servers", "playbook", "documents"],
         default="all",
-        help="all (the default), only users' servers, or only playbook runs that change nothing or one setting",
+        help="all (the default: the next two), only users' servers, only playbook runs that change nothing or one "
+        "setting, or whether shared documents lose anything",
     )
     parser.add_argument("--repetitions", type=int, default=10, help="starts of each kind (default: 10)")
     parser.add_argument(

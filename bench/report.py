@@ -28,9 +28,9 @@ def _machine(machine: dict[str, str]) -> str:
     return table(["machine", ""], machine.items())
 
 
-def _unchanged_machine(machine: dict[str, str]) -> str:
-    """These figures may be from another day than the others, by `bench/run playbook`."""
-    return table(["runs of the playbook", ""], [[key, machine[key]] for key in ("date", "load before", "this project")])
+def _when(title: str, machine: dict[str, str]) -> str:
+    """Figures of one part (such as `bench/run playbook`) may be from another day than the others."""
+    return table([title, ""], [[key, machine[key]] for key in ("date", "load before", "this project")])
 
 
 Starts = dict[str, list[dict[str, float]]]
@@ -186,6 +186,26 @@ def _compared_with_none(unchanged: dict[str, list[dict[str, Any]]], heading: str
     return table([heading, "p50", "CPU time", "x none"], rows)
 
 
+def _documents(documents: dict[str, Any]) -> str:
+    cuts, kills = documents["cut_off"], documents["killed"]
+
+    def count(rounds: list[dict[str, Any]], fault: Callable[[dict[str, Any]], bool | int]) -> str:
+        return str(sum(fault(seen) for seen in rounds))
+
+    rows = [
+        [f"rounds with a page cut off for {documents['cut_s']} s, in {documents['servers']} servers", str(len(cuts))],
+        ["cells that are missing, or lack an edit", count(cuts, lambda seen: len(seen["missing"]))],
+        ["cells that are doubled", count(cuts, lambda seen: seen["doubled"])],
+        ["rounds after which pages and file differ", count(cuts, lambda seen: not seen["same"])],
+        ["rounds in which JupyterLab would have asked what to do", count(cuts, lambda seen: bool(seen["dialogs"]))],
+        [f"servers killed while two had typed without pause for {documents['typing_s']} s", str(len(kills))],
+        ["not in the file after the kill, at most", f"{max(seen['unsaved_s'] for seen in kills):.1f} s of typing"],
+        ["lost when it is opened again, at most", f"{max(seen['lost_s'] for seen in kills):.1f} s of typing"],
+        ["rounds in which pages that came back lack or double it", count(kills, lambda seen: not seen["returned"])],
+    ]
+    return table(["shared documents", ""], rows)
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
     "starts": _starts,
     "simultaneous": _simultaneous,
@@ -195,6 +215,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "images": _images,
     "first_run": _first_run,
     "unchanged": _unchanged,
+    "documents": _documents,
 }
 
 Budget = tuple[str, float, float | None]
@@ -260,13 +281,15 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     """Return a table for each kind of result, and those of the budgets."""
     found = {kind: TABLES[kind](results[kind]) for kind in TABLES if kind in results}
     if "unchanged" in results:
-        found["unchanged_machine"] = _unchanged_machine(results["machine"])
+        found["unchanged_machine"] = _when("runs of the playbook", results["machine"])
         found["unchanged_budgets"] = _budgets("a run that changes nothing", _unchanged_budgets(results["unchanged"]))
         many = f"{MANY} volumes and {MANY} networks"
         found["many_users"] = _compared_with_none(results["unchanged"], "users' objects", "many users", many)
         found["one_setting"] = _compared_with_none(
             results["unchanged"], "changed settings of the Hub", "one setting", "one"
         )
+    if "documents" in results:
+        found["documents_machine"] = _when("shared documents", results["machine"])
     if "starts" in results:
         found["machine"] = _machine(results["machine"])
         found["budgets"] = _budgets("figure", _other_budgets(results))

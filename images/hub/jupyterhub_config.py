@@ -101,6 +101,7 @@ c.JupyterHub.load_roles += accounts.load_roles(settings.hub_workspaces)
 c.JupyterHub.template_vars = {
     "own_servers": server_cards.of(settings),
     "workspaces": cards.of(settings.hub_workspaces),
+    "has_workspaces": bool(settings.hub_workspaces),
 }
 c.UserProxy.tells_activity = {each.slug: each.tells_activity for each in settings.images_environments}
 c.UserProxy.default_profile = settings.hub_default_environment

@@ -98,6 +98,37 @@ def containers(project: str, *filters: str) -> dict[str, dict[str, Any]]:
     return {container["Name"].removeprefix("/"): container for container in inspect(*names)}
 
 
+def base_environment(root: Path) -> str:
+    """Return the image of the environment base of the Hub in this folder."""
+    environments = json.loads((root / "hub/hub.json").read_text())["images_environments"]
+    [image] = [str(each["image"]) for each in environments if each["slug"] == "base"]
+    return image
+
+
+def run_in_image(image: str, script: Path, *arguments: str, tmpfs: str = "") -> tuple[list[dict[str, Any]], str]:
+    """Run a Python script in a container, with the Python of users' servers.
+
+    Args:
+        image: of an environment.
+        script: prints a JSON object in each line.
+        arguments: of the script.
+        tmpfs: a file system in memory besides /tmp, as Docker's option takes it.
+
+    Returns:
+        The objects, and what it wrote to standard error.
+    """
+    options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
+    options += [f"--label={TEST_LABEL}", *([f"--tmpfs={tmpfs}"] if tmpfs else [])]
+    done = subprocess.run(
+        ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
+        input=script.read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
 @dataclass(frozen=True)
 class Run:
     """A run of the playbook."""
@@ -223,7 +254,7 @@ class Deployment:
         return found
 
     def run_in_image(self, script: Path, *arguments: str, scratch: tuple[str, str]) -> tuple[list[dict[str, Any]], str]:
-        """Run a Python script in a container of the environment base, with the Python of users' servers.
+        """Run a Python script in a container of the environment base (`run_in_image`).
 
         Args:
             script: prints a JSON object in each line.
@@ -233,22 +264,9 @@ class Deployment:
         Returns:
             The objects, and what it wrote to standard error.
         """
-        environments = json.loads((self.root / "hub/hub.json").read_text())["images_environments"]
-        [image] = [each["image"] for each in environments if each["slug"] == "base"]
         folder, size = scratch
-        options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
-        options += [
-            "--label=jupyterhub-ansible.test=e2e",
-            f"--tmpfs={folder}:exec,mode=700,uid=1000,gid=1000,size={size}",
-        ]
-        done = subprocess.run(
-            ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
-            input=script.read_text(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+        tmpfs = f"{folder}:exec,mode=700,uid=1000,gid=1000,size={size}"
+        return run_in_image(base_environment(self.root), script, *arguments, tmpfs=tmpfs)
 
     def start_times(self) -> dict[str, str]:
         """Return the start time of each container: it changes with every restart."""

@@ -1,10 +1,11 @@
 """Two people edit notebooks while what can go wrong does; runs inside an image of users' servers.
 
-usage: python - [CLEANUP_DELAY_S CUT_S ROUNDS] < documents.py
+usage: python - [cut_off DELAY_S CUT_S ROUNDS | typed_before_kill TYPING_S ROUNDS] < documents.py
 
 Without arguments: all scenarios, with the delivered settings.  Otherwise: only that of a page that is cut off for so
-long.  Prints what was seen, as a line of JSON for each scenario.  A page is its document alone (pycrdt), without a
-browser: it has a shared history, and edits of its own while it is cut off, as a laptop that sleeps.
+long, while documents stay in memory for DELAY_S after their last page; or only that of a server that is killed after
+two have typed for so long.  Prints what was seen, as a line of JSON for each scenario.  A page is its document alone
+(pycrdt), without a browser: it has a shared history, and edits of its own while it is cut off, as a laptop that sleeps.
 """
 
 import asyncio
@@ -29,12 +30,22 @@ jupyter_ydoc: Any = import_module("jupyter_ydoc")
 websocket: Any = import_module("tornado.websocket")
 httpclient: Any = import_module("tornado.httpclient")
 
-SYNC, ANSWER = 0, 1
-"""Types of messages (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md)."""
+SYNC, ANSWER, RAW = 0, 1, 2
+"""Types of messages (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md; RAW: jupyter_server_ydoc)."""
+REFUSED = 1003
+"""Close code (RFC 6455, 7.4.1)."""
 FULL = Path("/full")
 """The test mounts a file system of a few MB here."""
 SAVED_S = 3
 EDITS = 200
+TYPING_S = 5
+KEYSTROKE_S = 0.05
+AFTER_THE_CUT = [
+    ("one", "one while-asleep"),
+    ("two", "two before from-git"),
+    ("three", "three meanwhile again"),
+    *((name, name) for name in ("added-while-asleep", "added-meanwhile", "added-by-git")),
+]
 
 
 def cell(name: str, source: str = "") -> dict[str, Any]:
@@ -97,6 +108,8 @@ class Page:
         self.session: dict[str, str] = {}
         self.socket: Any = None
         self.receiving = False
+        self.dialogs: list[str] = []
+        """Why JupyterLab would have asked the person what to do."""
         self.subscription = self.notebook.ydoc.observe(self._changed)
 
     def _changed(self, event: Any) -> None:
@@ -125,6 +138,8 @@ class Page:
 
     async def _receive(self, socket: Any) -> None:
         while (message := await socket.read_message()) is not None:
+            if message[0] == RAW and b'"conflict"' in message:
+                self.dialogs.append("conflict")
             if message[0] != SYNC:
                 continue
             self.receiving = True
@@ -136,6 +151,8 @@ class Page:
                 await socket.write_message(reply, binary=True)
             if message[1] == ANSWER:
                 self.synchronized.set()
+        if socket.close_code == REFUSED:
+            self.dialogs.append(str(socket.close_reason))
 
     def cut(self) -> None:
         """Lose the connection."""
@@ -179,28 +196,45 @@ async def interleaved(server: Server) -> dict[str, Any]:
     }
 
 
-async def typed_before_kill(server: Server) -> dict[str, Any]:
+async def typed_before_kill(server: Server, name: str = "killed.ipynb", typing_s: float = TYPING_S) -> dict[str, Any]:
     """Two type without pause when the server is killed."""
-    server.write("killed.ipynb", [cell("one", "1"), cell("two", "2")])
-    pages = Page("killed.ipynb"), Page("killed.ipynb")
+    server.write(name, [cell("one", "1"), cell("two", "2")])
+    pages = Page(name), Page(name)
     for page in pages:
         await page.connect()
-    began, number = time.monotonic(), 0
-    while time.monotonic() - began < 5:
+    typed: list[float] = []
+    end = time.monotonic() + typing_s
+    while time.monotonic() < end:
         for at, page in enumerate(pages):
-            page.type(at, f" {number:03}")
-        number += 1
-        await asyncio.sleep(0.05)
+            page.type(at, f" {len(typed):03}")
+        typed.append(time.monotonic())
+        await asyncio.sleep(KEYSTROKE_S)
+    killed = time.monotonic()
     server.end(kill=True)
-    unsaved = number - min(source.count(" ") for _, source in in_file(server, "killed.ipynb"))
+
+    def lost_s(cells: list[tuple[str, str]]) -> float:
+        """Return for how long somebody had typed what is missing."""
+        there = min(source.count(" ") for _, source in cells)
+        return round(killed - typed[there], 2) if there < len(typed) else 0.0
+
+    unsaved_s = lost_s(in_file(server, name))
     server.start()
-    late = Page("killed.ipynb")
+    late = Page(name)
     await late.connect()
     await asyncio.sleep(SAVED_S)
-    lost = number - min(source.count(" ") for _, source in late.cells())
-    same = late.cells() == in_file(server, "killed.ipynb")
-    late.cut()
-    return {"unsaved_s": round(unsaved * 0.05, 2), "lost_s": round(lost * 0.05, 2), "same": same}
+    contents = late.cells()
+    same = contents == in_file(server, name)
+    # They come back with all that they typed.
+    for page in pages:
+        await page.connect()
+    await asyncio.sleep(SAVED_S)
+    keys = "".join(f" {number:03}" for number in range(len(typed)))
+    whole = [("one", f"1{keys}"), ("two", f"2{keys}")]
+    returned = all(page.cells() == whole for page in (*pages, late)) and in_file(server, name) == whole
+    for page in (*pages, late):
+        page.cut()
+    seen = {"strokes": len(typed), "unsaved_s": unsaved_s, "lost_s": lost_s(contents), "same": same}
+    return {**seen, "returned": returned, "dialogs": [each for page in (*pages, late) for each in page.dialogs]}
 
 
 async def cut_off(server: Server, name: str, cut_s: float) -> dict[str, Any]:
@@ -234,10 +268,17 @@ async def cut_off(server: Server, name: str, cut_s: float) -> dict[str, Any]:
     await fresh.connect()
     await asleep.connect()
     await asyncio.sleep(SAVED_S)
-    seen = {"same": fresh.cells() == asleep.cells() == in_file(server, name), "cells": fresh.cells()}
+    same = fresh.cells() == asleep.cells() == in_file(server, name)
     fresh.cut()
     asleep.cut()
-    return seen
+    cells_now = fresh.cells()
+    return {
+        "same": same,
+        "cells": cells_now,
+        "missing": [expected for expected in AFTER_THE_CUT if expected not in cells_now],
+        "doubled": len(cells_now) - len({name for name, _ in cells_now}),
+        "dialogs": [each for page in (asleep, awake, again, fresh) for each in page.dialogs],
+    }
 
 
 async def condensed(server: Server, quiet_s: float) -> dict[str, Any]:
@@ -319,17 +360,28 @@ async def full_home(server: Server) -> dict[str, Any]:
     return {**seen, "after": in_file(server, "full.ipynb")}
 
 
-async def scenarios(server: Server, cut_s: float, rounds: int, others: bool) -> None:
+async def everything(server: Server) -> None:
+    show("cut_off", await cut_off(server, "cut.ipynb", 0))
+    for each in (interleaved, brought_back, typed_before_kill, stopped):
+        show(each.__name__, await each(server))
+
+
+async def cuts(server: Server, delay_s: float, cut_s: float, rounds: int) -> None:
     for number in range(rounds):
-        seen = await cut_off(server, f"cut-{number}.ipynb", cut_s)
-        print(json.dumps({"scenario": "cut_off", **seen}), flush=True)
-    if not others:
-        print(json.dumps({"scenario": "condensed", **await condensed(server, 2 * SAVED_S)}), flush=True)
-    for each in (interleaved, brought_back, typed_before_kill, stopped) if others else ():
-        print(json.dumps({"scenario": each.__name__, **await each(server)}), flush=True)
+        show("cut_off", await cut_off(server, f"cut-{number}.ipynb", cut_s))
+    show("condensed", await condensed(server, delay_s + SAVED_S))
 
 
-def main(delay_s: str = "", cut_s: str = "0", rounds: str = "1") -> None:
+async def kills(server: Server, typing_s: float, rounds: int) -> None:
+    for number in range(rounds):
+        show("typed_before_kill", await typed_before_kill(server, f"killed-{number}.ipynb", typing_s))
+
+
+def show(scenario: str, seen: dict[str, Any]) -> None:
+    print(json.dumps({"scenario": scenario, **seen}), flush=True)
+
+
+def main(scenario: str = "", *numbers: str) -> None:
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), try_server.Hub) as hub,
         tempfile.TemporaryDirectory() as home,
@@ -338,14 +390,21 @@ def main(delay_s: str = "", cut_s: str = "0", rounds: str = "1") -> None:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         # Its history is condensed as soon as it leaves the memory.
         traits = ("YDocExtension.document_cleanup_delay", "SQLiteYStore.squash_after_inactivity_of")
-        delays = [f"--{trait}={delay_s}" for trait in traits] if delay_s else []
-        server = Server(f"http://127.0.0.1:{hub.server_port}", Path(home), log, *delays)
+        delays = [f"--{trait}={numbers[0]}" for trait in traits] if scenario == "cut_off" else []
+        address = f"http://127.0.0.1:{hub.server_port}"
+        server = Server(address, Path(home), log, *delays)
         server.start()
         try:
-            asyncio.run(scenarios(server, float(cut_s), int(rounds), others=not delay_s))
-            if not delay_s:
-                server = Server(f"http://127.0.0.1:{hub.server_port}", FULL, log)
-                print(json.dumps({"scenario": "full_home", **asyncio.run(full_home(server))}), flush=True)
+            if scenario == "cut_off":
+                delay_s, cut_s, rounds = numbers
+                asyncio.run(cuts(server, float(delay_s), float(cut_s), int(rounds)))
+            elif scenario == "typed_before_kill":
+                typing_s, rounds = numbers
+                asyncio.run(kills(server, float(typing_s), int(rounds)))
+            else:
+                asyncio.run(everything(server))
+                server = Server(address, FULL, log)
+                show("full_home", asyncio.run(full_home(server)))
         except BaseException:
             log.seek(0)
             print(log.read(), file=sys.stderr)

@@ -6,18 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import pytest
 from e2e.browser import browser, shoot
 from e2e.client import Server, User, eventually
 from e2e.deployment import Deployment, docker
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from e2e.notebooks import SEEN_S, cell, notebook, others, saved, show, write
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from websockets import InvalidStatus
 
-SEEN_S = 2
-"""After this time, everybody sees what somebody types."""
 LAB = {"slug": "lab", "environment": "base", "users": ["ann", "bob"]}
 QUIET = {**LAB, "slug": "quiet", "collaboration": False}
 ACCOUNT = "workspace.lab"
@@ -46,32 +44,6 @@ def lab(members: tuple[User, User]) -> tuple[Server, Server]:
     return hers, theirs
 
 
-def notebook(server: Server, *sources: str) -> str:
-    """Make a notebook with these cells; return its name."""
-    cells: list[dict[str, Any]] = [
-        {
-            "cell_type": "code",
-            "id": f"cell-{number}",
-            "execution_count": None,
-            "metadata": {},
-            "outputs": [],
-            "source": source,
-        }
-        for number, source in enumerate(sources)
-    ]
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    name = f"{token_hex(3)}.ipynb"
-    server.request("PUT", f"api/contents/{name}", json={"type": "notebook", "format": "json", "content": content})
-    return name
-
-
-def saved(server: Server, name: str) -> list[str]:
-    """Return the cells in the file."""
-    content = server.request("GET", f"api/contents/{name}?type=notebook&content=1").json()["content"]
-    return ["".join(cell["source"]) for cell in content["cells"]]
-
-
 def disabled(server: Server) -> set[str]:
     """Return the parts of JupyterLab that are turned off."""
     return set(json.loads(server.open().text.partition('"disabledExtensions": ')[2].partition("]")[0] + "]"))
@@ -88,27 +60,38 @@ def opened(chromium: Browser, deployment: Deployment, server: Server, name: str)
         ]
     )
     page = context.new_page()
-    # The layout belongs to the server, so it may have what others have open.
-    page.goto(f"{deployment.url}{server.path}lab/tree/{name}?reset")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    show(page, f"{deployment.url}{server.path}", name)
     return page
-
-
-def cell(page: Page, number: int) -> Locator:
-    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell .cm-content").nth(number)
-
-
-def write(page: Page, number: int, text: str) -> None:
-    """Type at the end of a cell."""
-    cell(page, number).click()
-    page.keyboard.press("Control+End")
-    page.keyboard.type(text)
 
 
 @pytest.fixture
 def context() -> Iterator[BrowserContext]:
     with browser() as context:
         yield context
+
+
+def a_version_comes_back(server: Server, name: str, good: list[str], ann: Page, bob: Page) -> None:
+    """One destroys a cell; the other one brings the version before back by two clicks, while both have it open."""
+    eventually("a save", lambda: saved(server, name) == good)
+    # It is a version as soon as this answers.
+    server.request("GET", f"jupyterhub-versions/{name}")
+    cell(bob, 0).click()
+    bob.keyboard.press("Control+a")
+    bob.keyboard.insert_text("destroyed")
+    eventually("a save", lambda: saved(server, name)[0] == "destroyed")
+    ann.get_by_role("tab", name="File Browser").click()
+    ann.locator(f".jp-DirListing-item[title*='{name}']").click(button="right")
+    ann.get_by_role("menuitem", name="Versions").click()
+    dialog = ann.get_by_role("dialog")
+    expect(dialog.get_by_text(f"+{good[0]}")).to_be_visible()
+    dialog.get_by_role("button", name="Bring this version back").click()
+    for page in (ann, bob):
+        # Cursors of others are in the text, with their names.
+        for number, source in enumerate(good):
+            expect(cell(page, number)).to_contain_text(source)
+        expect(cell(page, 0)).not_to_contain_text("destroyed")
+        expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(2)
+    assert saved(server, name) == good
 
 
 def test_two_members_edit_one_notebook(
@@ -126,7 +109,7 @@ def test_two_members_edit_one_notebook(
     assert [each["username"] for each in identities] == ["ann", "bob"]
     assert identities[0]["color"] != identities[1]["color"]
     for page, other in ((ann, "bob"), (bob, "ann")):
-        expect(page.locator(".jp-remote-userFlag-name", has_text=other).first).to_be_attached(timeout=SEEN_S * 1000)
+        expect(others(page, other)).to_be_attached(timeout=SEEN_S * 1000)
     ann.get_by_role("tab", name="Collaboration").click()
     expect(ann.locator("#jp-collaboration-panel").get_by_text("bob").first).to_be_visible()
     # jupyter-collaboration's button shares an address with a token, which would be the member's.
@@ -136,6 +119,8 @@ def test_two_members_edit_one_notebook(
     )
     shoot(ann, "collaboration-1")
     shoot(bob, "collaboration-2")
+    good = ["a = 1  # by ann", "b = 2  # by bob"]
+    a_version_comes_back(lab[0], name, good, ann, bob)
     # A stop right after a keystroke loses nothing, and does not wait to be killed.
     write(bob, 0, "\nlast = 'words'")
     expect(cell(ann, 0)).to_contain_text("last = 'words'", timeout=SEEN_S * 1000)
@@ -198,15 +183,11 @@ def test_killed_while_somebody_types_without_pause(
     page.context.close()
 
 
-AFTER_THE_CUT = {
-    "one": "one while-asleep",
-    "two": "two before from-git",
-    "three": "three meanwhile again",
-    **{name: name for name in ("added-while-asleep", "added-meanwhile", "added-by-git")},
-}
+OUT_OF_MEMORY = ("cut_off", "2", "4", "2")
+"""Of the server's: before the cut ends."""
 
 
-@pytest.mark.parametrize("arguments", [(), ("2", "4", "2")], ids=["as delivered", "out of memory before the cut ends"])
+@pytest.mark.parametrize("arguments", [(), OUT_OF_MEMORY], ids=["as delivered", "out of memory"])
 def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...]) -> None:
     """Whatever happens to pages, files and the server: documents.py."""
     script = Path(__file__).with_name("documents.py")
@@ -215,17 +196,21 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     assert len(cuts) == (2 if arguments else 1), errors
     for seen in cuts:
         assert seen["same"], seen
-        assert sorted(map(tuple, seen["cells"])) == sorted(AFTER_THE_CUT.items())
+        assert (seen["missing"], seen["doubled"], len(seen["cells"]), seen["dialogs"]) == ([], 0, 6, []), seen
     others = {seen["scenario"]: seen for seen in found}
     if arguments:
         cells = [["one", "one first later"], ["two", "two"]]
         assert others["condensed"] == {"scenario": "condensed", "same": True, "cells": cells}
         return
     assert others["interleaved"] == {"scenario": "interleaved", "same": True, "missing": [], "cells": ["one", "two"]}
-    assert others["typed_before_kill"]["same"]
-    assert others["typed_before_kill"]["unsaved_s"] <= SEEN_S
+    killed = others["typed_before_kill"]
+    assert killed["same"], killed
+    assert killed["unsaved_s"] <= SEEN_S
     # Perhaps a keystroke that the server had not received.
-    assert others["typed_before_kill"]["lost_s"] <= 0.3
+    assert killed["lost_s"] <= 0.3
+    # Pages that were open have it, and bring it back once.
+    assert killed["returned"], killed
+    assert killed["dialogs"] == []
     cells = [["one", "one good"], ["two", "two and on"]]
     assert others["brought_back"] == {"scenario": "brought_back", "same": True, "cells": cells}
     # On a full home people see each other's changes, which are saved as soon as there is room.
@@ -235,15 +220,31 @@ def test_no_loss_and_no_double(deployment: Deployment, arguments: tuple[str, ...
     assert others["stopped"]["took_s"] < 9
 
 
-def test_off_elsewhere(members: tuple[User, User]) -> None:
-    """Neither the server's part nor the browser's is loaded."""
+def test_off_elsewhere_and_from_the_next_start(deployment: Deployment, members: tuple[User, User]) -> None:
+    """Neither the server's part nor the browser's is loaded; turning it on or off leaves all running servers alone."""
     ann, _ = members
     personal, quiet = ann.server(), ann.workspace("quiet")
     personal.start("base")
     quiet.start()
-    for server in (personal, quiet):
+
+    def is_off(server: Server) -> bool:
         asked: dict[str, Any] = {"format": "text", "type": "file"}
         server.write("a.txt", "a")
-        path = f"{server.path}api/collaboration/session/a.txt"
-        assert ann.request("PUT", path, json=asked).status_code == 404
-        assert {"@jupyter/collaboration-extension", "@jupyter/docprovider-extension"} < disabled(server)
+        answer = ann.request("PUT", f"{server.path}api/collaboration/session/a.txt", json=asked)
+        hidden = {"@jupyter/collaboration-extension", "@jupyter/docprovider-extension"} < disabled(server)
+        assert answer.status_code == (404 if hidden else 201)
+        return hidden
+
+    assert is_off(personal)
+    assert is_off(quiet)
+    before = deployment.start_times()
+    settings = {"hub_workspaces": [LAB, {**QUIET, "collaboration": True}]}
+    assert deployment.run(settings=settings).succeeded().changed > 0
+    assert deployment.run(settings=settings).succeeded().changed == 0
+    after = deployment.start_times()
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {deployment.hub}
+    assert is_off(quiet)
+    quiet.stop()
+    quiet.start()
+    assert not is_off(quiet)
+    assert is_off(personal)

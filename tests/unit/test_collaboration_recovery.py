@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyterhub_collaboration.recovery import from_store, keep_whole
+from jupyterhub_collaboration import recovery
+from jupyterhub_collaboration.recovery import from_store, keep_whole, note_saves
 
 
 class MissingError(Exception):
@@ -28,6 +29,9 @@ class Document:
     async def aget(self) -> Any:
         return self.content
 
+    def observe(self, _: Callable[[Any], None]) -> None:
+        """Tell of changes: there are none."""
+
 
 class Store:
     """What was stored of a document: its content and the hash of the file that was last saved."""
@@ -35,6 +39,7 @@ class Store:
     def __init__(self, stored: Document | None) -> None:
         self.path = "json:file:1"
         self.stored = stored
+        self.noted = b""
         self.start_lock, self.started = asyncio.Lock(), asyncio.Event()
 
     def register_compression_callbacks(self, *callbacks: Callable[[bytes], bytes]) -> None:
@@ -48,6 +53,10 @@ class Store:
         if not self.stored:
             raise MissingError
         document.content, document.hash = self.stored.content, self.stored.hash
+
+    async def read(self) -> AsyncIterator[tuple[bytes, bytes, float]]:
+        for noted in (b"older", self.noted, b""):
+            yield b"update", noted, 0.0
 
     async def write(self, update: bytes) -> None:
         raise AssertionError(update)
@@ -90,11 +99,13 @@ class Room:
 
     room_id, file_format, file_type = "text:file:1", "text", "file"
 
-    def __init__(self, file: Any, stored: Document | None, *, has_store: bool = True) -> None:
+    def __init__(self, file: Any, stored: Document | None, *, has_store: bool = True, noted: Any = "") -> None:
         self.ready = False
         self.log = logging.getLogger("test")
         self._file = File(file)
         self.ystore = Store(stored) if has_store else None
+        if self.ystore:
+            self.ystore.noted = recovery._digest(noted) if noted else b""
         self._document = Document()
         self.ydoc = self._document
         self.ydoc_observed = asyncio.Event()
@@ -103,6 +114,10 @@ class Room:
 
     def create_task(self, task: Any) -> None:
         self.tasks.append(asyncio.create_task(task))
+
+
+def merged(*updates: bytes) -> bytes:
+    return b"".join(updates)
 
 
 async def upstream(room: Room) -> None:
@@ -115,7 +130,7 @@ async def upstream(room: Room) -> None:
 def opened(file: Any, stored: Document | None, **options: Any) -> Room:
     async def scene() -> Room:
         room = Room(file, stored, **options)
-        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        await from_store(upstream, lambda _: Document(), MissingError, merged)(room)
         return room
 
     return asyncio.run(scene())
@@ -132,6 +147,15 @@ def test_what_another_program_wrote_wins() -> None:
     room = opened("from git", Document("a and more", hash_of("a")))
     assert (room._document.content, room._file.saved) == ("from git", 0)
     assert room._document.hash == hash_of("from git")
+
+
+def test_killed_between_a_save_and_its_hash() -> None:
+    """The store noted before what the file would have."""
+    room = opened("a new", Document("a new and more", hash_of("a")), noted="a new")
+    assert (room._file.content, room._document.content) == ("a new and more", "a new and more")
+    # The very first save.
+    assert opened("a new", Document("a new and more"), noted="a new")._file.content == "a new and more"
+    assert opened("from git", Document("a new and more", hash_of("a")), noted="a new")._document.content == "from git"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +196,7 @@ def test_damaged_store_does_not_keep_a_file_from_being_opened(caplog: pytest.Log
         room = Room("a", None)
         assert room.ystore
         room.ystore.start_lock = None  # type: ignore[assignment]
-        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        await from_store(upstream, lambda _: Document(), MissingError, merged)(room)
         return room
 
     assert asyncio.run(scene())._document.content == "a"
@@ -205,7 +229,7 @@ def test_open_document_is_left_alone() -> None:
     async def scene() -> None:
         room = Room("a", Document("b", hash_of("a")))
         room.ready = True
-        await from_store(upstream, lambda _: Document(), MissingError)(room)
+        await from_store(upstream, lambda _: Document(), MissingError, merged)(room)
         assert (room._document.content, room._file.content) == ("", "a")
 
     asyncio.run(scene())
@@ -226,7 +250,7 @@ def test_store_has_no_gaps() -> None:
     async def scene() -> None:
         nonlocal full
         store = SimpleNamespace(path="a", write=write)
-        keep_whole(store, SimpleNamespace(get_update=lambda: b"everything"), logging.getLogger("test"))
+        keep_whole(store, SimpleNamespace(get_update=lambda: b"everything"), merged, logging.getLogger("test"))
         await store.write(b"1")
         full = True
         # The second one starts before the first one has failed.
@@ -236,3 +260,60 @@ def test_store_has_no_gaps() -> None:
 
     asyncio.run(scene())
     assert stored == [b"1", b"everything", b"5"]
+
+
+def test_store_does_not_fall_behind() -> None:
+    """What people type while it writes is written at once; a save waits for what it will write, and for no more."""
+    stored: list[tuple[bytes, bytes]] = []
+    saved: list[tuple[str, int]] = []
+    follows: list[Callable[[Any], None]] = []
+
+    async def write(update: bytes) -> None:
+        note = store.metadata_callback()
+        await asyncio.sleep(0.05)
+        stored.append((update, note))
+
+    async def save(model: dict[str, Any]) -> None:
+        saved.append((model["content"], len(stored)))
+
+    store = SimpleNamespace(path="a", write=write)
+    room = SimpleNamespace(ystore=store, _file=SimpleNamespace(maybe_save_content=save))
+
+    async def scene() -> None:
+        keep_whole(store, SimpleNamespace(observe=follows.append), merged, logging.getLogger("test"))
+        note_saves(room)
+        # From before it was followed.
+        early = asyncio.create_task(store.write(b"0"))
+        await asyncio.sleep(0.01)
+        store.follow()
+        for number in range(1, 100):
+            follows[0](SimpleNamespace(update=b"%d," % number))
+        # Upstream brings them a little later than the save begins.
+        await room._file.maybe_save_content({"content": "all"})
+        await asyncio.gather(early, *(store.write(b"%d," % number) for number in range(1, 100)))
+        await store.write(b"x")
+
+    asyncio.run(scene())
+    assert saved == [("all", 2)]
+    changes = b"".join(b"%d," % number for number in range(1, 100))
+    noted = recovery._digest("all")
+    assert stored == [(b"0", b""), (changes + recovery.NOTHING, noted), (b"x", noted)]
+
+
+def test_store_that_hangs_does_not_hold_a_save_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "STORED_S", 0.05)
+    saved: list[Any] = []
+
+    async def save(model: dict[str, Any]) -> None:
+        saved.append(model["content"])
+
+    async def write(_: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def scene() -> None:
+        room = SimpleNamespace(ystore=SimpleNamespace(write=write), _file=SimpleNamespace(maybe_save_content=save))
+        note_saves(room)
+        await room._file.maybe_save_content({"content": "a"})
+
+    asyncio.run(scene())
+    assert saved == ["a"]

@@ -11,10 +11,13 @@ from unittest.mock import AsyncMock
 import pytest
 from jupyterhub import orm, roles
 from jupyterhub.apihandlers.auth import OAuthAuthorizeHandler
+from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import Scope
 from jupyterhub_ansible.settings.model import Workspace
 from jupyterhub_ansible.web.errors import PageError
 from jupyterhub_ansible.workspaces import accounts, members
+from tornado.web import HTTPError
 
 LAB = Workspace(slug="lab", environment="base", groups=frozenset({"acme:data"}), users=frozenset({"ann", "new-login"}))
 BOTH = {"workspace.lab", "workspace.lab.start"}
@@ -74,6 +77,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     for name in ("auth_to_user", "refresh_auth"):
         monkeypatch.setattr(BaseHandler, name, getattr(BaseHandler, name))
     monkeypatch.setattr(OAuthAuthorizeHandler, "needs_oauth_confirm", OAuthAuthorizeHandler.needs_oauth_confirm)
+    for name in ("delete", "patch"):
+        monkeypatch.setattr(UserAPIHandler, name, getattr(UserAPIHandler, name))
     yield made
     db.close()
 
@@ -179,6 +184,37 @@ def test_members_are_not_asked_to_authorize_a_workspace(hub: Hub, monkeypatch: p
 def test_account_has_no_rights_in_workspaces(hub: Hub) -> None:
     hub.start(LAB, LAB.model_copy(update={"slug": "two", "users": frozenset({"workspace.lab"})}))
     assert hub.rights("workspace.lab") == set()
+
+
+@pytest.mark.parametrize(("method", "scope"), [("delete", "delete:users"), ("patch", "admin:users")])
+def test_declared_account_is_neither_deleted_nor_changed(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, method: str, scope: str
+) -> None:
+    done: list[str] = []
+
+    async def upstream(_: Any, user_name: str) -> None:
+        done.append(user_name)
+
+    monkeypatch.setattr(members, f"_{method}", upstream)
+    hub.start(LAB)
+
+    def ask(name: str, **scopes: Any) -> None:
+        request = SimpleNamespace(path="/hub/api/users/x")
+        handler = SimpleNamespace(current_user=object(), db=hub.db, request=request, expanded_scopes=set(scopes))
+        handler.parsed_scopes = scopes
+        asyncio.run(getattr(UserAPIHandler, method)(handler, name))
+
+    allowed = {scope: Scope.ALL}
+    with pytest.raises(PageError) as refused:
+        ask("workspace.lab", **allowed)
+    assert refused.value.status_code == 403
+    assert "Remove the workspace from hub_workspaces and deploy first" in refused.value.jupyterhub_message
+    # Others do not learn that it exists.
+    with pytest.raises(HTTPError, match="not authorized"):
+        ask("workspace.lab")
+    for name in ("ann", "workspace.former"):
+        ask(name, **allowed)
+    assert done == ["ann", "workspace.former"]
 
 
 def test_removed_workspace_is_stopped_and_loses_its_tokens(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.apihandlers.auth import OAuthAuthorizeHandler
+from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import needs_scope
 
 from ..auth import tokens
 from ..settings.model import Workspace
@@ -23,10 +25,12 @@ RETRY_S = 60
 _auth_to_user = BaseHandler.auth_to_user
 _refresh_auth = BaseHandler.refresh_auth
 _needs_oauth_confirm = OAuthAuthorizeHandler.needs_oauth_confirm
+_delete = UserAPIHandler.delete
+_patch = UserAPIHandler.patch
 
 
 def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
-    """Create the accounts, assign the roles of users, and follow logins; called once, when roles are loaded."""
+    """Create and keep the accounts, assign the roles of users, follow logins; called once, when roles are loaded."""
     # First, because the authenticator may write to the database itself, which SQLite refuses during other changes.
     users = [(user, _names(app.authenticator, user.name)) for user in app.db.query(orm.User)] if workspaces else []
     for name in (account(each.slug) for each in workspaces):
@@ -60,6 +64,29 @@ def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
             return False
         return bool(_needs_oauth_confirm(handler, user, oauth_client, requested_scopes))
 
+    declared = {account(each.slug) for each in workspaces}
+
+    def check_not_declared(name: str) -> None:
+        if name in declared:
+            raise PageError(
+                HTTPStatus.FORBIDDEN,
+                f"{name} is the account of a workspace, and can be neither changed nor deleted here. Remove the"
+                " workspace from hub_workspaces and deploy first; that keeps its files.",
+            )
+
+    async def delete(handler: Any, user_name: str) -> None:
+        """Delete a user (UserAPIHandler.delete), not a workspace: its files would be disposed of."""
+        check_not_declared(user_name)
+        await _delete(handler, user_name)
+
+    async def patch(handler: Any, user_name: str) -> None:
+        """Change a user's name or rights (UserAPIHandler.patch), not a workspace's: nobody could start it any more."""
+        check_not_declared(user_name)
+        await _patch(handler, user_name)
+
+    # As upstream, so that only who may do it to users is told that the account exists.
+    UserAPIHandler.delete = needs_scope("delete:users")(delete)
+    UserAPIHandler.patch = needs_scope("admin:users")(patch)
     BaseHandler.auth_to_user = auth_to_user
     OAuthAuthorizeHandler.needs_oauth_confirm = needs_oauth_confirm
     BaseHandler.refresh_auth = refresh_auth

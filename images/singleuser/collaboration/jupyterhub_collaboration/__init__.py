@@ -13,6 +13,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     from jupyter_server_ydoc.app import YDocExtension
     from jupyter_server_ydoc.handlers import YDocWebSocketHandler
     from jupyter_server_ydoc.rooms import YDOCS, YFILE, DocumentRoom, YDocNotFound
+    from pycrdt import merge_updates
 
     from . import colors, recovery, saving
 
@@ -31,5 +32,5 @@ def _load_jupyter_server_extension(server: Any) -> None:
     server.identity_provider.identity_model = colors.colored(server.identity_provider.identity_model)
     # Before the first document is opened.
     DocumentRoom._maybe_save_document = saving.steadily(DocumentRoom._maybe_save_document, note)
-    DocumentRoom.initialize = recovery.from_store(DocumentRoom.initialize, new_document, YDocNotFound)
+    DocumentRoom.initialize = recovery.from_store(DocumentRoom.initialize, new_document, YDocNotFound, merge_updates)
     YDocExtension.stop_extension = saving.saving_first(YDocExtension.stop_extension)
