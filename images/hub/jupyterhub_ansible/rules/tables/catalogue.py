@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..github import wrong_group
-from ..mounts import folder, may_be_below, wrong_mount, wrong_target
+from ..mounts import folder, wrong_mount, wrong_target
 from ..packages import wrong_package, wrong_requirement
 from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
+from .entries import SLUG, SLUG_LENGTH, Entry, numbered
 from .folders import READ_FOR_MOUNTS, protected_by_settings
 
 rule = Rules()
 
-SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-SLUG_LENGTH = 30
 BUILT_IN = ("base", "datascience")
 PATHS = {
     "default_url": (re.compile(r"/[^\s{}]*"), "the path of a page", "/lab"),
@@ -29,7 +28,6 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The Hub itself sets variables with these prefixes (jupyterhub.spawner.Spawner.get_env).
 VARIABLES_OF_THE_HUB = ("JUPYTERHUB_", "JPY_")
 IMAGE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?")
-Entry = Mapping[str, Any]
 
 
 def _sources(entry: Entry) -> list[str]:
@@ -205,24 +203,8 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
             taken.add(folder(target))
 
 
-@rule("images_environments")
-def mounts_inside_others(environments: list[Entry]) -> Findings:
-    """Whoever can write to a folder can replace one in it by a link, which Docker would follow: to any folder."""
-    mounted = [(about, mount) for about, entry in _all(environments) for mount in entry.get("mounts") or []]
-    writable = [str(mount["source"]) for _, mount in mounted if mount.get("read_only", True) is False]
-    for about, mount in mounted:
-        source = str(mount["source"])
-        if outer := next((each for each in writable if may_be_below(source, each)), None):
-            yield Finding(
-                f"mounts: {shown(source)} is inside {shown(outer)}, where servers can write, so a user could replace it"
-                " by a link to any folder of the machine",
-                f"move it out of {outer}, or mount {outer} read-only",
-                about,
-            )
-
-
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
-    return ((_about(index, entry), entry) for index, entry in enumerate(environments))
+    return numbered("images_environments", environments)
 
 
 @rule("hub_free_images", "hub_authenticator")
