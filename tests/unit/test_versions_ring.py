@@ -317,3 +317,10 @@ def test_shared_folders_have_versions_in_the_home(home: Path, tmp_path: Path) ->
     (home / "shared").symlink_to(tmp_path)
     with pytest.raises(NotKeptError, match="outside"):
         ring.name_of("shared/srv-shared/lab/a.txt")
+
+
+def test_what_is_below_a_file_is_none(ring: Ring) -> None:
+    """JupyterLab asks for `a.ipynb/checkpoints` of each notebook that it opens."""
+    save(ring, "a.ipynb", "{}")
+    with pytest.raises(NotKeptError, match="not a file"):
+        ring.keep(ring.name_of("a.ipynb/checkpoints"))

@@ -85,7 +85,10 @@ def _versions(folder: Path) -> list[Version]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
     # Neither through a symbolic link that has just been put there, nor waiting for a writer of a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except NotADirectoryError:
+        raise NotKeptError("It is not a file.") from None
     info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
