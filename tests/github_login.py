@@ -63,7 +63,7 @@ class Door:
         async def auth_state() -> Any:
             return model["auth_state"]
 
-        return SimpleNamespace(name=model["name"], get_auth_state=auth_state)
+        return SimpleNamespace(name=model["name"], get_auth_state=auth_state, sync_groups=lambda groups: None)
 
 
 def may_stay(door: Door, model: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from jupyterhub_ansible.proxy.routes import UserProxy
 from jupyterhub_ansible.rules.trait_table import ROWS
 from jupyterhub_ansible.settings import own_files
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load, secrets_folder
+from jupyterhub_ansible.shared_folders import access
 from jupyterhub_ansible.spawner import server_cards, start_page, versions
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -96,12 +97,13 @@ if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, 
     c.JupyterHub.load_roles.append(
         {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
     )
-# --- the cards of the user's own servers, and of workspaces; the roles that let members into those
+# --- the user's own servers, workspaces and shared folders on pages; the roles that let members into those
 c.JupyterHub.load_roles += accounts.load_roles(settings.hub_workspaces)
 c.JupyterHub.template_vars = {
     "own_servers": server_cards.of(settings),
     "workspaces": cards.of(settings.hub_workspaces),
     "has_workspaces": bool(settings.hub_workspaces),
+    "shared_folders": access.shown(settings.hub_shared_folders),
 }
 c.UserProxy.tells_activity = {each.slug: each.tells_activity for each in settings.images_environments}
 c.UserProxy.default_profile = settings.hub_default_environment

@@ -19,7 +19,7 @@ from ..module_utils.rules.specs import Specs
 from ..module_utils.rules.tables import addresses
 from ..plugin_utils import settled
 from ..plugin_utils.preflight import ingress, lease, report, specs
-from ..plugin_utils.preflight.host import Host, warnings
+from ..plugin_utils.preflight.host import Host, shared_sources, warnings
 from ..plugin_utils.preflight.sources import Sources
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -102,6 +102,7 @@ class ActionModule(ActionBase):
         arguments["folders"] = sorted(
             {same_for_all(mount["source"]) for mount in mounts if mount["source"].startswith("/")}
         )
+        arguments["shared_folders"] = shared_sources(good.get("hub_shared_folders") or [])
         arguments |= ingress.report_options(good)
         arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
         if wanted:

@@ -21,6 +21,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.certificates import certificate_problem
 from ..module_utils.docker_engine import gather as gather_of_engine
 from ..module_utils.engine_objects import TIMEOUT_S, find_objects
+from ..module_utils.folder_access import unusable
 from ..module_utils.kernel_tables import parse_listeners, parse_memory, program_of, read, routes
 from ..module_utils.lease import take_lease
 
@@ -39,6 +40,7 @@ options:
   certificate: {description: "Files of a certificate: certificate_file, key_file, ca_file.", type: dict, default: {}}
   root: {description: Folder of configuration and secrets., type: path, required: true}
   folders: {description: "Folders to mount into users' servers.", type: list, elements: str, default: []}
+  shared_folders: {description: "Folders that users share, by path: uid, write.", type: dict, default: {}}
   socket: {description: The engine's socket., type: path, default: /var/run/docker.sock}
   looks:
     description: "Shell commands by name that show a part's state: command, stamp (file with an earlier result)."
@@ -57,6 +59,7 @@ memory_mb: {description: The machine's memory., type: int, returned: always}
 processors: {description: The machine's processors., type: int, returned: always}
 disks: {description: "Free MB by path, existing or not.", type: dict, returned: always}
 absent_folders: {description: Those of the folders that do not exist., type: list, returned: always}
+unusable_folders: {description: Why shared folders cannot be used as wanted, type: dict, returned: always}
 nvidia_hook: {description: The engine can give GPUs to containers., type: bool, returned: always}
 address_is_local: {description: The machine has that address., type: bool, returned: always}
 resolves_to: {description: The addresses of the host., type: list, returned: always}
@@ -200,6 +203,9 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "processors": os.cpu_count() or 1,
         "disks": {path: free_mb(Path(path)) for path in (about.get("root_dir") or DOCKER_ROOT, options["root"])},
         "absent_folders": [folder for folder in options["folders"] if not Path(folder).is_dir()],
+        "unusable_folders": {
+            path: problem for path, wanted in options["shared_folders"].items() if (problem := unusable(path, **wanted))
+        },
         "nvidia_hook": shutil.which("nvidia-container-runtime-hook") is not None,
         "address_is_local": is_local(options["address"]),
         "resolves_to": found,
@@ -229,6 +235,7 @@ def main() -> None:
             "certificate": {"type": "dict", "default": {}},
             "root": {"type": "path", "required": True},
             "folders": {"type": "list", "elements": "str", "default": []},
+            "shared_folders": {"type": "dict", "default": {}},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
             "looks": {"type": "dict", "default": {}},
             "lease": {"type": "dict", "no_log": False},

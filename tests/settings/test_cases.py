@@ -57,6 +57,7 @@ GOOD = host.Host(
         "processors": 4,
         "disks": {"/var/lib/docker": 50_000, "/srv/jupyterhub": 50_000},
         "absent_folders": [],
+        "unusable_folders": {},
         "nvidia_hook": True,
         "address_is_local": True,
         "resolves_to": ["192.0.2.10"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -16,6 +17,24 @@ def test_servers_of_former_members_are_stopped(door: Any, github: GitHub) -> Non
     assert may_stay(entrance, ann)
     github.remove_member("Acme", "Ann")
     assert not may_stay(entrance, ann)
+
+
+def test_groups_follow_without_a_request_of_the_user(door: Any, github: GitHub) -> None:
+    """Shared folders go by them, and a computing notebook makes no request."""
+    github.add_team("acme", "Lab")
+    github.add_team_member("acme", "lab", "Ann")
+    entrance = door(allowed_organizations={"acme"}, groups_with_access={"acme:lab"})
+    ann = entrance.user(entrance.enter("Ann"))
+    entrance.authenticator.parent.authenticator = entrance.authenticator
+    seen: list[set[str]] = []
+    ann.sync_groups = lambda groups: seen.append({*groups})
+    assert asyncio.run(entrance.authenticator.may_stay(ann))
+    github.remove_team_member("acme", "lab", "Ann")
+    assert asyncio.run(entrance.authenticator.may_stay(ann))
+    assert [groups & {"acme:lab"} for groups in seen] == [{"acme:lab"}, set()]
+    github.break_down(503)
+    assert asyncio.run(entrance.authenticator.may_stay(ann)), "nobody is thrown out"
+    assert len(seen) == 2, "the last answer counts"
 
 
 def test_inconclusive_check_stops_no_server(door: Any) -> None:

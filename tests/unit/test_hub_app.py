@@ -17,7 +17,7 @@ from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_
 from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
-from jupyterhub_ansible.settings.model import Settings, SettingsError
+from jupyterhub_ansible.settings.model import Settings, SettingsError, SharedFolder
 from jupyterhub_ansible.spawner import fence_check
 from jupyterhub_ansible.spawner.server_cards import Page
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -111,9 +111,10 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
     card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
     given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
     own = Page(cards=(), running_limit=0, of_deleted="", of_new="")
+    given |= {"shared_folders": lambda: [(SharedFolder(slug="notes"), True)]}
     page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
     # Theirs, those of the deployment, and JupyterHub's.
-    parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "</html>")
+    parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "<code>shared/notes</code>", "</html>")
     assert [part for part in parts if part not in page] == []
 
 

@@ -15,6 +15,7 @@ from docker.utils import kwargs_from_env
 from example_secrets import GITHUB, secret
 from jupyterhub.auth import Authenticator
 from jupyterhub_ansible.settings import check
+from jupyterhub_ansible.shared_folders import access
 from jupyterhub_versions.limits import Limits, limits
 from project import IMAGES
 from traitlets.config import Config, PyFileConfigLoader
@@ -81,6 +82,21 @@ def test_a_workspace_has_roles_for_its_groups(hub_files: Path) -> None:
     assert callable(c.JupyterHub.template_vars["workspaces"])
 
 
+def test_shared_folders_reach_spawner_and_pages(hub_files: Path) -> None:
+    change(hub_files, hub_shared_folders=[{"slug": "lab", "read_groups": ["acme:data"], "users": ["Ann"]}])
+    c = config()
+    [folder] = c.UserServerSpawner.shared_folders
+    assert (folder.slug, folder.users) == ("lab", {"ann"})
+    assert [each.folder.slug for each in access.grants([folder], {"ann"}, set())] == ["lab"]
+    assert c.JupyterHub.template_vars["shared_folders"](None)() == []
+
+
+def test_a_team_of_a_shared_folder_becomes_a_group(hub_files: Path) -> None:
+    folder = {"slug": "lab", "groups": ["acme:lab"], "read_groups": ["acme:data"]}
+    change(hub_files, **GITHUB, jupyterhub_url="https://hub.acme.test", hub_shared_folders=[folder])
+    assert config().GitHubMemberAuthenticator.groups_with_access == {"acme:lab", "acme:data"}
+
+
 def test_tokens_expire(hub_files: Path) -> None:
     assert config().JupyterHub.token_expires_in_max_seconds == 90 * 86400
     change(hub_files, hub_token_max_age_days=0)
@@ -130,6 +146,7 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "share_home",
         "volume_name_template",
         "workspaces",
+        "shared_folders",
     }
 
 

@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from jupyterhub_ansible.spawner.naming import home_name, server_name
+from jupyterhub_ansible.spawner.naming import home_name, server_name, shared_name
 
 LOGIN_39 = "a-github-login-of-thirty-nine-character"
 SERVER_30 = "a-named-server-of-30-character"
@@ -55,6 +55,22 @@ def test_the_long_examples_are_as_long_as_their_names_say() -> None:
 def test_golden(who: tuple[str, str], name: str) -> None:
     assert server_name("jupyterhub", *who) == name
     assert home_name("jupyterhub", *who) == name
+
+
+def test_golden_names_of_shared_folders() -> None:
+    assert shared_name("jupyterhub", "genomics") == "jupyterhub--shared-genomics"
+    assert shared_name("a-b", "x-1") == "a-b--shared-x-1"
+    # Of the longest project and slug.
+    assert len(shared_name("p" * 12, "s" * 30)) <= 63
+
+
+def test_no_other_name_is_that_of_a_shared_folder() -> None:
+    """Whatever users, servers and other Hubs are called."""
+    words, projects = ("a", "shared", "user", "a-shared", "-shared-a", "--shared-a"), ("a", "a-b", "a-shared")
+    users = {server_name(each, user, server) for each in projects for user in words for server in ("", *words)}
+    shared = {shared_name(each, slug) for each in projects for slug in ("a", "user-a", "shared-a")}
+    assert users.isdisjoint(shared)
+    assert len(shared) == 9, "nor of two Hubs"
 
 
 def test_a_shared_home_has_no_server_in_its_name() -> None:

@@ -295,3 +295,32 @@ def test_a_copy_that_a_killed_server_left_does_not_disturb(ring: Ring, home: Pat
     save(ring, "a.txt", "one")
     assert contents(ring, "a.txt") == ["one"]
     assert [path.name for path in (home / "versions/a.txt").iterdir()] == [ring.versions("a.txt")[0].path.name]
+
+
+def test_shared_folders_have_versions_in_the_home(home: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "srv-shared"
+    (shared / "lab").mkdir(parents=True)
+    ring = Ring(home, Limits(per_file=10, mb=8), shared)
+    (shared / "lab/a.txt").write_text("one")
+    with pytest.raises(NotKeptError, match="outside"):
+        ring.name_of(shared / "lab/a.txt")
+    (home / "shared").symlink_to(shared)
+    for path in ("shared/lab/a.txt", home / "shared/lab/a.txt", shared / "lab/a.txt"):
+        assert ring.name_of(path) == "shared/lab/a.txt"
+    assert save(ring, "shared/lab/a.txt", "two")
+    assert contents(ring, "shared/lab/a.txt") == ["two"]
+    [version] = ring.versions("shared/lab/a.txt")
+    assert version.path.is_relative_to(home / "versions/shared/lab/a.txt")
+    assert ring.original_of(version.path) == "shared/lab/a.txt"
+    # Any other link leads outside, as ever.
+    (home / "shared").unlink()
+    (home / "shared").symlink_to(tmp_path)
+    with pytest.raises(NotKeptError, match="outside"):
+        ring.name_of("shared/srv-shared/lab/a.txt")
+
+
+def test_what_is_below_a_file_is_none(ring: Ring) -> None:
+    """JupyterLab asks for `a.ipynb/checkpoints` of each notebook that it opens."""
+    save(ring, "a.ipynb", "{}")
+    with pytest.raises(NotKeptError, match="not a file"):
+        ring.keep(ring.name_of("a.ipynb/checkpoints"))

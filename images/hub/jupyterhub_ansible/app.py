@@ -24,6 +24,7 @@ from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
 from .settings import check
 from .settings.model import Settings, SettingsError, Workspace, load
+from .shared_folders import revocation
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
@@ -75,6 +76,7 @@ class JupyterHub(app.JupyterHub):
         """Assign roles, also those of workspaces; before JupyterHub takes all roles from blocked users."""
         await super().init_role_assignment()
         members.prepare(self, self.workspaces)
+        revocation.follow_logins(self)
 
     async def start(self) -> None:
         """Start JupyterHub, then its background tasks."""
@@ -84,6 +86,7 @@ class JupyterHub(app.JupyterHub):
             # A reference, because the event loop holds only weak ones.
             self._cleaning_up = asyncio.create_task(self._clean_up())
             self._retiring = asyncio.create_task(self._retire_workspaces())
+            self._revoking = asyncio.create_task(revocation.revoke_all(self))
             self._follow_events()
             if self.reconciler:
                 self._reconciling = asyncio.create_task(self._reconcile(self.reconciler))

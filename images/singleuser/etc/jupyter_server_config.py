@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import deletable_links
 import patient_hub_auth
+import read_only_folders
 import request_bodies
 import user_labextensions
 import websocket_tokens
@@ -58,6 +59,8 @@ user_labextensions.install()
 # Without a trash, folders with files are refused by default.
 c.FileContentsManager.always_delete_dir = True
 deletable_links.install()
+# Folders that others share for reading.
+read_only_folders.install()
 
 exports.offer_usable(c)
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import jupyterhub_shared
+
 ANSWER_S = 40
 """The longest start with the user's configuration: leaves time for another, of the default `hub_start_timeout_s`."""
 ASLEEP_S, WORKING = 10, 0.3
@@ -306,6 +308,8 @@ def run(serve: Callable[[], Any]) -> Any:
             f"{', '.join(replaced)} cannot be used: is your home full, or a file where a folder belongs? Until you"
             " repair that and restart the server, settings and history are not kept."
         )
+    if notice := jupyterhub_shared.link(Path(os.environ.get("JUPYTERHUB_ROOT_DIR", home))):
+        notices.append(notice)
     add_collaboration(os.environ)
     refused = os.environ.pop(REFUSED, None)
     folder = Path(os.environ.get("JUPYTER_CONFIG_DIR", home / ".jupyter"))

@@ -6,14 +6,18 @@ only if all of them are well-formed.  Each finding names what it is about: a set
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...module_utils import folder_access
 from ...module_utils.rules.addresses import host_of
-from ...module_utils.rules.mounts import same_for_all
+from ...module_utils.rules.mounts import SERVER_UID, same_for_all
 from ...module_utils.rules.problems import Finding, shown
 from ...module_utils.rules.registry import Findings, Rules
+from ...module_utils.rules.tables.entries import numbered
+from ...module_utils.rules.tables.shared_folders import is_writable
 from . import ingress, mtu
 
 rule = Rules()
@@ -161,6 +165,40 @@ def mounted_folders(host: Host, environments: list[Mapping[str, Any]]) -> Findin
                     "create it there, or correct the path",
                     f"images_environments[{index}] (slug {shown(entry.get('slug'))})",
                 )
+
+
+def shared_sources(folders: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return which folders of the machine users share, and what servers must be able to do there."""
+    return {
+        each["source"]: {"uid": SERVER_UID, "write": is_writable(each)}
+        for each in folders
+        if str(each.get("source") or "").startswith("/")
+    }
+
+
+@rule("hub_shared_folders")
+def shared_folders(host: Host, folders: list[Mapping[str, Any]]) -> Findings:
+    """Servers would not start, or their users would find a folder that is of no use."""
+    for about, entry in numbered("hub_shared_folders", folders):
+        source = str(entry.get("source"))
+        path = shlex.quote(source)
+        problem = host.report["unusable_folders"].get(source)
+        if problem == folder_access.ABSENT:
+            what, fix = f"there is no folder {shown(source)} on the machine", "create it there, or correct the path"
+        elif problem == folder_access.UNREADABLE:
+            what = f"servers, which run as the user {SERVER_UID}, cannot read {shown(source)}"
+            fix = f"run there: sudo chmod -R o+rX {path}"
+        elif problem == folder_access.READ_ONLY:
+            what = f"{shown(source)} is on a file system that is mounted read-only"
+            fix = "mount it writable, or name only readers: read_groups, read_users, read_all"
+        elif problem:
+            what = f"servers, which run as the user {SERVER_UID}, cannot write to {shown(source)}"
+            fix = (
+                f"run there: sudo chown -R {SERVER_UID} {path}; or name only readers: read_groups, read_users, read_all"
+            )
+        else:
+            continue
+        yield Finding(f"source: {what}", fix, about)
 
 
 @rule("images_environments")

@@ -23,6 +23,7 @@ PROJECT = Path(__file__).parents[3]
 SOCKET = "/var/run/docker.sock"
 BUILT = "jupyterhub/env-base:built"
 LAB = {"slug": "lab", "environment": "base", "users": ["Bob", "Paula"]}
+NOTES = {"slug": "notes", "workspaces": ["lab"], "read_users": ["Olga"]}
 HUB, PROXY, FENCE = "jupyterhub-hub-1", "jupyterhub-proxy-1", "jupyterhub-fence"
 
 
@@ -31,7 +32,7 @@ def app(host: Host, stand_in: Any) -> Iterator[App]:
     app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
     # This host's published port leads to all addresses of the machine.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
-    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), "hub_workspaces": [LAB]}
+    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), "hub_workspaces": [LAB], "hub_shared_folders": [NOTES]}
     write(host, f"{FOLDER}/.env", env_file({**given, "JUPYTERHUB_SETTINGS": json.dumps(settings)}))
     app.compose("up", "--detach")
     app.wait_until_healthy()
@@ -131,7 +132,7 @@ def test_server_is_fenced(host: Host, app: App) -> None:
     assert_fence(host, "bob", HUB, PROXY)
 
 
-def test_members_share_a_workspace(app: App) -> None:
+def test_members_share_a_workspace_and_its_folders(app: App) -> None:
     bob, paula, outsider = (app.member(login) for login in ("Bob", "Paula", "Olga"))
     lab = bob.workspace("lab")
     lab.start()
@@ -143,6 +144,10 @@ def test_members_share_a_workspace(app: App) -> None:
     assert version["name"]
     with lab.kernel() as kernel:
         assert kernel.execute("import os; os.environ['JUPYTERHUB_COLLABORATION']").result == "'1'"
+    # With the folders that are declared for it.
+    lab.write("shared/notes/first.txt", "by Bob")
+    assert theirs.read("shared/notes/first.txt") == "by Bob"
+    assert "(<code>shared/notes</code>): you can only read" in outsider.request("GET", "/hub/home").text
     assert outsider.workspace("lab").open().status_code in (403, 404)
     assert 'id="workspace.lab"' not in outsider.request("GET", "/hub/home").text
     lab.stop()

@@ -316,6 +316,10 @@ class GitHubMemberAuthenticator(GitHubOAuthenticator):
         self._watch = asyncio.ensure_future(membership_watch.watch(app, self.auth_refresh_age))
         return [*super().get_handlers(app), (emergency_link.PATH, emergency_link.EmergencyLinkHandler)]
 
+    async def may_stay(self, user: Any) -> bool:
+        """Return whether a user's servers may run, and update the user's groups."""
+        return await membership_watch.may_stay(self.parent, user)
+
     def has_required_scopes(self, auth_state: Mapping[str, Any]) -> bool:
         """Return whether the account granted the scopes that the current settings need.
 

@@ -6,6 +6,9 @@ JupyterHub refreshes a user only on a request (`Authenticator.auth_refresh_age`)
 import asyncio
 from typing import Any
 
+from ..shared_folders import revocation
+from .stopping import stop_server
+
 FIRST_CHECK_S = 10
 """After the Hub's start, when running servers have been taken over: settings may have changed."""
 CONCURRENCY = 4
@@ -27,7 +30,9 @@ async def check_all(app: Any) -> None:
     async def one(user: Any) -> None:
         async with room:
             try:
-                if not await may_stay(app, user):
+                if await may_stay(app, user):
+                    await revocation.revoke(app, user)
+                else:
                     await stop_servers(app, user)
             except Exception:
                 # The other users must be checked nevertheless.
@@ -37,7 +42,7 @@ async def check_all(app: Any) -> None:
 
 
 async def may_stay(app: Any, user: Any) -> bool:
-    """Return whether a user's servers may continue to run; in doubt, they may.
+    """Return whether a user's servers may continue to run; in doubt, they may.  Update the user's groups.
 
     Without auth state (if its encryption key was lost), or without the scopes that settings need, membership cannot be
     checked: such users must log in again to reach the Hub, but their servers are not stopped.
@@ -48,17 +53,16 @@ async def may_stay(app: Any, user: Any) -> bool:
     auth_state = await user.get_auth_state()
     if auth_state is None or not authenticator.has_required_scopes(auth_state):
         return True
-    return await authenticator.refresh_user(user) is not False
+    model = await authenticator.refresh_user(user)
+    if isinstance(model, dict) and authenticator.manage_groups:
+        user.sync_groups(model["groups"])
+    return model is not False
 
 
 async def stop_servers(app: Any, user: Any) -> None:
     """Stop all servers of a user, whose files stay; the next request leads to the login page."""
     user._auth_refreshed = None
     for name, spawner in list(user.spawners.items()):
-        if not spawner.active:
-            continue
-        app.log.warning("Stopping %s: its user may not be in any more. The files stay.", spawner._log_name)
-        while spawner.pending:
-            await asyncio.sleep(1)
-        await app.proxy.delete_user(user, name)
-        await user.stop(name)
+        if spawner.active:
+            app.log.warning("Stopping %s: its user may not be in any more. The files stay.", spawner._log_name)
+            await stop_server(app, user, name)

@@ -42,6 +42,10 @@ NO_TARGETS = ("/", "/bin", "/dev", "/etc", "/lib", "/opt/jupyter", "/proc", "/sb
 # In names of users as volumes and folders have them: ours (naming.user_slug) and DockerSpawner's.
 _IN_NAMES = re.compile(r"[a-z0-9-]*")
 
+SHARED = "/srv/shared"
+"""Where servers have the shared folders; our images link it into the home (jupyterhub_shared in them)."""
+SERVER_UID = 1000
+"""As which servers run, so that whoever may write to a shared folder may change everything in it."""
 USERNAME = "{username}"
 """The field of a source or an environment variable that stands for the user (spawner.naming.user_slug)."""
 
@@ -63,7 +67,7 @@ class Protected(NamedTuple):
     """What users' servers of this machine must not mount."""
 
     homes: tuple[str, ...] = ()
-    """Prefixes of the names of users' volumes."""
+    """Prefixes of the names of users' volumes and of shared folders."""
     volumes: tuple[str, ...] = ()
     """Other volumes by name."""
     folders: tuple[str, ...] = ()
@@ -78,10 +82,15 @@ def protected(project: str, template: str | None, folders: Iterable[str]) -> Pro
         template: hub_volume_name_template, whose homes may be those of another Hub.
         folders: further folders.
     """
-    homes = (f"{project}-user-", (template or "").partition("{")[0])
+    homes = (f"{project}-user-", shared_prefix(project), (template or "").partition("{")[0])
     # The Hub's database, and homes.archives_name.
     volumes = (f"{project}-hub", f"{project}-deleted-homes")
     return Protected(tuple(filter(None, homes)), volumes, tuple(filter(None, folders)))
+
+
+def shared_prefix(project: str) -> str:
+    """Return what the names of shared folders' volumes begin with."""
+    return f"{project}--shared-"
 
 
 def wrong_source(source: str, closed: Protected, *, read_only: bool = False) -> tuple[str, str] | None:
@@ -91,7 +100,7 @@ def wrong_source(source: str, closed: Protected, *, read_only: bool = False) -> 
             advice = "write an absolute path, or a volume's name of letters, digits, dots, hyphens and underscores"
             return f"the source is neither a folder nor a volume: {shown(source)}", advice
         if source in closed.volumes or source.startswith(closed.homes):
-            return f"{shown(source)} may be a user's home or the Hub's data", "use another volume"
+            return f"{shown(source)} may be a user's home, a shared folder or the Hub's data", "use another volume"
     elif source != "/" and not is_folder(source):
         return f"the source is not a folder's path: {shown(source)}", "write it without . and .., colons and braces"
     elif any(folder(source) == each or _is_below(source, each) for each in READABLE):
@@ -124,7 +133,7 @@ def wrong_mount(source: str, closed: Protected, *, read_only: bool) -> tuple[str
             "begin it with a prefix of your own",
         )
     elif field and may_be_protected_volume(before, closed):
-        return f"{shown(source)} may be a user's home or the Hub's data", "use another volume"
+        return f"{shown(source)} may be a user's home, a shared folder or the Hub's data", "use another volume"
     return wrong_source(source.replace(USERNAME, "x"), closed, read_only=read_only)
 
 
@@ -181,6 +190,11 @@ def _name(source: str) -> str:
         return source
     before, field, after = source.rpartition("}")
     return before + field + after.partition("/")[0]
+
+
+def overlap(path: str, other: str) -> bool:
+    """Return whether a folder is, contains or is inside another."""
+    return _overlap(folder(path), folder(other))
 
 
 def _is_closed(source: str, folders: Collection[str]) -> bool:

@@ -49,6 +49,7 @@ ROWS = (
     Row("images_environments", "UserServerSpawner", "profiles", lambda entries: {each.slug: each for each in entries}),
     Row("hub_default_environment", "UserServerSpawner", "default_profile"),
     Row("hub_workspaces", "UserServerSpawner", "workspaces", lambda entries: {each.slug: each for each in entries}),
+    Row("hub_shared_folders", "UserServerSpawner", "shared_folders", list),
     Row(
         "hub_free_images", "UserServerSpawner", "free_images", lambda images: {name: [*images[name]] for name in images}
     ),

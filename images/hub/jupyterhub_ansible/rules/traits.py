@@ -275,7 +275,8 @@ def _wrong_source(path: tuple[str, ...], source: Any, closed: Protected, *, read
         yield Refusal(path, "could be any volume, depending on the user's name", "begin it with a prefix of your own")
         return
     elif fields and may_be_protected_volume(before, closed):
-        yield Refusal(path, "may be a user's home or the Hub's data", "set hub_volume_name_template instead")
+        what = "may be a user's home, a shared folder or the Hub's data"
+        yield Refusal(path, what, "set hub_volume_name_template instead")
         return
     for plain in dict.fromkeys((FIELD.sub("x", text), FIELD.sub("x", text.replace("{servername}", "")))):
         if wrong := wrong_source(plain, closed, read_only=read_only):

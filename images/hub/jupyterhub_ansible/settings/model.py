@@ -39,6 +39,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Titled(_Model):
+    slug: str
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What users see: the title, or else the capitalized slug."""
+        return self.title or self.slug.replace("-", " ").capitalize()
+
+
 class Content(_Model):
     """A program or package that the deployment found in an image."""
 
@@ -46,18 +56,11 @@ class Content(_Model):
     version: str
 
 
-class Size(_Model):
+class Size(_Titled):
     """Limits that a user can choose: `memory_mb` in MiB, including swap, and `cpus` in processors."""
 
-    slug: str
-    title: str = ""
     memory_mb: int
     cpus: float
-
-    @property
-    def name(self) -> str:
-        """What users see: the title, or else the capitalized slug."""
-        return self.title or self.slug.replace("-", " ").capitalize()
 
 
 class Mount(_Model):
@@ -95,7 +98,7 @@ class Environment(_Model):
     pull: bool = False
 
 
-class Workspace(_Model):
+class Workspace(_Titled):
     """One entry of `hub_workspaces`: a server of its own, for all its members.
 
     `size`: the environment's first one if unset.  `groups`, `users`: the members.  `start_groups`, `start_users`:
@@ -103,8 +106,6 @@ class Workspace(_Model):
     while they edit.  `idle_timeout_s`: overrides that of the environment.
     """
 
-    slug: str
-    title: str = ""
     description: str = ""
     environment: str
     size: str | None = None
@@ -116,11 +117,6 @@ class Workspace(_Model):
     idle_timeout_s: int | None = None
 
     @property
-    def name(self) -> str:
-        """What members see: the title, or else the capitalized slug."""
-        return self.title or self.slug.replace("-", " ").capitalize()
-
-    @property
     def groups_that_start(self) -> frozenset[str]:
         """The groups whose members may start and stop it."""
         return self.start_groups if self.start_groups or self.start_users else self.groups
@@ -129,6 +125,24 @@ class Workspace(_Model):
     def users_who_start(self) -> frozenset[str]:
         """The users who may start and stop it, by name."""
         return self.start_users if self.start_groups or self.start_users else self.users
+
+
+class SharedFolder(_Titled):
+    """One entry of `hub_shared_folders`: a folder in the servers of all who may use it.
+
+    `groups`, `users`: who may read and write, and the `workspaces` whose servers may.  `read_groups`, `read_users`: who
+    may only read, and with `read_all` everybody.  `source`: a folder of the machine; a volume of ours if unset.
+    `at_once`: the servers of those who may not use it any more are stopped.
+    """
+
+    source: str | None = None
+    groups: frozenset[str] = frozenset()
+    users: Names = frozenset()
+    workspaces: frozenset[str] = frozenset()
+    read_groups: frozenset[str] = frozenset()
+    read_users: Names = frozenset()
+    read_all: bool = False
+    at_once: bool = False
 
 
 class Deployment(_Model):
@@ -192,17 +206,19 @@ class Settings(_Model):
     hub_token_max_age_days: int
     hub_volume_name_template: str | None = None
     hub_workspaces: tuple[Workspace, ...]
+    hub_shared_folders: tuple[SharedFolder, ...]
     hub_traits: dict[str, dict[str, JsonValue]]
     deployment: Deployment
     compose: Compose | None = None
 
     @property
     def groups_with_access(self) -> frozenset[str]:
-        """The groups that give access to an environment, to free images or to a workspace."""
+        """The groups that give access to an environment, to free images, to a workspace or to a shared folder."""
         return frozenset().union(
             self.hub_free_images,
             *(each.groups for each in self.images_environments),
             *(each.groups | each.start_groups for each in self.hub_workspaces),
+            *(each.groups | each.read_groups for each in self.hub_shared_folders),
         )
 
 

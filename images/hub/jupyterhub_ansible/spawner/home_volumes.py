@@ -11,6 +11,7 @@ from traitlets import Bool, Enum, Unicode
 from ..engine import calls
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import OF_HOMES, PROJECT, USER, carries
+from ..rules.mounts import SERVER_UID
 from . import home_archives, mounted_volumes, naming
 from .containers import ContainerSpawner
 from .errors import SpawnError
@@ -97,9 +98,15 @@ class HomeSpawner(ContainerSpawner):
                 self.log.warning("%s: %s", self._log_name, problem)
 
     def _prepare_volume(self, name: str, uid: int, writable: bool) -> str:
+        folder = self.shared_volumes.get(name)
+        if folder:
+            # Of all who share it, whichever image they start first.
+            uid = SERVER_UID
         try:
             client, own = self.whole_client, name in self.own_volumes
-            ours, created = mounted_volumes.ensure(client, self.project, name, self.user.name, own=own)
+            ours, created = mounted_volumes.ensure(
+                client, self.project, name, self.user.name, own=own, shared=bool(folder)
+            )
             if not writable or (name, created, uid) in self._looked_at:
                 return ""
             problem = mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
@@ -107,6 +114,14 @@ class HomeSpawner(ContainerSpawner):
             self._looked_at.add((name, created, uid))
             return problem
         except mounted_volumes.TakenError:
+            if folder:
+                raise SpawnError(
+                    f"Another volume of this machine has the name of the shared folder {folder}."
+                    " Please tell the administrator.",
+                    reason="folder-taken",
+                    log_message=f"{self._log_name}: volume {name} exists and does not carry the labels of a shared"
+                    " folder of this Hub; left alone",
+                ) from None
             raise SpawnError(
                 "A volume of another user has the name of one of yours. Please tell the administrator.",
                 reason="volume-taken",

@@ -1,4 +1,4 @@
-"""The volumes that mounts name, besides the homes: created with our label, and writable for users' servers.
+"""The volumes of mounts and shared folders, besides the homes: created with our label, and writable for users' servers.
 
 Docker would create them without a label, and owned by root, so that no server could write.  A volume without our label
 is never changed: it may be somebody else's.
@@ -9,10 +9,13 @@ from typing import Any
 
 from docker import DockerClient
 from docker.errors import NotFound
+from docker.types import Mount
 
 from ..engine.labels import KIND, OF_MOUNTS, PROJECT, USER, carries
 from .home_archives import HomesError, run_as_root
 
+KIND_OF_SHARED = "shared-folder"
+"""A volume that is a shared folder (jupyterhub_ansible.shared_folders)."""
 _STAT = 'stat -c "%u %a" /volume'
 # Only while it is empty: whoever has put something in has also decided to whom it belongs.
 _OWN = f'{{ [ "$(stat -c %u /volume)" != 0 ] || [ "$(ls -A /volume)" ] || chown "$1" /volume; }} && {_STAT}'
@@ -20,7 +23,20 @@ _WRITE_OWNER, _WRITE_OTHERS = 0o200, 0o022
 
 
 class TakenError(Exception):
-    """The volume is another user's."""
+    """The volume is another user's, or not the shared folder that has its name."""
+
+
+def docker_mount(source: str, target: str, *, read_only: bool) -> Mount:
+    """Return a mount of a folder of the machine, or of a volume."""
+    is_folder = source.startswith("/")
+    return Mount(
+        target=target,
+        source=source,
+        type="bind" if is_folder else "volume",
+        read_only=read_only,
+        # Docker would copy the image's folder, and its owner, into an empty volume at each start.
+        no_copy=not is_folder or None,
+    )
 
 
 def of_user(client: DockerClient, project: str, user: str) -> list[str]:
@@ -29,7 +45,9 @@ def of_user(client: DockerClient, project: str, user: str) -> list[str]:
     return sorted(volume.name for volume in client.volumes.list(filters={"label": wanted}))
 
 
-def ensure(client: DockerClient, project: str, name: str, user: str, *, own: bool) -> tuple[bool, str]:
+def ensure(
+    client: DockerClient, project: str, name: str, user: str, *, own: bool, shared: bool = False
+) -> tuple[bool, str]:
     """Create a volume if it does not exist; return whether it is ours, and since when it exists.
 
     Args:
@@ -38,19 +56,20 @@ def ensure(client: DockerClient, project: str, name: str, user: str, *, own: boo
         name: the volume.
         user: whose server mounts it.
         own: whether it is for that user alone.
+        shared: whether it is a shared folder.
 
     Raises:
-        TakenError: it carries the label of another user.
+        TakenError: it carries the label of another user, or not those of a shared folder.
         APIError: Docker refused something.
     """
-    wanted = {PROJECT: project, KIND: OF_MOUNTS}
+    wanted = {PROJECT: project, KIND: KIND_OF_SHARED if shared else OF_MOUNTS}
     try:
         found: Any = client.volumes.get(name)
     except NotFound:
         client.volumes.create(name, labels={**wanted, USER: user} if own else wanted)
         found = client.volumes.get(name)
     labels = found.attrs["Labels"] or {}
-    if labels.get(USER, user) != user:
+    if labels.get(USER, user) != user or (shared and not carries(labels, wanted)):
         raise TakenError
     # Not every driver says when.
     return carries(labels, wanted), found.attrs.get("CreatedAt") or ""

@@ -2,11 +2,12 @@
 
 Frozen: if a name changes, a home is lost.  tests/unit/test_spawner_naming.py holds golden names.
 
-A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`.  The number of hyphens tells the parts apart:
+A name is `<project>-user-<user>` or `<project>-user-<user>--<server>`, or for the volume of a shared folder
+`<project>--shared-<slug>`.  The number of hyphens tells the parts apart:
 
 ====  =========================================================
 `-`   inside a part, or after the project and `user`
-`--`  between user and server
+`--`  between user and server, and before `shared`
 `---`   between a sanitised part and the hash of what it was
 `----`  between a shortened name and the hash of user and server
 ====  =========================================================
@@ -18,6 +19,8 @@ of 64 bits of SHA-256, against which the spawner checks the labels).
 import hashlib
 import json
 import re
+
+from ..rules import mounts
 
 MAX_LENGTH = 63
 """Characters in a DNS label (RFC 1035): Docker's DNS resolves a container by its name."""
@@ -69,6 +72,11 @@ def user_slug(user: str) -> str:
 def home_name(project: str, user: str, server: str = "", *, shared: bool = False) -> str:
     """Name of the volume that is a server's home: the server's name, or the user's if all servers share one home."""
     return server_name(project, user, "" if shared else server)
+
+
+def shared_name(project: str, slug: str) -> str:
+    """Name of the volume that is a shared folder."""
+    return f"{mounts.shared_prefix(project)}{slug}"
 
 
 def is_home_shared(template: str | None, *, shared: bool) -> bool:

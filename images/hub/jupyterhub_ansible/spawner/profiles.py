@@ -7,14 +7,15 @@ from http import HTTPStatus
 from typing import Any
 
 from docker.types import DeviceRequest
-from docker.types import Mount as DockerMount
 from dockerspawner import DockerSpawner
 from traitlets import Dict, Instance, List, Unicode
 
+from ..auth.names import names_of
 from ..rules.mounts import USERNAME
 from ..settings.model import Environment
 from . import naming
 from .errors import SpawnError
+from .mounted_volumes import docker_mount
 from .options import Catalogue, Choice, ChoiceError, options_from_form
 from .start_page import Limits, form
 
@@ -54,14 +55,10 @@ class ProfileSpawner(DockerSpawner):
         """
         groups = {group.name for group in self.user.groups}
         try:
-            return Catalogue.of(self._names(), groups, self.profiles, self.default_profile, self.free_images)
+            names = names_of(self.authenticator, self.user.name)
+            return Catalogue.of(names, groups, self.profiles, self.default_profile, self.free_images)
         except ChoiceError as error:
             raise _rejected(error, HTTPStatus.FORBIDDEN) from None
-
-    def _names(self) -> set[str]:
-        """Names by which settings may refer to the user; an authenticator whose logins can change provides them."""
-        names = getattr(self.authenticator, "names", None)
-        return names(self.user.name) if names else {self.user.name}
 
     def _options_form_default(self) -> Any:
         # Callable, so evaluated at each request: it depends on groups and on the last choice.
@@ -187,16 +184,7 @@ class ProfileSpawner(DockerSpawner):
                 bind["VolumeOptions"] = {"NoCopy": True, **bind.get("VolumeOptions", {})}
         return [
             *theirs,
-            *(
-                DockerMount(
-                    target=mount.target,
-                    source=self._expanded(mount.source),
-                    type="bind" if mount.source.startswith("/") else "volume",
-                    read_only=mount.read_only,
-                    no_copy=not mount.source.startswith("/") or None,
-                )
-                for mount in ours
-            ),
+            *(docker_mount(self._expanded(mount.source), mount.target, read_only=mount.read_only) for mount in ours),
         ]
 
     async def create_object(self) -> Any:

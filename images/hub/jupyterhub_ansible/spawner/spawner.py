@@ -14,7 +14,7 @@ from ..auth import tokens
 from ..engine import calls, run_as
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import not_inherited
-from ..workspaces.spawner import WorkspaceSpawner
+from ..shared_folders.spawner import SharedFolderSpawner
 from . import challenge, errors, limits
 from .errors import SpawnError
 from .progress import ANSWERING, CREATING, STARTING, Event
@@ -26,7 +26,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-class UserServerSpawner(WorkspaceSpawner, ReadySpawner):
+class UserServerSpawner(SharedFolderSpawner, ReadySpawner):
     """Starts a user's server in a container of its own, from an image of the catalogue."""
 
     pids_limit = Int(1024, help="Processes and threads of a server at most").tag(config=True)
@@ -53,6 +53,7 @@ class UserServerSpawner(WorkspaceSpawner, ReadySpawner):
         self._progress.say(CREATING, "Creating the container of your server")
         image = await self.docker("inspect_image", self.image)
         user = await self._container_user(image)
+        await self.grant_folders()
         await self._ensure_home()
         await self._ensure_mounted_volumes(run_as.number(user) or 0)
         ours = self._server_labels()

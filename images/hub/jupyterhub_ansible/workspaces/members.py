@@ -15,6 +15,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 
 from ..auth import tokens
+from ..auth.names import names_of
 from ..settings.model import Workspace
 from ..web.errors import PageError
 from .accounts import PREFIX, account, is_account, roles_of, slug_of
@@ -32,7 +33,7 @@ _patch = UserAPIHandler.patch
 def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
     """Create and keep the accounts, assign the roles of users, follow logins; called once, when roles are loaded."""
     # First, because the authenticator may write to the database itself, which SQLite refuses during other changes.
-    users = [(user, _names(app.authenticator, user.name)) for user in app.db.query(orm.User)] if workspaces else []
+    users = [(user, names_of(app.authenticator, user.name)) for user in app.db.query(orm.User)] if workspaces else []
     for name in (account(each.slug) for each in workspaces):
         if (user := orm.User.find(app.db, name)) is None:
             app.log.info("Creating the account %s of a workspace", name)
@@ -50,7 +51,7 @@ def prepare(app: Any, workspaces: tuple[Workspace, ...]) -> None:
             raise PageError(HTTPStatus.FORBIDDEN, f"Nobody can log in as {name}: such names belong to workspaces.")
         found = await _auth_to_user(handler, authenticated, user)
         if workspaces:
-            assign(handler.db, found.orm_user, _names(handler.authenticator, found.name), workspaces)
+            assign(handler.db, found.orm_user, names_of(handler.authenticator, found.name), workspaces)
             handler.db.commit()
         return found
 
@@ -96,12 +97,6 @@ def _disown(db: Any, user: orm.User) -> None:
     """End what a person may have had under an account's name, before it was reserved; the caller commits."""
     tokens.disown(db, user)
     user.admin, user.groups, user.roles = False, [], [orm.Role.find(db, "user")]
-
-
-def _names(authenticator: Any, username: str) -> set[str]:
-    """Return the names by which settings may refer to a user; an authenticator whose logins can change knows more."""
-    names = getattr(authenticator, "names", None)
-    return set(names(username)) if names else {username}
 
 
 def assign(db: Any, user: orm.User, names: set[str], workspaces: tuple[Workspace, ...]) -> None:

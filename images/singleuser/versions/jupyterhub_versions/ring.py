@@ -24,6 +24,8 @@ from . import thinning
 from .limits import Limits
 
 FOLDER = "versions"
+SHARED = "shared"
+"""The link to the folders that are shared with others (jupyterhub_shared): their files have versions here, too."""
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-(\d\d)(?:-(\d+))?(?:\.[^.]*)?")
 _PART = ".part"
 """A copy that is being made; what a killed server left is overwritten by the next one."""
@@ -83,7 +85,10 @@ def _versions(folder: Path) -> list[Version]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
     # Neither through a symbolic link that has just been put there, nor waiting for a writer of a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except NotADirectoryError:
+        raise NotKeptError("It is not a file.") from None
     info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
@@ -98,8 +103,9 @@ class Ring:
     Methods may be called in any thread.  They raise NotKeptError, or OSError if the disk is full or read-only.
     """
 
-    def __init__(self, root: str | Path, limits: Limits) -> None:
+    def __init__(self, root: str | Path, limits: Limits, shared: Path = Path("/srv/shared")) -> None:
         self._root = Path(root).resolve()
+        self._shared = shared
         self._limits = limits
         self._lock = threading.Lock()
         # Bytes of all versions when they were last counted, and of those made since.  Users delete some, and another
@@ -128,9 +134,15 @@ class Ring:
 
     def _below_root(self, path: str | Path) -> Path:
         try:
-            name = Path(os.path.realpath(self._root / path)).relative_to(self._root)
+            real = Path(os.path.realpath(self._root / path))
         except ValueError:
-            raise NotKeptError("It is outside of your home.") from None
+            raise NotKeptError("It is not a path.") from None
+        if real.is_relative_to(self._root):
+            name = real.relative_to(self._root)
+        elif real.is_relative_to(self._shared) and os.path.realpath(self._root / SHARED) == str(self._shared):
+            name = SHARED / real.relative_to(self._shared)
+        else:
+            raise NotKeptError("It is outside of your home.")
         if not name.parts or any(part.startswith(".") for part in name.parts):
             raise NotKeptError("It is hidden.")
         return name

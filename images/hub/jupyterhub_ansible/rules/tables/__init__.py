@@ -20,6 +20,7 @@ from . import (
     ranges,
     secrets,
     servers,
+    shared_folders,
     workspaces,
 )
 
@@ -39,6 +40,7 @@ TABLES: tuple[Rules, ...] = tuple(
         catalogue,
         options,
         workspaces,
+        shared_folders,
     )
 )
 """In this order: once a table reports a setting, later tables skip it."""

@@ -15,12 +15,11 @@ from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
 from ..traits import mounted
+from .entries import SLUG, SLUG_LENGTH, Entry, numbered
 from .folders import READ_FOR_MOUNTS, protected_by_settings
 
 rule = Rules()
 
-SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-SLUG_LENGTH = 30
 BUILT_IN = ("base", "datascience")
 PATHS = {
     "default_url": (re.compile(r"/[^\s{}]*"), "the path of a page", "/lab"),
@@ -30,7 +29,6 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The Hub itself sets variables with these prefixes (jupyterhub.spawner.Spawner.get_env).
 VARIABLES_OF_THE_HUB = ("JUPYTERHUB_", "JPY_")
 IMAGE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*([:/@][A-Za-z0-9*._:/@-]*)?")
-Entry = Mapping[str, Any]
 
 
 def _sources(entry: Entry) -> list[str]:
@@ -221,7 +219,7 @@ def mounts_beside_others(environments: list[Entry], classes: Mapping[str, Any] |
 
 
 def _all(environments: list[Entry]) -> Iterator[tuple[str, Entry]]:
-    return ((_about(index, entry), entry) for index, entry in enumerate(environments))
+    return numbered("images_environments", environments)
 
 
 @rule("hub_free_images", "hub_authenticator")

@@ -1,0 +1,1 @@
+"""Folders that are in the servers of all who may use them (`hub_shared_folders`)."""
