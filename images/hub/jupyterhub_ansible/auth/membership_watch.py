@@ -6,6 +6,8 @@ JupyterHub refreshes a user only on a request (`Authenticator.auth_refresh_age`)
 import asyncio
 from typing import Any
 
+from ..audit import context
+
 FIRST_CHECK_S = 10
 """After the Hub's start, when running servers have been taken over: settings may have changed."""
 CONCURRENCY = 4
@@ -60,5 +62,6 @@ async def stop_servers(app: Any, user: Any) -> None:
         app.log.warning("Stopping %s: its user may not be in any more. The files stay.", spawner._log_name)
         while spawner.pending:
             await asyncio.sleep(1)
-        await app.proxy.delete_user(user, name)
-        await user.stop(name)
+        with context.because("the user may not be in any more"):
+            await app.proxy.delete_user(user, name)
+            await user.stop(name)
