@@ -59,9 +59,9 @@ def test_only_the_recorder_writes_the_audit_trail(host: Host) -> None:
     assert "no-new-privileges" in limits["SecurityOpt"]
     [path] = host.check_output("docker exec jupyterhub-hub sh -c 'ls /srv/audit/*.jsonl'").split()
     assert '"event":"hub started"' in host.check_output("docker exec jupyterhub-hub cat %s", path)
-    for command in (f"echo x >>{path}", f"rm {path}", "touch /srv/audit/x"):
-        refused = host.run("docker exec jupyterhub-hub sh -c %s", command)
-        assert (refused.rc != 0, "Read-only file system" in refused.stderr) == (True, True)
+    assert "Permission denied" in host.run("docker exec jupyterhub-hub sh -c %s", f"echo x >>{path}").stderr
+    for command in (f"rm -f {path}", "touch /srv/audit/x"):
+        assert "Read-only file system" in host.run("docker exec jupyterhub-hub sh -c %s", command).stderr
     check = "docker exec jupyterhub-audit python -m jupyterhub_ansible audit check"
     assert host.check_output(check).startswith("Lines 1 to ")
 
