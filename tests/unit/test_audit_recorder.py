@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterhub_ansible.audit import chain, check, events, outbox
+from jupyterhub_ansible.audit import chain, check, events, outbox, recorder
 from project import IMAGES
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from jupyterhub_ansible.audit import chain, recorder
-chain.FOLDER = Path(sys.argv[1])
-chain.SOCKET = chain.FOLDER / "recorder.sock"
-recorder.main(sys.argv[2:])
+from jupyterhub_ansible.audit import recorder
+folder, size = Path(sys.argv[1]), int(float(sys.argv[2]) * 1024**2)
+recorder.Recorder(recorder.Trail(folder, size), recorder.listening(folder / "recorder.sock")).run()
 """
 
 
@@ -39,7 +38,7 @@ class Place:
 
     def record(self, megabytes: float = 200) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-S", "-c", PROGRAM, str(self.trail), f"--keep-mb={megabytes}"],
+            [sys.executable, "-P", "-S", "-c", PROGRAM, str(self.trail), str(megabytes)],
             env={"PYTHONPATH": str(IMAGES / "hub")},
             stdout=subprocess.PIPE,
         )
@@ -242,6 +241,15 @@ def test_the_check_compares_with_recorder_and_log(
     assert "does not answer" in capsys.readouterr().err
     log = f"trail: line {last['number']} {'a' * 64}\n"
     assert check.noted([log, "something else\n", "trail: line 0 " + "0" * 64]) == {5: "a" * 64}
+
+
+@pytest.mark.parametrize("given", ["", "7", "0.5", "-8", "many"])
+def test_a_size_that_is_none_is_refused(given: str) -> None:
+    """In a Compose application nothing else checks it."""
+    with pytest.raises(SystemExit) as refused:
+        recorder.main([f"--keep-mb={given}"])
+    assert str(refused.value).startswith(f"JUPYTERHUB_AUDIT_KEEP_MB ({given!r}): ")
+    assert "at least 8" in str(refused.value)
 
 
 def test_the_recorder_is_small(place: Place) -> None:

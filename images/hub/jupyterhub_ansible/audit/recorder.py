@@ -23,6 +23,8 @@ from . import chain
 
 ANCHOR_S = 600
 """The newest hash is logged this often, if it is new."""
+LEAST_MB = 8
+"""So that each of the files holds thousands of events."""
 LONGEST = 16 * 1024
 """Bytes of a request."""
 _KEPT_IDS = 1_000_000
@@ -205,8 +207,12 @@ def main(arguments: list[str]) -> None:
     """Record until the container is stopped."""
     # argparse alone would take a tenth of the memory.
     [megabytes] = [each.partition("=")[2] for each in arguments if each.startswith("--keep-mb=")]
-    trail = Trail(chain.FOLDER, int(float(megabytes) * 1024**2))
-    Recorder(trail, listening(chain.SOCKET)).run()
+    if not megabytes.isdecimal() or int(megabytes) < LEAST_MB:
+        sys.exit(
+            f"JUPYTERHUB_AUDIT_KEEP_MB ({megabytes!r}): how many MiB of the audit trail are kept; write a whole number"
+            f" of at least {LEAST_MB}"
+        )
+    Recorder(Trail(chain.FOLDER, int(megabytes) * 1024**2), listening(chain.SOCKET)).run()
 
 
 if __name__ == "__main__":
