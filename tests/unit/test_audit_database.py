@@ -63,11 +63,12 @@ def server(db: Session, owner: orm.User, name: str = "") -> orm.Spawner:
     return made
 
 
-def as_user(name: str, handler: str = "Handler", token: str = "") -> None:
+def as_user(name: str, handler: str = "BaseHandler", token: str = "") -> None:
     """The current request is this user's."""
     found = SimpleNamespace(name=name, kind="user")
     request = SimpleNamespace(remote_ip="198.51.100.7")
-    made = type(handler, (), {"_jupyterhub_user": found, "request": request})()
+    # Of a class of ours that extends JupyterHub's.
+    made = type("Ours", (type(handler, (), {}),), {"_jupyterhub_user": found, "request": request})()
     if token:
         made._token_authenticated, made.get_token = True, lambda: SimpleNamespace(api_id=token)
     context.enter(made)

@@ -21,8 +21,8 @@ class Cause:
     actor: str = HUB
     address: str = ""
     by: str = ""
-    handler: str = ""
-    """Name of the handler's class."""
+    handlers: frozenset[str] = frozenset()
+    """Names of the handler's classes: JupyterHub's, and those of ours that extend it."""
 
 
 _HUB = Cause()
@@ -55,8 +55,7 @@ def enter(handler: Any) -> None:
             actor,
             str(handler.request.remote_ip or ""),
             f"token {token.api_id}" if token is not None and user.kind == "user" else "",
-            # Ours, which add limits, have the names of JupyterHub's.
-            type(handler).__name__,
+            frozenset(each.__name__ for each in type(handler).__mro__),
         )
     )
 

@@ -129,7 +129,7 @@ class Changes:
 
 def _is_of_server(token: orm.APIToken) -> bool:
     """Whether it is the token of a server. Users can give one of theirs such a note, but not without the API for it."""
-    made_by_user = context.current().handler in ("UserTokenListAPIHandler", "UserTokenAPIHandler")
+    made_by_user = context.current().handlers & {"UserTokenListAPIHandler", "UserTokenAPIHandler"}
     return str(token.note or "").startswith("Server at /") and not made_by_user
 
 
@@ -195,9 +195,9 @@ def _of_share(share: orm.Share, kind: str) -> Made:
         yield events.event("share ended" if cause.actor == context.HUB else "share revoked", **about)
     elif kind == "new":
         # With a link, whoever accepts it makes the share: see _of_share_code.
-        if cause.handler != "AcceptShareHandler":
+        if "AcceptShareHandler" not in cause.handlers:
             yield events.event("share made", **about)
-    elif _history(share, "_scopes").added and cause.handler != "AcceptShareHandler":
+    elif _history(share, "_scopes").added and "AcceptShareHandler" not in cause.handlers:
         yield events.event("share changed", **about)
 
 
