@@ -49,7 +49,7 @@ def edited(number: int, *, before: bytes = b"event", after: bytes = b"nothing") 
     [
         (without(3), ["line 3 is missing"]),
         (without(2, 3, 4), ["lines 2 to 4 are missing"]),
-        (without(1), ["lines 1 to 1 are missing"]),
+        (without(1), ["line 1 is missing"]),
         (edited(3), ["line 3 was edited"]),
         (
             edited(3, before=b'"number":3', after=b'"number":8'),
@@ -81,7 +81,7 @@ def test_a_change_at_the_end_shows_if_the_end_is_known(tmp_path: Path) -> None:
     assert problems(tmp_path, known) == ["line 5 was edited: its hash is not the one that was noted"]
     path.write_bytes(text.partition(b"\n")[0] + b"\n")
     assert problems(tmp_path) == []
-    assert problems(tmp_path, known) == ["lines 5 to 5 are missing at the end"]
+    assert problems(tmp_path, known) == ["line 5 is missing at the end"]
     path.unlink()
     assert problems(tmp_path, known) == ["lines 4 to 5 are missing at the end"]
 

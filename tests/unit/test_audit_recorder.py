@@ -235,7 +235,7 @@ def test_the_check_compares_with_recorder_and_log(
     [path] = chain.files(place.trail)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
     assert check.main() == 1
-    assert "lines 5 to 5 are missing at the end" in capsys.readouterr().out
+    assert "line 5 is missing at the end" in capsys.readouterr().out
     place.kill()
     assert check.main() == 0
     assert "does not answer" in capsys.readouterr().err

@@ -84,6 +84,10 @@ def _lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
                     yield path, line[:-1]
 
 
+def _missing(first: int, last: int) -> str:
+    return f"line {first} is missing" if first == last else f"lines {first} to {last} are missing"
+
+
 def verified(folder: Path, anchors: Mapping[int, str]) -> Verdict:
     """Check that no line was removed, added, moved or edited.
 
@@ -103,12 +107,10 @@ def verified(folder: Path, anchors: Mapping[int, str]) -> Verdict:
         if not found.first:
             found.first = number
         elif number != last.number + 1:
-            gap = (
-                f"line {last.number + 1} is"
-                if number == last.number + 2
-                else f"lines {last.number + 1} to {number - 1} are"
+            is_later = number > last.number
+            found.problems.append(
+                _missing(last.number + 1, number - 1) if is_later else f"line {number} is not in its place"
             )
-            found.problems.append(f"{gap} missing" if number > last.number else f"line {number} is not in its place")
         elif before != last.hash:
             found.problems.append(f"line {last.number} was edited")
         hashed = digest(line)
@@ -116,7 +118,7 @@ def verified(folder: Path, anchors: Mapping[int, str]) -> Verdict:
             found.problems.append(f"line {number} was edited: its hash is not the one that was noted")
         found.last = Position(number, hashed)
     if found.first > 1 and len(files(folder)) < FILES:
-        found.problems.append(f"lines 1 to {found.first - 1} are missing")
+        found.problems.append(_missing(1, found.first - 1))
     if anchors and (end := max(anchors)) > found.last.number:
-        found.problems.append(f"lines {found.last.number + 1} to {end} are missing at the end")
+        found.problems.append(f"{_missing(found.last.number + 1, end)} at the end")
     return found
