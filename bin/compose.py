@@ -39,6 +39,7 @@ OF_THE_FILE = {
         " networks, separated by commas, or `neighbours`, all on the network that the request comes from",
         "neighbours",
     ),
+    "JUPYTERHUB_AUDIT_KEEP_MB": ("MiB of the audit trail that are kept, at least 8", "200"),
     "HTTPS_PROXY": (
         "the HTTP proxy for the Hub's own requests by HTTPS (logins, memberships), `http://`, with user and password if"
         " it asks for them. Builds take theirs from Docker's client (`proxies` in `~/.docker/config.json`)",
@@ -69,7 +70,7 @@ class Roles:
         init_plugin_loader([str(PROJECT / "collections")])
         self.loader = DataLoader()
         self.variables: dict[str, Any] = {"playbook_dir": str(PROJECT / "playbooks"), "role_path": str(ROLES / "hub")}
-        for role in ("jupyterhub", "preflight", "images", "network", "proxy", "hub"):
+        for role in ("jupyterhub", "preflight", "images", "network", "proxy", "audit", "hub"):
             for kind in ("defaults", "vars"):
                 path = ROLES / role / kind / "main.yml"
                 if path.exists():

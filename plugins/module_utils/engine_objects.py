@@ -47,9 +47,9 @@ def publishers(containers: list[dict[str, Any]], name: str, port: str) -> Iterat
 def name_conflicts(things: dict[str, dict[str, dict[str, Any]]], name: str) -> Iterator[str]:
     """Yield the objects (by kind, name: labels) that have one of our names but not our label."""
     names = {
-        "container": (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"),
+        "container": (f"{name}-hub", f"{name}-proxy", f"{name}-ingress", f"{name}-audit"),
         "network": (f"{name}-control", f"{name}-users", f"{name}-ingress"),
-        "volume": (f"{name}-hub",),
+        "volume": (f"{name}-hub", f"{name}-audit"),
     }
     for kind, ours in names.items():
         for each in ours:
@@ -96,9 +96,9 @@ def subnets(networks: list[dict[str, Any]], name: str) -> Iterator[dict[str, str
 
 
 def own_containers(socket_path: str, things: dict[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
-    """Return the descriptions of the Hub, the proxy and the ingress, as far as they exist and are ours."""
+    """Return the descriptions of our own containers, as far as they exist and are ours."""
     found = {}
-    for each in (f"{name}-hub", f"{name}-proxy", f"{name}-ingress"):
+    for each in (f"{name}-hub", f"{name}-proxy", f"{name}-ingress", f"{name}-audit"):
         ours = things.get(each, {}).get(PROJECT_LABEL) == name
         container = ask(socket_path, f"/containers/{each}/json", TIMEOUT_S) if ours else None
         if container:
@@ -112,11 +112,11 @@ def find_objects(socket_path: str, name: str, ports: list[str]) -> dict[str, Any
     """Return what the engine has under our ports and names; nothing if it does not answer."""
     containers = ask(socket_path, "/containers/json?all=1", TIMEOUT_S) or []
     networks = ask(socket_path, "/networks", TIMEOUT_S)
-    volume = ask(socket_path, f"/volumes/{name}-hub", TIMEOUT_S)
+    volumes = [ask(socket_path, f"/volumes/{name}-{each}", TIMEOUT_S) for each in ("hub", "audit")]
     things = {
         "container": {name_of(each): each.get("Labels") or {} for each in containers},
         "network": {each["Name"]: each.get("Labels") or {} for each in networks or []},
-        "volume": {volume["Name"]: volume.get("Labels") or {}} if volume else {},
+        "volume": {each["Name"]: each.get("Labels") or {} for each in volumes if each},
     }
     return {
         "publishers": [each for port in ports for each in publishers(containers, name, port)],

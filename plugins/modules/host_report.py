@@ -77,8 +77,8 @@ bridge_holder: {description: "What else uses the bridge of our users' network.",
 foreign_root: {description: "What is in the root folder, if it is not ours.", type: str, returned: always}
 own_networks: {description: Our networks by name, as the engine describes them., type: dict, returned: always}
 own_containers:
-  description: "Hub, proxy and ingress by name: container (as the engine describes it), image (the id that the name of
-    its image has now), stamp (what was written into /run about it)."
+  description: "Hub, proxy, ingress and the audit trail's recorder by name: container (as the engine describes it),
+    image (the id that the name of its image has now), stamp (what was written into /run about it)."
   type: dict
   returned: always
 looks:

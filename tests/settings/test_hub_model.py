@@ -41,6 +41,7 @@ GOOD_SECRETS = {name: f"{number}{preflight.KEY[1:]}" for number, name in enumera
 NOT_OF_THE_HUB = {
     "jupyterhub_root": "a folder of the machine, which the Hub does not know",
     "hub_github_callback_url": "only compared with what follows from jupyterhub_url",
+    "audit_": "how much the recorder keeps, which is another container; Compose has JUPYTERHUB_AUDIT_KEEP_MB",
     "docker_": "settings of the engine",
     "images_": "how images are made; Compose has its Dockerfile",
     "ingress_": "the way in is another container's; Compose has Coolify or the operator's own proxy",

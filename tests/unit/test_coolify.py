@@ -50,7 +50,7 @@ def test_secrets_are_generated_once_and_the_hub_accepts_them(resource: Resource)
 
 def test_services_are_attached_to_the_resource_s_own_network_only(deployed: dict[str, Any]) -> None:
     services = deployed["services"]
-    assert {name for name in services if "networks" not in services[name]} == {"env-base", "env-datascience"}
+    assert {name for name in services if "networks" not in services[name]} == {"audit", "env-base", "env-datascience"}
     assert services["hub"]["networks"] == services["proxy"]["networks"] == {UUID: None}
     assert list(deployed["networks"]) == [UUID]
 
@@ -87,11 +87,12 @@ def test_traefik_s_labels(deployed: dict[str, Any]) -> None:
     assert labels["traefik.docker.network"] == UUID
 
 
-def test_hub_and_proxy_decide_on_health(resource: Resource) -> None:
+def test_hub_proxy_and_recorder_decide_on_health(resource: Resource) -> None:
     # Coolify ignores containers that are never restarted.
     counted = [name for name, service in resource.raw["services"].items() if service.get("restart") != "no"]
-    assert counted == ["proxy", "hub"]
-    for name in counted:
+    assert counted == ["proxy", "audit", "hub"]
+    # The recorder has no network.
+    for name in ("proxy", "hub"):
         test = " ".join(resource.raw["services"][name]["healthcheck"]["test"])
         assert "healthcheck " in test, "what the image has: neither curl nor wget"
 

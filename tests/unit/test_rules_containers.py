@@ -208,6 +208,7 @@ def test_page_lists_the_accepted_options() -> None:
         ("/usr", False),
         ("hub-hub", False),
         ("hub-user-ann", False),
+        ("hub-audit", False),
         ("hub-deleted-homes", False),
         ("homes-ann", False),
         ("hub-shared", True),

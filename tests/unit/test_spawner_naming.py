@@ -87,7 +87,7 @@ def test_no_two_servers_share_a_name() -> None:
     for project in ("p", "twelve-chars"):
         names = {server_name(project, *pair) for pair in pairs}
         assert len(names) == len(set(pairs))
-        ours = {project, f"{project}-hub", f"{project}-proxy"}
+        ours = {project, f"{project}-hub", f"{project}-proxy", f"{project}-audit"}
         assert not names & ours
         assert all(len(name) <= 63 and re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name) for name in names)
 

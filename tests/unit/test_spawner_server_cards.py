@@ -51,6 +51,7 @@ class Place:
     @property
     def user(self) -> Any:
         return SimpleNamespace(
+            name="a@b",
             escaped_name="a%40b",
             spawner=self.servers[""],
             all_spawners=lambda include_default: [each for name, each in self.servers.items() if name],

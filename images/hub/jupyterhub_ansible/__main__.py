@@ -4,6 +4,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "audit": ("audit.check", "check that no line of the audit trail was removed or edited"),
     "check": ("settings.check", "check whether the Hub would start with these settings"),
     "emergency-link": ("auth.emergency_link", "create a link for one login as administrator, if no other login works"),
     "homes": ("spawner.home_archives", "list and restore the archived homes of deleted users"),

@@ -16,6 +16,8 @@ from jinja2 import FileSystemLoader, PrefixLoader
 from jupyterhub import app
 from tornado.httpserver import HTTPServer
 
+from .audit import pages as audit_pages
+from .audit import service as audit
 from .auth import login_limits, sessions, tokens
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
@@ -47,13 +49,16 @@ class JupyterHub(app.JupyterHub):
     reconciler: Reconciler | None = None
     fence_monitor: fence_check.FenceMonitor | None = None
     workspaces: tuple[Workspace, ...] = ()
+    has_audit = False
+    """Whether events go to the audit trail's recorder."""
+    _audit: audit.Audit | None = None
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
 
     def init_handlers(self) -> None:
         """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
         super().init_handlers()
-        ours = home_page.with_own_servers(self.hub_prefix, self.handlers)
+        ours = audit_pages.with_pages(self.hub_prefix, home_page.with_own_servers(self.hub_prefix, self.handlers))
         self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(ours)))
 
     def init_tornado_settings(self) -> None:
@@ -67,9 +72,11 @@ class JupyterHub(app.JupyterHub):
         loader.loaders.insert(0, PrefixLoader({"deployment": FileSystemLoader(TEMPLATES)}))
 
     def init_db(self) -> None:
-        """Open the database and add our tables: ended sessions, and addresses of servers."""
+        """Open the database and add our tables: ended sessions, and addresses of servers; begin to record events."""
         super().init_db()
         sessions.install(self.db)
+        if self.has_audit:
+            self._audit = audit.Audit(self.log, self.db)
         UserServerSpawner.addresses = Addresses(self.db)
 
     async def init_role_assignment(self) -> None:
@@ -77,6 +84,8 @@ class JupyterHub(app.JupyterHub):
         await super().init_role_assignment()
         members.prepare(self, self.workspaces)
         revocation.follow_logins(self)
+        if self._audit:
+            self._audit.roles_are_loaded(self.authenticator)
 
     async def start(self) -> None:
         """Start JupyterHub, then its background tasks."""
@@ -87,11 +96,19 @@ class JupyterHub(app.JupyterHub):
             self._cleaning_up = asyncio.create_task(self._clean_up())
             self._retiring = asyncio.create_task(self._retire_workspaces())
             self._revoking = asyncio.create_task(revocation.revoke_all(self))
+            if self._audit:
+                self._loading = asyncio.create_task(self._audit.load_visits())
             self._follow_events()
             if self.reconciler:
                 self._reconciling = asyncio.create_task(self._reconcile(self.reconciler))
             if self.fence_monitor:
                 self._monitoring = asyncio.create_task(self._monitor_fence(self.fence_monitor))
+
+    async def cleanup(self) -> None:
+        """Clean up before the end, which is recorded as well."""
+        await super().cleanup()
+        if self._audit:
+            self._audit.stop()
 
     def _follow_events(self) -> None:
         spawner, loop = self.spawner_class(config=self.config), asyncio.get_running_loop()
@@ -240,5 +257,6 @@ if __name__ == "__main__":
         # Without a traceback: the message is for the operator.
         sys.exit(str(problem))
     JupyterHub.workspaces = settings.hub_workspaces
+    JupyterHub.has_audit = True
     trust_proxy(settings, JupyterHub.reconciler)
     JupyterHub.launch_instance()

@@ -94,6 +94,18 @@ def test_generated_secrets_are_in_files_only(host: Host, app: App) -> None:
         assert secret not in everything
 
 
+def test_only_the_recorder_writes_the_audit_trail(host: Host, app: App) -> None:
+    recorder = app.service("audit")
+    limits = recorder["HostConfig"]
+    assert recorder["Config"]["User"] == "64104:64101"
+    assert (limits["NetworkMode"], limits["ReadonlyRootfs"], limits["CapDrop"]) == ("none", True, ["ALL"])
+    check = f"docker exec {recorder['Id']} python -m jupyterhub_ansible audit check"
+    eventually("the first event", lambda: host.check_output(check).startswith("Lines 1 to "))
+    as_hub = f"docker exec --user 64101:64101 {HUB} sh -c"
+    assert '"event":"hub started"' in host.check_output(f"{as_hub} 'cat /srv/audit/*.jsonl'")
+    assert "Read-only file system" in host.run(f"{as_hub} 'touch /srv/audit/x'").stderr
+
+
 def test_proxy_api_listens_on_the_control_network_only(host: Host, app: App) -> None:
     sockets = host.check_output(f"docker exec {PROXY} cat /proc/net/tcp")
     listening = [line.split()[1] for line in sockets.splitlines() if line.split()[3] == "0A"]

@@ -46,6 +46,26 @@ def test_state_is_in_a_labelled_volume(host: Host) -> None:
     assert labels == {"jupyterhub-ansible.project": "jupyterhub", "jupyterhub-ansible.kind": "hub-state"}
 
 
+def test_only_the_recorder_writes_the_audit_trail(host: Host) -> None:
+    assert inspect(host, "jupyterhub-audit", "volume")["Labels"] == {
+        "jupyterhub-ansible.project": "jupyterhub",
+        "jupyterhub-ansible.kind": "audit-trail",
+    }
+    recorder = inspect(host, "jupyterhub-audit")
+    limits = recorder["HostConfig"]
+    assert recorder["Config"]["User"] == "64104:64101"
+    assert (limits["NetworkMode"], limits["ReadonlyRootfs"], limits["CapDrop"]) == ("none", True, ["ALL"])
+    assert (limits["Memory"], limits["PidsLimit"]) == (64 * 1024**2, 16)
+    assert "no-new-privileges" in limits["SecurityOpt"]
+    [path] = host.check_output("docker exec jupyterhub-hub sh -c 'ls /srv/audit/*.jsonl'").split()
+    assert '"event":"hub started"' in host.check_output("docker exec jupyterhub-hub cat %s", path)
+    assert "Permission denied" in host.run("docker exec jupyterhub-hub sh -c %s", f"echo x >>{path}").stderr
+    for command in (f"rm -f {path}", "touch /srv/audit/x"):
+        assert "Read-only file system" in host.run("docker exec jupyterhub-hub sh -c %s", command).stderr
+    check = "docker exec jupyterhub-audit python -m jupyterhub_ansible audit check"
+    assert host.check_output(check).startswith("Lines 1 to ")
+
+
 def test_server_has_limits_and_no_capabilities(host: Host, admin: Admin) -> None:
     admin.start("ada")
     server = inspect(host, "jupyterhub-user-ada")

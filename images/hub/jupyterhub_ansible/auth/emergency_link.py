@@ -21,6 +21,7 @@ from typing import Any
 
 from jupyterhub.handlers import BaseHandler
 
+from ..audit import context, events, outbox
 from ..settings.model import SettingsError, load
 from ..web.errors import PageError
 from . import throttle
@@ -81,6 +82,7 @@ class EmergencyLinkHandler(BaseHandler):
             # Only failures are throttled: a valid key cannot be guessed.
             throttle.SHARED.begin(self.request.remote_ip, USER).failed()
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
+            events.record("login refused", target=USER, result="refused", why=f"the emergency link {why}")
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
 
     def get(self) -> None:
@@ -99,11 +101,13 @@ class EmergencyLinkHandler(BaseHandler):
         self._checked()
         # First, so that the link is used up even if something fails.
         self.ticket.unlink()
+        context.act_as(USER)
         # None leaves groups unchanged; required if the authenticator manages groups.
         session = {"name": USER, "admin": True, "groups": None, "auth_state": {"until": time.time() + SESSION_S}}
         user = await self.auth_to_user(session)
         user._auth_refreshed = time.monotonic()
         self.set_login_cookie(user)
+        events.record("emergency link used")
         self.log.warning("Break-glass link used by %s: logged in as the administrator %s", self.request.remote_ip, USER)
         self.redirect(f"{self.hub.base_url}admin")
 
@@ -124,3 +128,7 @@ def main() -> None:
     sys.stderr.write(f"Valid once, for {LINK_S // 60} minutes; the session lasts {SESSION_S // 60} minutes.\n")
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)
+    try:
+        outbox.deliver_once(events.event("emergency link made", actor="host", target=USER), "host")
+    except OSError as error:
+        sys.stderr.write(f"The audit trail does not have this: its recorder does not answer ({error}).\n")

@@ -6,6 +6,7 @@ JupyterHub refreshes a user only on a request (`Authenticator.auth_refresh_age`)
 import asyncio
 from typing import Any
 
+from ..audit import context
 from ..shared_folders import revocation
 from .stopping import stop_server
 
@@ -65,4 +66,5 @@ async def stop_servers(app: Any, user: Any) -> None:
     for name, spawner in list(user.spawners.items()):
         if spawner.active:
             app.log.warning("Stopping %s: its user may not be in any more. The files stay.", spawner._log_name)
-            await stop_server(app, user, name)
+            with context.because("the user may not be in any more"):
+                await stop_server(app, user, name)

@@ -84,7 +84,7 @@ def protected(project: str, template: str | None, folders: Iterable[str]) -> Pro
     """
     homes = (f"{project}-user-", shared_prefix(project), (template or "").partition("{")[0])
     # The Hub's database, and homes.archives_name.
-    volumes = (f"{project}-hub", f"{project}-deleted-homes")
+    volumes = (f"{project}-hub", f"{project}-audit", f"{project}-deleted-homes")
     return Protected(tuple(filter(None, homes)), volumes, tuple(filter(None, folders)))
 
 

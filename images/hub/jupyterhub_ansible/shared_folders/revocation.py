@@ -9,6 +9,7 @@ from typing import Any
 
 from jupyterhub.handlers.base import BaseHandler
 
+from ..audit import context
 from ..auth.stopping import stop_server
 from .spawner import SharedFolderSpawner
 
@@ -23,7 +24,8 @@ async def revoke(app: Any, user: Any) -> None:
             if not (lost := await spawner.lost_folders()):
                 continue
             app.log.warning("Stopping %s, which has shared folders that its user lost: %s", spawner._log_name, lost)
-            await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
+            with context.because("its user lost a shared folder"):
+                await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
         except Exception:
             # The next check tries again.
             app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)

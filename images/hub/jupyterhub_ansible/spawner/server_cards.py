@@ -9,6 +9,8 @@ from jupyterhub import orm
 from jupyterhub.utils import url_escape_path, url_path_join
 
 from .. import clean
+from ..audit.visits import SHARED as VISITS
+from ..audit.visits import Visit
 from ..culling import plan as culling
 from ..settings.model import Environment, Settings
 from . import naming
@@ -44,6 +46,8 @@ class Card:
     """Memory and processors; "" if not running, or not known."""
     timeout_s: int
     """After how long without use it is stopped; 0 for never."""
+    visits: tuple[Visit, ...] = ()
+    """Who else was in it last, newest first."""
 
     @property
     def age(self) -> str:
@@ -145,6 +149,7 @@ class _Cards:
             size=size,
             usage=_used(usage.get(getattr(spawner, "object_id", ""))) if state == "running" else "",
             timeout_s=culling.timeout_of(self._plan, stored.user_options),
+            visits=tuple(VISITS.of(f"{user.name}/{stored.name}", datetime.now(UTC))),
         )
 
     def _chosen(self, options: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -80,7 +80,28 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
     const pending = servers().some((each) => !SETTLED.includes(each.dataset.state));
     if (!document.hidden) timer = setTimeout(refresh, pending ? PENDING_MS : REFRESH_MS);
   };
-  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+  // The Hub answers as soon as somebody else opens one of the servers.
+  let listening = false;
+  let latestVisit = "";
+  const listen = async () => {
+    if (listening) return;
+    listening = true;
+    while (!document.hidden) {
+      try {
+        const { latest: visit } = await (await ask(`home/visits?known=${latestVisit}`)).json();
+        if (latestVisit && visit !== latestVisit) refresh();
+        latestVisit = visit;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
+      }
+    }
+    listening = false;
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    refresh();
+    listen();
+  });
 
   // --- stop and delete
 
@@ -158,4 +179,5 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
 
   check();
   refresh();
+  listen();
 });

@@ -14,6 +14,7 @@ from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 
+from ..audit import context
 from ..auth import tokens
 from ..auth.names import names_of
 from ..settings.model import Workspace
@@ -142,8 +143,9 @@ async def _stop(app: Any, user: Any, name: str) -> None:
             spawner.home_volume,
         )
         try:
-            await app.proxy.delete_user(user, name)
-            await user.stop(name)
+            with context.because("the workspace is not in hub_workspaces any more"):
+                await app.proxy.delete_user(user, name)
+                await user.stop(name)
         except Exception:
             app.log.exception("%s could not be stopped; retrying in %d s if it still runs", user.name, RETRY_S)
             await asyncio.sleep(RETRY_S)

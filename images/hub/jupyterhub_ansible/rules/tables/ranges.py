@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "preflight_disk_min_gb": (0, None),
     "preflight_memory_min_mb": (0, None),
     "images_keep": (0, None),
+    "audit_keep_mb": (8, None),
     "hub_server_memory_mb": (ranges.MEMORY_MIN_MB, None),
     "hub_server_cpus": (ranges.CPUS_MIN, None),
     "hub_server_pids": (ranges.PIDS_MIN, None),
