@@ -109,8 +109,13 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
     hub.init_tornado_settings()
     home = hub.tornado_settings[environment].get_template("home.html")
     card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
-    given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
-    own = Page(cards=(), running_limit=0, of_deleted="", of_new="")
+    given: dict[str, Any] = {
+        "workspaces": lambda: {"workspace.lab": card},
+        "shared_with_me": list,
+        "static_url": lambda *_, **__: "",
+        "user": MagicMock(),
+    }
+    own = Page(cards=(), running_limit=0, of_deleted="", of_new="", may_share=False)
     page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
     # Theirs, those of the deployment, and JupyterHub's.
     parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "</html>")

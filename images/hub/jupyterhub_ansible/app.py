@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import FileSystemLoader, PrefixLoader
 from jupyterhub import app
+from jupyterhub.scopes import define_custom_scopes
 from tornado.httpserver import HTTPServer
 
 from .auth import login_limits, sessions, tokens
@@ -24,6 +25,8 @@ from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
 from .settings import check
 from .settings.model import Settings, SettingsError, Workspace, load
+from .sharing import grants
+from .sharing import handlers as sharing
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
@@ -36,6 +39,8 @@ CLEAN_UP_S = 600
 """A start that timed out may still leave a container: a call of the Docker API cannot be cancelled."""
 STARTING_S = 60
 """An event about a server whose route is just being added waits up to this long."""
+SWEEP_S = 5
+"""How often shares are looked through for those that are over."""
 RECONCILE_S = 5
 """How often a Compose Hub reconciles networks, proxy and fence."""
 
@@ -52,7 +57,7 @@ class JupyterHub(app.JupyterHub):
     def init_handlers(self) -> None:
         """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
         super().init_handlers()
-        ours = home_page.with_own_servers(self.hub_prefix, self.handlers)
+        ours = sharing.with_sharing(self.hub_prefix, home_page.with_own_servers(self.hub_prefix, self.handlers))
         self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(ours)))
 
     def init_tornado_settings(self) -> None:
@@ -71,6 +76,11 @@ class JupyterHub(app.JupyterHub):
         sessions.install(self.db)
         UserServerSpawner.addresses = Addresses(self.db)
 
+    async def init_role_creation(self) -> None:
+        """Create roles, with the scopes of shared servers, which an operator's own `custom_scopes` would replace."""
+        define_custom_scopes(grants.CUSTOM_SCOPES)
+        await super().init_role_creation()
+
     async def init_role_assignment(self) -> None:
         """Assign roles, also those of workspaces; before JupyterHub takes all roles from blocked users."""
         await super().init_role_assignment()
@@ -83,6 +93,7 @@ class JupyterHub(app.JupyterHub):
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
             # A reference, because the event loop holds only weak ones.
             self._cleaning_up = asyncio.create_task(self._clean_up())
+            self._sweeping = asyncio.create_task(self._sweep_shares())
             self._retiring = asyncio.create_task(self._retire_workspaces())
             self._follow_events()
             if self.reconciler:
@@ -160,6 +171,22 @@ class JupyterHub(app.JupyterHub):
             await members.retire(self, self.workspaces)
         except Exception:
             self.log.exception("Cannot stop workspaces that are not declared any more")
+
+    async def _sweep_shares(self) -> None:
+        policy = self.spawner_class(config=self.config).sharing
+        while True:
+            try:
+                for line in grants.sweep(self.db, policy, self._is_blocked):
+                    self.log.info(line)
+            except Exception:
+                self.log.exception("Cannot look for shares that are over; retrying in %d s", SWEEP_S)
+                self.db.rollback()
+            await asyncio.sleep(SWEEP_S)
+
+    def _is_blocked(self, username: str) -> bool:
+        # One whose logins can change knows more.
+        is_blocked = getattr(self.authenticator, "is_blocked", None)
+        return bool(is_blocked(username) if is_blocked else username in self.authenticator.blocked_users)
 
     async def _clean_up(self) -> None:
         at_start = True

@@ -192,6 +192,7 @@ class Settings(_Model):
     hub_token_max_age_days: int
     hub_volume_name_template: str | None = None
     hub_workspaces: tuple[Workspace, ...]
+    hub_sharing: str
     hub_traits: dict[str, dict[str, JsonValue]]
     deployment: Deployment
     compose: Compose | None = None
