@@ -23,6 +23,8 @@ from .compose.errors import ComposeError
 from .compose.reconciler import Reconciler
 from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
+from .messages import handlers as messages
+from .messages.store import Messages
 from .settings import check
 from .settings.model import Settings, SettingsError, Workspace, load
 from .sharing import grants
@@ -31,7 +33,7 @@ from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
 from .spawner.start_page import TEMPLATES
-from .web import home_page, request_limits, server_names
+from .web import admin_page, home_page, request_limits, server_names
 from .web.http_server import HubServer
 from .workspaces import members
 
@@ -57,7 +59,9 @@ class JupyterHub(app.JupyterHub):
     def init_handlers(self) -> None:
         """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
         super().init_handlers()
-        ours = sharing.with_sharing(self.hub_prefix, home_page.with_own_servers(self.hub_prefix, self.handlers))
+        pages = (*home_page.HANDLERS, *admin_page.HANDLERS, *messages.HANDLERS, *sharing.HANDLERS)
+        # Before JupyterHub's last ones, which match anything.
+        ours = [*((self.hub_prefix + path, handler) for path, handler in pages), *sharing.accepting(self.handlers)]
         self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(ours)))
 
     def init_tornado_settings(self) -> None:
@@ -71,10 +75,11 @@ class JupyterHub(app.JupyterHub):
         loader.loaders.insert(0, PrefixLoader({"deployment": FileSystemLoader(TEMPLATES)}))
 
     def init_db(self) -> None:
-        """Open the database and add our tables: ended sessions, and addresses of servers."""
+        """Open the database and add our tables: ended sessions, and addresses of servers, messages."""
         super().init_db()
         sessions.install(self.db)
         UserServerSpawner.addresses = Addresses(self.db)
+        messages.Inbox.messages = Messages(self.db)
 
     async def init_role_creation(self) -> None:
         """Create roles, with the scopes of shared servers, which an operator's own `custom_scopes` would replace."""

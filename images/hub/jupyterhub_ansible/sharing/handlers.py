@@ -236,7 +236,7 @@ class StartServer(_Request):
         self.set_status(HTTPStatus.ACCEPTED)
 
 
-_OURS = (
+HANDLERS = (
     (r"share(?:/([^/]+))?", SharePage),
     (r"sharing/links", MakeLink),
     (r"sharing/end", EndSharing),
@@ -245,12 +245,12 @@ _OURS = (
     (r"sharing/leave", LeaveServer),
     (r"sharing/start", StartServer),
 )
+"""Patterns, relative to the Hub's prefix."""
 
 
-def with_sharing(prefix: str, rules: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the Hub's rules (pattern, handler, arguments) with ours, before its last ones, which match anything."""
-    theirs = [
+def accepting(rules: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the Hub's rules (pattern, handler, arguments), with our page in place of the one to which links lead."""
+    return [
         (pattern, AcceptPage if issubclass(handler, AcceptShareHandler) else handler, *rest)
         for pattern, handler, *rest in rules
     ]
-    return [*((prefix + pattern, handler) for pattern, handler in _OURS), *theirs]

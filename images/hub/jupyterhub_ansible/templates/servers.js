@@ -127,7 +127,7 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
     const card = target.closest("[data-owner]");
     const { owner, of: server } = card.dataset;
     target.disabled = true;
-    const done = ask_about_sharing(`sharing/${what}`, { owner, server }, card.querySelector(".error"));
+    const done = post(`sharing/${what}`, { owner, server }, card.querySelector(".error"));
     // The Hub answers a start when the server runs, or after ten seconds.
     if (what === "start") setTimeout(refresh, 200);
     if (await done) refresh();

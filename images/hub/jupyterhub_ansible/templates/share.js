@@ -1,6 +1,6 @@
 // The page on which an owner shares a server: what its buttons do.
 (() => {
-  {% include "sharing.js" %}
+  {% include "requests.js" %}
   const page = document.getElementById("share");
   const { server } = page.dataset;
   const error = page.querySelector(".error");
@@ -19,7 +19,7 @@
       lasts_s: Number(document.getElementById("lasts").value),
       start: document.getElementById("may-start").checked,
     };
-    const made = await ask_about_sharing("sharing/links", body, error);
+    const made = await post("sharing/links", body, error);
     if (!made) return;
     const link = document.getElementById("link");
     link.value = new URL(made.path, location.origin).href;
@@ -45,7 +45,7 @@
     const what = target.dataset.end;
     if (!what) return;
     target.disabled = true;
-    if (await ask_about_sharing("sharing/end", { server, what, id: Number(target.dataset.id ?? 0) }, error)) {
+    if (await post("sharing/end", { server, what, id: Number(target.dataset.id ?? 0) }, error)) {
       if (what !== "link") {
         const made = document.getElementById("made");
         if (made) made.hidden = true;
