@@ -237,7 +237,8 @@ class StartServer(_Request):
 
 
 HANDLERS = (
-    (r"share(?:/([^/]+))?", SharePage),
+    (r"share", SharePage),
+    (r"share/([^/]+)", SharePage),
     (r"sharing/links", MakeLink),
     (r"sharing/end", EndSharing),
     (r"sharing/invitation", ReadInvitation),
