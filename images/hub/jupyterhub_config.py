@@ -16,6 +16,7 @@ from jupyterhub_ansible.rules.trait_table import ROWS
 from jupyterhub_ansible.settings import own_files
 from jupyterhub_ansible.settings.model import DATABASE_URL, SettingsError, load, secrets_folder
 from jupyterhub_ansible.shared_folders import access
+from jupyterhub_ansible.sharing import cards as shared_cards
 from jupyterhub_ansible.spawner import server_cards, start_page, versions
 from jupyterhub_ansible.spawner.containers import PULL_TIMEOUT_S
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -101,6 +102,7 @@ if culler := culling.service(settings, sync_routes.token(secrets.cookie_secret, 
 c.JupyterHub.load_roles += accounts.load_roles(settings.hub_workspaces)
 c.JupyterHub.template_vars = {
     "own_servers": server_cards.of(settings),
+    "shared_with_me": shared_cards.of,
     "workspaces": cards.of(settings.hub_workspaces),
     "has_workspaces": bool(settings.hub_workspaces),
     "shared_folders": access.shown(settings.hub_shared_folders),

@@ -18,6 +18,7 @@ from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError, SharedFolder
+from jupyterhub_ansible.sharing import grants
 from jupyterhub_ansible.spawner import fence_check
 from jupyterhub_ansible.spawner.server_cards import Page
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -25,6 +26,7 @@ from jupyterhub_ansible.spawner.start_page import TEMPLATES
 from jupyterhub_ansible.web.http_server import HubServer
 from project import IMAGES
 from tornado.httpserver import HTTPServer
+from traitlets.config import Config
 
 EVENTS = Mock()
 """Replaces the thread that follows events."""
@@ -38,6 +40,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(hub_app, "Events", EVENTS)
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
     monkeypatch.setattr(tokens, "remove_stale", Mock())
+    # It never ends by itself.
+    monkeypatch.setattr(JupyterHub, "_sweep_shares", AsyncMock())
     hub = JupyterHub(spawner_class=UserServerSpawner)
     hub.db = Mock()
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
@@ -61,6 +65,26 @@ def test_orphans_are_removed_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch
     # Helpers of the last Hub only at the start.
     assert [call.args for call in looked.await_args_list] == [(hub.users, True), (hub.users, False), (hub.users, False)]
     assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
+
+
+def test_shares_are_looked_through_regularly(
+    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(hub_app, "SWEEP_S", 0)
+    caplog.set_level(logging.INFO)
+    looked = Mock(side_effect=[["ben may not use ann/ any more"], ValueError("locked"), [], asyncio.CancelledError])
+    monkeypatch.setattr(grants, "sweep", looked)
+    hub.config = Config({"UserServerSpawner": {"sharing": "groups"}})
+    hub.log = logging.getLogger("hub")
+    hub.authenticator = DummyAuthenticator(blocked_users={"ann"})
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hub._sweep_shares())
+    assert [(call.args[1], call.args[2]("ann"), call.args[2]("ben")) for call in looked.call_args_list] == [
+        ("groups", True, False)
+    ] * 4
+    assert "ben may not use ann/ any more" in caplog.text
+    assert hub.db.rollback.call_count == 1
 
 
 def test_subcommand_starts_no_background_tasks(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +133,14 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
     hub.init_tornado_settings()
     home = hub.tornado_settings[environment].get_template("home.html")
     card = {"title": "Genomics", "state": "running", "people": [], "may_start": False}
-    given = {"workspaces": lambda: {"workspace.lab": card}, "static_url": lambda *_, **__: "", "user": MagicMock()}
-    own = Page(cards=(), running_limit=0, of_deleted="", of_new="")
-    given |= {"shared_folders": lambda: [(SharedFolder(slug="notes"), True)]}
+    given: dict[str, Any] = {
+        "workspaces": lambda: {"workspace.lab": card},
+        "shared_folders": lambda: [(SharedFolder(slug="notes"), True)],
+        "shared_with_me": list,
+        "static_url": lambda *_, **__: "",
+        "user": MagicMock(),
+    }
+    own = Page(cards=(), running_limit=0, of_deleted="", of_new="", may_share=False)
     page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
     # Theirs, those of the deployment, and JupyterHub's.
     parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "<code>shared/notes</code>", "</html>")

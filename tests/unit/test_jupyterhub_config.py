@@ -145,6 +145,7 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "deleted_homes",
         "share_home",
         "volume_name_template",
+        "sharing",
         "workspaces",
         "shared_folders",
     }

@@ -71,6 +71,7 @@ class Place:
             "base_url": "/hub/",
             "allow_named_servers": True,
             "named_server_limit_per_user": self.limit,
+            "shared_with_me": list,
             **given,
         }
         return " ".join(templates.get_template("servers.html").render(variables).split())

@@ -11,6 +11,7 @@ from jupyterhub.auth import NullAuthenticator
 from jupyterhub.handlers.pages import HomeHandler
 from jupyterhub_ansible.app import JupyterHub
 from jupyterhub_ansible.spawner.usage import Meter
+from jupyterhub_ansible.web import home_page
 from jupyterhub_ansible.web.home_page import OwnServersHandler
 
 
@@ -41,7 +42,7 @@ def test_only_the_users_own_running_servers_are_measured(ready: bool, monkeypatc
     mine = {name: server(name, ready=ready and name == "x", asked=asked) for name in ("", "x")}
     upstream = AsyncMock(return_value="html")
     monkeypatch.setattr(HomeHandler, "render_template", upstream)
-    monkeypatch.setattr(OwnServersHandler, "meter", Meter())
+    monkeypatch.setattr(home_page, "_METER", Meter())
     handler: Any = OwnServersHandler.__new__(OwnServersHandler)
     handler._jupyterhub_user = SimpleNamespace(spawners=mine)
     assert asyncio.run(handler.render_template("home.html", url="/user/ann/")) == "html"

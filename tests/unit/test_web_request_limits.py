@@ -13,7 +13,7 @@ from jupyterhub import apihandlers, handlers
 from jupyterhub.auth import NullAuthenticator
 from jupyterhub.handlers.base import BaseHandler, CSPReportHandler
 from jupyterhub.handlers.login import LoginHandler
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.pages import AcceptShareHandler, SpawnHandler
 from jupyterhub_ansible.app import JupyterHub
 from jupyterhub_ansible.web import request_limits
 from tornado.web import HTTPError
@@ -75,5 +75,5 @@ def test_reports_are_counted_and_rarely_logged(
 def test_other_handlers_are_unchanged(rules: list[tuple[Any, ...]]) -> None:
     stock = {handler for _, handler, *_ in [*handlers.default_handlers, *apihandlers.default_handlers]}
     ours = {handler for _, handler, *_ in rules}
-    changed = (*request_limits._STORING, CSPReportHandler, LoginHandler, SpawnHandler)
+    changed = (*request_limits._STORING, CSPReportHandler, LoginHandler, SpawnHandler, AcceptShareHandler)
     assert stock - ours == {handler for handler in stock if issubclass(handler, changed)}

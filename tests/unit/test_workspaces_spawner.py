@@ -78,9 +78,9 @@ def test_users_can_neither_be_nor_name_a_workspace() -> None:
 
 def test_server_knows_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DockerSpawner, "get_env", lambda self: {"USER": "x"})
-    collaborates = {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab", "JUPYTERHUB_COLLABORATION": "1"}
-    assert spawner().get_env() == collaborates
-    assert spawner(collaboration=False).get_env() == {"USER": "x", "JUPYTERHUB_WORKSPACE": "lab"}
+    alone = {"USER": "x", "JUPYTERHUB_GUESTS": "1", "JUPYTERHUB_WORKSPACE": "lab"}
+    assert spawner().get_env() == {**alone, "JUPYTERHUB_COLLABORATION": "1"}
+    assert spawner(collaboration=False).get_env() == alone
     assert spawner("ann").get_env() == {"USER": "x"}
 
 

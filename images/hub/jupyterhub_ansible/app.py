@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import FileSystemLoader, PrefixLoader
 from jupyterhub import app
+from jupyterhub.scopes import define_custom_scopes
 from tornado.httpserver import HTTPServer
 
 from .audit import pages as audit_pages
@@ -24,14 +25,18 @@ from .compose.errors import ComposeError
 from .compose.reconciler import Reconciler
 from .engine.errors import DOCKER_ERRORS
 from .engine.events import Events
+from .messages import handlers as messages
+from .messages.store import Messages
 from .settings import check
 from .settings.model import Settings, SettingsError, Workspace, load
 from .shared_folders import revocation
+from .sharing import grants
+from .sharing import handlers as sharing
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
 from .spawner.start_page import TEMPLATES
-from .web import home_page, request_limits, server_names
+from .web import admin_page, home_page, request_limits, server_names
 from .web.http_server import HubServer
 from .workspaces import members
 
@@ -39,6 +44,8 @@ CLEAN_UP_S = 600
 """A start that timed out may still leave a container: a call of the Docker API cannot be cancelled."""
 STARTING_S = 60
 """An event about a server whose route is just being added waits up to this long."""
+SWEEP_S = 5
+"""How often shares are looked through for those that are over."""
 RECONCILE_S = 5
 """How often a Compose Hub reconciles networks, proxy and fence."""
 
@@ -58,7 +65,15 @@ class JupyterHub(app.JupyterHub):
     def init_handlers(self) -> None:
         """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
         super().init_handlers()
-        ours = audit_pages.with_pages(self.hub_prefix, home_page.with_own_servers(self.hub_prefix, self.handlers))
+        pages = (
+            *home_page.HANDLERS,
+            *admin_page.HANDLERS,
+            *audit_pages.HANDLERS,
+            *messages.HANDLERS,
+            *sharing.HANDLERS,
+        )
+        # Before JupyterHub's last ones, which match anything.
+        ours = [*((self.hub_prefix + path, handler) for path, handler in pages), *sharing.accepting(self.handlers)]
         self.handlers = server_names.explained(login_limits.bounded(request_limits.bounded(ours)))
 
     def init_tornado_settings(self) -> None:
@@ -72,12 +87,18 @@ class JupyterHub(app.JupyterHub):
         loader.loaders.insert(0, PrefixLoader({"deployment": FileSystemLoader(TEMPLATES)}))
 
     def init_db(self) -> None:
-        """Open the database and add our tables: ended sessions, and addresses of servers; begin to record events."""
+        """Open the database and add our tables: ended sessions, addresses of servers, messages; begin to record events."""
         super().init_db()
         sessions.install(self.db)
         if self.has_audit:
             self._audit = audit.Audit(self.log, self.db)
         UserServerSpawner.addresses = Addresses(self.db)
+        messages.Inbox.messages = Messages(self.db)
+
+    async def init_role_creation(self) -> None:
+        """Create roles, with the scopes of shared servers, which an operator's own `custom_scopes` would replace."""
+        define_custom_scopes(grants.CUSTOM_SCOPES)
+        await super().init_role_creation()
 
     async def init_role_assignment(self) -> None:
         """Assign roles, also those of workspaces; before JupyterHub takes all roles from blocked users."""
@@ -94,6 +115,7 @@ class JupyterHub(app.JupyterHub):
         if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
             # A reference, because the event loop holds only weak ones.
             self._cleaning_up = asyncio.create_task(self._clean_up())
+            self._sweeping = asyncio.create_task(self._sweep_shares())
             self._retiring = asyncio.create_task(self._retire_workspaces())
             self._revoking = asyncio.create_task(revocation.revoke_all(self))
             if self._audit:
@@ -180,6 +202,22 @@ class JupyterHub(app.JupyterHub):
             await members.retire(self, self.workspaces)
         except Exception:
             self.log.exception("Cannot stop workspaces that are not declared any more")
+
+    async def _sweep_shares(self) -> None:
+        policy = self.spawner_class(config=self.config).sharing
+        while True:
+            try:
+                for line in grants.sweep(self.db, policy, self._is_blocked):
+                    self.log.info(line)
+            except Exception:
+                self.log.exception("Cannot look for shares that are over; retrying in %d s", SWEEP_S)
+                self.db.rollback()
+            await asyncio.sleep(SWEEP_S)
+
+    def _is_blocked(self, username: str) -> bool:
+        # One whose logins can change knows more.
+        is_blocked = getattr(self.authenticator, "is_blocked", None)
+        return bool(is_blocked(username) if is_blocked else username in self.authenticator.blocked_users)
 
     async def _clean_up(self) -> None:
         at_start = True

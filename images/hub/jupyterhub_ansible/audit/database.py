@@ -178,6 +178,10 @@ def _of_group(group: orm.Group, kind: str) -> Made:
         yield events.event("group made" if kind == "new" else "group deleted", target=group.name)
 
 
+ACCEPTING = {"AcceptShareHandler", "AcceptInvitation"}
+"""Handlers by which somebody accepts a link: JupyterHub's, and ours (sharing.handlers)."""
+
+
 def _server(share: Any) -> str:
     return f"{share.owner.name}/{share.spawner.name}" if share.owner and share.spawner else ""
 
@@ -195,9 +199,9 @@ def _of_share(share: orm.Share, kind: str) -> Made:
         yield events.event("share ended" if cause.actor == context.HUB else "share revoked", **about)
     elif kind == "new":
         # With a link, whoever accepts it makes the share: see _of_share_code.
-        if "AcceptShareHandler" not in cause.handlers:
+        if not ACCEPTING & cause.handlers:
             yield events.event("share made", **about)
-    elif _history(share, "_scopes").added and "AcceptShareHandler" not in cause.handlers:
+    elif _history(share, "_scopes").added and not ACCEPTING & cause.handlers:
         yield events.event("share changed", **about)
 
 

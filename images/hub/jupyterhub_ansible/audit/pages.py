@@ -6,7 +6,6 @@ import asyncio
 import json
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
 
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import Scope
@@ -59,6 +58,5 @@ class VisitsHandler(BaseHandler):
         self.finish(json.dumps({"latest": latest}))
 
 
-def with_pages(prefix: str, rules: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the Hub's rules (pattern, handler, arguments), with ours before its last ones, which match anything."""
-    return [(prefix + PATH, AuditHandler), (prefix + VISITS_PATH, VisitsHandler), *rules]
+HANDLERS = ((PATH, AuditHandler), (VISITS_PATH, VisitsHandler))
+"""Patterns, relative to the Hub's prefix."""

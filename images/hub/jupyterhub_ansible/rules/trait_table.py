@@ -48,6 +48,7 @@ ROWS = (
     Row("hub_volume_name_template", "UserServerSpawner", "volume_name_template"),
     Row("images_environments", "UserServerSpawner", "profiles", lambda entries: {each.slug: each for each in entries}),
     Row("hub_default_environment", "UserServerSpawner", "default_profile"),
+    Row("hub_sharing", "UserServerSpawner", "sharing"),
     Row("hub_workspaces", "UserServerSpawner", "workspaces", lambda entries: {each.slug: each for each in entries}),
     Row("hub_shared_folders", "UserServerSpawner", "shared_folders", list),
     Row(

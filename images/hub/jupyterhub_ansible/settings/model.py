@@ -207,6 +207,7 @@ class Settings(_Model):
     hub_volume_name_template: str | None = None
     hub_workspaces: tuple[Workspace, ...]
     hub_shared_folders: tuple[SharedFolder, ...]
+    hub_sharing: str
     hub_traits: dict[str, dict[str, JsonValue]]
     deployment: Deployment
     compose: Compose | None = None

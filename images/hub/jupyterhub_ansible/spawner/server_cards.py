@@ -13,6 +13,7 @@ from ..audit.visits import SHARED as VISITS
 from ..audit.visits import Visit
 from ..culling import plan as culling
 from ..settings.model import Environment, Settings
+from ..sharing import grants
 from . import naming
 from .start_page import Limits
 from .usage import Usage
@@ -46,6 +47,9 @@ class Card:
     """Memory and processors; "" if not running, or not known."""
     timeout_s: int
     """After how long without use it is stopped; 0 for never."""
+    share_url: str
+    shared: str
+    """With whom, and by how many open links."""
     visits: tuple[Visit, ...] = ()
     """Who else was in it last, newest first."""
 
@@ -78,6 +82,8 @@ class Page:
     """What becomes of the files of a named server that is deleted."""
     of_new: str
     """Which files a new named server has."""
+    may_share: bool
+    """Whether others can be let in by a link."""
 
     @property
     def is_running_limit_reached(self) -> bool:
@@ -118,6 +124,7 @@ class _Cards:
         shared = naming.is_home_shared(template, shared=settings.hub_named_servers_share_home)
         self._of_deleted = _of_deleted(settings.hub_deleted_homes, shared=shared, adopted=bool(template))
         self._of_new = _of_new(settings.hub_deleted_homes, shared=shared)
+        self._may_share = settings.hub_sharing != grants.NOBODY
 
     def page(self, user: Any, usage: Mapping[str, Usage]) -> Page:
         """Return the page of a user; `usage` by the ids of containers."""
@@ -127,6 +134,7 @@ class _Cards:
             self._running_limit,
             self._of_deleted,
             self._of_new,
+            self._may_share,
         )
 
     def _card(self, user: Any, spawner: Any, usage: Mapping[str, Usage]) -> Card:
@@ -150,6 +158,8 @@ class _Cards:
             usage=_used(usage.get(getattr(spawner, "object_id", ""))) if state == "running" else "",
             timeout_s=culling.timeout_of(self._plan, stored.user_options),
             visits=tuple(VISITS.of(f"{user.name}/{stored.name}", datetime.now(UTC))),
+            share_url=f"share/{url_escape_path(stored.name)}" if stored.name else "share",
+            shared=_shared(stored),
         )
 
     def _chosen(self, options: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -187,6 +197,13 @@ def _note(spawner: Any, stored: orm.Spawner) -> str:
     if start and (why := getattr(start.exception(), "jupyterhub_message", "")):
         return f"The last start failed. {why}"
     return str((stored.state or {}).get("ended", ""))
+
+
+def _shared(stored: orm.Spawner) -> str:
+    people = [each.user.name for each in grants.guests(stored)]
+    number = len(grants.links(stored))
+    by_link = [f"by {number} link{'' if number == 1 else 's'}"] if number else []
+    return ", ".join([*([f"with {', '.join(people)}"] if people else []), *by_link])
 
 
 def _used(usage: Usage | None) -> str:

@@ -55,7 +55,7 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       const hadFocus = shown.contains(document.activeElement);
       shown.hidden = part.hidden;
       shown.replaceChildren(...part.childNodes);
-      if (hadFocus) shown.closest("[data-server]")?.querySelector("h2").focus();
+      if (hadFocus) (shown.closest("[data-server]") ?? shown).querySelector("h2")?.focus();
     }
     if (form) form.hidden = fresh.querySelector("#new-server")?.hidden ?? true;
     check();
@@ -77,7 +77,8 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       // The Hub may just be restarting.
     }
     clearTimeout(timer);
-    const pending = servers().some((each) => !SETTLED.includes(each.dataset.state));
+    const shown = [...document.querySelectorAll("[data-state]")];
+    const pending = shown.some((each) => !SETTLED.includes(each.dataset.state));
     if (!document.hidden) timer = setTimeout(refresh, pending ? PENDING_MS : REFRESH_MS);
   };
   // The Hub answers as soon as somebody else opens one of the servers.
@@ -137,6 +138,21 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       };
       dialog.showModal();
     }
+  });
+
+  // --- servers that others share
+
+  document.getElementById("shared").addEventListener("click", async ({ target }) => {
+    const what = target.dataset.shared;
+    if (!what) return;
+    const card = target.closest("[data-owner]");
+    const { owner, of: server } = card.dataset;
+    target.disabled = true;
+    const done = post(`sharing/${what}`, { owner, server }, card.querySelector(".error"));
+    // The Hub answers a start when the server runs, or after ten seconds.
+    if (what === "start") setTimeout(refresh, 200);
+    if (await done) refresh();
+    else target.disabled = false;
   });
 
   // --- another server

@@ -1,7 +1,7 @@
 """Who is a member: roles follow the settings at the Hub's start and at each login and check of membership.
 
 Members by group follow by themselves, as the roles belong to the groups.  A server checks every few seconds whether the
-users of its open pages may still use it (the package jupyterhub_workspace in its image).
+users of its open pages may still use it (the package jupyterhub_guests in its image).
 """
 
 import asyncio

@@ -8,29 +8,20 @@ from typing import Any
 
 from traitlets import Dict, Instance, Unicode
 
-from ..rules.traits import CACHE, LONGEST_CACHE_S
 from ..settings.model import Workspace
+from ..sharing.spawner import SharingSpawner
 from ..spawner.errors import SpawnError
 from ..spawner.options import Catalogue
-from ..spawner.profiles import ProfileSpawner
 from .accounts import is_account, slug_of
 
 VARIABLE = "JUPYTERHUB_WORKSPACE"
-"""Environment variable of a workspace's server: its slug (jupyterhub_workspace in its image)."""
-COLLABORATION = "JUPYTERHUB_COLLABORATION"
-"""Environment variable that turns live collaboration on (jupyterhub_start in its image)."""
+"""Environment variable of a workspace's server: its slug."""
 OPTION = "workspace"
 """The slug in a server's stored options (culling.plan)."""
-STOP_S = 30
-"""Seconds that Docker gives a server with live collaboration to save documents at its end; others have 10."""
-CACHE_S = 10
-"""Seconds for which a workspace's server relies on the Hub's last answer about a user (others: LONGEST_CACHE_S)."""
 
 
-class WorkspaceSpawner(ProfileSpawner):
+class WorkspaceSpawner(SharingSpawner):
     """A spawner that starts a workspace with its declared environment and size, whoever starts it."""
-
-    extra_create_kwargs: dict[str, Any]
 
     workspaces = Dict(
         key_trait=Unicode(), value_trait=Instance(Workspace), help="The declared ones: {slug: workspace}"
@@ -39,15 +30,25 @@ class WorkspaceSpawner(ProfileSpawner):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if self.user and is_account(self.user.name):
-            # All members can read the tokens in their server.  Its own only reports activity: by default (role
-            # `server`) it would open the server itself, for former members, too.  Users' tokens open only this server.
-            self.server_token_scopes = ["users:activity!user"]
+            # The tokens of members open only this server.
             self.oauth_client_allowed_scopes: list[str] = []
 
     @property
     def workspace(self) -> Workspace | None:
         """The workspace that this is the server of; None for users' servers."""
         return self.workspaces.get(slug_of(self.user.name)) if self.user else None
+
+    @property
+    def may_have_guests(self) -> bool:
+        """Whether others than the owner may ever use this server: the members."""
+        return super().may_have_guests or is_account(self.user.name)
+
+    @property
+    def collaborates(self) -> bool:
+        """Whether the next start has live collaboration: as declared."""
+        if self.user and is_account(self.user.name):
+            return bool(self.workspace and self.workspace.collaboration)
+        return super().collaborates
 
     def catalogue(self) -> Catalogue:
         """Return what may be chosen: for a workspace, only what is declared.
@@ -78,16 +79,6 @@ class WorkspaceSpawner(ProfileSpawner):
             self.notice = ""
             self.user_options = self.orm_spawner.user_options = {**self.user_options, OPTION: workspace.slug}
 
-    async def create_object(self) -> Any:
-        """Create the container; live collaboration has more time to save, unless the administrator says otherwise."""
-        given = self.extra_create_kwargs
-        if self.workspace and self.workspace.collaboration:
-            self.extra_create_kwargs = {"stop_timeout": STOP_S, **given}
-        try:
-            return await super().create_object()
-        finally:
-            self.extra_create_kwargs = given
-
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refuse to give a workspace's server a name: nobody's role opens or starts a named one (accounts.scopes)."""
         if self.user and is_account(self.user.name):
@@ -101,16 +92,4 @@ class WorkspaceSpawner(ProfileSpawner):
     def get_env(self) -> dict[str, str]:
         """Return the server's environment variables."""
         env: dict[str, str] = super().get_env()
-        if workspace := self.workspace:
-            env |= {VARIABLE: workspace.slug} | ({COLLABORATION: "1"} if workspace.collaboration else {})
-        return env
-
-    def get_args(self) -> list[str]:
-        """Return the server's arguments, with how long it relies on the Hub's last answer (by default five minutes).
-
-        A shorter time that the operator gave counts, in place of ours: the server refuses two.
-        """
-        args: list[str] = super().get_args()
-        given = [int(found[1] or 0) for each in args if (found := CACHE.fullmatch(each))]
-        shortest = min([CACHE_S if self.workspace else LONGEST_CACHE_S, *filter(None, given)])
-        return [*(each for each in args if not CACHE.fullmatch(each)), f"--HubAuth.cache_max_age={shortest}"]
+        return env | ({VARIABLE: self.workspace.slug} if self.workspace else {})

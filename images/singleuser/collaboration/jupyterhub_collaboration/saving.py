@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 LAST_SAVES_S = 20
-"""For the last saves of a server that stops; Docker kills it after 30 (STOP_S of the Hub's workspaces/spawner.py)."""
+"""For the last saves of a server that stops; Docker kills it after 30 (STOP_S of the Hub's sharing/spawner.py)."""
 _FAREWELL_S = 0.5
 _RATIO = 2
 """Between two saves at least so many times the time that a save takes: a large notebook must not fill the processor."""

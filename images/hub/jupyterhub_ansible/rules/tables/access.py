@@ -86,6 +86,28 @@ def allow_all_excludes_lists(allow_all: bool, *lists: list[str]) -> Findings:
         )
 
 
+@rule(
+    "hub_sharing",
+    "hub_authenticator",
+    "hub_github_allowed_organizations",
+    "hub_github_allowed_teams",
+    "hub_github_admin_teams",
+    "hub_free_images",
+    "images_environments",
+    "hub_workspaces",
+)
+def groups_to_share_within(value: str, authenticator: str, *naming_teams: Any) -> Findings:
+    """Users' teams are asked for only if a setting needs them."""
+    *lists, environments, workspaces = naming_teams
+    with_groups = [each for each in (*environments, *workspaces) if each.get("groups") or each.get("start_groups")]
+    if value == "groups" and authenticator == "github" and not (any(lists) or with_groups):
+        yield Finding(
+            "nobody would have a group: no setting names an organisation or team, so the Hub does not ask for teams",
+            "name the teams or the organisation in hub_github_allowed_teams or hub_github_allowed_organizations,"
+            " or set hub_sharing: everybody",
+        )
+
+
 @rule("hub_traits", "hub_authenticator??", *READ_FOR_MOUNTS)
 def no_bypass_by_traits(classes: Mapping[str, Any], authenticator: str | None, *of_machine: Any) -> Findings:
     """Settings are set where they are checked, and nothing may give servers control of the machine."""

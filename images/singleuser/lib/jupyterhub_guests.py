@@ -1,4 +1,4 @@
-"""Ends the open connections of users who are not members of this workspace any more.
+"""Ends the open connections of users who may not use this server any more: former members and guests.
 
 A request is checked with the Hub when it comes; a websocket only when it is opened, and a notebook's may stay open for
 days.  Here every few seconds the user of each open websocket is checked as for a new request, which also makes the Hub
@@ -23,11 +23,11 @@ _log = logging.getLogger("tornado.application")
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": "jupyterhub_workspace"}]
+    return [{"module": "jupyterhub_guests"}]
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    if not os.environ.get("JUPYTERHUB_WORKSPACE"):
+    if not os.environ.get("JUPYTERHUB_GUESTS"):
         return
     auth, opened = server.identity_provider.hub_auth, follow()
 
@@ -62,8 +62,8 @@ async def close_refused(auth: Any, handlers: Iterable[Any]) -> None:
     for handler, refused in zip(checked, answers, strict=True):
         # An exception means that the Hub does not answer.
         if refused is True:
-            _log.warning("Closing a websocket of %s, who may not use this workspace any more", _name(handler))
-            handler.close(POLICY_VIOLATION, "You may not use this workspace any more.")
+            _log.warning("Closing a websocket of %s, who may not use this server any more", _name(handler))
+            handler.close(POLICY_VIOLATION, "You may not use this server any more.")
 
 
 async def is_refused(auth: Any, handler: Any) -> bool:

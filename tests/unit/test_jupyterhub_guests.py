@@ -5,7 +5,7 @@ import contextlib
 from types import SimpleNamespace
 from typing import Any
 
-import jupyterhub_workspace
+import jupyterhub_guests
 import pytest
 from jupyterhub.services.auth import check_scopes
 from tornado.httpclient import HTTPRequest
@@ -53,7 +53,7 @@ class Echo(WebSocketHandler):
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(WebSocketHandler, "get_websocket_protocol", WebSocketHandler.get_websocket_protocol)
-    return jupyterhub_workspace.follow()
+    return jupyterhub_guests.follow()
 
 
 def still_open(opened: Any, auth: Auth, *tokens: str) -> list[bool]:
@@ -67,7 +67,7 @@ def still_open(opened: Any, auth: Auth, *tokens: str) -> list[bool]:
         for token in tokens:
             headers = {"X-Token": token[1:]} if token.startswith("+") else {"Cookie": f"token={token}"}
             pages.append(await websocket_connect(HTTPRequest(f"ws://127.0.0.1:{port}/", headers=headers)))
-        await jupyterhub_workspace.close_refused(auth, [each for each in opened if each.ws_connection])
+        await jupyterhub_guests.close_refused(auth, [each for each in opened if each.ws_connection])
         seen = []
         for page in pages:
             with contextlib.suppress(WebSocketClosedError):
@@ -98,13 +98,13 @@ def test_only_former_members_are_cut_off(opened: Any, caplog: pytest.LogCaptureF
 
 
 def test_a_user_s_own_server_checks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JUPYTERHUB_WORKSPACE", raising=False)
-    jupyterhub_workspace._load_jupyter_server_extension(SimpleNamespace())
+    monkeypatch.delenv("JUPYTERHUB_GUESTS", raising=False)
+    jupyterhub_guests._load_jupyter_server_extension(SimpleNamespace())
 
 
 def test_workspace_checks_regularly(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTERHUB_WORKSPACE", "lab")
-    monkeypatch.setattr(jupyterhub_workspace, "CHECK_S", 0)
+    monkeypatch.setenv("JUPYTERHUB_GUESTS", "1")
+    monkeypatch.setattr(jupyterhub_guests, "CHECK_S", 0)
     checked: list[Any] = []
 
     async def close_refused(auth: Any, handlers: Any) -> None:
@@ -112,12 +112,12 @@ def test_workspace_checks_regularly(opened: Any, monkeypatch: pytest.MonkeyPatch
         if len(checked) == 3:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(jupyterhub_workspace, "close_refused", close_refused)
+    monkeypatch.setattr(jupyterhub_guests, "close_refused", close_refused)
     loops: list[Any] = []
     server = SimpleNamespace(
         identity_provider=SimpleNamespace(hub_auth="auth"), io_loop=SimpleNamespace(add_callback=loops.append)
     )
-    jupyterhub_workspace._load_jupyter_server_extension(server)
+    jupyterhub_guests._load_jupyter_server_extension(server)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(loops[0]())
     assert checked == ["auth"] * 3
