@@ -87,7 +87,7 @@ class JupyterHub(app.JupyterHub):
         loader.loaders.insert(0, PrefixLoader({"deployment": FileSystemLoader(TEMPLATES)}))
 
     def init_db(self) -> None:
-        """Open the database and add our tables: ended sessions, addresses of servers, messages; begin to record events."""
+        """Open the database, and add our tables for ended sessions, addresses and messages; begin to record events."""
         super().init_db()
         sessions.install(self.db)
         if self.has_audit:
