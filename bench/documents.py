@@ -9,7 +9,7 @@ from typing import Any
 
 from e2e.deployment import base_environment, run_in_image
 
-from .project import PROJECT, ROOT
+from .project import NAME, PROJECT, ROOT
 
 SERVERS, ROUNDS = 10, 5
 """They mostly wait, so that many can run side by side."""
@@ -30,7 +30,8 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
     def run(number: int, *arguments: str) -> list[dict[str, Any]]:
         # A server's start takes a second of a processor.
         time.sleep(number * STAGGER_S)
-        found, errors = run_in_image(image, PROJECT / "tests/e2e/documents.py", *arguments)
+        script, options = PROJECT / "tests/e2e/documents.py", [f"--name={NAME}-documents-{number}"]
+        found, errors = run_in_image(image, script, *arguments, options=options)
         for seen in found:
             say(f"server {number}: {seen}")
         rounds = [seen for seen in found if seen["scenario"] == arguments[0]]

@@ -105,22 +105,21 @@ def base_environment(root: Path) -> str:
     return image
 
 
-def run_in_image(image: str, script: Path, *arguments: str, tmpfs: str = "") -> tuple[list[dict[str, Any]], str]:
+def run_in_image(image: str, script: Path, *arguments: str, options: list[str]) -> tuple[list[dict[str, Any]], str]:
     """Run a Python script in a container, with the Python of users' servers.
 
     Args:
         image: of an environment.
         script: prints a JSON object in each line.
         arguments: of the script.
-        tmpfs: a file system in memory besides /tmp, as Docker's option takes it.
+        options: more options for `docker run`, at least what whoever cleans up knows the container by.
 
     Returns:
         The objects, and what it wrote to standard error.
     """
-    options = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
-    options += [f"--label={TEST_LABEL}", *([f"--tmpfs={tmpfs}"] if tmpfs else [])]
+    ours = ["--rm", "--interactive", "--init", "--memory=1g", "--cap-drop=all", "--tmpfs=/tmp:exec,mode=1777"]
     done = subprocess.run(
-        ["docker", "run", *options, image, "/opt/jupyter/bin/python", "-", *arguments],
+        ["docker", "run", *ours, *options, image, "/opt/jupyter/bin/python", "-", *arguments],
         input=script.read_text(),
         capture_output=True,
         text=True,
@@ -265,8 +264,8 @@ class Deployment:
             The objects, and what it wrote to standard error.
         """
         folder, size = scratch
-        tmpfs = f"{folder}:exec,mode=700,uid=1000,gid=1000,size={size}"
-        return run_in_image(base_environment(self.root), script, *arguments, tmpfs=tmpfs)
+        options = [f"--label={TEST_LABEL}", f"--tmpfs={folder}:exec,mode=700,uid=1000,gid=1000,size={size}"]
+        return run_in_image(base_environment(self.root), script, *arguments, options=options)
 
     def start_times(self) -> dict[str, str]:
         """Return the start time of each container: it changes with every restart."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 import yaml
 from e2e.client import NewUser, User
-from e2e.deployment import PROJECT, Deployment, Run, containers, docker
+from e2e.deployment import PROJECT, Deployment, Run, containers, docker, inspect
 
 CATALOGUE: list[dict[str, Any]] = yaml.safe_load((PROJECT / "roles/images/defaults/main.yml").read_text())[
     "images_environments"
@@ -114,3 +117,44 @@ def test_run_reports_unreachable_package_index(
     assert_reported(run, "env-far", "Failed to fetch", cause)
     assert "canary-of-the-index" not in run.output
     assert_offers_the_old_list(new_user("offered"))
+
+
+# --- the operator's own files in the Hub of a Compose application
+
+OWN_FILES = {
+    "jupyterhub_config.py": "from team_hooks import before\n\nc.Spawner.pre_spawn_hook = before\n",
+    "team_hooks.py": "async def before(spawner): ...\n",
+    "templates/login.html": '{% extends "templates/login.html" %}',
+    "logo.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>",
+}
+
+
+def test_compose_application_takes_own_files_that_are_mounted(deployment: Deployment, tmp_path: Path) -> None:
+    """As docs/how-to/hub-files.md says, looked at by what its Hub runs before it starts."""
+    page = (PROJECT / "docs/how-to/hub-files.md").read_text().partition("As a Compose application")[2]
+    [mount] = re.findall(r'volumes: \["./hub_files:(.*?):ro"\]', page)
+    traits = {"logo_file": f"{mount}/logo.svg", "template_paths": [f"{mount}/templates"]}
+    variables = {
+        "JUPYTERHUB_SETTINGS_FROM_ENVIRONMENT": "1",
+        "JUPYTERHUB_SETTINGS": json.dumps({"hub_traits": {"JupyterHub": traits}}),
+        "GITHUB_CLIENT_ID": "Ov23liGq0Zb1yTtRkPw7",
+        "GITHUB_CLIENT_SECRET": token_hex(20),
+        "OAUTH_CALLBACK_URL": "https://hub.team.dev/hub/oauth_callback",
+        "ALLOWED_GITHUB_ORGS": "acme",
+    }
+    for name, text in OWN_FILES.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+    for name in ("cookie_secret", "crypt_key", "proxy_token", "github_client_secret"):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(token_hex(32))
+    image = inspect(deployment.hub)[0]["Image"]
+    options = ["--rm", "--network=none", "--user=0", f"--volume={tmp_path}:/run/secrets:ro"]
+    options += [f"--volume={PROJECT}/compose/hub.json:/etc/jupyterhub/hub.json:ro"]
+    options += [f"--env={name}={value}" for name, value in variables.items()]
+    own, check = f"--volume={tmp_path}/own:{mount}:ro", ("python", "-m", "jupyterhub_ansible", "check")
+    assert docker("run", *options, own, image, *check) == "OK"
+    assert f"JupyterHub.logo_file: there is no {mount}/logo.svg" in docker("run", *options, image, *check, check=False)
+    (tmp_path / "own/team_hooks.py").write_text("\n1 / 0\n")
+    said = docker("run", *options, own, image, *check, check=False)
+    assert said == "team_hooks.py, line 2: ZeroDivisionError: division by zero"
