@@ -230,7 +230,7 @@ class StartServer(_Request):
         checked = hasattr(self.authenticator, "has_required_scopes")
         if checked and not await membership_watch.may_stay(self, owner):
             self.refuse(f"{owner.name} may not use this Hub any more, so this server cannot be started.")
-        spawner = owner.get_or_create_spawner(name, replace_failed=True)
+        spawner = owner.get_spawner(name, replace_failed=True)
         if not spawner.active:
             await self.spawn_single_user(owner, name)
         self.set_status(HTTPStatus.ACCEPTED)
