@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from secrets import token_hex
@@ -18,8 +19,8 @@ from e2e.browser import (
     shoot,
     type_code,
 )
-from e2e.client import NewUser, Server, User
-from e2e.deployment import CATALOGUE, Deployment
+from e2e.client import NewUser, Server, User, eventually
+from e2e.deployment import CATALOGUE, Deployment, docker
 from playwright.sync_api import BrowserContext, Error, Locator, Page, Response, WebSocket, expect
 
 
@@ -248,6 +249,26 @@ def test_named_servers_on_the_home_page(deployment: Deployment, new_user: NewUse
     expect(said).to_have_text("My Server: stopped")
     expect(mine).to_contain_text("Stopped, last used just now")
     expect(focused).to_have_text("My Server")
+
+    # --- a start that takes long is cancelled
+    slow, container = server("my-server-2"), f"{deployment.name}-user-{user.name}--my-server-2"
+    starting = threading.Thread(target=user.api, args=("POST", f"users/{user.name}/servers/my-server-2"), daemon=True)
+    starting.start()
+    # Its process is stopped before it answers.
+    eventually("the container", lambda: docker("pause", container, check=False) == container)
+    page.reload()
+    expect(slow).to_contain_text("Starting")
+    expect(slow.get_by_role("link", name="Wait for it: my server!")).to_be_visible()
+    shoot(page, "11-home-starting")
+    page.get_by_role("button", name="Cancel the start of my server!").press("Enter")
+    expect(slow).to_contain_text("Stopped")
+    expect(slow.get_by_role("link", name="Start my server!")).to_be_visible()
+    expect(focused).to_have_text("my server!")
+    starting.join()
+    assert not deployment.containers(f"name={container}")
+    # Nothing of it keeps the next start from working.
+    user.server("my-server-2").start("base")
+    user.server("my-server-2").stop()
 
     # --- deleted, after it was said what becomes of the files
     page.get_by_role("button", name="Delete My Server", exact=True).press("Enter")

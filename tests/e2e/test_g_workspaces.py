@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from e2e.browser import accessibility_faults, browser, go, shoot
+from e2e.browser import TIMEOUT_MS, accessibility_faults, browser, go, shoot
 from e2e.client import Kernel, eventually
 from e2e.deployment import ARTEFACTS, Deployment, docker
+from e2e.notebooks import SEEN_S, cell, notebook, others, saved, show, write
 from e2e.people import INTERVAL_S, Person, Place, github
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from websockets import ConnectionClosed, InvalidStatus
 
 GENOMICS = {
@@ -158,29 +159,116 @@ def test_member_who_leaves_is_out_with_open_connections(place: Place, maya: Pers
         assert leaving.workspace("genomics").open().status_code == 403
 
 
-def test_cards_in_a_browser(place: Place, maya: Person) -> None:
-    maya.workspace("genomics").write("shared.txt", "by Maya")
+def sign_in(context: BrowserContext, place: Place, login: str, path: str) -> Page:
+    """Sign in at GitHub, to which one has logged in before, with a new browser session; come to a page of the Hub."""
+    page = context.new_page()
+    go(page, f"{place.deployment.url}/hub/oauth_login?next={path}")
+    page.get_by_label("Username or email address").fill(login)
+    page.get_by_role("button", name="Sign in").click()
+    return page
+
+
+def test_three_people_in_browsers(place: Place, maya: Person) -> None:
+    """Two members edit one notebook, until one of them is not a member any more; the third never was."""
+    for name, *team in (("Lena", "data"), (OUTSIDE,)):
+        place.member(name, *team)
+    shared = maya.workspace("genomics")
+    shared.write("shared.txt", "by Maya")
+    name = notebook(shared, "", "")
     host = urlsplit(place.settings["hub_github_url"]).hostname or ""
     with browser(host) as context:
-        page = context.new_page()
-        go(page, f"{place.deployment.url}/hub/oauth_login?next=/hub/home")
-        page.get_by_label("Username or email address").fill("Maya")
-        page.get_by_role("button", name="Sign in").click()
-        if page.get_by_role("button", name="Authorize").count():
-            page.get_by_role("button", name="Authorize").click()
-        shown = page.locator(f'[id="{ACCOUNT}"]')
-        expect(shown.get_by_text("Running")).to_be_visible()
-        shoot(page, "workspaces-1-home")
-        assert accessibility_faults(page, "serious", "critical") == []
-        page.on("dialog", lambda dialog: dialog.accept())
-        shown.get_by_role("button", name="Stop Genomics").click()
-        expect(shown.get_by_text("Stopped")).to_be_visible()
-        page.goto(f"{place.deployment.url}/hub/spawn")
-        expect(shown.get_by_role("link", name="Start Genomics")).to_be_visible()
-        shoot(page, "workspaces-2-start-page")
-        shown.get_by_role("link", name="Start Genomics").click()
-        expect(page.get_by_text("shared.txt").first).to_be_visible(timeout=60_000)
-        shoot(page, "workspaces-3-opened")
+        assert context.browser
+        hers = sign_in(context, place, "Maya", "/hub/home")
+        start_by_card(hers, place)
+        # A new server asks for a new login.
+        shared.open().raise_for_status()
+        contexts = [context.browser.new_context(ignore_https_errors=True) for _ in range(2)]
+        for each in contexts:
+            each.set_default_timeout(TIMEOUT_MS)
+        url = f"{place.deployment.url}/user/{ACCOUNT}/"
+        theirs = sign_in(contexts[0], place, "Lena", f"/user/{ACCOUNT}/lab/tree/shared.txt")
+        expect(theirs.get_by_text("by Maya").first).to_be_visible()
+        sockets = documents_of(theirs)
+        for page in (hers, theirs):
+            show(page, url, name)
+        write(hers, 0, "a = 1  # by Maya")
+        expect(cell(theirs, 0)).to_contain_text("a = 1  # by Maya", timeout=SEEN_S * 1000)
+        write(theirs, 1, "b = 2  # by Lena")
+        expect(cell(hers, 1)).to_contain_text("b = 2  # by Lena", timeout=SEEN_S * 1000)
+        for page, other in ((hers, "lena"), (theirs, "maya")):
+            expect(others(page, other)).to_be_attached(timeout=SEEN_S * 1000)
+        shoot(hers, "workspaces-4-together")
+        # Both leave, and come back.
+        for page in (hers, theirs):
+            page.goto(f"{place.deployment.url}/hub/home")
+        for page in (hers, theirs):
+            show(page, url, name)
+            expect(cell(page, 0)).to_contain_text("a = 1  # by Maya")
+            expect(cell(page, 1)).to_contain_text("b = 2  # by Lena")
+            expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(2)
+        refused_in_a_browser(sign_in(contexts[1], place, OUTSIDE, "/hub/home"), place)
+        # Out of the team: the connection of the open document ends, too.
+        place.github.remove_team_member("acme", "data", "Lena")
+        removed = time.monotonic()
+        open_now = sockets[-1]
+        while not open_now.is_closed():
+            assert time.monotonic() - removed < INTERVAL_S + 30
+            theirs.wait_for_timeout(200)
+        write(theirs, 1, " too late")
+        write(hers, 0, " and on")
+        eventually("a save", lambda: saved(shared, name)[0] == "a = 1  # by Maya and on")
+        # As long as everybody sees what a member types.
+        hers.wait_for_timeout(SEEN_S * 1000)
+        expect(cell(hers, 1)).not_to_contain_text("too late")
+        assert saved(shared, name)[1] == "b = 2  # by Lena"
+
+
+def start_by_card(page: Page, place: Place) -> None:
+    """Stop the workspace on the home page, and start it on the start page."""
+    shown = page.locator(f'[id="{ACCOUNT}"]')
+    expect(shown.get_by_text("Running")).to_be_visible()
+    shoot(page, "workspaces-1-home")
+    assert accessibility_faults(page, "serious", "critical") == []
+    page.on("dialog", lambda dialog: dialog.accept())
+    shown.get_by_role("button", name="Stop Genomics").click()
+    expect(shown.get_by_text("Stopped")).to_be_visible()
+    page.goto(f"{place.deployment.url}/hub/spawn")
+    expect(shown.get_by_role("link", name="Start Genomics")).to_be_visible()
+    shoot(page, "workspaces-2-start-page")
+    shown.get_by_role("link", name="Start Genomics").click()
+    expect(page.get_by_text("shared.txt").first).to_be_visible(timeout=60_000)
+    shoot(page, "workspaces-3-opened")
+
+
+def documents_of(page: Page) -> list[WebSocket]:
+    """Return the connections of shared documents that the page opens from now on."""
+    found: list[WebSocket] = []
+    page.on("websocket", lambda each: found.append(each) if "/api/collaboration/room/json" in each.url else None)
+    return found
+
+
+def refused_in_a_browser(page: Page, place: Place) -> None:
+    """The outsider sees no card, and learns from address and API only that there is nothing for them."""
+    expect(page.get_by_role("heading", name="Your servers")).to_be_visible()
+    expect(page.get_by_text("Genomics")).to_have_count(0)
+    headers = "{ 'X-XSRFToken': jhdata.xsrf_token }"
+    answer = page.evaluate(f"fetch('/hub/api/users/{ACCOUNT}', {{ headers: {headers} }}).then(each => each.json())")
+    assert answer["message"] == "No access to resources or resources not found"
+    page.goto(f"{place.deployment.url}/user/{ACCOUNT}/lab")
+    expect(page.get_by_text("You do not have permission to access").first).to_be_visible()
+
+
+def test_account_of_a_workspace_is_neither_deleted_nor_changed(place: Place, maya: Person) -> None:
+    admin = place.member("Vera")
+    assert "</code> are workspaces: as they are declared" in admin.request("GET", "/hub/admin").text
+    for method, body in (("DELETE", None), ("PATCH", {"name": "genomics"}), ("PATCH", {"admin": True})):
+        refused = admin.api(method, f"users/{ACCOUNT}", json=body)
+        assert refused.status_code == 403
+        assert "is the account of a workspace, and can be neither changed nor deleted" in refused.json()["message"]
+    # To others, as if it were not there.
+    outsider = place.member(OUTSIDE).api("DELETE", f"users/{ACCOUNT}")
+    assert "workspace" not in outsider.text
+    assert maya.workspace("genomics").open().ok
 
 
 def test_changes_leave_all_servers_alone_and_a_removed_one_keeps_its_files(place: Place, maya: Person) -> None:
@@ -207,5 +295,6 @@ def test_changes_leave_all_servers_alone_and_a_removed_one_keeps_its_files(place
     refused = admin.api("POST", f"users/{ACCOUNT}/server")
     assert refused.status_code == 403
     assert "There is no workspace of this name any more" in refused.json()["message"]
+    assert admin.api("DELETE", f"users/{ACCOUNT}").status_code == 204
     assert place.runs("mia")
     assert personal.server().open().ok
