@@ -42,7 +42,7 @@ class Volumes:
 @pytest.fixture
 def volumes(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Volumes:
     fake = Volumes()
-    monkeypatch.setattr("docker.from_env", lambda: fake)
+    monkeypatch.setattr(HomeSpawner, "whole_client", fake)
     monkeypatch.setattr(mounted_volumes, "run_as_root", fake.run)
     monkeypatch.setattr(HomeSpawner, "_looked_at", set())
     return fake

@@ -37,8 +37,7 @@ class Audit:
 
     def stop(self) -> None:
         """End, once the recorder has everything or does not answer."""
-        with context.because("it was stopped"):
-            events.record("hub stopped")
+        events.record("hub stopped", actor=context.HUB, address="")
         events.sinks.clear()
         if not self._outbox.close(FLUSH_S):
             self._log.warning("The audit trail's recorder does not answer: the next Hub delivers what is left")
