@@ -109,10 +109,16 @@ def shoot(page: Page, name: str) -> None:
         print(f"no screenshot {name}: {error}")
 
 
-def accessibility_faults(page: Page, *impacts: str) -> list[str]:
-    """Return the faults of these impacts (minor, moderate, serious, critical) that axe-core finds on a page."""
+def accessibility_faults(page: Page, *impacts: str, within: str = "html") -> list[str]:
+    """Return the faults of these impacts (minor, moderate, serious, critical) that axe-core finds.
+
+    Args:
+        page: the page.
+        impacts: which faults count.
+        within: a selector of the part.
+    """
     page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run()")
+    found = page.evaluate("part => axe.run(part)", within)
     # Otherwise axe-core checked nothing.
     assert len(found["passes"]) > 10
     return [

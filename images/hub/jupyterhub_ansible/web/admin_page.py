@@ -3,7 +3,7 @@
 # mypy: allow-subclassing-any
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -39,14 +39,14 @@ class Homes:
         """How long ago they were measured; "" if never."""
         return lasting(asyncio.get_running_loop().time() - self._at) if self.sizes else ""
 
-    def measure(self, client: Any) -> None:
-        """Begin, unless it is going on."""
+    def measure(self, ask: Callable[[], Mapping[str, Any]]) -> None:
+        """Begin, unless it is going on; `ask` returns what `docker system df` shows, and blocks."""
         if self._task is None:
-            self._task = asyncio.create_task(self._measure(client))
+            self._task = asyncio.create_task(self._measure(ask))
 
-    async def _measure(self, client: Any) -> None:
+    async def _measure(self, ask: Callable[[], Mapping[str, Any]]) -> None:
         try:
-            found = await asyncio.wrap_future(calls.USAGE.submit(client.df))
+            found = await asyncio.wrap_future(calls.USAGE.submit(ask))
             volumes = found.get("Volumes") or []
             self.sizes = {each["Name"]: each["UsageData"]["Size"] for each in volumes if each.get("UsageData")}
             self._at, self.error = asyncio.get_running_loop().time(), ""
@@ -98,7 +98,7 @@ class MeasureHomes(ServersNow):
         if not self.has_scope("admin-ui"):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators have homes measured.")
         if spawner := next((each for each in self._spawners() if hasattr(each, "own_client")), None):
-            self.homes.measure(spawner.own_client)
+            self.homes.measure(lambda: spawner.own_client().df())
         self.set_status(HTTPStatus.ACCEPTED)
 
 

@@ -21,7 +21,7 @@
     element.id = NAME;
     element.setAttribute('role', 'status');
     element.style.cssText =
-      'position: fixed; top: 4px; left: 50%; transform: translateX(-50%); z-index: 10000; max-width: 80vw;' +
+      'position: fixed; bottom: 32px; left: 50%; transform: translateX(-50%); z-index: 10000; max-width: 80vw;' +
       ' display: flex; flex-direction: column; gap: 4px';
     document.body.appendChild(element);
     return element;
