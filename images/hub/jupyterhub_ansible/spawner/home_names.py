@@ -1,5 +1,6 @@
 """Homes that the Hub would no longer find, because `hub_volume_name_template` changed: they would look empty."""
 
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -32,9 +33,11 @@ def users(client: docker.APIClient, hub: str) -> set[str]:
             if not file.exists():
                 with packed.open("wb") as written:
                     written.writelines(client.get_archive(hub, str(DATABASE))[0])
-                with tarfile.open(packed) as archive:
-                    archive.extract(DATABASE.name, folder, filter="data")
                 file = Path(folder, DATABASE.name)
+                # Its content only: extract() has the safe filter only since Python 3.11.4.
+                with tarfile.open(packed) as archive, file.open("wb") as copy:
+                    if content := archive.extractfile(DATABASE.name):
+                        shutil.copyfileobj(content, copy)
             with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
                 return {name for (name,) in database.execute("SELECT name FROM users")}
         # The first Hub has no container, and no table yet.
