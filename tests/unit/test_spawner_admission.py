@@ -17,7 +17,8 @@ def test_starts_are_limited_and_a_slow_one_does_not_block_others(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(UserServerSpawner, "_start_slots", asyncio.Semaphore(2))
-    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._SLOT_S", 0.5)
+    # Long enough for all of the first part on a busy machine.
+    monkeypatch.setattr("jupyterhub_ansible.spawner.admission._SLOT_S", 3)
     ready: dict[str, asyncio.Event] = {}
 
     async def wait_until_ready(self: Any, url: str) -> None:
@@ -30,22 +31,26 @@ def test_starts_are_limited_and_a_slow_one_does_not_block_others(
         ready.update({user: asyncio.Event() for user in users})
         everybody = {user: spawner(user) for user in users}
         loop = asyncio.get_running_loop()
-        starts = []
-        for each in everybody.values():
-            starts.append(loop.create_task(each.start()))
-            await asyncio.sleep(0.05)
 
         def begun() -> list[str]:
             return [name.removeprefix("jh-user-") for name in docker.containers if name != "probe"]
 
+        async def become(wanted: list[str]) -> None:
+            async with asyncio.timeout(20):
+                while begun() != wanted:
+                    await asyncio.sleep(0.01)
+
+        starts = [loop.create_task(everybody[each].start()) for each in users[:2]]
+        await become(["slow", "a"])
+        starts += [loop.create_task(everybody[each].start()) for each in users[2:]]
+        while not events_of(everybody["c"]):
+            await asyncio.sleep(0.01)
         assert begun() == ["slow", "a"]
         assert events_of(everybody["b"]) == [(60, "Other servers are starting first; yours is waiting its turn")]
         ready["a"].set()
-        await asyncio.sleep(0.1)
-        assert begun() == ["slow", "a", "b"]
+        await become(["slow", "a", "b"])
         # Two slow ones lose their slots after the timeout, each only once.
-        await asyncio.sleep(0.8)
-        assert begun() == users
+        await become(users)
         for each in ready.values():
             each.set()
         await asyncio.gather(*starts)

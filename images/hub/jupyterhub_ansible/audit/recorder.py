@@ -94,10 +94,11 @@ class Trail:
         self.last_ids |= {event["source"]: event["id"] for event in events}
 
     def _begin(self) -> None:
-        self._path = chain.file_of(self._folder, self.position.number + 1)
+        path = chain.file_of(self._folder, self.position.number + 1)
+        # First, since it may fail: the file of now goes on then.
+        begun = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        self._size = 0
+        self._file, self._path, self._size = begun, path, 0
         for path in chain.files(self._folder)[: -chain.FILES]:
             path.unlink()
 

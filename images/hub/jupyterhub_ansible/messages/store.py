@@ -25,6 +25,8 @@ class Message(_Base):
     """A message, to one user or to all."""
 
     __tablename__ = "jupyterhub_ansible_messages"
+    # No number twice: a page that has dismissed one would not show the other.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(Unicode(LONGEST))

@@ -144,6 +144,11 @@ class SharedFolder(_Titled):
     read_all: bool = False
     at_once: bool = False
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether anybody may write to it."""
+        return bool(self.groups or self.users or self.workspaces)
+
 
 class Deployment(_Model):
     """Addresses of Hub and proxy, derived from the settings.

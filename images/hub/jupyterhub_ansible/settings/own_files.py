@@ -58,6 +58,11 @@ def run(config: Config, settings: Settings) -> None:
         for each in settings.images_environments
         for mount in each.mounts
     ]
+    everywhere += [
+        Mounted(f"hub_shared_folders (slug {each.slug})", each.source, each.is_writable)
+        for each in settings.hub_shared_folders
+        if each.source
+    ]
     if wrong := [*wrong_together([*everywhere, *mounted(after)])]:
         raise SettingsError("\n".join(f"{NAME}: {each.about}: {what}; {fix}" for each, what, fix in wrong))
     if gone := [

@@ -157,10 +157,12 @@ def sweep(db: Session, policy: str, is_blocked: Callable[[str], bool]) -> list[s
             with context.because(why):
                 end(db, share)
                 db.flush()
-    for link in db.query(orm.ShareCode).all():
-        if is_ours(link) and (policy == NOBODY or link.expired):
-            db.delete(link)
-    db.commit()
+    over = [each for each in db.query(orm.ShareCode).all() if is_ours(each) and (policy == NOBODY or each.expired)]
+    for link in over:
+        db.delete(link)
+    # Otherwise nothing: the session is that of the whole Hub, where a request may be half done.
+    if ended or over:
+        db.commit()
     return ended
 
 

@@ -41,6 +41,8 @@ class SharingSpawner(ProfileSpawner):
         if self.user and self.may_have_guests:
             # By default (role `server`) it would open the server itself, for former guests, too.
             self.server_token_scopes = ["users:activity!user"]
+            # Guests can read the owner's token for this server, and the owner theirs: they open this server alone.
+            self.oauth_client_allowed_scopes: list[str] = []
 
     @property
     def may_have_guests(self) -> bool:
@@ -62,7 +64,12 @@ class SharingSpawner(ProfileSpawner):
         """Return why this server cannot be shared now; "" if it can."""
         if not self.may_have_guests:
             return "Servers cannot be shared on this Hub."
-        environment = self.catalogue().recall(self.orm_spawner.user_options or {})[0].environment
+        if self.pending == "spawn":
+            return "This server is just starting: please wait until it runs."
+        try:
+            environment = self.catalogue().recall(self.orm_spawner.user_options or {})[0].environment
+        except SpawnError as error:
+            return error.jupyterhub_message
         if not environment.tells_activity:
             return (
                 f"A server with the environment {environment.title} cannot be shared: it may not end the connections"

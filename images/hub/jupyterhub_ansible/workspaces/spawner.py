@@ -4,7 +4,6 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from traitlets import Dict, Instance, Unicode
 
@@ -26,12 +25,6 @@ class WorkspaceSpawner(SharingSpawner):
     workspaces = Dict(
         key_trait=Unicode(), value_trait=Instance(Workspace), help="The declared ones: {slug: workspace}"
     ).tag(config=True)
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if self.user and is_account(self.user.name):
-            # The tokens of members open only this server.
-            self.oauth_client_allowed_scopes: list[str] = []
 
     @property
     def workspace(self) -> Workspace | None:

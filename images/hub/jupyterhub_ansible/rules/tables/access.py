@@ -95,12 +95,14 @@ def allow_all_excludes_lists(allow_all: bool, *lists: list[str]) -> Findings:
     "hub_free_images",
     "images_environments",
     "hub_workspaces",
+    "hub_shared_folders",
 )
 def groups_to_share_within(value: str, authenticator: str, *naming_teams: Any) -> Findings:
     """Users' teams are asked for only if a setting needs them."""
-    *lists, environments, workspaces = naming_teams
-    with_groups = [each for each in (*environments, *workspaces) if each.get("groups") or each.get("start_groups")]
-    if value == "groups" and authenticator == "github" and not (any(lists) or with_groups):
+    *lists, environments, workspaces, folders = naming_teams
+    entries = (*environments, *workspaces, *folders)
+    named = any(each.get(key) for each in entries for key in ("groups", "start_groups", "read_groups"))
+    if value == "groups" and authenticator == "github" and not (any(lists) or named):
         yield Finding(
             "nobody would have a group: no setting names an organisation or team, so the Hub does not ask for teams",
             "name the teams or the organisation in hub_github_allowed_teams or hub_github_allowed_organizations,"

@@ -15,6 +15,7 @@ from ..problems import Finding, did_you_mean, shown
 from ..ranges import CPUS_MIN, MEMORY_MIN_MB
 from ..registry import Findings, Rules
 from ..traits import mounted
+from . import shared_folders
 from .entries import SLUG, SLUG_LENGTH, Entry, numbered
 from .folders import READ_FOR_MOUNTS, protected_by_settings
 
@@ -204,13 +205,20 @@ def mounts(environments: list[Entry], *of_machine: Any) -> Findings:
             taken.add(folder(target))
 
 
-@rule("images_environments", "hub_traits??")
-def mounts_beside_others(environments: list[Entry], classes: Mapping[str, Any] | None) -> Findings:
-    """All of them, whichever servers have them: users choose among environments."""
+@rule("images_environments", "hub_traits??", f"{shared_folders.SETTING}??")
+def mounts_beside_others(
+    environments: list[Entry], classes: Mapping[str, Any] | None, folders: list[Entry] | None
+) -> Findings:
+    """All of them, whichever servers have them: users choose among environments, and have folders in each."""
     found = [
         Mounted(f"{about}: mounts", str(mount["source"]), mount.get("read_only", True) is False)
         for about, entry in _all(environments)
         for mount in entry.get("mounts") or []
+    ]
+    found += [
+        Mounted(f"{about}: source", str(entry["source"]), shared_folders.is_writable(entry))
+        for about, entry in numbered(shared_folders.SETTING, folders or [])
+        if entry.get("source")
     ]
     found += [each._replace(about=f"hub_traits.{each.about}") for each in mounted(classes or {})]
     for each, what, fix in wrong_together(found):

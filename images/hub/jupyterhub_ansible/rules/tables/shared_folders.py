@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..mounts import SHARED, folder, may_be_below, overlap, wrong_source
+from ..mounts import SHARED, folder, overlap, wrong_source
 from ..problems import Finding, did_you_mean, shown
 from ..registry import Findings, Rules
 from .entries import Entry, numbered, wrong_people, wrong_slugs
@@ -79,27 +79,3 @@ def places(environments: list[Entry], folders: list[Entry]) -> Findings:
             if path and overlap(path, SHARED):
                 what = f"{key}: {shown(path)} is where servers have the folders of hub_shared_folders, {SHARED}"
                 yield Finding(what, "choose another one, such as /data", about)
-
-
-@rule("images_environments", f"{SETTING}??")
-def mounts_inside_others(environments: list[Entry], folders: list[Entry] | None) -> Findings:
-    """Whoever can write to a folder can replace one in it by a link, which Docker would follow: to any folder."""
-    mounts = [
-        (about, "mounts", str(mount["source"]), mount.get("read_only", True) is False)
-        for about, entry in numbered("images_environments", environments)
-        for mount in entry.get("mounts") or []
-    ]
-    mounts += [
-        (about, "source", str(entry["source"]), is_writable(entry))
-        for about, entry in numbered(SETTING, folders or [])
-        if entry.get("source")
-    ]
-    writable = [source for _, _, source, is_written in mounts if is_written]
-    for about, key, source, _ in mounts:
-        if outer := next((each for each in writable if may_be_below(source, each)), None):
-            yield Finding(
-                f"{key}: {shown(source)} is inside {shown(outer)}, where servers can write, so a user could replace it"
-                " by a link to any folder of the machine",
-                f"move it out of {outer}, or mount {outer} read-only",
-                about,
-            )
