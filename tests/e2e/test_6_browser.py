@@ -205,7 +205,7 @@ def test_named_servers_on_the_home_page(deployment: Deployment, new_user: NewUse
     page = context.new_page()
     page.goto(f"{deployment.url}/hub/home")
     name, add = page.get_by_role("textbox", name="Name"), page.get_by_role("button", name="Add")
-    focused, said = page.locator(":focus"), page.get_by_role("status")
+    focused, said = page.locator(":focus"), page.locator("#servers-said")
 
     def server(name: str) -> Locator:
         return page.locator(f"[data-server='{name}']")
