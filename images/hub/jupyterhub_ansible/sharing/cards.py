@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyterhub import orm
 
-from ..spawner.server_cards import lasting
+from ..spawner.server_cards import lasting, state_of
 from . import grants
 
 
@@ -55,7 +55,7 @@ def _card(share: orm.Share, owner: Any) -> Card:
         server=stored.name,
         title=f"{title} of {share.owner.name}",
         url=owner.server_url(stored.name),
-        state=grants.state_of(owner.spawners.get(stored.name)),
+        state=state_of(owner.spawners.get(stored.name)),
         may_start=grants.may_start(share),
         left=left(share),
     )

@@ -5,7 +5,6 @@ carry a custom scope, so that shares which others made (an operator's own roles,
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from jupyterhub import orm
 from sqlalchemy.orm import Session
@@ -175,10 +174,3 @@ def _over(share: orm.Share, policy: str, is_blocked: Callable[[str], bool]) -> s
     if blocked := [each.name for each in (share.owner, share.user) if is_blocked(each.name)]:
         return f"{blocked[0]} is blocked"
     return ""
-
-
-def state_of(spawner: Any) -> str:
-    """Return the state of a server for its guests: running, starting, stopping or stopped."""
-    if not spawner or not spawner.active:
-        return "stopped"
-    return {"spawn": "starting", "check": "starting", "stop": "stopping"}.get(spawner.pending, "running")

@@ -100,6 +100,11 @@ def lasting(seconds: float) -> str:
     return _MOMENT
 
 
+def state_of(spawner: Any) -> str:
+    """Return the state of a server for others than its owner: running, starting, stopping or stopped."""
+    return _STATES.get(spawner.pending, "running") if spawner and spawner.active else "stopped"
+
+
 def _since(then: datetime) -> str:
     # Naive UTC, as JupyterHub stores times.
     return lasting((datetime.now(UTC).replace(tzinfo=None) - then).total_seconds())

@@ -8,6 +8,7 @@ from typing import Any
 from jupyterhub import orm, roles
 
 from ..settings.model import Workspace
+from ..spawner.server_cards import state_of
 from .accounts import account, member_role, start_role
 
 PRESENT_S = 120
@@ -56,9 +57,7 @@ def _card(workspace: Workspace, user: Any, may_start: bool) -> Card:
     name = account(workspace.slug)
     owner = user.settings["users"].get(name)
     spawner = owner.spawner if owner else None
-    state = "stopped"
-    if spawner and spawner.active:
-        state = {"spawn": "starting", "check": "starting", "stop": "stopping"}.get(spawner.pending, "running")
+    state = state_of(spawner)
     people = _people(user.db, spawner.oauth_client_id) if spawner and state == "running" else ()
     return Card(name, workspace.name, workspace.description, state, people, may_start)
 
