@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from compose_app import FOLDER, URL, App, env_file, variables, write
-from e2e.client import StartError, eventually
+from e2e.client import Server, StartError, eventually
 from e2e.marimo_client import Marimo
 from e2e.people import Person
+from e2e.sharing import ask, link, open_as_guest
 from testinfra.host import Host
 from vps import assert_fence, inspect, started
 
@@ -32,7 +33,8 @@ def app(host: Host, stand_in: Any) -> Iterator[App]:
     app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
     # This host's published port leads to all addresses of the machine.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
-    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), "hub_workspaces": [LAB], "hub_shared_folders": [NOTES]}
+    ours = {"hub_workspaces": [LAB], "hub_shared_folders": [NOTES], "hub_sharing": "everybody"}
+    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), **ours}
     write(host, f"{FOLDER}/.env", env_file({**given, "JUPYTERHUB_SETTINGS": json.dumps(settings)}))
     app.compose("up", "--detach")
     app.wait_until_healthy()
@@ -163,6 +165,23 @@ def test_members_share_a_workspace_and_its_folders(app: App) -> None:
     assert outsider.workspace("lab").open().status_code in (403, 404)
     assert 'id="workspace.lab"' not in outsider.request("GET", "/hub/home").text
     lab.stop()
+
+
+def test_server_is_shared_by_a_link(app: App) -> None:
+    ruth, paula = app.member("Ruth"), app.member("Paula")
+    ruth.server().start("base")
+    ruth.server().write("hers.txt", "by Ruth")
+    assert open_as_guest(paula, "ruth").status_code == 403
+    code = link(ruth)
+    ask(paula, "accept", code=code).raise_for_status()
+    open_as_guest(paula, "ruth").raise_for_status()
+    guests = Server(paula, "", owner="ruth")
+    assert guests.read("hers.txt") == "by Ruth"
+    ask(ruth, "end", server="", what="all").raise_for_status()
+    eventually("the end of her access", lambda: not paula.request("GET", f"{guests.path}api/contents").ok, 30)
+    assert ask(paula, "accept", code=code).status_code == 404
+    assert code not in app.compose("logs")
+    ruth.server().stop()
 
 
 def test_lost_fence_is_restored(host: Host, app: App) -> None:

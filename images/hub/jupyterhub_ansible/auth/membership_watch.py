@@ -32,7 +32,8 @@ async def check_all(app: Any) -> None:
         async with room:
             try:
                 if await may_stay(app, user):
-                    await revocation.revoke(app, user)
+                    # Not awaited: it gives notice, and the next user may have to be stopped.
+                    revocation.look(app, user)
                 else:
                     await stop_servers(app, user)
             except Exception:

@@ -1,7 +1,7 @@
 """The messages, in the Hub's database, and waiting for a change of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import DateTime, Unicode, delete, select
@@ -79,6 +79,13 @@ class Messages:
         self._db.commit()
         self._tell()
         return made
+
+    def notify(self, usernames: Iterable[str], text: str, lasts_s: int) -> None:
+        """Send a message of the Hub's own to each of these users, however many messages there are."""
+        ends = self._clock() + timedelta(seconds=lasts_s)
+        self._db.add_all(Message(text=text[:LONGEST], username=each, sender="the Hub", ends=ends) for each in sorted(usernames))
+        self._db.commit()
+        self._tell()
 
     def remove(self, number: int) -> None:
         """Remove a message, if it is there."""

@@ -1,4 +1,4 @@
-"""Stop the servers of users who lost a folder that is declared with `at_once`.
+"""Stop the servers of users who lost a folder that is declared with `at_once`, after a notice.
 
 Otherwise a server has what was allowed at its start.  Looked at whenever a user's groups may have changed: at a login
 or check of membership, and at the Hub's start, as settings may have changed.
@@ -6,29 +6,73 @@ or check of membership, and at the Hub's start, as settings may have changed.
 
 import asyncio
 from typing import Any
+from weakref import WeakSet
 
+from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 
 from ..audit import context
 from ..auth.stopping import stop_server
+from ..messages.handlers import Inbox
+from ..sharing import grants
+from ..workspaces.accounts import is_account, member_role, slug_of
 from .spawner import SharedFolderSpawner
+
+NOTICE_S = 15
+"""Between the message in open pages and the end of a server."""
+_SHOWN_S = 60
+
+_looking: set[asyncio.Task[None]] = set()
+_ending: WeakSet[SharedFolderSpawner] = WeakSet()
+
+
+def look(app: Any, user: Any) -> None:
+    """Stop the servers of a user that have a folder which the user may not use any more; return before that."""
+    # A reference, because the event loop holds only weak ones.
+    _looking.add(task := asyncio.create_task(revoke(app, user)))
+    task.add_done_callback(_looking.discard)
 
 
 async def revoke(app: Any, user: Any) -> None:
-    """Stop the servers of a user that have a folder which the user may not use any more; whatever fails."""
-    for name, spawner in list(user.spawners.items()):
-        try:
-            # An operator's own spawner has no such folders.
-            if not spawner.active or not isinstance(spawner, SharedFolderSpawner):
-                continue
-            if not (lost := await spawner.lost_folders()):
-                continue
-            app.log.warning("Stopping %s, which has shared folders that its user lost: %s", spawner._log_name, lost)
-            with context.because("its user lost a shared folder"):
-                await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
-        except Exception:
-            # The next check tries again.
-            app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)
+    """Do that; whatever fails."""
+    # An operator's own spawner has no such folders.
+    found = [name for name, each in user.spawners.items() if each.active and isinstance(each, SharedFolderSpawner)]
+    await asyncio.gather(*(_revoke(app, user, name) for name in found))
+
+
+async def _revoke(app: Any, user: Any, name: str) -> None:
+    spawner = user.spawners[name]
+    if spawner in _ending:
+        return
+    _ending.add(spawner)
+    try:
+        if not (lost := await spawner.lost_folders()):
+            return
+        server = f"{user.name}'s server {name}".rstrip()
+        notice = f"{server} stops in {NOTICE_S} seconds, because {lost}. Save your work."
+        Inbox.messages.notify(users_of(app.db, spawner), notice, _SHOWN_S)
+        await asyncio.sleep(NOTICE_S)
+        # It may have been started anew without the folder, or its user has it again.
+        if not spawner.active or not (lost := await spawner.lost_folders()):
+            return
+        app.log.warning("Stopping %s, which has shared folders that its user lost: %s", spawner._log_name, lost)
+        with context.because("its user lost a shared folder"):
+            await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
+    except Exception:
+        # The next check tries again.
+        app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)
+    finally:
+        _ending.discard(spawner)
+
+
+def users_of(db: Any, spawner: Any) -> set[str]:
+    """Return the names of all who may use a server: its owner, guests, and the members of a workspace."""
+    owner = spawner.user.name
+    names = {owner, *(each.user.name for each in grants.guests(spawner.orm_spawner))}
+    if is_account(owner) and (role := orm.Role.find(db, member_role(slug_of(owner)))):
+        names |= {each.name for each in role.users}
+        names |= {each.name for group in role.groups for each in group.users}
+    return names
 
 
 async def revoke_all(app: Any) -> None:
@@ -39,14 +83,11 @@ async def revoke_all(app: Any) -> None:
 def follow_logins(app: Any) -> None:
     """Do that after each login and check of membership; called once."""
     auth_to_user = BaseHandler.auth_to_user
-    tasks: set[asyncio.Task[None]] = set()
 
     async def checked(handler: Any, authenticated: Any, user: Any = None) -> Any:
         """Store a login or a check of membership (BaseHandler.auth_to_user)."""
         found = await auth_to_user(handler, authenticated, user)
-        # The page does not wait for servers to stop; a reference, because the event loop holds only weak ones.
-        tasks.add(task := asyncio.create_task(revoke(app, found)))
-        task.add_done_callback(tasks.discard)
+        look(app, found)
         return found
 
     BaseHandler.auth_to_user = checked
