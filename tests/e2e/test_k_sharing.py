@@ -220,17 +220,14 @@ def test_guest_reaches_nothing_else(place: Place, ann: Person, ben: Person) -> N
 
 
 ECHO = """
-import http.server, subprocess, sys
-code = '''
-from http.server import *
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 class Echo(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(str(self.headers["Cookie"]).encode())
-HTTPServer(("127.0.0.1", 8123), Echo).serve_forever()
-'''
-subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+threading.Thread(target=HTTPServer(("127.0.0.1", 8123), Echo).serve_forever, daemon=True).start()
 """
 
 
@@ -239,16 +236,16 @@ def test_named_server_gets_no_cookie_of_the_default_server(ann: Person, ben: Per
     ask(ben, "accept", code=link(ann, "other")).raise_for_status()
     open_as_guest(ben, "ann", "other").raise_for_status()
     # What a guest could leave behind: a page that shows what the owner's browser sends.
-    shared(ben, "other").run(ECHO)
-    ann.server().open().raise_for_status()
-    other.open().raise_for_status()
-    sent = {each.name: each.path for each in ann.session.cookies if each.name.startswith("jupyterhub-user-")}
-    assert sent == {"jupyterhub-user-ann": "/user/ann/", "jupyterhub-user-ann--other": "/user/ann/other/"}
-    echo = f"{other.path}proxy/8123/"
-    eventually("its answer", lambda: ann.request("GET", echo).ok)
-    seen = ann.request("GET", echo).text
-    assert "jupyterhub-user-ann--other=" in seen
-    assert "jupyterhub-user-ann=" not in seen
+    with shared(ben, "other").kernel() as kernel:
+        kernel.execute(ECHO)
+        ann.server().open().raise_for_status()
+        other.open().raise_for_status()
+        sent = {each.name: each.path for each in ann.session.cookies if each.name.startswith("jupyterhub-user-")}
+        assert sent == {"jupyterhub-user-ann": "/user/ann/", "jupyterhub-user-ann--other": "/user/ann/other/"}
+        seen = ann.request("GET", f"{other.path}proxy/8123/")
+        seen.raise_for_status()
+    assert "jupyterhub-user-ann--other=" in seen.text
+    assert "jupyterhub-user-ann=" not in seen.text
     ask(ann, "end", server="other", what="all").raise_for_status()
 
 
