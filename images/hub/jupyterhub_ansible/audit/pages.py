@@ -8,10 +8,10 @@ from datetime import datetime
 from http import HTTPStatus
 
 from jupyterhub.handlers.base import BaseHandler
-from jupyterhub.scopes import Scope
 from tornado.web import authenticated
 
 from .. import clean
+from ..web.administrators import is_administrator
 from ..web.errors import PageError
 from . import chain, events, trail, visits
 
@@ -34,7 +34,7 @@ class AuditHandler(BaseHandler):
         Raises:
             PageError: the user may not read it.
         """
-        if self.parsed_scopes.get("admin:users") != Scope.ALL:
+        if not is_administrator(self):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators may read the audit trail.")
         asked = {name: clean.one_line(self.get_argument(name, ""), 100) for name in ("person", "event", "text")}
         query, start = trail.Query(**asked), trail.place(self.get_argument("at", ""))

@@ -11,6 +11,7 @@ from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers import BaseHandler
 from tornado.web import authenticated
 
+from ..web.administrators import is_administrator
 from ..web.errors import PageError
 from .store import MessageError, Messages
 
@@ -71,7 +72,7 @@ class Outbox(APIHandler):
         Raises:
             PageError: the sender is no administrator, or the message cannot be sent.
         """
-        if not self.current_user.admin:
+        if not is_administrator(self):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators send messages.")
         body = self.get_json_body()
         given: dict[str, Any] = body if isinstance(body, dict) else {}
