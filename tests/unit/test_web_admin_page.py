@@ -95,6 +95,8 @@ def test_measuring_may_take_long_and_delays_no_page(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         post(users)
+        while not made:
+            await asyncio.sleep(0.01)
         # All threads for pages are free.
         together = threading.Barrier(calls.USAGE._max_workers, timeout=5)
         pages = [calls.USAGE.submit(together.wait) for _ in range(calls.USAGE._max_workers)]
