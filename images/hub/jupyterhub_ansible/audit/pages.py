@@ -13,13 +13,12 @@ from tornado.web import authenticated
 from .. import clean
 from ..web.administrators import is_administrator
 from ..web.errors import PageError
+from ..web.waiting import WAIT_S, WaitingHandler
 from . import chain, events, trail, visits
 
 PATH = "audit"
 VISITS_PATH = "home/visits"
 """Relative to the Hub's prefix."""
-WAIT_S = 25
-"""Proxies end a request that takes a minute or more."""
 
 
 class AuditHandler(BaseHandler):
@@ -46,16 +45,16 @@ class AuditHandler(BaseHandler):
         self.finish(page)
 
 
-class VisitsHandler(BaseHandler):
+class VisitsHandler(WaitingHandler):
     """Answers when somebody opens one of the user's servers, or after a while."""
 
     @authenticated
     async def get(self) -> None:
         """Say what has changed: a value that the page sends with its next request."""
-        known = self.get_argument("known", "")
-        latest = await visits.SHARED.changed(self.current_user.name, known, WAIT_S)
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"latest": latest}))
+        name, known = self.current_user.name, self.get_argument("known", "")
+        if await self.wait(visits.SHARED.changed(name, known, WAIT_S)):
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps({"latest": visits.SHARED.changes(name)}))
 
 
 HANDLERS = ((PATH, AuditHandler), (VISITS_PATH, VisitsHandler))
