@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ PATHS = {
 def path(request: pytest.FixtureRequest, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr("jupyterhub_ansible.audit.events.sinks", [visits.SHARED.take])
     yield str(request.param).format(known=visits.SHARED.changes("ann"))
-    site.inside(lambda: [Inbox.messages.remove(each.id) for each in Inbox.messages.all()])
+    for message in site.inside(lambda: [each.id for each in Inbox.messages.all()]):
+        site.inside(partial(Inbox.messages.remove, message))
 
 
 def test_a_change_answers_all_pages(site: Site, path: str) -> None:
