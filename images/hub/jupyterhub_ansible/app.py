@@ -21,7 +21,7 @@ from tornado.httpserver import HTTPServer
 from .audit import pages as audit_pages
 from .audit import service as audit
 from .auth import login_limits, sessions, tokens
-from .auth.names import is_blocked
+from .auth.membership import is_blocked
 from .background import repeat
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
