@@ -12,6 +12,8 @@ from typing import Any
 
 HUB = "hub"
 """The actor of what no request causes."""
+HOST = "host"
+"""The actor, and the source, of what is done by a command on the machine."""
 ENDED = "it had ended"
 """Why the Hub cleans up after a server that nobody stopped."""
 
