@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from jupyterhub import orm
@@ -18,6 +20,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
 from jupyterhub_ansible.audit import context, events, hooks, visits
+from jupyterhub_ansible.shared_folders import revocation
 from jupyterhub_ansible.web.errors import PageError
 from sqlalchemy.orm import Session
 from tornado.web import HTTPError
@@ -236,6 +239,23 @@ def test_a_server_that_ends_by_itself_is_not_stopped_by_whoever_started_it(
     asyncio.run(requested())
     assert recorded[0]["details"] == {"why": "It used more memory than its limit (2 GiB)."}
     assert said(recorded) == [("server ended", "hub", "", "ok"), ("server stopped", "hub", "", "ok")]
+
+
+def test_what_the_hub_stops_for_a_reason_did_not_end_by_itself(
+    recorded: Recorded, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = servers(monkeypatch)
+    user.spawners[""].pending, user.spawners[""].active, user.spawners[""]._log_name = None, True, "ann"
+    user.spawners[""].lost_folders = AsyncMock(return_value="the folder Lab may not be used in it any more")
+    user.stop = functools.partial(User.stop, user)
+    app = SimpleNamespace(log=logging.getLogger("hub"), proxy=SimpleNamespace(delete_user=AsyncMock()))
+    monkeypatch.setattr(revocation, "SharedFolderSpawner", Spawner)
+    asyncio.run(revocation.revoke(app, user))
+    assert recorded[0]["details"] == {
+        "by": "its user lost a shared folder",
+        "why": "It was stopped, because the folder Lab may not be used in it any more. Your own files are kept.",
+    }
+    assert said(recorded) == [("server stopped", "hub", "", "ok")]
 
 
 def test_a_start_that_fails_is_one_event(

@@ -162,28 +162,28 @@ async def spawn(user: Any, server_name: str = "", *arguments: Any, **options: An
 
 async def stop(user: Any, server_name: str = "") -> Any:
     """Record a stop, or that a server ended by itself (User.stop)."""
-    spawner = user.spawners[server_name]
-    ended, failed = getattr(spawner, "ended", ""), True
+    # Also what the Hub itself stops for a reason may tell it to its user (auth.stopping).
+    why, failed = getattr(user.spawners[server_name], "ended", ""), True
+    ended = bool(why) and context.is_cleaning_up()
     try:
         done = await _stop(user, server_name)
         failed = False
     finally:
         # What is removed because its start failed has an event of its own.
         if not context.is_starting_server():
-            about = {"actor": context.HUB, "address": "", "why": ended} if ended else {}
-            result = "failed" if failed else "ok"
             events.record(
                 "server ended" if ended else "server stopped",
                 target=f"{user.name}/{server_name}",
-                result=result,
-                **about,
+                result="failed" if failed else "ok",
+                why=why,
+                **({"actor": context.HUB} if ended else {}),
             )
     return done
 
 
 async def user_stopped(handler: Any, user: Any, server_name: str) -> None:
     """Clean up after a server that ended (BaseHandler.user_stopped), in the task of the request that started it."""
-    with context.because("it had ended"):
+    with context.because(context.ENDED):
         await _user_stopped(handler, user, server_name)
 
 

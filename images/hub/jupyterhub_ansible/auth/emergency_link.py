@@ -129,6 +129,6 @@ def main() -> None:
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)
     try:
-        outbox.deliver_once(events.event("emergency link made", actor="host", target=USER), "host")
+        outbox.deliver_once(events.event("emergency link made", actor=context.HOST, target=USER), context.HOST)
     except OSError as error:
         sys.stderr.write(f"The audit trail does not have this: its recorder does not answer ({error}).\n")

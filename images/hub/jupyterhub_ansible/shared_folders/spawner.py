@@ -11,6 +11,7 @@ from typing import Any
 from docker.errors import NotFound
 from traitlets import Instance, List
 
+from ..auth.membership import may_stay
 from ..rules.mounts import SHARED
 from ..settings.model import SharedFolder
 from ..spawner import naming
@@ -52,12 +53,11 @@ class SharedFolderSpawner(WorkspaceSpawner):
 
         Not by JupyterHub's refresh_pre_spawn, since a start may wait in a queue after that.
         """
-        ask = getattr(self.authenticator, "may_stay", None)
-        if ask is None or is_account(self.user.name):
+        if is_account(self.user.name):
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
-                return bool(await ask(self.user))
+                return await may_stay(self.authenticator, self.user)
         except Exception as error:
             self.log.warning("%s: groups cannot be asked for: %s: %s", self._log_name, type(error).__name__, error)
             return True

@@ -139,7 +139,8 @@ class _Cards:
             self._running_limit,
             self._of_deleted,
             self._of_new,
-            self._may_share,
+            # An operator's own spawner has no such servers.
+            self._may_share and hasattr(user.spawner, "unshareable"),
         )
 
     def _card(self, user: Any, spawner: Any, usage: Mapping[str, Usage]) -> Card:
