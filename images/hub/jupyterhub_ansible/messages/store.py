@@ -83,7 +83,9 @@ class Messages:
     def notify(self, usernames: Iterable[str], text: str, lasts_s: int) -> None:
         """Send a message of the Hub's own to each of these users, however many messages there are."""
         ends = self._clock() + timedelta(seconds=lasts_s)
-        self._db.add_all(Message(text=text[:LONGEST], username=each, sender="the Hub", ends=ends) for each in sorted(usernames))
+        self._db.add_all(
+            Message(text=text[:LONGEST], username=each, sender="the Hub", ends=ends) for each in sorted(usernames)
+        )
         self._db.commit()
         self._tell()
 

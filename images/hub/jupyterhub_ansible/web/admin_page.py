@@ -75,6 +75,7 @@ class ServersNow(AdminHandler):
         usage = await usage_of(spawners.values())
         # The same cards as on their owners' home pages.
         cards_of = self.settings["template_vars"]["own_servers"]
+        mine = cards_of(self.current_user)(usage)
         pages = {each.user.name: cards_of(each.user)(usage) for each in spawners.values()}
         rows = [
             (owner, card, self.homes.sizes.get(getattr(spawners[owner, card.name], "home_volume", "")))
@@ -85,7 +86,7 @@ class ServersNow(AdminHandler):
         now = datetime.now(UTC).replace(tzinfo=None)
         messages = [(each, lasting((each.ends - now).total_seconds())) for each in Inbox.messages.all()]
         return await super().render_template(
-            "servers_now.html", **variables, rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS
+            "servers_now.html", **variables, rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS, mine=mine
         )
 
 
