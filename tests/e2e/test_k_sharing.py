@@ -243,11 +243,11 @@ def test_named_server_gets_no_cookie_of_the_default_server(ann: Person, ben: Per
     ann.server().open().raise_for_status()
     other.open().raise_for_status()
     sent = {each.name: each.path for each in ann.session.cookies if each.name.startswith("jupyterhub-user-")}
-    assert sent == {"jupyterhub-user-ann": "/user/ann/", "jupyterhub-user-ann-other": "/user/ann/other/"}
+    assert sent == {"jupyterhub-user-ann": "/user/ann/", "jupyterhub-user-ann--other": "/user/ann/other/"}
     echo = f"{other.path}proxy/8123/"
     eventually("its answer", lambda: ann.request("GET", echo).ok)
     seen = ann.request("GET", echo).text
-    assert "jupyterhub-user-ann-other=" in seen
+    assert "jupyterhub-user-ann--other=" in seen
     assert "jupyterhub-user-ann=" not in seen
     ask(ann, "end", server="other", what="all").raise_for_status()
 

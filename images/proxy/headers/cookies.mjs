@@ -6,25 +6,19 @@ import { ConfigurableProxy } from "configurable-http-proxy/lib/configproxy.js";
 const OF_SERVERS = /^(__Host-)?jupyterhub-user-/;
 const DURING_LOGIN = /^-oauth-state(-[a-zA-Z]+)?$/;
 
-/** Quotes text as Python's urllib.parse.quote does, by which JupyterHub names cookies. */
-const quote = (text) =>
-  encodeURIComponent(text)
-    .replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
-    .replaceAll("%2F", "/");
-
-/** Whether a server may see a cookie, which is named after it (HubOAuth.cookie_name). */
-function isFor(server, cookie) {
+/** Whether a server may see a cookie, given the name of its own. */
+function isFor(own, cookie) {
   const name = cookie.split("=", 1)[0].trim();
   if (!OF_SERVERS.test(name)) return true;
   const bare = name.replace(/^__Host-/, "");
-  return bare === server || (bare.startsWith(server) && DURING_LOGIN.test(bare.slice(server.length)));
+  return bare === own || (bare.startsWith(own) && DURING_LOGIN.test(bare.slice(own.length)));
 }
 
 /** Removes other servers' cookies from a request to a route; of one that was just removed, those of all servers. */
-function keepOwn(headers, { user, server_name: name } = { user: "" }) {
-  if (headers.cookie === undefined || user === undefined) return;
-  const server = ["jupyterhub-user", user, ...(name ? [name] : [])].map(quote).join("-");
-  const kept = headers.cookie.split(";").filter((each) => isFor(server, each)).map((each) => each.trim());
+function keepOwn(headers, { cookie: own } = { cookie: "" }) {
+  // Not a user's server.
+  if (headers.cookie === undefined || own === undefined) return;
+  const kept = headers.cookie.split(";").filter((each) => isFor(own, each)).map((each) => each.trim());
   if (kept.length) headers.cookie = kept.join("; ");
   else delete headers.cookie;
 }
