@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from jupyterhub import orm
@@ -20,6 +20,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
 from jupyterhub_ansible.audit import context, events, hooks, visits
+from jupyterhub_ansible.messages.handlers import Inbox
 from jupyterhub_ansible.shared_folders import revocation
 from jupyterhub_ansible.web.errors import PageError
 from sqlalchemy.orm import Session
@@ -169,6 +170,7 @@ class Spawner(SimpleNamespace):
     """A user's server."""
 
     ended = ""
+    __hash__ = object.__hash__
 
 
 def servers(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> SimpleNamespace:
@@ -248,8 +250,11 @@ def test_what_the_hub_stops_for_a_reason_did_not_end_by_itself(
     user.spawners[""].pending, user.spawners[""].active, user.spawners[""]._log_name = None, True, "ann"
     user.spawners[""].lost_folders = AsyncMock(return_value="the folder Lab may not be used in it any more")
     user.stop = functools.partial(User.stop, user)
-    app = SimpleNamespace(log=logging.getLogger("hub"), proxy=SimpleNamespace(delete_user=AsyncMock()))
+    app = SimpleNamespace(db=None, log=logging.getLogger("hub"), proxy=SimpleNamespace(delete_user=AsyncMock()))
     monkeypatch.setattr(revocation, "SharedFolderSpawner", Spawner)
+    monkeypatch.setattr(revocation, "NOTICE_S", 0)
+    monkeypatch.setattr(revocation, "users_of", lambda db, spawner: {"ann"})
+    monkeypatch.setattr(Inbox, "messages", Mock(), raising=False)
     asyncio.run(revocation.revoke(app, user))
     assert recorded[0]["details"] == {
         "by": "its user lost a shared folder",

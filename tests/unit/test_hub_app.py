@@ -21,6 +21,7 @@ from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError, SharedFolder
 from jupyterhub_ansible.sharing import grants
 from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.disk_admission import Disk
 from jupyterhub_ansible.spawner.server_cards import Page
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from jupyterhub_ansible.spawner.start_page import TEMPLATES
@@ -144,7 +145,14 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
         "static_url": lambda *_, **__: "",
         "user": MagicMock(),
     }
-    own = Page(cards=(), running_limit=0, of_deleted="", of_new="", may_share=False)
+    about: dict[str, Any] = {
+        "of_deleted": "",
+        "of_new": "",
+        "may_share": False,
+        "disk": Disk(1, 2),
+        "is_disk_low": False,
+    }
+    own = Page(cards=(), running_limit=0, **about)
     page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
     # Theirs, those of the deployment, and JupyterHub's.
     parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "<code>shared/notes</code>", "</html>")

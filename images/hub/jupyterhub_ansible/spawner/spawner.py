@@ -133,6 +133,7 @@ class UserServerSpawner(SharedFolderSpawner, ReadySpawner):
         if self.notice:
             # A start without the start page has not shown it yet.
             self._progress.say(0, self.notice)
+        self._enforce_room_on_disk()
         self._enforce_running_limit()
         if self.is_being_deleted:
             raise SpawnError("Your server is being deleted.", reason="deleted", status_code=400)

@@ -110,6 +110,12 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       if (!(await stopped)) button.disabled = false;
       refresh();
     }
+    if (button.dataset.action === "tidy") {
+      button.disabled = true;
+      setTimeout(refresh, 200);
+      if (!(await post("home/tidy", { server }, card.querySelector(".error")))) button.disabled = false;
+      refresh();
+    }
     if (button.dataset.action === "delete") {
       document.getElementById("delete-title").textContent = `Delete ${title}?`;
       dialog.returnValue = "";

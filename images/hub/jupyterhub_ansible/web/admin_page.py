@@ -96,6 +96,7 @@ class ServersNow(BaseHandler):
         usage = await usage_of(spawners.values())
         # The same cards as on their owners' home pages.
         cards_of = self.settings["template_vars"]["own_servers"]
+        mine = cards_of(self.current_user)(usage)
         pages = {each.user.name: cards_of(each.user)(usage) for each in spawners.values()}
         rows = [
             (owner, card, self.homes.sizes.get(getattr(spawners[owner, card.name], "home_volume", "")))
@@ -106,7 +107,7 @@ class ServersNow(BaseHandler):
         now = datetime.now(UTC).replace(tzinfo=None)
         messages = [(each, lasting((each.ends - now).total_seconds())) for each in Inbox.messages.all()]
         page = await self.render_template(
-            "servers_now.html", rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS
+            "servers_now.html", rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS, mine=mine
         )
         self.finish(page)
 

@@ -6,11 +6,15 @@ The page asks for it again and again; it comes without numbers first, so that a 
 # mypy: allow-subclassing-any
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
+from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.pages import HomeHandler
+from tornado.web import authenticated
 
 from ..spawner.usage import Meter, Usage
+from .errors import PageError
 
 _METER = Meter()
 
@@ -31,5 +35,30 @@ class OwnServersHandler(HomeHandler):
         return await super().render_template("servers.html", **variables, usage=usage)
 
 
-HANDLERS = (("home/servers", OwnServersHandler),)
+class StartToTidy(APIHandler):
+    """Starts a user's own server although the disk is nearly full, so that they can delete files."""
+
+    # Only the home page.
+    _accept_token_auth = False
+
+    @authenticated
+    async def post(self) -> None:
+        """Start the server that the field `server` names, as it was started last; answer when it runs, or earlier.
+
+        Raises:
+            PageError: the user has no such server.
+        """
+        body = self.get_json_body()
+        name = body.get("server") if isinstance(body, dict) else None
+        user = self.current_user
+        if not isinstance(name, str) or (name and name not in user.orm_spawners):
+            raise PageError(HTTPStatus.NOT_FOUND, "You have no such server.")
+        spawner = user.get_spawner(name, replace_failed=True)
+        if not spawner.active:
+            spawner.tidying = True
+            await self.spawn_single_user(user, name)
+        self.set_status(HTTPStatus.ACCEPTED)
+
+
+HANDLERS = (("home/servers", OwnServersHandler), ("home/tidy", StartToTidy))
 """Patterns, relative to the Hub's prefix."""
