@@ -13,33 +13,47 @@ from ..audit import context
 from ..auth.stopping import stop_server
 from .spawner import SharedFolderSpawner
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 300
+"""While the engine does not answer at the Hub's start, it is asked again after so long; each pause is twice as long."""
 
-async def revoke(app: Any, user: Any) -> None:
-    """Stop the servers of a user that have a folder which the user may not use any more; whatever fails."""
-    for name, spawner in list(user.spawners.items()):
-        try:
-            # An operator's own spawner has no such folders.
-            if not spawner.active or not isinstance(spawner, SharedFolderSpawner):
-                continue
-            if not (lost := await spawner.lost_folders()):
-                continue
+
+async def revoke(app: Any, user: Any) -> bool:
+    """Stop the servers of a user that have a folder which the user may not use any more; return whether none failed."""
+    return all([await _revoke_in(app, user, name) for name in list(user.spawners)])
+
+
+async def _revoke_in(app: Any, user: Any, name: str) -> bool:
+    spawner = user.spawners[name]
+    # An operator's own spawner has no such folders.
+    if not isinstance(spawner, SharedFolderSpawner):
+        return True
+    try:
+        if spawner.active and (lost := await spawner.lost_folders()):
             app.log.warning("Stopping %s, which has shared folders that its user lost: %s", spawner._log_name, lost)
             with context.because("its user lost a shared folder"):
                 await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
-        except Exception:
-            # The next check tries again.
-            app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)
+    except Exception:
+        # The next check tries again.
+        app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)
+        return False
+    return True
 
 
 async def revoke_all(app: Any) -> None:
-    """Do that for all users."""
-    await asyncio.gather(*(revoke(app, user) for user in list(app.users.values()) if user.active))
+    """Do that for all users, at the Hub's start; again as long as it fails for some, who may not log in for days."""
+    pause_s = FIRST_PAUSE_S
+    while users := [user for user in list(app.users.values()) if user.active]:
+        checked = await asyncio.gather(*(revoke(app, user) for user in users))
+        if all(checked):
+            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def follow_logins(app: Any) -> None:
     """Do that after each login and check of membership; called once."""
     auth_to_user = BaseHandler.auth_to_user
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[bool]] = set()
 
     async def checked(handler: Any, authenticated: Any, user: Any = None) -> Any:
         """Store a login or a check of membership (BaseHandler.auth_to_user)."""
