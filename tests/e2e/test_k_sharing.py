@@ -86,9 +86,9 @@ def test_link_from_hand_to_hand_in_a_browser(place: Place, ann: Person, ben: Per
         owner.get_by_role("link", name="Share Default server").click()
         expect(owner.get_by_text("Nobody but you.")).to_be_visible()
         assert accessibility_faults(owner, "serious", "critical") == []
-        owner.get_by_label("It lasts for").select_option("a week")
+        owner.get_by_label("Access for").select_option("a week")
         owner.get_by_role("button", name="Make a link").click()
-        made = owner.get_by_label("Send this link")
+        made = owner.get_by_label("Copy this link and send it")
         expect(made).to_be_visible()
         address = made.input_value()
         assert address.startswith(f"{url}/hub/accept-share#")
@@ -128,7 +128,7 @@ def test_link_from_hand_to_hand_in_a_browser(place: Place, ann: Person, ben: Per
         expect(owner.get_by_text("ben, since")).to_be_visible()
         owner.get_by_role("button", name="Remove ben").click()
         expect(owner.get_by_text("Nobody but you.")).to_be_visible()
-        expect(owner.get_by_text("There is none.")).to_be_visible()
+        expect(owner.get_by_text("No links.")).to_be_visible()
         other.close()
     # Who came by it, and who finds it in a log: the code is in none.
     code = address.partition("#")[2]

@@ -41,7 +41,7 @@ def test_servers_go_on_and_start_only_to_delete_files(deployment: Deployment, ne
         expect(page.get_by_role("alert").filter(has_text="The machine's disk is nearly full")).to_be_visible()
         assert accessibility_faults(page, "serious", "critical") == []
         shoot(page, "disk-1-home")
-        page.get_by_role("button", name="Start Default server to delete files").click()
+        page.get_by_role("button", name="Start to delete files: Default server").click()
         page.get_by_role("link", name="Open Default server").click()
         page.get_by_role("menuitem", name="File", exact=True).click()
         page.get_by_role("menuitem", name="Disk Usage").click()

@@ -19,7 +19,7 @@ from jupyterhub.apihandlers.users import SelfAPIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
-from jupyterhub_ansible.audit import context, events, hooks, visits
+from jupyterhub_ansible.audit import context, events, hooks, refusals, visits
 from jupyterhub_ansible.messages.handlers import Inbox
 from jupyterhub_ansible.shared_folders import revocation
 from jupyterhub_ansible.web.errors import PageError
@@ -34,6 +34,7 @@ PASSWORD = "correct-horse-battery"
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     found: Recorded = []
     monkeypatch.setattr(visits, "SHARED", visits.Visits())
+    monkeypatch.setattr(refusals, "SHARED", refusals.Refusals())
     monkeypatch.setattr(events, "sinks", [found.append, visits.SHARED.take])
     return found
 
@@ -144,6 +145,18 @@ def test_logins_and_refusals(db: Session, recorded: Recorded, authenticator: Aut
     ]
 
 
+def test_refusals_of_a_stranger_do_not_fill_the_trail(
+    db: Session, recorded: Recorded, authenticator: Authenticator
+) -> None:
+    for _ in range(50):
+        log_in(db, "eve")
+    log_in(db, "ann")
+    refusals.SHARED.settle(everything=True)
+    *listed, logged_in, rest = recorded
+    assert [each["event"] for each in listed] == ["login refused"] * refusals.PER_ADDRESS
+    assert (logged_in["event"], rest["details"]["more"]) == ("login", 50 - refusals.PER_ADDRESS)
+
+
 def test_a_password_typed_as_a_name_is_not_recorded(
     db: Session, recorded: Recorded, authenticator: Authenticator
 ) -> None:
@@ -170,7 +183,7 @@ class Spawner(SimpleNamespace):
     """A user's server."""
 
     ended = ""
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def servers(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> SimpleNamespace:

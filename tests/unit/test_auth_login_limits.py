@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -13,6 +14,7 @@ import requests
 from hub_site import DAY_S, PASSWORD, Site
 from jupyterhub import orm
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from jupyterhub_ansible.audit import events, refusals
 from jupyterhub_ansible.auth import emergency_link, throttle, tokens
 
 
@@ -29,6 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine, one more attempt may be allowed meanwhile.
     stands_still = time.monotonic()
+    monkeypatch.setattr(refusals, "SHARED", refusals.Refusals())
     monkeypatch.setattr(throttle, "SHARED", throttle.LoginThrottle(clock=lambda: stands_still))
 
 
@@ -83,6 +86,20 @@ def test_malformed_password_counts_too(site: Site, body: str) -> None:
     most = throttle.ADDRESS.burst
     answers = [requests.post(f"{site.url}/api/users/ann/tokens", data=body, timeout=30) for _ in range(most + 5)]
     assert statuses(answers) == {403: most, 429: 5}
+
+
+def test_slowed_down_logins_are_one_line_of_the_audit_trail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[dict[str, Any]] = []
+    monkeypatch.setattr(events, "sinks", [recorded.append])
+    site.log_in("ann", PASSWORD, "192.0.2.9")
+    answers = [site.log_in("ann", "wrong") for _ in range(8)]
+    answers += [site.ask_for_token("ann", "wrong") for _ in range(2)]
+    assert statuses(answers) == {403: 5, 429: 5}
+    assert [(each["event"], each["actor"], each["details"]) for each in recorded] == [
+        ("login refused", "ann", {"why": "slowed down, since too many failed"})
+    ]
+    site.inside(lambda: refusals.SHARED.settle(everything=True))
+    assert recorded[-1]["details"]["more"] == 4
 
 
 def test_guesses_at_the_emergency_link(site: Site) -> None:

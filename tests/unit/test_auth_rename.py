@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from jupyterhub import orm
+from jupyterhub_ansible.audit import outbox
 from jupyterhub_ansible.auth import rename as command
 from jupyterhub_ansible.auth.identity import Identities, NameTakenError
 from jupyterhub_ansible.auth.rename import RenameError, rename
@@ -140,9 +141,9 @@ def test_a_renamed_user_is_in_the_audit_trail(
     engine.containers.get = lambda name: SimpleNamespace(image=SimpleNamespace(id="image"))
     recorder = Mock(side_effect=None if answers else ConnectionRefusedError("refused"))
     monkeypatch.setattr(command, "load", lambda: SimpleNamespace(settings=SETTINGS))
-    monkeypatch.setattr(command.docker, "DockerClient", lambda: engine)
+    monkeypatch.setattr("docker.DockerClient", lambda: engine)
     monkeypatch.setattr(command, "Session", lambda _: db)
-    monkeypatch.setattr(command.outbox, "deliver_once", recorder)
+    monkeypatch.setattr(outbox, "deliver_once", recorder)
     monkeypatch.setattr("sys.argv", ["rename", "ann", "Anna"])
     assert command.main() is None
     [event, source] = recorder.call_args.args

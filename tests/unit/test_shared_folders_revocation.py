@@ -98,10 +98,25 @@ def test_a_failure_keeps_no_other_server(caplog: pytest.LogCaptureFixture) -> No
     assert "its shared folders cannot be checked" in caplog.text
 
 
+def test_silent_engine_is_asked_again_at_the_hubs_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, pauses = Hub(has=WHY, other=""), []
+    silent = OSError("the engine does not answer")
+    hub.user.spawners["has"].lost_folders.side_effect = [*[silent] * 8, WHY, WHY]
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(revocation, "NOTICE_S", 15)
+    asyncio.run(revocation.revoke_all(hub))
+    assert hub.stopped == ["has"]
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 15]
+
+
 def test_another_spawner_is_left_alone() -> None:
     hub = Hub()
     hub.user.spawners[""] = SimpleNamespace(active=True)
-    asyncio.run(revocation.revoke(hub, hub.user))
+    assert asyncio.run(revocation.revoke(hub, hub.user))
     assert hub.stopped == []
 
 

@@ -139,7 +139,7 @@ def test_link_of_a_blocked_owner_lets_nobody_in(db: Any, server: orm.Spawner) ->
 def test_links_are_limited(db: Any, server: orm.Spawner) -> None:
     for _ in range(grants.LINKS_AT_MOST):
         link, _ = grants.make_link(db, server, HOUR, start=False)
-    with pytest.raises(grants.SharingError, match="withdraw one first"):
+    with pytest.raises(grants.SharingError, match="delete one first"):
         grants.make_link(db, server, HOUR, start=False)
     passed(db, link)
     grants.make_link(db, server, HOUR, start=False)

@@ -64,6 +64,9 @@ def test_guest_hears_at_once_why_a_link_cannot_be_accepted(site: Site) -> None:
     finally:
         site.inside(site.hub.authenticator.blocked_users.clear)
     assert ask(site, ben, "accept", code=code).status_code == 204
+    page = ann.get(f"{site.url}/share").text
+    # One who came by it, and the link itself.
+    assert [words in page for words in ("<strong>ben</strong>", "used 1 time<", "No links.")] == [True, True, False]
     # The page shows it in place of its button.
     assert "offered.refusal" in ben.get(f"{site.url}/accept-share").text
 

@@ -243,5 +243,5 @@ def test_disk_that_is_nearly_full_is_told_and_servers_start_to_delete_files() ->
     place.of = server_cards.of(Settings.model_validate({**EXAMPLE, **SETTINGS, "hub_reserve_disk_mb": 1024**3}))
     shown = place.html()
     assert 'role="alert" class="alert alert-warning"> The machine\'s disk is nearly full: ' in shown
-    assert 'data-action="tidy" aria-label="Start Default server to delete files"' in shown
+    assert 'data-action="tidy" aria-label="Start to delete files: Default server"' in shown
     assert 'aria-label="Start Default server"' not in shown

@@ -19,6 +19,7 @@ from jupyterhub.scopes import define_custom_scopes
 from tornado.httpserver import HTTPServer
 
 from .audit import pages as audit_pages
+from .audit import refusals
 from .audit import service as audit
 from .auth import login_limits, sessions, tokens
 from .auth.membership import is_blocked
@@ -127,6 +128,8 @@ class JupyterHub(app.JupyterHub):
         self._run(repeat(self._sweep_shares, SWEEP_S, self.log, "Cannot look for shares that are over"))
         if self._audit:
             self._run(self._audit.load_visits())
+            settle = self._audit.settle
+            self._run(repeat(settle, refusals.SETTLE_S, self.log, "Refused logins cannot be summed up"))
         if issubclass(self.spawner_class, UserServerSpawner):
             self._run(repeat(self._clean_up, CLEAN_UP_S, self.log, "Cannot clean up after servers that ended"))
             self._run(self._retire_workspaces())

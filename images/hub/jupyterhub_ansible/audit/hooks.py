@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.apihandlers.users import SelfAPIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
-from sqlalchemy.orm import Session
 from tornado.web import HTTPError
 
+from ..auth.throttle import TooManyAttemptsError
 from ..workspaces.accounts import is_account
-from . import context, events, visits
+from . import context, events, refusals, visits
 
 _SERVER_ERROR = 500
 
@@ -92,23 +91,19 @@ def _server_at(handler: Any) -> Any:
 # --- logins
 
 
-def _known(db: Session, name: Any) -> str:
-    """Return a name that was typed at a login, if a user has it: people type their passwords there, too."""
-    return name if isinstance(name, str) and orm.User.find(db, name.strip().lower()) else ""
-
-
 def _refused(handler: Any, name: str, error: HTTPError | None) -> None:
     is_down = error is not None and error.status_code >= _SERVER_ERROR
     why = (
         getattr(error, "why", "") or getattr(error, "jupyterhub_message", "") or getattr(error, "log_message", "") or ""
     )
     handler._audit_refused = True
-    events.record("login refused", actor=name, result="failed" if is_down else "refused", why=why)
+    result = "failed" if is_down else "refused"
+    refusals.SHARED.record(str(handler.request.remote_ip or ""), actor=name, result=result, why=why)
 
 
 async def authenticate(handler: Any, data: Any) -> Any:
     """Record a login that is refused (BaseHandler.authenticate)."""
-    typed = _known(handler.db, data.get("username")) if isinstance(data, dict) else ""
+    typed = refusals.known(handler.db, data.get("username")) if isinstance(data, dict) else ""
     with context.login() as login:
         try:
             found = await _authenticate(handler, data)
@@ -128,7 +123,8 @@ async def login_user(handler: Any, data: Any = None) -> Any:
     try:
         user = await _login_user(handler, data)
     except HTTPError as error:
-        if not getattr(handler, "_audit_refused", False):
+        # One that was slowed down is recorded already (auth.login_limits).
+        if not getattr(handler, "_audit_refused", False) and not isinstance(error, TooManyAttemptsError):
             _refused(handler, "", error)
         raise
     if user:

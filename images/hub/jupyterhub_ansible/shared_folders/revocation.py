@@ -18,11 +18,13 @@ from ..sharing import grants
 from ..workspaces.accounts import is_account, member_role, slug_of
 from .spawner import SharedFolderSpawner
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 300
+"""While the engine does not answer at the Hub's start, it is asked again after so long; each pause is twice as long."""
 NOTICE_S = 15
 """Between the message in open pages and the end of a server."""
 _SHOWN_S = 60
 
-_looking: set[asyncio.Task[None]] = set()
+_looking: set[asyncio.Task[bool]] = set()
 _ending: WeakSet[SharedFolderSpawner] = WeakSet()
 
 
@@ -33,36 +35,38 @@ def look(app: Any, user: Any) -> None:
     task.add_done_callback(_looking.discard)
 
 
-async def revoke(app: Any, user: Any) -> None:
-    """Do that; whatever fails."""
+async def revoke(app: Any, user: Any) -> bool:
+    """Do that; return whether none failed."""
     # An operator's own spawner has no such folders.
     found = [name for name, each in user.spawners.items() if each.active and isinstance(each, SharedFolderSpawner)]
-    await asyncio.gather(*(_revoke(app, user, name) for name in found))
+    return all(await asyncio.gather(*(_revoke_in(app, user, name) for name in found)))
 
 
-async def _revoke(app: Any, user: Any, name: str) -> None:
+async def _revoke_in(app: Any, user: Any, name: str) -> bool:
     spawner = user.spawners[name]
     if spawner in _ending:
-        return
+        return True
     _ending.add(spawner)
     try:
         if not (lost := await spawner.lost_folders()):
-            return
+            return True
         server = f"{user.name}'s server {name}".rstrip()
         notice = f"{server} stops in {NOTICE_S} seconds, because {lost}. Save your work."
         Inbox.messages.notify(users_of(app.db, spawner), notice, _SHOWN_S)
         await asyncio.sleep(NOTICE_S)
         # It may have been started anew without the folder, or its user has it again.
         if not spawner.active or not (lost := await spawner.lost_folders()):
-            return
+            return True
         app.log.warning("Stopping %s, which has shared folders that its user lost: %s", spawner._log_name, lost)
         with context.because("its user lost a shared folder"):
             await stop_server(app, user, name, f"It was stopped, because {lost}. Your own files are kept.")
     except Exception:
         # The next check tries again.
         app.log.exception("%s: its shared folders cannot be checked", spawner._log_name)
+        return False
     finally:
         _ending.discard(spawner)
+    return True
 
 
 def users_of(db: Any, spawner: Any) -> set[str]:
@@ -76,8 +80,14 @@ def users_of(db: Any, spawner: Any) -> set[str]:
 
 
 async def revoke_all(app: Any) -> None:
-    """Do that for all users."""
-    await asyncio.gather(*(revoke(app, user) for user in list(app.users.values()) if user.active))
+    """Do that for all users, at the Hub's start; again as long as it fails for some, who may not log in for days."""
+    pause_s = FIRST_PAUSE_S
+    while users := [user for user in list(app.users.values()) if user.active]:
+        checked = await asyncio.gather(*(revoke(app, user) for user in users))
+        if all(checked):
+            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def follow_logins(app: Any) -> None:

@@ -75,7 +75,7 @@ def make_link(db: Session, spawner: orm.Spawner, lasts_s: int, *, start: bool) -
         SharingError: the server has too many.
     """
     if len(links(spawner)) >= LINKS_AT_MOST:
-        raise SharingError(f"This server has {LINKS_AT_MOST} links, the most that it may have: withdraw one first.")
+        raise SharingError(f"This server has {LINKS_AT_MOST} links, the most that it may have: delete one first.")
     server = f"{spawner.user.name}/{spawner.name}"
     scopes = ["access:servers", "read:servers", GUEST, *([START] if start else [])]
     made: tuple[orm.ShareCode, str] = orm.ShareCode.new(

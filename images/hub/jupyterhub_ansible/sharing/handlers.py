@@ -141,7 +141,7 @@ class _Request(APIHandler):
             PageError: there is none, or it has ended.
         """
         if not (link := grants.find_link(self.db, self.field("code", str))):
-            self.refuse("This link has ended, or was withdrawn. Please ask for another one.", HTTPStatus.NOT_FOUND)
+            self.refuse("This link has ended, or was deleted. Please ask for another one.", HTTPStatus.NOT_FOUND)
         return link
 
 
@@ -165,7 +165,7 @@ class MakeLink(_Request):
 
 
 class EndSharing(_Request):
-    """Withdraws a link, removes a guest, or ends all sharing of a server."""
+    """Deletes a link, removes a guest, or ends all sharing of a server."""
 
     @authenticated
     def post(self) -> None:

@@ -141,6 +141,8 @@ class UserServerSpawner(SharedFolderSpawner, ReadySpawner):
             await self._check()
             ip, port = await super().start()
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}")
+            # Whoever loses one from now on finds a server with it (shared_folders.revocation).
+            self.require_folders()
         except DOCKER_ERRORS as error:
             raise errors.docker_failed(error, self._log_name) from None
         except HTTPError:
