@@ -28,8 +28,8 @@ def elsewhere(deployment: Deployment) -> Iterator[Path]:
     db = orm.new_session_factory(f"sqlite:///{folder}/jupyterhub.sqlite")()
     for name, admin in PEOPLE.items():
         db.add(user := orm.User(name=name, admin=admin))
-        user._orm_spawners.append(orm.Spawner(name="", user=user))
-    db.query(orm.User).filter_by(name="ada").one()._orm_spawners.append(orm.Spawner(name="gpu", user=user))
+        db.add(orm.Spawner(name="", user=user))
+    db.add(orm.Spawner(name="gpu", user=db.query(orm.User).filter_by(name="ada").one()))
     db.commit()
     db.close()
     for name in ("ada", "b-c", "Cleo"):
@@ -89,8 +89,8 @@ def test_homes_of_tljh(deployment: Deployment, elsewhere: Path) -> None:
     user.login().raise_for_status()
     user.server().start("base")
     code = "import hashlib, os, pathlib; p = pathlib.Path('work.py'); s = pathlib.Path('.config/secret').stat()\n"
-    code += "hashlib.sha256(p.read_bytes()).hexdigest(), s.st_uid, oct(s.st_mode), os.readlink('link')"
-    assert user.server().run(code).result == f"('{digest(f'# b-c{chr(10)}{TEXT}')}', 1000, '0o100600', 'work.py')"
+    code += "print(hashlib.sha256(p.read_bytes()).hexdigest(), s.st_uid, oct(s.st_mode), os.readlink('link'))"
+    assert user.server().run(code).stdout == f"{digest(f'# b-c{chr(10)}{TEXT}')} 1000 0o100600 work.py\n"
     user.server().write("work.py", "mine now")
     # Again: what is here already, in use or not, is left alone.
     again = run(deployment, "tljh", *places, "--copy")
@@ -134,7 +134,7 @@ def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None
         for name, servers in {"dora": ("", "gpu"), "e-f": ()}.items():
             db.add(user := orm.User(name=name))
             for server in servers:
-                user._orm_spawners.append(orm.Spawner(name=server, user=user))
+                db.add(orm.Spawner(name=server, user=user))
         db.commit()
         db.close()
         mounted = ("--volume", f"{elsewhere}:/from:ro", "--volume", f"{database}:/to")

@@ -53,7 +53,9 @@ class StartToTidy(APIHandler):
         user = self.current_user
         if not isinstance(name, str) or (name and name not in user.orm_spawners):
             raise PageError(HTTPStatus.NOT_FOUND, "You have no such server.")
-        spawner = user.get_spawner(name, replace_failed=True)
+        # The new one in place of a failed one is not what this returns, but made when it is looked up (JupyterHub 6.0).
+        user.get_spawner(name, replace_failed=True)
+        spawner = user.spawners[name]
         if not spawner.active:
             spawner.tidying = True
             await self.spawn_single_user(user, name)
