@@ -15,6 +15,7 @@ from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.spawner import SimpleLocalProcessSpawner as SimpleSpawner
 from jupyterhub_ansible import app as hub_app
 from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_proxy
+from jupyterhub_ansible.audit import refusals
 from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
@@ -90,6 +91,18 @@ def test_shares_are_looked_through_regularly(
     assert "ben may not use ann/ any more" in caplog.text
     assert "Cannot look for shares that are over; retrying in 0 s" in caplog.text
     assert hub.db.rollback.call_count == 1
+
+
+@pytest.mark.parametrize("spawner_class", [UserServerSpawner, SimpleSpawner])
+def test_refused_logins_are_summed_up_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch, spawner_class: type) -> None:
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
+    monkeypatch.setattr(refusals, "SETTLE_S", 0)
+    hub.log, hub.spawner_class = logging.getLogger("hub"), spawner_class
+    settle = AsyncMock(side_effect=[None, ValueError("unforeseen"), None, asyncio.CancelledError])
+    hub._audit = Mock(load_visits=AsyncMock(), settle=settle)
+    started(hub)
+    hub._audit.load_visits.assert_awaited_once_with()
+    assert settle.await_count == 4
 
 
 def test_subcommand_starts_no_background_tasks(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:

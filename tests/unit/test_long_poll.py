@@ -45,7 +45,7 @@ await tick();
 pending(200); await tick();
 log.push("hidden"); show("hidden"); await tick();
 log.push("visible"); show("visible"); await tick();
-pending(200, { "Retry-After": "10" }); await tick();
+pending(429, { "Retry-After": "10" }); await tick();
 log.push("hidden"); show("hidden"); await tick();
 log.push("visible"); show("visible"); await tick();
 pending(0); await tick();

@@ -21,13 +21,11 @@ const longPoll = (path, heard) => {
       try {
         const answer = await fetch(path(), { redirect: "manual", signal: request.signal });
         if (answer.status !== 200) {
-          await woken(LATER_MS);
+          // This page made room for another one of the user's, or they are logged out.
+          await woken(Number(answer.headers.get("Retry-After")) * 1000 || LATER_MS);
           continue;
         }
         await heard(await answer.json());
-        // This page made room for another one.
-        const pause = Number(answer.headers.get("Retry-After"));
-        if (pause) await woken(pause * 1000);
       } catch {
         if (!request.signal.aborted) await woken(SOON_MS);
       }

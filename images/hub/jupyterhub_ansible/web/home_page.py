@@ -29,8 +29,11 @@ async def usage_of(spawners: Iterable[Any]) -> dict[str, Usage]:
 class OwnServersHandler(HomeHandler):
     """The servers of the user who asks, as HTML."""
 
-    async def render_template(self, name: str, **variables: Any) -> Any:
-        """Render our template in place of the home page, with the same variables."""
+    def render_template(self, name: str, **variables: Any) -> Any:
+        """Render our template in place of the home page, with the same variables; error pages as ever."""
+        return self._servers(variables) if name == "home.html" else super().render_template(name, **variables)
+
+    async def _servers(self, variables: dict[str, Any]) -> Any:
         usage = await usage_of(self.current_user.spawners.values())
         return await super().render_template("servers.html", **variables, usage=usage)
 

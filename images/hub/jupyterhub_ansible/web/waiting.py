@@ -31,11 +31,11 @@ class WaitingHandler(BaseHandler):
 
     def _log(self) -> None:
         # Every open page asks again and again.
-        if self.get_status() >= HTTPStatus.BAD_REQUEST:
+        if self.get_status() >= HTTPStatus.BAD_REQUEST and self.get_status() != HTTPStatus.TOO_MANY_REQUESTS:
             super()._log()
 
     async def wait(self, changed: Awaitable[Any]) -> bool:
-        """Wait for a change, or until too many others wait; return whether there is still somebody to answer."""
+        """Wait for a change, or until too many others wait; return whether it is still to be answered."""
         self._change = mine = asyncio.ensure_future(changed)
         user = self.current_user.name
         waiting = self._waiting.setdefault(user, [])
@@ -49,11 +49,16 @@ class WaitingHandler(BaseHandler):
             waiting.remove(mine)
             if not waiting:
                 self._waiting.pop(user, None)
+        if self._is_closed:
+            return False
         if mine.cancelled():
+            # With an error, pages that were opened before this release wait as well.
+            self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
             self.set_header("Retry-After", PAUSE_S)
-        else:
-            mine.result()
-        return not self._is_closed
+            self.finish({})
+            return False
+        mine.result()
+        return True
 
     def on_connection_close(self) -> None:
         """Stop waiting: the page is closed."""

@@ -64,7 +64,8 @@
       try {
         const answer = await fetch(`${hub}messages?seen=${seen}`, { redirect: 'manual', signal: request.signal });
         if (answer.status !== 200) {
-          await wait(LATER_MS);
+          // This page made room for another one of the user's, or they are logged out.
+          await wait(Number(answer.headers.get('Retry-After')) * 1000 || LATER_MS);
           continue;
         }
         const { messages } = await answer.json();
@@ -79,9 +80,6 @@
             return element;
           });
         shown.replaceChildren(...lines);
-        // This page made room for another one of the user's.
-        const pause = Number(answer.headers.get('Retry-After'));
-        if (pause) await wait(pause * 1000);
       } catch {
         if (!request.signal.aborted) await wait(SOON_MS);
       }
