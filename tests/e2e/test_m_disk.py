@@ -51,6 +51,7 @@ def test_servers_go_on_and_start_only_to_delete_files(deployment: Deployment, ne
         shoot(page, "disk-2-usage")
         dialog.get_by_role("button", name="Close").click()
         expect(dialog).to_have_count(0)
+    user.server().open().raise_for_status()
     user.server().request("DELETE", "api/contents/notes.txt")
 
 
