@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 EVERYTHING_MB = 1024**3
 FULL_MB = 8
+TEXT = "mine" * 100_000
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def nearly_full(deployment: Deployment) -> Iterator[User]:
     user = User(deployment.url, "una", deployment.secret("user_password"))
     user.login().raise_for_status()
     user.server().start("base")
-    user.server().write("notes.txt", "mine")
+    user.server().write("notes.txt", TEXT)
     deployment.run(settings={"hub_reserve_disk_mb": EVERYTHING_MB}).succeeded()
     yield user
     deployment.run().succeeded()
@@ -31,7 +32,7 @@ def nearly_full(deployment: Deployment) -> Iterator[User]:
 
 def test_servers_go_on_and_start_only_to_delete_files(deployment: Deployment, nearly_full: User) -> None:
     user = nearly_full
-    assert user.server().read("notes.txt") == "mine"
+    assert user.server().read("notes.txt") == TEXT
     user.server().stop()
     with pytest.raises(StartError, match="nearly full, so servers start only to delete files"):
         user.server().start("base")
@@ -47,7 +48,7 @@ def test_servers_go_on_and_start_only_to_delete_files(deployment: Deployment, ne
         page.get_by_role("menuitem", name="Disk Usage").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("Your files take")).to_be_visible()
-        expect(dialog.get_by_role("cell", name="notes.txt")).to_be_visible()
+        expect(dialog.get_by_role("cell", name="notes.txt", exact=True)).to_be_visible()
         shoot(page, "disk-2-usage")
         dialog.get_by_role("button", name="Close").click()
         expect(dialog).to_have_count(0)
