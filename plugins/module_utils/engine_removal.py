@@ -18,7 +18,7 @@ FIRST = ("hub", "proxy")
 HASH = re.compile(r"[0-9a-f]{16}")
 ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
-Thing = Mapping[str, Any]
+Thing = dict[str, Any]
 
 
 def listed(socket_path: str) -> dict[str, list[Thing]]:
@@ -40,7 +40,7 @@ def tags(image: Thing) -> list[str]:
 
 
 def image_refs(images: Iterable[Thing], name: str) -> list[str]:
-    """Return the images that a Hub's builds made; an image that an operator built on one has its label, but not its tag."""
+    """Return the images that a Hub's builds made; one that an operator built on top has the label, but not the tag."""
     found = []
     for image in images:
         for ref in tags(image):
@@ -97,7 +97,9 @@ def plan(things: Mapping[str, list[Thing]], name: str, pulled: Iterable[str], so
     }
     servers = [each for each in ours if label(each, KIND_LABEL) == SERVER_KIND]
     return {
-        "servers": sorted(label(each, USER_LABEL) or name_of(each) for each in servers if each.get("State") == "running"),
+        "servers": sorted(
+            label(each, USER_LABEL) or name_of(each) for each in servers if each.get("State") == "running"
+        ),
         "containers": [name_of(each) for each in sorted(ours, key=lambda each: label(each, KIND_LABEL) not in FIRST)],
         "networks": sorted(networks),
         "images": refs,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 RECORD = Path("/var/lib/jupyterhub-ansible/installed.json")
 ABOUT = "What jupyterhub-ansible added to this machine, and kernel settings before it changed them: for make uninstall."
-# By name: a package's version, a kernel setting's value before.  Of the others only the names matter: packages that were
-# not installed as a dependency, images that were pulled, and folders that appeared.
+# By name: a package's version, a kernel setting's value before.  Of the others only the names matter: packages that
+# were not installed as a dependency, images that were pulled, and folders that appeared.
 PACKAGES, KERNEL, ASKED, IMAGES, FOLDERS = "packages", "kernel", "asked", "images", "folders"
 
 Record = dict[str, dict[str, str]]

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -151,7 +151,7 @@ def difference(path: Path, before: str, after: str) -> dict[str, str]:
 
 def give_back(
     module: AnsibleModule, path: Path, old: dict[str, Any], record: Path, others: dict[str, Any]
-) -> NoReturn:
+) -> dict[str, Any]:
     """Leave only what was in the file before, and what others have written into it since."""
     differs = others != old or (path.exists() and not others)
     diff = [difference(path, render(old), render(others) if others else "")] if differs else []
@@ -162,7 +162,7 @@ def give_back(
         elif differs:
             path.unlink()
         record.unlink(missing_ok=True)
-    module.exit_json(changed=changed, settings_changed=differs, diff=diff)
+    return {"changed": changed, "settings_changed": differs, "diff": diff}
 
 
 def main() -> None:
@@ -184,7 +184,7 @@ def main() -> None:
     earlier = read_record(record)
     others = undo(old, earlier.get("written", {}), earlier.get("replaced", {}))
     if module.params["state"] == "absent":
-        give_back(module, path, old, record, prune(others))
+        module.exit_json(**give_back(module, path, old, record, prune(others)))
     new = prune(merge(others, settings))
     passing = {key: value for key, value in settings.items() if key not in KEPT}
     remembered = {"about": ABOUT, "written": passing, "replaced": replaced(others, passing)}

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from itertools import pairwise
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker_rules import without_docker
 
 DOCUMENTATION = r"""
 module: docker_rules
@@ -21,36 +21,10 @@ author: The jupyterhub-ansible authors
 """
 
 PROGRAMS = ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy")
-BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
-# The only rules of Docker's without its own chain or bridge: for a container that contacts itself through the host.
-HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
 # What iptables leaves of a table without rules, as nft lists it.
 EMPTY = re.compile(r"table ip6? \w+ \{(\s*chain \w+ \{\s*type [^;]+; policy accept;\s*\})*\s*\}\s*")
 # Those of newer engines that do without iptables.
 OWN_TABLES = ("ip docker-bridges", "ip6 docker-bridges")
-
-
-def without_docker(saved: str, bridges: Collection[str] = ()) -> str:
-    """Return the output of `iptables-save` without the chains and rules of an engine and of these bridges."""
-    lines = saved.splitlines()
-    kept = [line for line in lines if not of_docker(line, bridges)]
-    if len(kept) == len(lines):
-        return saved
-    text = "\n".join(kept) + "\n"
-    # The engine sets this policy; if there are other rules, somebody else may have set it.
-    return text if "\n-A FORWARD " in text else text.replace(":FORWARD DROP", ":FORWARD ACCEPT")
-
-
-def of_docker(line: str, bridges: Collection[str]) -> bool:
-    """Return whether a line of `iptables-save` belongs to an engine."""
-    words = line.split()
-    interfaces = [name for option, name in pairwise(words) if option in ("-i", "-o")]
-    return (
-        line.startswith(":DOCKER")
-        or (line.startswith("-A") and any(word.startswith("DOCKER") for word in words))
-        or any(BRIDGE.fullmatch(name) or name in bridges for name in interfaces)
-        or HAIRPIN.match(line) is not None
-    )
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -94,7 +94,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.params["state"] == "absent":
-        restore(module)
+        module.exit_json(**restore(module))
     limits, path, kernel = module.params["limits"], Path(module.params["path"]), Path(module.params["kernel"])
     old = path.read_text() if path.is_file() else ""
     new = HEAD + "".join(f"{line}\n" for line in limits)
@@ -120,7 +120,7 @@ def main() -> None:
     module.exit_json(changed=bool(diff or raised), refused=refused, diff=diff)
 
 
-def restore(module: AnsibleModule) -> NoReturn:
+def restore(module: AnsibleModule) -> dict[str, Any]:
     """Remove the file, and set what was recorded."""
     path, kernel, record = (Path(module.params[each]) for each in ("path", "kernel", "record"))
     before = machine_record.read(record).get(machine_record.KERNEL, {})
@@ -137,12 +137,16 @@ def restore(module: AnsibleModule) -> NoReturn:
     if not module.check_mode:
         path.unlink(missing_ok=True)
         refused = sorted(name for name in other if not written(files[name], wanted[name]))
-    module.exit_json(changed=changed, refused=refused)
+    return {"changed": changed, "refused": refused}
 
 
 def own_settings(folders: Iterable[Path]) -> Iterator[tuple[Path, str, str]]:
     """Yield what the machine's own files set, in the order in which they are read: file, name and value."""
-    files = {each.name: each for folder in folders for each in folder.glob("sysctl.conf" if folder.name == "etc" else "*.conf")}
+    files = {
+        each.name: each
+        for folder in folders
+        for each in folder.glob("sysctl.conf" if folder.name == "etc" else "*.conf")
+    }
     for _, file in sorted(files.items(), key=lambda each: (each[0] == "sysctl.conf", each[0])):
         for line in file.read_text(errors="replace").splitlines() if file.is_file() else []:
             name, equals, value = line.partition("=")

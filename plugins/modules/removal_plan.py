@@ -14,7 +14,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import debian_packages, engine_removal, machine_record
-from ..module_utils.docker_engine import MARKER, REPOSITORY, SYSCTL_FILE, gather
+from ..module_utils.docker_engine import MARKER, REPOSITORY, gather
 from ..module_utils.hub_folder import foreign_root
 from ..module_utils.kernel_tables import read
 from ..module_utils.lease import take_lease
@@ -104,7 +104,9 @@ def existing(*paths: Path) -> list[str]:
 def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     """Return the Hub's traces outside the engine."""
     table = f"{name.replace('-', '_')}_fence"
-    groups = {path.resolve() for pattern in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{pattern}{name}-users")}
+    groups = {
+        path.resolve() for pattern in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{pattern}{name}-users")
+    }
     slice_name = f"{name}-users.slice"
     # Set by the ceiling, until the machine boots.
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
@@ -129,7 +131,11 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
 
 def hubs_by_units(name: str) -> set[str]:
     """Return the names of other Hubs that have a fence."""
-    found = {unit.name.removesuffix("-fence.service") for unit in SYSTEMD.glob("*-fence.service") if UNIT.search(read(str(unit)))}
+    found = {
+        unit.name.removesuffix("-fence.service")
+        for unit in SYSTEMD.glob("*-fence.service")
+        if UNIT.search(read(str(unit)))
+    }
     return found - {name}
 
 
@@ -140,7 +146,9 @@ def shared_by_hubs(record: machine_record.Record) -> dict[str, Any]:
     history = [path for path in map(Path, record.get(machine_record.FOLDERS, {})) if is_history(path)]
     leftovers = [Path("/run/lock/jupyterhub-ansible-images"), Path("/root/.ansible_async")]
     return {
-        "files": existing(bridges, *history, *(path for path in leftovers if not path.is_dir() or not any(path.iterdir()))),
+        "files": existing(
+            bridges, *history, *(path for path in leftovers if not path.is_dir() or not any(path.iterdir()))
+        ),
         "bridges": {
             f"/proc/sys/net/bridge/{name}": value
             for name, value in wanted.items()
@@ -230,7 +238,7 @@ def packages(record: machine_record.Record, state: str) -> dict[str, Any]:
     now = debian_packages.installed()
     # A dependency that somebody has asked for since is theirs.
     asked = set(said("apt-mark", "showmanual").split()) & recorded.keys() - record.get(machine_record.ASKED, {}).keys()
-    wanted = {name: "somebody asked for it since" for name in asked}
+    wanted = dict.fromkeys(asked, "somebody asked for it since")
     if state not in ("removed", "absent"):
         wanted |= {name: "the engine" for name in record.get(machine_record.ASKED, {}) if name not in BESIDE}
     if NFTABLES_IS_USED.exists():
@@ -252,7 +260,9 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     hubs = sorted(engine_removal.other_hubs(things, name) | hubs_by_units(name))
     shared = {} if hubs else shared_by_hubs(record)
     objects = engine_removal.plan(things, name, shared.get("images", []), sole=not hubs)
-    users = [*objects.pop("others"), *other_users_of_containerd()] + [f"volume {each}" for each in objects["volumes_in_use"]]
+    users = [*objects.pop("others"), *other_users_of_containerd()] + [
+        f"volume {each}" for each in objects["volumes_in_use"]
+    ]
     state = state_of_engine(engine, record, users)
     if hubs and state in ("removed", "given-back"):
         state = "kept"
@@ -270,7 +280,12 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
         shared["repository"] = existing(*REPOSITORY) if removed else []
         shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward"]
         shared["engine_files"] = engine_files(report["data_root"], delete_data) if removed else []
-        folders = ["/root/.docker", "/etc/cni/net.d", "/etc/cni", *([report["data_root"]] if delete_data and report["data_root"] else [])]
+        folders = [
+            "/root/.docker",
+            "/etc/cni/net.d",
+            "/etc/cni",
+            *([report["data_root"]] if delete_data and report["data_root"] else []),
+        ]
         shared["empty"] = existing(MARKER.parent, *map(Path, folders)) if removed else []
         shared["init"] = removed and INIT_LINE in read(str(INIT_DEFAULTS))
     return {**report, "root_is": foreign_root(root, name)}
@@ -292,7 +307,9 @@ def main() -> None:
     options = module.params
     if options["lease"] and not module.check_mode and (holder := take_lease(options["lease"])):
         module.exit_json(changed=False, holder=holder)
-    found = gathered(options["name"], Path(options["root"]), options["delete_data"], options["stamps"], options["socket"])
+    found = gathered(
+        options["name"], Path(options["root"]), options["delete_data"], options["stamps"], options["socket"]
+    )
     module.exit_json(changed=False, **found)
 
 

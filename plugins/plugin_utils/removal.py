@@ -16,7 +16,7 @@ UNCHANGED = "Nothing was changed."
 
 
 def misnamed(name: str, root: str, typed: str) -> str:
-    """Return what is wrong with the names of the Hub, of its folder, or with what the operator typed; "" if nothing is."""
+    """Return what is wrong with the Hub's name, its folder, or what the operator typed; "" if nothing is."""
     wrong = {"jupyterhub_name": [*general.name(name)], "jupyterhub_root": [*general.root(root)]}
     lines = [f"{setting}: {each.what}. Fix: {each.fix}." for setting, found in wrong.items() for each in found]
     if typed and typed != name:
@@ -93,7 +93,8 @@ def kept(found: Found, name: str, root: str) -> Iterator[str]:
     if found["adopted"]:
         yield f"volumes without a label of this Hub, which its servers used: {few(found['adopted'])}"
     if found["other_hubs"]:
-        yield f"what it shares with other Hubs on this machine ({', '.join(found['other_hubs'])}): engine, packages, kernel settings"
+        hubs = ", ".join(found["other_hubs"])
+        yield f"what it shares with other Hubs on this machine ({hubs}): engine, packages, kernel settings"
     elif found["engine"] == "kept":
         yield f"the engine and its packages, since it has something else: {few(found['engine_users'])}"
     elif found["engine"] == "given-back":
@@ -101,7 +102,7 @@ def kept(found: Found, name: str, root: str) -> Iterator[str]:
     if found["packages_unrecorded"]:
         packages = " ".join(found["packages_unrecorded"])
         yield (
-            f"packages that an older version may have installed: {packages}. To remove them, if nothing else needs them:"
+            f"packages that an older version may have installed: {packages}. If nothing else needs them, remove them by"
             f" apt-get remove {packages}. Do not purge docker.io: that deletes /var/lib/docker with all volumes"
         )
     reasons = {each: why for each, why in found["packages_kept"].items() if found["engine"] != "kept"}
@@ -113,6 +114,10 @@ def message(found: Found, name: str, root: str, refused: list[str]) -> str:
     """Return what will be removed and what stays."""
     gone, stays = [*removed(found)], [*kept(found, name, root)]
     would = "Would remove" if found["check"] else "Removing"
-    lines = [f"{would} the Hub {name}:", *(f"  {line}" for line in gone)] if gone else [f"There is nothing left to remove of the Hub {name}."]
+    lines = (
+        [f"{would} the Hub {name}:", *(f"  {line}" for line in gone)]
+        if gone
+        else [f"There is nothing left to remove of the Hub {name}."]
+    )
     lines += ["Stays:", *(f"  {line}" for line in stays)] if stays else []
     return "\n".join([*lines, *(f"But this would be refused: {line}" for line in refused)])

@@ -41,8 +41,12 @@ def found(machine: Path) -> dict[str, Any]:
 def run(machine: Path, check: bool = False) -> Any:
     now = found(machine)
     arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"]}
-    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    return run_module("kernel_limits", {**arguments, **paths, "_ansible_check_mode": check})
+    return run_module("kernel_limits", {**arguments, **paths(machine), "_ansible_check_mode": check})
+
+
+def paths(machine: Path) -> dict[str, Any]:
+    folders = {"path": "kept/ours.conf", "kernel": "kernel", "record": "lib/record.json"}
+    return {**{name: str(machine / path) for name, path in folders.items()}, "others": [str(machine / "kept")]}
 
 
 def test_all_are_raised_and_kept(machine: Path) -> None:
@@ -93,9 +97,8 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     limit.mkdir()
     arguments = {"limits": found(machine)["kernel_limits"], "low": ["kernel.pty.max = 1048576"]}
     (machine / "kept/ours.conf").write_text("")
-    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    assert run_module("kernel_limits", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
-    told = run_module("kernel_limits", {**arguments, **paths})
+    assert run_module("kernel_limits", {**arguments, **paths(machine)})["refused"] == ["kernel.pty.max"]
+    told = run_module("kernel_limits", {**arguments, **paths(machine)})
     assert not told["changed"]
     assert "kernel.pty.max: one server can use it up for all" in str(told["warnings"])
 

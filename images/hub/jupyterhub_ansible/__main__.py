@@ -11,6 +11,7 @@ COMMANDS = {
     "identity": ("auth.identity", "list which GitHub account is which user, or forget one"),
     "rename": ("auth.rename", "rename a user, with the homes"),
     "tokens": ("auth.tokens", "list the API tokens that never expire"),
+    "uninstall": ("compose.uninstall", "Compose only: remove what this Hub made beside the application"),
 }
 """Command: module with a function `main`, and description."""
 
