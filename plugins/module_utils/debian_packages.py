@@ -6,7 +6,7 @@ Used by the modules `packages` and `image_builds`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from . import machine_record
@@ -52,16 +52,16 @@ def names(field: str) -> set[str]:
 
 
 def removable(
-    recorded: Iterable[str], packages: Mapping[str, Mapping[str, str]], wanted: Iterable[str] = ()
+    recorded: Collection[str], packages: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str] | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Return which recorded packages can be removed without removing any other; and which stay, each with the reason.
 
     Args:
         recorded: packages that runs installed.
         packages: all installed ones, with their fields.
-        wanted: those that must stay, whatever needs them.
+        wanted: those that must stay anyway, with the reasons.
     """
-    kept = {name: "in use" for name in wanted if name in packages}
+    kept = {name: why for name, why in (wanted or {}).items() if name in packages and name in recorded}
     going = {name for name in recorded if name in packages} - kept.keys()
     while True:
         needed: dict[str, str] = {}

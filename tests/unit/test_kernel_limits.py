@@ -103,6 +103,56 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     assert "kernel.pty.max: one server can use it up for all" in str(told["warnings"])
 
 
+def absent(machine: Path, **more: Any) -> Any:
+    return run_module("kernel_limits", {"state": "absent", **paths(machine), **more})
+
+
+def test_limits_are_reset_to_what_they_were(machine: Path) -> None:
+    """Also if a first run was interrupted before it wrote its file; the values of later runs are not the machine's."""
+    run(machine)
+    run(machine)
+    assert absent(machine, _ansible_check_mode=True)["changed"]
+    assert found(machine)["kernel_limits_kept"]
+    assert absent(machine)["changed"]
+    assert {name: (machine / "kernel" / name.replace(".", "/")).read_text().strip() for name in LOW} == {
+        name: str(value) for name, value in LOW.items()
+    }
+    assert not (machine / "kept/ours.conf").exists()
+    assert not absent(machine)["changed"]
+
+
+def test_what_the_machine_s_own_files_set_counts(machine: Path) -> None:
+    run(machine)
+    (machine / "kept/90-mine.conf").write_text(
+        "# kernel.pty.max = 3\nkernel.pty.max=5000\n-fs/aio-max-nr = 7\nother = 1\n"
+    )
+    absent(machine)
+    assert (machine / "kernel/kernel/pty/max").read_text() == "5000"
+    assert (machine / "kernel/fs/aio-max-nr").read_text() == "7"
+
+
+def test_other_settings_are_remembered_and_may_be_kept(machine: Path) -> None:
+    forward = machine / "kernel/net/ipv4/ip_forward"
+    forward.parent.mkdir(parents=True)
+    forward.write_text("0\n")
+    now = found(machine)
+    arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"], "remember": ["net.ipv4.ip_forward"]}
+    run_module("kernel_limits", {**arguments, **paths(machine)})
+    forward.write_text("1\n")
+    absent(machine, keep=["net.ipv4.ip_forward"])
+    assert forward.read_text() == "1\n"
+    absent(machine, before={"kernel.pty.max": "7"})
+    assert forward.read_text() == "0"
+    assert (machine / "kernel/kernel/pty/max").read_text() == "4096", "what was recorded counts more"
+
+
+def test_without_a_record_the_file_goes_and_the_values_stay_until_a_reboot(machine: Path) -> None:
+    run(machine)
+    (machine / "lib/record.json").unlink()
+    assert absent(machine)["changed"]
+    assert found(machine)["kernel_limits_low"] == []
+
+
 def test_the_hub_checks_the_same_limits(machine: Path) -> None:
     assert of_the_hub.LIMITS == docker_engine.KERNEL_LIMITS
     assert of_the_hub.low(machine / "kernel") == found(machine)["kernel_limits_low"]
