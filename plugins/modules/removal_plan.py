@@ -78,8 +78,9 @@ OF_THE_ENGINE = (
 )  # fmt: skip
 IN_DATA_ROOT = (
     "builder", "buildkit", "containerd", "containers", "engine-id", "image", "network",
-    "nuke-graph-directory.sh", "overlay2", "plugins", "runtimes", "swarm", "tmp", "trust", "vfs", "volumes",
+    "overlay2", "plugins", "runtimes", "swarm", "tmp", "trust", "vfs", "volumes",
 )  # fmt: skip
+OF_THE_PACKAGE = "nuke-graph-directory.sh"
 # In the folder of Docker's client, all that builds leave.
 HISTORY = ("buildx", ".buildNodeID")
 # What the init script of the package has to tolerate (role docker).
@@ -181,16 +182,19 @@ def other_users_of_containerd() -> list[str]:
     return [f"containers of {name} in containerd" for name in sorted(names)]
 
 
-def engine_files(data_root: str, delete_data: bool) -> list[str]:
+def engine_files(state: str, data_root: str, delete_data: bool) -> list[str]:
     """Return what Debian's packages leave of an engine when they are removed, without their configuration files.
 
     Args:
+        state: what becomes of the engine.
         data_root: the engine's folder, which has all volumes.
         delete_data: that folder goes as well: what an engine keeps in it, as it may hold something else.
     """
     found = existing(*map(Path, OF_THE_ENGINE))
     if delete_data and data_root:
         found += existing(*(Path(data_root, each) for each in IN_DATA_ROOT))
+        # The package writes it when it is removed.
+        found += [f"{data_root}/{OF_THE_PACKAGE}"] if state == "removed" else existing(Path(data_root, OF_THE_PACKAGE))
     return found
 
 
@@ -279,7 +283,7 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
         removed = state in ("removed", "absent")
         shared["repository"] = existing(*REPOSITORY) if removed else []
         shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward"]
-        shared["engine_files"] = engine_files(report["data_root"], delete_data) if removed else []
+        shared["engine_files"] = engine_files(state, report["data_root"], delete_data) if removed else []
         folders = [
             "/root/.docker",
             "/etc/cni/net.d",

@@ -84,7 +84,7 @@ def test_what_stays_is_explained(more: dict[str, Any], said: str) -> None:
 
 
 def test_nothing_is_left() -> None:
-    empty = {name: [] for name, value in FOUND.items() if isinstance(value, list)}
+    empty: dict[str, list[str]] = {name: [] for name, value in FOUND.items() if isinstance(value, list)}
     assert message(**empty, shared={}) == "There is nothing left to remove of the Hub a."
 
 

@@ -110,7 +110,7 @@ def test_engine_with_our_marker_becomes_ours(host: Any, converge: Callable[..., 
 def test_uninstalling_gives_the_engine_back_as_it_was(host: Any, uninstall: Callable[..., Any]) -> None:
     """Its owner's containers, networks, volumes, rules and settings stay; what was installed beside it is removed."""
     look = "docker inspect somebody-elses; docker network inspect somebody-elses; docker volume inspect somebody-elses"
-    look += "; iptables --list-rules SOMEBODY; cat /run/docker.pid; docker image ls jhtest/*"
+    look += "; iptables --list-rules SOMEBODY; cat /run/docker.pid; docker image ls --quiet --no-trunc 'jhtest/*'"
     before = host.check_output(look)
 
     run = uninstall(stop_servers="yes")

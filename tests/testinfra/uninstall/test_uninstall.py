@@ -19,7 +19,8 @@ INVENTORY = PROJECT / "molecule/inventory"
 # What Debian's packages leave when they are removed, besides their configuration files (docs/how-to/uninstall.md).
 OF_PACKAGES = re.compile(
     r"/etc/(g?shadow|group|gshadow)-?$|/etc/ld\.so\.cache$|/etc/networks$|/etc/rc[0-6S]\.d/...(docker|apparmor)$"
-    r"|/etc/systemd/system/\w+\.target\.wants(/(docker|containerd|apparmor)\.(service|socket))?$|/run/adduser$"
+    r"|/etc/apparmor\.d/(local|tunables)/|/run/adduser$"
+    r"|/etc/systemd/system/[\w-]+\.target\.wants(/(docker|containerd|apparmor)\.(service|socket))?$"
 )
 CONFIGURATION = "dpkg-query --show --showformat '${db:Status-Status}:${Conffiles}\\n'"
 # The other Hub on the machine, as far as anyone could take it for a part of this one.

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException
 
+from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import KIND, PROJECT, USER
 from . import fence, images
+from .errors import ComposeError
 from .networks import NAME_VARIABLE, OWN_KINDS
 from .reconciler import own_id
 
+TIMEOUT_S = 120
 NAMED = 8
 """Of a long list, so many are named."""
 
@@ -141,8 +143,8 @@ def main() -> int:
     if not project:
         print(f"{NAME_VARIABLE} is not set: run this in a Compose application.", file=sys.stderr)
         return 1
-    client, me = docker.APIClient(version="auto"), own_id()
     try:
+        client, me = docker.APIClient(version="auto", timeout=TIMEOUT_S), own_id()
         left = look(client, project, me)
         refused = [*problems(left, project, typed=options.delete_data, stop_servers=options.stop_servers)]
         print("\n".join([f"Of the Hub {project}:", *lines(left, project, delete_data=bool(options.delete_data))]))
@@ -151,8 +153,8 @@ def main() -> int:
             return 1 if refused else 0
         image = client.inspect_container(me)["Image"]
         remove(client, project, left, delete_data=bool(options.delete_data), image=image)
-    except (APIError, DockerException) as error:
-        print(f"Docker refused: {error}. Run it again when that is mended.", file=sys.stderr)
+    except (*DOCKER_ERRORS, ComposeError) as error:
+        print(f"Not everything could be removed: {error}. Mend that, and run this again.", file=sys.stderr)
         return 1
     print("Removed.")
     return 0
