@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from plugins.module_utils import kernel_tables
+from plugins.module_utils import hub_folder, kernel_tables
 from plugins.module_utils.certificates import certificate_problem
 from plugins.modules import host_report
 
@@ -88,25 +88,25 @@ def test_memory() -> None:
 
 def test_a_folder_that_something_else_uses(tmp_path: Path) -> None:
     root = tmp_path / "hub"
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     root.mkdir()
     (root / "lost+found").mkdir()
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     for name in ("cookie_secret", "hub", "jupyterhub.sqlite", "ssl"):
         (root / name).mkdir()
-    assert host_report.foreign_root(root, "team") == "cookie_secret, hub, jupyterhub.sqlite, ..."
+    assert hub_folder.foreign_root(root, "team") == "cookie_secret, hub, jupyterhub.sqlite, ..."
     (root / "hub/secrets").mkdir()
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     (root / "hub/hub.json").write_text("damaged by hand")
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     (root / "hub/hub.json").write_text("[]")
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     for key in ("jupyterhub_name", "name"):
         (root / "hub/hub.json").write_text(json.dumps({key: "team"}))
-        assert host_report.foreign_root(root, "team") == ""
-        assert host_report.foreign_root(root, "other") == "the Hub team"
+        assert hub_folder.foreign_root(root, "team") == ""
+        assert hub_folder.foreign_root(root, "other") == "the Hub team"
     (tmp_path / "file").touch()
-    assert host_report.foreign_root(tmp_path / "file", "team") == "a file"
+    assert hub_folder.foreign_root(tmp_path / "file", "team") == "a file"
 
 
 def test_disk_of_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:

@@ -275,8 +275,8 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
     assert told == [
         "  volume data",
         f"  volume jupyterhub-user-ann{of_whom}",
-        f"  {place.root}/srv/jupyterhub, of the Hub jupyterhub (docs/how-to/remove.md removes it)",
-        f"  {place.root}/opt/lab, of the Hub lab (docs/how-to/remove.md removes it)",
+        f"  {place.root}/srv/jupyterhub, of the Hub jupyterhub (make uninstall removes it)",
+        f"  {place.root}/opt/lab, of the Hub lab (make uninstall removes it)",
     ]
     assert place.asked() == []
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "import": ("spawner.home_imports", "show or copy the homes of another Hub"),
     "rename": ("auth.rename", "rename a user, with the homes"),
     "tokens": ("auth.tokens", "list the API tokens that never expire"),
+    "uninstall": ("compose.uninstall", "Compose only: remove what this Hub made beside the application"),
 }
 """Command: module with a function `main`, and description."""
 

@@ -336,17 +336,45 @@ def test_check_passes_as_the_readme_runs_it(app: App) -> None:
     app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible", "check")
 
 
-def test_readme_s_commands_remove_everything(host: Host, app: App) -> None:
+def readme_s_commands() -> list[str]:
     text = (PROJECT / "compose/README.md").read_text()
-    commands = re.findall(r"^    (.*)$", text[text.index("To remove everything") :], re.MULTILINE)
-    assert len(commands) == 6
-    tables = (
-        "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft jupyterhub-hub list tables"
-    )
-    assert "table inet jupyterhub_fence" in host.check_output(tables)
-    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join(commands))
-    ours = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
-    for what in ("ps --all", "network ls", "volume ls"):
-        assert not host.check_output(f"docker {what} {ours}")
-    assert not host.check_output("docker volume ls --quiet --filter name=hub-state")
-    assert "jupyterhub_fence" not in host.check_output(tables)
+    return re.findall(r"^    (.*)$", text[text.index("## Uninstall") :], re.MULTILINE)
+
+
+def ours(host: Host) -> list[str]:
+    """Return what there is of the Hub, without its volumes."""
+    filtered = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
+    found = [each for what in ("ps --all", "network ls") for each in host.check_output(f"docker {what} {filtered}").split()]
+    names = host.check_output("docker image ls --format '{{.Repository}}' 'jupyterhub*/*' 'jupyterhub-*'").split()
+    return [*found, *names]
+
+
+def test_uninstalling_refuses_while_the_hub_or_servers_run(host: Host, app: App) -> None:
+    app.member("Bob").server().start()
+    app.member("Bob").server().write("kept.txt", "mine")
+    done = host.run(f"cd {FOLDER} && {readme_s_commands()[1]} --delete-data hub 2>&1")
+    assert done.rc == 1
+    assert f"It runs: {HUB}, {PROXY}" in done.stdout
+    assert "Servers are running (1), of bob" in done.stdout
+    assert "--delete-data hub: this Hub is called jupyterhub" in done.stdout
+    assert "Nothing was changed." in done.stdout
+    app.wait_until_healthy()
+
+
+def test_readme_s_commands_uninstall_and_the_files_stay(host: Host, app: App) -> None:
+    down, uninstall, remove = readme_s_commands()[:3]
+    tables = "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft {} list tables"
+    image = inspect(host, FENCE)["Image"]
+    assert "table inet jupyterhub_fence" in host.check_output(tables.format(image))
+    host.check_output("docker tag %s keep:hub", image)
+    home = inspect(host, "jupyterhub-user-bob", "volume")["Mountpoint"]
+    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join([down, f"{uninstall} --stop-servers", remove]))
+    assert ours(host) == []
+    assert "jupyterhub_fence" not in host.check_output(tables.format("keep:hub"))
+    assert host.file(f"{home}/kept.txt").content_string == "mine"
+    assert host.check_output("docker volume ls --quiet --filter name=hub-state")
+    # Twice is fine, and the name deletes the files.
+    host.check_output("docker tag keep:hub jupyterhub-hub")
+    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join(readme_s_commands()[3:5]))
+    assert "jupyterhub" not in host.check_output("docker volume ls --quiet")
+    assert ours(host) == []
