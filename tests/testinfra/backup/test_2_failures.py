@@ -1,0 +1,126 @@
+"""Whatever goes wrong has a message of its own, and the next run works."""
+
+from __future__ import annotations
+
+import json
+
+from backup.conftest import REPOSITORY, Backup
+from e2e.client import eventually
+from testinfra.host import Host
+
+CONTAINER = "jupyterhub-backup"
+
+
+def failed(backup: Backup, *words: str) -> None:
+    """Make a backup that fails, and see that its message has these words."""
+    done = backup.run("run")
+    last = backup.last()
+    assert (done.rc, last["result"]) == (1, "failed"), done
+    for word in words:
+        assert word in last["error"], last
+    assert (backup.run("state").rc, last["error"] in backup.run("state").stdout) == (1, True)
+
+
+def test_one_run_at_a_time(host: Host, backup: Backup) -> None:
+    host.check_output("sh -c 'flock /run/jupyterhub-backup.lock sleep 3' >/dev/null 2>&1 & sleep 0.5")
+    done = backup.run("run")
+    assert (done.rc, "another backup or restore is running" in done.stderr) == (1, True), done
+    eventually("the lock", lambda: host.run("flock --nonblock /run/jupyterhub-backup.lock true").rc == 0)
+
+
+def test_a_wrong_key(host: Host, backup: Backup) -> None:
+    other = backup.copy("wrong-key")
+    host.check_output("printf another >%s/secrets/password", other.folder)
+    failed(other, "the key is wrong", "backup_password")
+    done = other.run("list")
+    assert (done.rc, "the key is wrong" in done.stderr) == (1, True)
+    assert backup.run("run").rc == 0
+
+
+def test_a_disk_that_is_not_mounted(host: Host, backup: Backup) -> None:
+    """A new repository in the empty folder would look like a backup."""
+    host.check_output("mv %s %s.away", REPOSITORY, REPOSITORY)
+    failed(backup, f"the folder {REPOSITORY} is gone", "mount its disk")
+    host.check_output("mkdir %s", REPOSITORY)
+    failed(backup, "the repository at", "is gone")
+    assert host.file(REPOSITORY).listdir() == []
+    host.check_output("rmdir %s && mv %s.away %s", REPOSITORY, REPOSITORY, REPOSITORY)
+    assert backup.run("run").rc == 0
+
+
+def test_a_full_store(host: Host, backup: Backup) -> None:
+    host.check_output("mkdir -p /mnt/small && mount -t tmpfs -o size=20m,mode=0700 tmpfs /mnt/small")
+    try:
+        small = backup.copy("small", repository="/mnt/small/hub")
+        failed(small, "the store is full")
+        host.check_output("mount -o remount,size=400m /mnt/small")
+        assert small.run("run").rc == 0
+        assert small.must("verify").startswith("The repository is intact")
+    finally:
+        host.check_output("umount /mnt/small")
+
+
+def test_a_store_that_does_not_answer(backup: Backup) -> None:
+    failed(backup.copy("away", repository="rest:http://127.0.0.1:9/hub"), "cannot be reached: 127.0.0.1, port 9")
+
+
+def test_a_run_that_is_killed(host: Host, backup: Backup) -> None:
+    """Nothing of it is left that the next one would need a hand for."""
+    for ended in ("docker kill jupyterhub-backup", "kill -9 $(cat /tmp/run.pid); docker kill jupyterhub-backup"):
+        # Much to save, so that it is in the middle.
+        random = "head -c 150000000 /dev/urandom >/var/lib/docker/volumes/jupyterhub-user-ada/_data/more.bin"
+        host.check_output(random)
+        host.check_output(
+            "sh -c 'echo $$ >/tmp/run.pid; exec sh /srv/jupyterhub/backup/backup run' >/dev/null 2>&1 & sleep 0"
+        )
+        locks = f"ls {REPOSITORY}/locks"
+        eventually("restic's lock", lambda: host.check_output(locks) != "", 60)
+        host.check_output("sleep 1")
+        assert backup.run("state").stdout.startswith("A backup is running."), backup.run("state")
+        host.check_output(ended)
+        eventually("the end", lambda: host.run("flock --nonblock /run/jupyterhub-backup.lock true").rc == 0, 60)
+        state = backup.run("state")
+        assert (state.rc, "killed" in state.stdout) == (1, True), state
+        assert host.check_output(locks) != ""
+        done = backup.run("run")
+        assert done.rc == 0, done
+        assert host.check_output(locks) == ""
+    assert backup.must("verify").startswith("The repository is intact")
+
+
+def test_a_lock_of_another_machine_is_respected(host: Host, backup: Backup) -> None:
+    """Restic removes only locks of its own machine's dead processes, or of more than half an hour."""
+    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=backup --format '{{.ID}}'")
+    holder = (
+        "docker run --rm --detach --name other --hostname other --network none"
+        f" --volume {REPOSITORY}:/repository --volume {backup.folder}/secrets:/run/secrets:ro --entrypoint sh {image.split()[0]}"
+        " -c %s"
+    )
+    options = "--repo /repository --password-file /run/secrets/password --no-cache"
+    # Reads from a pipe that stays open, with a lock of its own.
+    host.check_output(holder, f"sleep 120 | restic {options} backup --stdin")
+    eventually("its lock", lambda: host.check_output(f"ls {REPOSITORY}/locks") != "")
+    # A backup shares it.
+    assert backup.run("run").rc in (0, 1)
+    assert host.check_output(f"ls {REPOSITORY}/locks") != "", "the other one's lock is still there"
+    host.check_output("docker rm --force other; rm -f %s/locks/*", REPOSITORY)
+
+
+def test_a_flipped_byte(host: Host, backup: Backup) -> None:
+    largest = host.check_output(f"find {REPOSITORY}/data -type f -printf '%s %p\\n' | sort -n | tail -1").split()[1]
+    flip = (
+        "import sys; f = open(sys.argv[1], 'r+b'); f.seek(5000); b = f.read(1); f.seek(5000); f.write(bytes([b[0] ^ 1]))"
+    )
+    host.check_output("chmod u+w %s; python3 -c %s %s", largest, flip, largest)
+    done = backup.run("verify")
+    assert (done.rc, "the repository is damaged" in done.stderr) == (1, True), done
+    assert largest.rpartition("/")[2][:8] in done.stderr, done
+    host.check_output("python3 -c %s %s", flip, largest)
+    assert backup.must("verify").startswith("The repository is intact")
+
+
+def test_the_result_is_for_machines_too(backup: Backup) -> None:
+    assert backup.run("run").rc == 0
+    last = backup.last()
+    assert {"started", "ended", "duration_s", "bytes", "files", "incomplete", "snapshot"} <= set(last)
+    assert json.dumps(last)
