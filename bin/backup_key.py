@@ -26,7 +26,9 @@ def refuse_others(terminal: bool, environment: dict[str, str]) -> None:
         RefusedError: it is not a terminal, or that of a continuous integration.
     """
     if not terminal or environment.get("CI"):
-        raise RefusedError("The key is shown on a terminal only, so that no file or log has it: run make backup-key in one")
+        raise RefusedError(
+            "The key is shown on a terminal only, so that no file or log has it: run make backup-key in one"
+        )
 
 
 def keys(inventory: str, arguments: list[str]) -> dict[str, str]:

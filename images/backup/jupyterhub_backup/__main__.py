@@ -50,7 +50,7 @@ def run(places: Places, given: argparse.Namespace) -> int:
     if given.command == "verify":
         restic = Restic(places, places.plan()["repository"])
         restic.open()
-        restic.must("check", f"--read-data-subset={given.part}")
+        restic.verify(given.part)
         print(f"The repository is intact ({given.part} of the data was read).")
         return 0
     snapshot = restore.Snapshot(places, given.snapshot)
@@ -67,11 +67,8 @@ def run(places: Places, given: argparse.Namespace) -> int:
     elif given.command == "hub":
         print(restore.hub(places, snapshot))
     else:
-        hub = str(places.plan()["hub_volume"])
-        for volume in sorted(set(snapshot.labels()) - {hub}):
-            count = snapshot.volume(volume, places.target / "volumes" / volume)
-            print(f"{volume}: {count} files")
-        print(restore.hub(places, snapshot))
+        for line in restore.everything(places, snapshot):
+            print(line)
     return 0
 
 

@@ -240,6 +240,21 @@ class Restic:
         self.must("unlock", "--remove-all")
         return len(locks)
 
+    def verify(self, part: str) -> None:
+        """Read the data back, or a part of it.
+
+        Raises:
+            StoreError: it is damaged, or cannot be read.
+        """
+        done = self.call("check", "--json", f"--read-data-subset={part}")
+        if broken := done.last("summary").get("broken_packs"):
+            raise StoreError(
+                f"the repository is damaged, in the packs {', '.join(each[:16] for each in broken[:20])}. Fix: see"
+                " docs/how-to/backup.md (A damaged repository)"
+            )
+        if done.code:
+            raise StoreError(explained(done, self.repository))
+
     def snapshots(self, name: str) -> list[dict[str, Any]]:
         """Return the Hub's snapshots, the oldest first."""
         found = json.loads(self.must("snapshots", "--json", f"--tag={name}").output or "null") or []

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from .places import Places
 from .restic import Done, Restic, StoreError, chosen, explained
 from .save import DATABASE, VERSION
 
-OWN = ("jupyterhub-ansible.project", "jupyterhub-ansible.kind", "jupyterhub-ansible.user", "jupyterhub-ansible.server")
-KIND, USER, SERVER = OWN[1:]
+KIND, USER, SERVER = (f"jupyterhub-ansible.{each}" for each in ("kind", "user", "server"))
 # What of jupyterhub_root is restored; everything else is written by a run.
 SECRETS = ("hub/secrets", "proxy/secrets", "ingress/data", "ingress/caddy/secrets")
 HUB_UID = 64101
@@ -165,12 +165,26 @@ def hub(places: Places, snapshot: Snapshot) -> str:
         if snapshot.has(f"{places.deployment}/{each}"):
             (staged / each).mkdir(parents=True)
             snapshot.restored(f"{places.deployment}/{each}", staged / each)
-    volume = places.target / "volumes" / str(places.plan()["hub_volume"])
+    plan = places.plan()
+    volume = places.target / "volumes" / str(plan["hub_volume"])
     kept = _replace_database(volume, new)
     for each in SECRETS:
         if (staged / each).is_dir():
             _replace_files(staged / each, places.target / "deployment" / each)
-    return f"the Hub's database and its secrets are those of {snapshot.time[:16]}{kept}"
+    other = "; the settings were others then" if snapshot.manifest["settings"] != plan["settings"] else ""
+    return f"The Hub's database and its secrets are those of {snapshot.time[:16]}{kept}{other}."
+
+
+def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
+    """Restore all volumes and the Hub, and yield what was done."""
+    own = str(places.plan()["hub_volume"])
+    for volume, labels in sorted(snapshot.labels().items()):
+        if volume != own:
+            # Parts of another trail would not follow from the lines before them.
+            options = ["--delete"] if labels.get(KIND) == "audit-trail" else []
+            count = snapshot.volume(volume, places.target / "volumes" / volume, "", *options)
+            yield f"{volume}: {count} files"
+    yield hub(places, snapshot)
 
 
 def _replace_database(volume: Path, new: Path) -> str:

@@ -137,7 +137,9 @@ def homes(host: Host, admin: Admin) -> dict[str, str]:
 
 def content_of(host: Host, volume: str, folder: str = "") -> str:
     """Return what a volume or a folder in it contains, as `homes` does."""
-    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'").split()[0]
+    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'").split()[
+        0
+    ]
     command = "docker run --rm --user 0 --volume %s:/v --workdir %s --entrypoint python3 %s -c %s"
     text: str = host.check_output(command, volume, f"/v/{folder}", image, LIST)
     return text

@@ -62,7 +62,8 @@ def test_a_run_saves_everything_and_stops_nobody(host: Host, backup: Backup, hom
     assert {name: started(host, name) for name in RUNNING} == before
     assert backup.must("state").startswith("Backup of ")
     assert not host.file(f"{FOLDER}/work").exists
-    assert len(backup.must("list").splitlines()) == 2
+    listed = backup.must("list").partition("snapshot  time")[2].splitlines()
+    assert [line.split()[0] for line in listed[1:]] == [last["snapshot"][:8]]
 
 
 def test_files_come_back_beside_the_present_ones(host: Host, backup: Backup, homes: dict[str, str]) -> None:
@@ -73,9 +74,8 @@ def test_files_come_back_beside_the_present_ones(host: Host, backup: Backup, hom
     assert homes["ada"] != homes["bob"].replace("bob", "ada") or homes["ada"]
     # The same again is another folder.
     assert backup.must("restore", "--user", "ada", "--path", "private").split()[-1] == f"{folder}-2"
-    listed = host.check_output("docker exec --user 0 jupyterhub-user-ada sh -c %s", f"cd {folder}-2 && find . -type f")
-    assert listed.split() == ["./private"]
-    mine = "docker exec jupyterhub-user-ada sh -c %s"
+    mine = "docker exec --workdir /home/jovyan jupyterhub-user-ada sh -c %s"
+    assert host.check_output(mine, f"cd {folder}-2 && find . -type f").split() == ["./private"]
     host.check_output(mine, f"echo mine >{folder}/mine && rm -r {folder}")
 
 
@@ -92,22 +92,24 @@ def test_a_database_in_use_is_consistent(host: Host, backup: Backup) -> None:
     rows, total, intact, *rest = said.split(" ", 3)
     assert (int(rows) > 10, int(rows) % 2, total, intact) == (True, 0, "0", "ok"), said
     assert rest == ["['live $1.sqlite'] 1000"]
-    present = host.check_output("docker exec jupyterhub-user-ada sh -c 'head -c 4096 live*.sqlite | wc -c; ls -s live*-wal'")
+    present = host.check_output("docker exec jupyterhub-user-ada sh -c 'ls /home/jovyan/live*-wal'")
     assert present, "the log is there"
 
 
 def test_a_file_comes_back_in_its_place(host: Host, backup: Backup, admin: Admin) -> None:
-    server = "docker exec jupyterhub-user-bob sh -c %s"
+    server = "docker exec --workdir /home/jovyan jupyterhub-user-bob sh -c %s"
     host.check_output(server, "echo spoiled >notes; echo new >newer")
     place = ("restore", "--user", "bob", "--path", "notes", "--in-place")
     refused = backup.run(*place, "--confirm", "bob")
     assert (refused.rc, "the server of bob runs" in refused.stderr) == (1, True), refused
     admin.stop("bob")
-    eventually("the container's end", lambda: host.run("docker inspect jupyterhub-user-bob").rc != 0)
+    eventually("the container's end", lambda: host.check_output("docker ps --quiet --filter name=user-bob") == "")
     asked = backup.run(*place)
     assert (asked.rc, "add --confirm bob" in asked.stderr) == (1, True), asked
     assert "1 files of" in asked.stdout
-    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'").split()[0]
+    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'").split()[
+        0
+    ]
     read = "docker run --rm --user 0 --volume jupyterhub-user-bob:/v --entrypoint sh %s -c 'cat /v/notes /v/newer'"
     assert host.check_output(read, image) == "spoiled\nnew"
     backup.must(*place, "--confirm", "bob")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shlex
+import subprocess
 
 from backup.conftest import REPOSITORY, Backup
 from e2e.client import eventually
+from project import PROJECT
 from testinfra.host import Host
 
 CONTAINER = "jupyterhub-backup"
@@ -49,15 +52,15 @@ def test_a_disk_that_is_not_mounted(host: Host, backup: Backup) -> None:
 
 
 def test_a_full_store(host: Host, backup: Backup) -> None:
-    host.check_output("mkdir -p /mnt/small && mount -t tmpfs -o size=20m,mode=0700 tmpfs /mnt/small")
+    host.check_output("mkdir -p /small && mount -t tmpfs -o size=20m,mode=0700 tmpfs /small")
     try:
-        small = backup.copy("small", repository="/mnt/small/hub")
+        small = backup.copy("small", repository="/small/hub")
         failed(small, "the store is full")
-        host.check_output("mount -o remount,size=400m /mnt/small")
+        host.check_output("mount -o remount,size=400m /small")
         assert small.run("run").rc == 0
         assert small.must("verify").startswith("The repository is intact")
     finally:
-        host.check_output("umount /mnt/small")
+        host.check_output("umount /small")
 
 
 def test_a_store_that_does_not_answer(backup: Backup) -> None:
@@ -88,29 +91,31 @@ def test_a_run_that_is_killed(host: Host, backup: Backup) -> None:
     assert backup.must("verify").startswith("The repository is intact")
 
 
-def test_a_lock_of_another_machine_is_respected(host: Host, backup: Backup) -> None:
-    """Restic removes only locks of its own machine's dead processes, or of more than half an hour."""
+def test_a_lock_of_another_machine_stays(host: Host, backup: Backup) -> None:
+    """Only those of killed runs of this machine are removed."""
     image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=backup --format '{{.ID}}'")
     holder = (
-        "docker run --rm --detach --name other --hostname other --network none"
-        f" --volume {REPOSITORY}:/repository --volume {backup.folder}/secrets:/run/secrets:ro --entrypoint sh {image.split()[0]}"
-        " -c %s"
+        f"docker run --rm --detach --name other --hostname other --network none --volume {REPOSITORY}:/repository"
+        f" --volume {backup.folder}/secrets:/run/secrets:ro --entrypoint sh {image.split()[0]} -c %s"
     )
     options = "--repo /repository --password-file /run/secrets/password --no-cache"
-    # Reads from a pipe that stays open, with a lock of its own.
-    host.check_output(holder, f"sleep 120 | restic {options} backup --stdin")
-    eventually("its lock", lambda: host.check_output(f"ls {REPOSITORY}/locks") != "")
-    # A backup shares it.
-    assert backup.run("run").rc in (0, 1)
-    assert host.check_output(f"ls {REPOSITORY}/locks") != "", "the other one's lock is still there"
-    host.check_output("docker rm --force other; rm -f %s/locks/*", REPOSITORY)
+    # Reads from a pipe that stays open.
+    host.check_output(holder, f"sleep 300 | restic {options} backup --stdin")
+    try:
+        eventually("its lock", lambda: host.check_output(f"ls {REPOSITORY}/locks") != "", 60)
+        # To keep all backups, no exclusive lock is needed, which would wait for the other one.
+        done = backup.copy("keeps-all", keep={}).run("run")
+        assert (done.rc, host.check_output(f"ls {REPOSITORY}/locks | wc -l")) == (0, "1"), done
+    finally:
+        host.check_output("docker rm --force other")
+    host.check_output(f"rm -f {REPOSITORY}/locks/*")
 
 
 def test_a_flipped_byte(host: Host, backup: Backup) -> None:
-    largest = host.check_output(f"find {REPOSITORY}/data -type f -printf '%s %p\\n' | sort -n | tail -1").split()[1]
-    flip = (
-        "import sys; f = open(sys.argv[1], 'r+b'); f.seek(5000); b = f.read(1); f.seek(5000); f.write(bytes([b[0] ^ 1]))"
-    )
+    largest = host.check_output(
+        f"find {REPOSITORY}/data -type f ! -name '*-tmp-*' -printf '%s %p\\n' | sort -n | tail -1"
+    ).split()[1]
+    flip = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(5000); b = f.read(1); f.seek(5000); f.write(bytes([b[0] ^ 1]))"
     host.check_output("chmod u+w %s; python3 -c %s %s", largest, flip, largest)
     done = backup.run("verify")
     assert (done.rc, "the repository is damaged" in done.stderr) == (1, True), done
@@ -119,8 +124,30 @@ def test_a_flipped_byte(host: Host, backup: Backup) -> None:
     assert backup.must("verify").startswith("The repository is intact")
 
 
-def test_the_result_is_for_machines_too(backup: Backup) -> None:
-    assert backup.run("run").rc == 0
-    last = backup.last()
-    assert {"started", "ended", "duration_s", "bytes", "files", "incomplete", "snapshot"} <= set(last)
-    assert json.dumps(last)
+def make(*arguments: str, terminal: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run make as an operator does."""
+    given = ["INVENTORY=molecule/inventory", "ARGS=--limit jhtest-backup"]
+    command = ["make", *arguments, *given]
+    if terminal:
+        command = ["script", "--quiet", "--return", "--command", shlex.join(command), "/dev/null"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_make_does_the_same(host: Host, backup: Backup) -> None:
+    done = make("backup")
+    assert (done.returncode, "complete," in done.stdout) == (0, True), done
+    done = make("backups")
+    assert (done.returncode, backup.last()["snapshot"][:8] in done.stdout) == (0, True), done
+    done = make("restore", "USER=ada", "FILE=Course notes/täglich $$HOME [1]*/7.ipynb")
+    assert (done.returncode, "1 files of" in done.stdout) == (0, True), done
+    done = make("restore", "ALL=yes", "CONFIRM=other")
+    assert (done.returncode, "Nothing was changed" in done.stdout) == (2, True), done
+
+
+def test_make_shows_the_key_on_a_terminal_only(host: Host, backup: Backup) -> None:
+    key = host.file(f"{backup.folder}/secrets/password").content_string
+    done = make("backup-key")
+    assert (done.returncode, "on a terminal only" in done.stderr, key in done.stdout + done.stderr) == (2, True, False)
+    done = make("backup-key", terminal=True)
+    assert (done.returncode, key in done.stdout) == (0, True), done

@@ -48,7 +48,9 @@ def test_everything_comes_back_on_a_bare_machine(
     assert admin.ask("GET", "/hub/api/users/ada")[0] == 200
     found = host.check_output("docker exec jupyterhub-hub sh -c 'cat /srv/audit/*.jsonl'").splitlines()
     assert found[: len(trail) - 5] == trail[:-5]
-    assert host.check_output("docker exec jupyterhub-audit python -m jupyterhub_ansible audit check").startswith("Lines 1")
+    assert host.check_output("docker exec jupyterhub-audit python -m jupyterhub_ansible audit check").startswith(
+        "Lines 1"
+    )
     admin.start("ada")
     assert converge().changed == 0
 
