@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from backup.conftest import FOLDER, REPOSITORY, Backup, content_of
+from backups import FOLDER, REPOSITORY, Backup, content_of
 from e2e.client import eventually
 from testinfra.host import Host
-from vps import Admin, inspect, started, wait_until_healthy
+from vps import Admin, image, inspect, started, wait_until_healthy
 
 CONTAINER = "jupyterhub-backup"
 RUNNING = ("jupyterhub-hub", "jupyterhub-proxy", "jupyterhub-audit", "jupyterhub-user-ada", "jupyterhub-user-bob")
@@ -107,13 +107,10 @@ def test_a_file_comes_back_in_its_place(host: Host, backup: Backup, admin: Admin
     asked = backup.run(*place)
     assert (asked.rc, "add --confirm bob" in asked.stderr) == (1, True), asked
     assert "1 files of" in asked.stdout
-    image = host.check_output("docker image ls --filter label=jupyterhub-ansible.kind=hub --format '{{.ID}}'").split()[
-        0
-    ]
     read = "docker run --rm --user 0 --volume jupyterhub-user-bob:/v --entrypoint sh %s -c 'cat /v/notes /v/newer'"
-    assert host.check_output(read, image) == "spoiled\nnew"
+    assert host.check_output(read, image(host)) == "spoiled\nnew"
     backup.must(*place, "--confirm", "bob")
-    assert host.check_output(read, image) == "as of the backupnew"
+    assert host.check_output(read, image(host)) == "as of the backupnew"
     refused = backup.run("restore", "--user", "bob", "--path", "../ada")
     assert (refused.rc, "leads out of the home" in refused.stderr) == (1, True)
     for wanted, words in (("carol", "no home of the user carol"), ("bob", "there is no backup 1999-01-01")):

@@ -6,12 +6,20 @@ import os
 import shlex
 import subprocess
 
-from backup.conftest import REPOSITORY, Backup
+from backups import REPOSITORY, Backup
 from e2e.client import eventually
 from project import PROJECT
 from testinfra.host import Host
 
-CONTAINER = "jupyterhub-backup"
+LOCKS = f"ls {REPOSITORY}/locks"
+FLIP = """
+import sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(5000)
+    byte = file.read(1)[0]
+    file.seek(5000)
+    file.write(bytes([byte ^ 1]))
+"""
 
 
 def failed(backup: Backup, *words: str) -> None:
@@ -76,18 +84,17 @@ def test_a_run_that_is_killed(host: Host, backup: Backup) -> None:
         host.check_output(
             "sh -c 'echo $$ >/tmp/run.pid; exec sh /srv/jupyterhub/backup/backup run' >/dev/null 2>&1 & sleep 0"
         )
-        locks = f"ls {REPOSITORY}/locks"
-        eventually("restic's lock", lambda: host.check_output(locks) != "", 60)
+        eventually("restic's lock", lambda: host.check_output(LOCKS) != "", 60)
         host.check_output("sleep 1")
         assert backup.run("state").stdout.startswith("A backup is running."), backup.run("state")
         host.check_output(ended)
         eventually("the end", lambda: host.run("flock --nonblock /run/jupyterhub-backup.lock true").rc == 0, 60)
         state = backup.run("state")
         assert (state.rc, "killed" in state.stdout) == (1, True), state
-        assert host.check_output(locks) != ""
+        assert host.check_output(LOCKS) != ""
         done = backup.run("run")
         assert done.rc == 0, done
-        assert host.check_output(locks) == ""
+        assert host.check_output(LOCKS) == ""
     assert backup.must("verify").startswith("The repository is intact")
 
 
@@ -102,7 +109,7 @@ def test_a_lock_of_another_machine_stays(host: Host, backup: Backup) -> None:
     # Reads from a pipe that stays open.
     host.check_output(holder, f"sleep 300 | restic {options} backup --stdin")
     try:
-        eventually("its lock", lambda: host.check_output(f"ls {REPOSITORY}/locks") != "", 60)
+        eventually("its lock", lambda: host.check_output(LOCKS) != "", 60)
         # To keep all backups, no exclusive lock is needed, which would wait for the other one.
         done = backup.copy("keeps-all", keep={}).run("run")
         assert (done.rc, host.check_output(f"ls {REPOSITORY}/locks | wc -l")) == (0, "1"), done
@@ -112,15 +119,13 @@ def test_a_lock_of_another_machine_stays(host: Host, backup: Backup) -> None:
 
 
 def test_a_flipped_byte(host: Host, backup: Backup) -> None:
-    largest = host.check_output(
-        f"find {REPOSITORY}/data -type f ! -name '*-tmp-*' -printf '%s %p\\n' | sort -n | tail -1"
-    ).split()[1]
-    flip = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(5000); b = f.read(1); f.seek(5000); f.write(bytes([b[0] ^ 1]))"
-    host.check_output("chmod u+w %s; python3 -c %s %s", largest, flip, largest)
+    find = f"find {REPOSITORY}/data -type f ! -name '*-tmp-*' -printf '%s %p\\n'"
+    largest = host.check_output(f"{find} | sort -n | tail -1").split()[1]
+    host.check_output("chmod u+w %s; python3 -c %s %s", largest, FLIP, largest)
     done = backup.run("verify")
     assert (done.rc, "the repository is damaged" in done.stderr) == (1, True), done
     assert largest.rpartition("/")[2][:8] in done.stderr, done
-    host.check_output("python3 -c %s %s", flip, largest)
+    host.check_output("python3 -c %s %s", FLIP, largest)
     assert backup.must("verify").startswith("The repository is intact")
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from backup.conftest import FOLDER, REPOSITORY, Backup, content_of
+from backups import FOLDER, REPOSITORY, Backup, content_of
 from testinfra.host import Host
 from vps import Admin, inspect, wait_until_healthy
 
 HOMES = ("jupyterhub-user-ada", "jupyterhub-user-bob")
-EXCEPT_LIVE = ("more.bin", "live")
 
 
 def steady(text: str) -> list[str]:
