@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import string
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,8 @@ MAGIC = b"SQLite format 3\0"
 # What SQLite keeps beside a database.
 BESIDE = ("-wal", "-shm", "-journal")
 NAMES = (".sqlite", ".sqlite3", ".db", ".db3")
+# In an URI, without a meaning of their own there.
+PLAIN = "/-_." + string.ascii_letters + string.digits
 # How long a writer may hold the database back.
 PATIENCE_S = 10.0
 
@@ -51,7 +54,7 @@ def _opened(inode: tuple[int, int]) -> bool:
 
 
 def _copy_to(source: str, target: Path, inode: tuple[int, int], options: str, limit_s: float) -> None:
-    with closing(sqlite3.connect(f"file:{_quoted(source)}?{options}", uri=True)) as database:
+    with closing(sqlite3.connect(f"file:{_quoted(source)}?{options}", uri=True, timeout=limit_s)) as database:
         database.execute("pragma schema_version")
         # Its owner may put a link to another user's database in its place at any time.
         if not _opened(inode):
@@ -63,7 +66,8 @@ def _copy_to(source: str, target: Path, inode: tuple[int, int], options: str, li
 
 
 def _quoted(path: str) -> str:
-    return "".join(f"%{byte:02x}" if byte in b"%?#" else chr(byte) for byte in path.encode("utf-8", "surrogateescape"))
+    """Return a path as a part of an URI; a name need not be UTF-8."""
+    return "".join(chr(byte) if chr(byte) in PLAIN else f"%{byte:02x}" for byte in os.fsencode(path))
 
 
 def copy(folder: int, name: str, target: Path, limit_s: float = PATIENCE_S) -> None:

@@ -36,7 +36,7 @@ FAILURES = (
     ),
     (
         r"AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|unexpected HTTP response \(?40[13]|Permission denied"
-        r" \(publickey|Host key verification failed",
+        r" \(publickey|Host key verification failed|unable to start the sftp session",
         "the store refuses the credentials. Fix: correct backup_credentials",
     ),
     (
@@ -46,7 +46,7 @@ FAILURES = (
     ),
     (
         r"hash mismatch|ciphertext verification failed|is damaged|does not match|invalid data returned|"
-        r"unexpected EOF|contains errors|number of used bytes",
+        r"contains errors|number of used bytes",
         "the repository is damaged. Fix: see docs/how-to/backup.md (A damaged repository)",
     ),
     (
@@ -115,15 +115,15 @@ def address(repository: str) -> tuple[str, int] | None:
     kind, _, rest = repository.partition(":")
     if repository.startswith("/") or kind not in ("sftp", "s3", "rest"):
         return None
+    scheme = kind if kind == "sftp" else "https"
     if "://" in rest:
-        scheme = rest.partition(":")[0]
+        url = urlsplit(rest)
+        scheme = url.scheme
+    elif rest.startswith("//"):
         url = urlsplit(rest)
     else:
         # sftp:user@host:/path, s3:host/bucket
-        scheme = "sftp" if kind == "sftp" else "https"
         url = urlsplit(f"//{rest.partition(':')[0] if kind == 'sftp' else rest}")
-    if kind == "sftp":
-        scheme = "sftp"
     return (url.hostname, url.port or PORTS.get(scheme, 443)) if url.hostname else None
 
 
