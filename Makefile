@@ -9,7 +9,7 @@ VENV      := .venv
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Ansible ignores an ansible.cfg in a folder that everyone can write to, as on WSL's /mnt/c.
-deploy check rotate uninstall engine: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
+deploy check rotate uninstall engine backup backups verify-backup restore backup-key: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 # Where TLS is inspected, only the system's store has the authority; uv and most pips read a list of their own by default.
 SYSTEM_CERTS := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
                 /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem))
@@ -25,16 +25,23 @@ given = $(if $(findstring command,$(origin $1)),$(value $1))
 extra = $(if $(call given,$1),-e '{"$2": "$(subst ','\'',$(call given,$1))"}')
 option = $(if $(call given,$1),--$2='$(subst ','\'',$(call given,$1))')
 
+# The same as items of a JSON list, for the script of the role backup.
+comma := ,
+json = "$(subst ','\'',$(subst ",\",$(subst \,\\,$(call given,$1))))"
+value_of = $(if $(call given,$1),$(comma)$(call json,$1))
+word_of = $(if $(call given,$1),$(comma)"--$2"$(comma)$(call json,$1))
+backup_does = ansible-playbook -i $(INVENTORY) playbooks/backup.yml -e '{"backup_arguments": [$1]}' $(ARGS)
+
 # The quick layers run in parallel; the output of each is printed when it ends.  A single one prints as it runs.
 ifeq ($(filter-out lint unit settings,$(or $(MAKECMDGOALS),help)),)
 MAKEFLAGS += --jobs=3 $(if $(word 2,$(MAKECMDGOALS)),--output-sync=target)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check rotate uninstall test lint lint-ansible lint-rest unit settings molecule e2e everything bench engine lock docs compose traits clean
+.PHONY: inventory help init deploy check rotate uninstall backup backups verify-backup backup-key restore test lint lint-ansible lint-rest unit settings molecule e2e everything bench engine lock docs compose traits clean
 
 help: ## List the targets
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 deploy: inventory $(VENV)/run.stamp ## Deploy, change or repair the Hub on this machine (or INVENTORY=...)
 	ansible-playbook -i $(INVENTORY) site.yml $(ARGS)
@@ -50,6 +57,21 @@ rotate: inventory $(VENV)/run.stamp ## Replace a generated secret, and deploy: S
 
 uninstall: inventory $(VENV)/run.stamp ## Remove the Hub, but not its users' files: ARGS=--check shows what; [STOP_SERVERS=yes DELETE_DATA=<its name>]
 	ansible-playbook -i $(INVENTORY) playbooks/uninstall.yml $(call extra,STOP_SERVERS,stop_servers) $(call extra,DELETE_DATA,delete_data_of) $(ARGS)
+
+backup: inventory $(VENV)/run.stamp ## Make a backup now
+	$(call backup_does,"run")
+
+backups: inventory $(VENV)/run.stamp ## List the backups, and the last result
+	$(call backup_does,"list")
+
+verify-backup: inventory $(VENV)/run.stamp ## Read the backups' data back, or a part of it: [PART=5%]
+	$(call backup_does,"verify"$(call value_of,PART))
+
+backup-key: inventory $(VENV)/run.stamp ## Show the key of the backups, on a terminal only
+	python -m bin.backup_key $(INVENTORY) $(ARGS)
+
+restore: inventory $(VENV)/run.stamp ## Restore USER=... [SERVER=... FILE=... DAY=... IN_PLACE=yes CONFIRM=<user>], or HUB=yes or ALL=yes CONFIRM=<name>
+	$(call backup_does,"restore"$(call word_of,USER,user)$(call word_of,SERVER,server)$(call word_of,FILE,path)$(call word_of,DAY,snapshot)$(if $(call given,IN_PLACE),$(comma)"--in-place")$(if $(call given,HUB),$(comma)"--hub")$(if $(call given,ALL),$(comma)"--all")$(call word_of,CONFIRM,confirm))
 
 test: $(VENV)/dev.stamp ## All tests, the quick ones first, with a report of times and failures
 	+MAKE=$(MAKE) tests/layers.py "lint unit settings" everything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -60,7 +61,9 @@ class ActionModule(ActionBase):
             result.update(
                 engine=dict(host.engine),
                 settings_files=sources.files(),
+                settings_digest=_digest(sources.files()),
                 has_ingress=host.report["has_ingress"],
+                has_backup=host.report["has_backup"],
                 networks=host.report["own_networks"],
                 servers_running=host.report["servers_running"],
                 containers={name: settled.seen(each) for name, each in host.report["own_containers"].items()},
@@ -134,6 +137,15 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise AnsibleError(f"The module {name} failed: {answer.get('msg', 'without a message')}")
         return answer
+
+
+def _digest(files: list[str]) -> str:
+    """Return a hash of the files in which settings are set, as they are: a vault is encrypted."""
+    found = hashlib.sha256()
+    for file in files:
+        path = Path(file)
+        found.update(file.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
+    return found.hexdigest()
 
 
 def _explained(error: AnsibleError) -> Finding:

@@ -165,6 +165,8 @@ def images_plan(
     ingress: str = "",
     hub_files: str = "",
     files: str = str(FILES),
+    *,
+    backup: bool = False,
 ) -> Plan:
     """Return all images by name, parents before children.
 
@@ -178,6 +180,7 @@ def images_plan(
         ingress: "built" for our own image of Caddy, the reference of another one, or "" for none.
         hub_files: the setting images_hub_files; relative to the playbook's folder, too.
         files: the project's folder images/.
+        backup: whether there are backups.
 
     Raises:
         AnsibleFilterError: an entry cannot be built.
@@ -213,6 +216,8 @@ def images_plan(
         images.append(_image(project, "ingress", "ingress", base, root / "ingress"))
     elif ingress:
         images.append(_ready("ingress", ingress, kind="pulled"))
+    if backup:
+        images.append(_image(project, "backup", "backup", base, root / "backup"))
     makers = {each["slug"]: each for each in (maker(entry, catalogue) for entry in catalogue)}
     built = [entry for entry in makers.values() if not entry.get("image")]
     if built:

@@ -66,6 +66,7 @@ TRIALS = {
     "hub": ["python", "-m", "jupyterhub_ansible", "check", "--example"],
     "proxy": ["/usr/local/bin/try-proxy"],
     "ingress": ["/usr/local/bin/try-ingress"],
+    "backup": ["/usr/local/bin/try-backup"],
     "environment": ["/opt/jupyter/libexec/try_server.py"],
 }
 # As the Hub starts users' servers (jupyterhub_ansible.spawner.limits), except for the seccomp profile, which is a file.

@@ -11,6 +11,7 @@ from . import (
     access,
     addresses,
     authenticator,
+    backup,
     catalogue,
     general,
     github,
@@ -41,6 +42,7 @@ TABLES: tuple[Rules, ...] = tuple(
         options,
         workspaces,
         shared_folders,
+        backup,
     )
 )
 """In this order: once a table reports a setting, later tables skip it."""
