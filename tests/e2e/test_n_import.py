@@ -118,10 +118,16 @@ def test_copy_that_was_cut_off_is_done_again(deployment: Deployment, elsewhere: 
         image,
         "-c",
     )
-    docker(*run_there, "rm /to/work.py; touch /to/.import-is-not-finished")
+    # As a container that was killed leaves it, while somebody worked there.
+    part = "/to/.import-is-not-finished"
+    docker(
+        *run_there, f"mkdir {part} && mv /to/link /to/.config {part} && echo mine > /to/work.py && echo half > {part}/x"
+    )
     places = ("--homes", f"{elsewhere}/home/jupyter-{{username}}", "--database", f"{elsewhere}/jupyterhub.sqlite")
     assert "1 of 3 homes" in run(deployment, "tljh", *places, "--copy")
-    assert docker(*run_there, "ls -A /to").split() == [".config", "link", "work.py"]
+    assert docker(*run_there, "ls -A /to").split() == [".config", "imported", "link", "work.py"]
+    assert docker(*run_there, "cat /to/work.py").strip() == "mine"
+    assert docker(*run_there, "head -1 /to/imported/work.py").strip() == "# Cleo"
 
 
 def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None:
@@ -161,6 +167,13 @@ def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None
             found.start("base")
             assert found.read("from.txt") == text
             found.stop()
+        # A named server's copy that was cut off, too.
+        there = ("--rm", "--user", "0", "--network", "none", "--volume", f"{deployment.name}-user-dora--gpu:/to")
+        docker("run", *there, "--entrypoint", "mkdir", image, "/to/.import-is-not-finished")
+        assert "1 of 3 homes" in run(deployment, "compose", *places, "--copy")
+        # By another name.
+        renamed = run(deployment, "compose", *places, "--rename", "e-f=eve")
+        assert f"to {deployment.name}-user-eve" in renamed
     finally:
         for name in (*made, database):
             docker("volume", "rm", "--force", name)
@@ -173,5 +186,9 @@ def test_what_cannot_be_is_refused(deployment: Deployment, elsewhere: Path) -> N
         in said
     )
     assert "Traceback" not in said
+    assert "/gone/x" not in run(
+        deployment, "tljh", "--homes", "/gone/x/{username}", "--database", f"{elsewhere}/jupyterhub.sqlite"
+    )
+    assert not Path("/gone").exists()
     assert "has no {username}" in run(deployment, "tljh", "--homes", "/home/x")
     assert "There are none" in run(deployment, "compose", "--database", "nowhere:x.sqlite")

@@ -267,7 +267,7 @@ def test_what_the_hub_stops_for_a_reason_did_not_end_by_itself(
     monkeypatch.setattr(revocation, "SharedFolderSpawner", Spawner)
     monkeypatch.setattr(revocation, "NOTICE_S", 0)
     monkeypatch.setattr(revocation, "users_of", lambda db, spawner: {"ann"})
-    monkeypatch.setattr(Inbox, "messages", Mock(), raising=False)
+    monkeypatch.setattr(Inbox, "messages", Mock(notify=Mock(return_value=[])), raising=False)
     asyncio.run(revocation.revoke(app, user))
     assert recorded[0]["details"] == {
         "by": "its user lost a shared folder",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from fake_spawner import spawner
@@ -12,6 +12,7 @@ from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub_ansible.messages.handlers import Inbox
 from jupyterhub_ansible.shared_folders import revocation
+from sqlalchemy.exc import OperationalError
 
 WHY = "the shared folder The Lab may not be used in it any more"
 
@@ -22,8 +23,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], str]]:
     found: list[tuple[set[str], str]] = []
     monkeypatch.setattr(revocation, "NOTICE_S", 0)
     monkeypatch.setattr(revocation, "users_of", lambda db, spawner: {spawner.user.name})
-    messages = SimpleNamespace(notify=lambda names, text, lasts_s: found.append((names, text)))
-    monkeypatch.setattr(Inbox, "messages", messages, raising=False)
+
+    def notify(names: set[str], text: str, lasts_s: int) -> list[int]:
+        found.append((names, text))
+        return [3, 4]
+
+    removed = Mock()
+    monkeypatch.setattr(Inbox, "messages", SimpleNamespace(notify=notify, remove=removed), raising=False)
     return found
 
 
@@ -78,6 +84,20 @@ def test_what_changes_during_the_notice_counts(then: str) -> None:
     assert hub.stopped == []
     # And the next check looks again.
     assert spawner not in revocation._ending
+
+
+def test_notice_goes_and_one_that_cannot_be_stored_keeps_nothing_running(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = Hub(has=WHY)
+    asyncio.run(revocation.revoke(hub, hub.user))
+    Inbox.messages.remove.assert_called_once_with(3, 4)  # type: ignore[attr-defined]
+    full = OperationalError("INSERT", {}, Exception("database or disk is full"))
+    monkeypatch.setattr(Inbox.messages, "notify", Mock(side_effect=full))
+    hub = Hub(has=WHY)
+    asyncio.run(revocation.revoke(hub, hub.user))
+    assert hub.stopped == ["has"]
+    assert "its users cannot be told" in caplog.text
 
 
 def test_two_checks_stop_it_once(told: list[tuple[set[str], str]]) -> None:

@@ -236,11 +236,11 @@ def test_durations(seconds: float, words: str) -> None:
 
 
 def test_disk_that_is_nearly_full_is_told_and_servers_start_to_delete_files() -> None:
-    place = Place(hub_reserve_disk_mb=0)
+    place = Place()
     shown = place.html()
     assert 'id="disk" data-part="disk" role="alert" class="alert alert-warning" hidden' in shown
     assert 'data-action="tidy"' not in shown
-    place.of = server_cards.of(Settings.model_validate({**EXAMPLE, **SETTINGS, "hub_reserve_disk_mb": 1024**3}))
+    place.spawner("", reserve_disk_mb=1024**3)
     shown = place.html()
     assert 'role="alert" class="alert alert-warning"> The machine\'s disk is nearly full: ' in shown
     assert 'data-action="tidy" aria-label="Start to delete files: Default server"' in shown

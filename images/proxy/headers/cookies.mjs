@@ -3,13 +3,14 @@
 
 import { ConfigurableProxy } from "configurable-http-proxy/lib/configproxy.js";
 
-const OF_SERVERS = /^(__Host-)?jupyterhub-user-/;
+// With JupyterHub.cookie_host_prefix_enabled, the path of all of them is "/".
+const OF_HUB_AND_SERVERS = /^(__Host-)?jupyterhub-(user-|hub-login)|^__Host-service-/;
 const DURING_LOGIN = /^-oauth-state(-[a-zA-Z]+)?$/;
 
 /** Whether a server may see a cookie, given the name of its own. */
 function isFor(own, cookie) {
   const name = cookie.split("=", 1)[0].trim();
-  if (!OF_SERVERS.test(name)) return true;
+  if (!OF_HUB_AND_SERVERS.test(name)) return true;
   const bare = name.replace(/^__Host-/, "");
   return bare === own || (bare.startsWith(own) && DURING_LOGIN.test(bare.slice(own.length)));
 }

@@ -198,7 +198,8 @@ def test_two_clients_share_one_connection(ask: Ask) -> None:
 OF_DEFAULT, OF_NAMED = "jupyterhub-user-ann", "jupyterhub-user-ann--my-lab"
 LOGINS = ("-oauth-state", "-oauth-state-aBcDeFgH")
 SESSION = ("_xsrf", "jupyterhub-session-id", "mine")
-ALL = tuple(
+OF_HUB = ("jupyterhub-hub-login", "__Host-jupyterhub-hub-login", "__Host-service-mine")
+ALL = OF_HUB + tuple(
     f"{prefix}{name}{login}"
     for prefix in ("", "__Host-")
     for name in (OF_DEFAULT, OF_NAMED, "jupyterhub-user-ben")

@@ -5,11 +5,13 @@ or check of membership, and at the Hub's start, as settings may have changed.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..audit import context
 from ..auth.stopping import stop_server
@@ -52,8 +54,7 @@ async def _revoke_in(app: Any, user: Any, name: str) -> bool:
             return True
         server = f"{user.name}'s server {name}".rstrip()
         notice = f"{server} stops in {NOTICE_S} seconds, because {lost}. Save your work."
-        Inbox.messages.notify(users_of(app.db, spawner), notice, _SHOWN_S)
-        await asyncio.sleep(NOTICE_S)
+        await _give_notice(app, spawner, notice)
         # It may have been started anew without the folder, or its user has it again.
         if not spawner.active or not (lost := await spawner.lost_folders()):
             return True
@@ -67,6 +68,19 @@ async def _revoke_in(app: Any, user: Any, name: str) -> bool:
     finally:
         _ending.discard(spawner)
     return True
+
+
+async def _give_notice(app: Any, spawner: Any, notice: str) -> None:
+    """Show a notice for its time; whoever may not use the folder does not keep it because nothing can be stored."""
+    try:
+        shown = Inbox.messages.notify(users_of(app.db, spawner), notice, _SHOWN_S)
+    except SQLAlchemyError:
+        app.log.exception("%s: its users cannot be told that it stops", spawner._log_name)
+        return
+    await asyncio.sleep(NOTICE_S)
+    # What they see next is a stopped server, or one without the folder; if it stays, it ends by itself.
+    with suppress(SQLAlchemyError):
+        Inbox.messages.remove(*shown)
 
 
 def users_of(db: Any, spawner: Any) -> set[str]:

@@ -134,7 +134,6 @@ class _Cards:
         self._of_deleted = _of_deleted(settings.hub_deleted_homes, shared=shared, adopted=bool(template))
         self._of_new = _of_new(settings.hub_deleted_homes, shared=shared)
         self._may_share = settings.hub_sharing != grants.NOBODY
-        self._reserve_disk_mb = settings.hub_reserve_disk_mb
 
     def page(self, user: Any, usage: Mapping[str, Usage]) -> Page:
         """Return the page of a user; `usage` by the ids of containers."""
@@ -148,7 +147,8 @@ class _Cards:
             # An operator's own spawner has no such servers.
             self._may_share and hasattr(user.spawner, "unshareable"),
             disk,
-            disk.is_low(self._reserve_disk_mb),
+            # Neither has one; and `hub_traits` may say something else than the setting.
+            disk.is_low(getattr(user.spawner, "reserve_disk_mb", 0)),
         )
 
     def _card(self, user: Any, spawner: Any, usage: Mapping[str, Usage]) -> Card:

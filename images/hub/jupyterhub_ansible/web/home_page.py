@@ -49,7 +49,7 @@ class StartToTidy(APIHandler):
         """Start the server that the field `server` names, as it was started last; answer when it runs, or earlier.
 
         Raises:
-            PageError: the user has no such server.
+            PageError: the user has no such server, or may not start it.
         """
         body = self.get_json_body()
         name = body.get("server") if isinstance(body, dict) else None
@@ -59,9 +59,17 @@ class StartToTidy(APIHandler):
         # The new one in place of a failed one is not what this returns, but made when it is looked up (JupyterHub 6.0).
         user.get_spawner(name, replace_failed=True)
         spawner = user.spawners[name]
+        # As JupyterHub's own page; an operator may have taken this from users.
+        if not self.has_scope(f"servers!server={user.name}/{name}"):
+            raise PageError(HTTPStatus.FORBIDDEN, "You may not start servers.")
         if not spawner.active:
             spawner.tidying = True
-            await self.spawn_single_user(user, name)
+            try:
+                await self.spawn_single_user(user, name)
+            except BaseException:
+                # It may not have come so far.
+                spawner.tidying = False
+                raise
         self.set_status(HTTPStatus.ACCEPTED)
 
 
