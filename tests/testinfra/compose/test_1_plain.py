@@ -345,7 +345,7 @@ def ours(host: Host) -> list[str]:
     """Return what there is of the Hub, without its volumes."""
     filtered = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
     found = [each for what in ("ps --all", "network ls") for each in host.check_output(f"docker {what} {filtered}").split()]
-    names = host.check_output("docker image ls --format '{{.Repository}}' 'jupyterhub*/*' 'jupyterhub-*'").split()
+    names = host.check_output("docker image ls --format '{{.Repository}}' | grep ^jupyterhub || :").split()
     return [*found, *names]
 
 
