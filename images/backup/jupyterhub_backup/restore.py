@@ -121,7 +121,7 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
     if in_place:
         count = snapshot.volume(volume, target, path, *options)
         would = "would be" if dry else "were"
-        return f"{count} files and folders of {day} {would} written over the present ones; files that the backup lacks stay"
+        return f"{count} files and folders of {day} {would} written over the present ones; what the backup lacks stays"
     folder = _new_folder(target, f"restored-{day}", dry=dry)
     count = snapshot.volume(volume, folder, path, *options)
     if not dry:

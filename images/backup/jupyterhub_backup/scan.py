@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import databases
 
-# A database that nobody has written to for so long, and that has no log, is read like any file: its copy has other bytes.
+# A database that nobody has written to for so long, and that has no log, is read like any file; a copy has other bytes.
 LIVE_S = 300
 # Larger ones take long to copy; they are named instead.
 LARGEST = 64 * 1024**2
