@@ -42,6 +42,8 @@ os.utime("old $x.db", (1, 1))
 LIST = """
 import hashlib, os, stat, sys
 for path, folders, files in sorted(os.walk(".")):
+    if path.startswith("./restored-"):
+        continue
     for name in sorted(folders + files):
         if path == "." and name.startswith((".", "restored-", "live")):
             continue

@@ -249,6 +249,25 @@ def test_intended_ingress_is_accepted() -> None:
     assert problems({**CADDY, "ingress_mode": "coolify"}, {"has_coolify": True}) == []
 
 
+@pytest.mark.parametrize(
+    ("plan", "credentials"),
+    [
+        ({"repository": "/mnt/backup/hub"}, {}),
+        ({"repository": "/backups/hub", "schedule": "23:59", "key_is_kept": True, "keep": {"hourly": 24}}, {}),
+        ({"repository": "/mnt/hub", "schedule": "hourly", "key_is_kept": True, "keep": {}}, {}),
+        ({"repository": "/var/backups/hub", "append_only": True}, {}),
+        ({"repository": "sftp:hub@store.team.dev:hub"}, {"SSH_KEY": "-----BEGIN", "SSH_KNOWN_HOSTS": "store ssh-x y"}),
+        ({"repository": "sftp://hub@store.team.dev:2222//hub"}, {"SSH_KEY": "k", "SSH_KNOWN_HOSTS": "store ssh-x y"}),
+        ({"repository": "s3:https://s3.team.dev/hub"}, {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}),
+        ({"repository": "rest:http://10.0.0.7:8000/hub/"}, {"RESTIC_REST_USERNAME": "a", "RESTIC_REST_PASSWORD": "b"}),
+        ({"repository": "rest:https://store.team.dev/"}, {}),
+    ],
+)
+def test_intended_backups_are_accepted(plan: dict[str, Any], credentials: dict[str, str]) -> None:
+    meant = {"backup_plan": plan, "backup_credentials": credentials, "backup_password": KEY}
+    assert problems({**TRY_IT, **meant}) == []
+
+
 def test_a_name_that_resolves_elsewhere_is_a_warning() -> None:
     [warning] = host.warnings(machine({"resolves_elsewhere": ["2001:db8::7"]}), CADDY)
     assert "resolves to 2001:db8::7, which is not an address of the machine" in warning

@@ -42,6 +42,7 @@ NOT_OF_THE_HUB = {
     "jupyterhub_root": "a folder of the machine, which the Hub does not know",
     "hub_github_callback_url": "only compared with what follows from jupyterhub_url",
     "audit_": "how much the recorder keeps, which is another container; Compose has JUPYTERHUB_AUDIT_KEEP_MB",
+    "backup_": "backups are made beside the Hub, which does not know of them",
     "docker_": "settings of the engine",
     "images_": "how images are made; Compose has its Dockerfile",
     "ingress_": "the way in is another container's; Compose has Coolify or the operator's own proxy",
@@ -61,6 +62,7 @@ UNREAD = "hub.json has no keys for other authenticators, and their secrets are n
 FOLDERS = "jupyterhub_root and the engine's folder are not in hub.json"
 ADMIN = "Compose asks for one of ALLOWED_GITHUB_ORGS and ADMIN_GITHUB_USERS (compose/README.md)"
 ACCEPTED = {
+    "backup_plan: homes cannot be told": "hub.json does not contain backup_plan",
     "github_client_secret: is called": "another name of the secret; the file is then missing, which the Hub reports",
     "hub_github_client_secret: is not set": "the file is then missing, which the Hub reports",
     "hub_github_client_secret: has spaces, quotes or line breaks": "a file may end in a line break",

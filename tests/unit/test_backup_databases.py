@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jupyterhub_backup import databases
@@ -94,13 +95,13 @@ def test_a_link_put_in_its_place_in_time_is_not_copied(tmp_path: Path, monkeypat
             database.execute("create table t (x)")
     connect = sqlite3.connect
 
-    def replaced(path: str, **options: bool) -> sqlite3.Connection:
+    def replaced(path: str, **options: Any) -> Any:
         if "mine.db" in path:
             mine.unlink()
             mine.symlink_to(other)
         return connect(path, **options)
 
-    monkeypatch.setattr(databases.sqlite3, "connect", replaced)
+    monkeypatch.setattr(sqlite3, "connect", replaced)
     with pytest.raises(databases.CopyError, match="replaced"):
         copied(mine, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
@@ -124,9 +125,9 @@ def test_damage_is_found(tmp_path: Path) -> None:
     content[-3000:-2000] = b"\xff" * 1000
     broken.write_bytes(content)
     with closing(sqlite3.connect(dangling)) as database, database:
-        database.executescript(
-            "create table a (x primary key); create table b (y references a); insert into b values (1)"
-        )
+        database.execute("create table a (x primary key)")
+        database.execute("create table b (y references a)")
+        database.execute("insert into b values (1)")
     assert databases.damage(good) == ""
     assert databases.damage(broken) != ""
     assert "1 rows refer to rows that do not exist, first in b" in databases.damage(dangling)

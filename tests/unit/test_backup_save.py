@@ -115,9 +115,9 @@ def test_what_cannot_be_read_is_named(places: Places, store: Store) -> None:
 
 def test_a_damaged_database_is_named_and_saved_as_it_is(places: Places, store: Store) -> None:
     with closing(sqlite3.connect(places.volumes / "hub" / save.DATABASE)) as database, database:
-        database.executescript(
-            "create table a (x primary key); create table b (y references a); insert into b values (1)"
-        )
+        database.execute("create table a (x primary key)")
+        database.execute("create table b (y references a)")
+        database.execute("insert into b values (1)")
     result = save.save(places)
     assert result["result"] == "incomplete"
     assert "the Hub's database is damaged: 1 rows" in result["incomplete"][0]

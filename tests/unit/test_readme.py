@@ -51,6 +51,7 @@ def banner(machine: dict[str, Any], **others: Any) -> str:
         "ingress_mode": "none",
         "ingress_caddy": {},
         "ingress_certificate_ends": "",
+        "backup_summary": "off: everything is on this machine only (docs/how-to/backup.md)",
         "jupyterhub_address": "127.0.0.1",
         "jupyterhub_port": 8000,
         "summary_changed": ["the engine", "images (6)", "the fence", "the ceiling", "the proxy", "the Hub"],

@@ -121,7 +121,7 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
     if in_place:
         count = snapshot.volume(volume, target, path, *options)
         would = "would be" if dry else "were"
-        return f"{count} files of {day} {would} written over the present ones; files that the backup lacks stay"
+        return f"{count} files and folders of {day} {would} written over the present ones; what the backup lacks stays"
     folder = _new_folder(target, f"restored-{day}", dry=dry)
     count = snapshot.volume(volume, folder, path, *options)
     if not dry:
@@ -129,7 +129,7 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
         about = target.stat()
         folder.chmod(0o700)
         os.chown(folder, about.st_uid, about.st_gid)
-    return f"{count} files of {day} {'would be' if dry else 'are'} in the folder {folder.name}"
+    return f"{count} files and folders of {day} {'would be' if dry else 'are'} in the folder {folder.name}"
 
 
 def _new_folder(target: Path, name: str, *, dry: bool) -> Path:
@@ -183,7 +183,7 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
             # Parts of another trail would not follow from the lines before them.
             options = ["--delete"] if labels.get(KIND) == "audit-trail" else []
             count = snapshot.volume(volume, places.target / "volumes" / volume, "", *options)
-            yield f"{volume}: {count} files"
+            yield f"{volume}: {count} files and folders"
     yield hub(places, snapshot)
 
 

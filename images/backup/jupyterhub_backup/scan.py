@@ -10,8 +10,8 @@ from pathlib import Path
 
 from . import databases
 
-# A database that nobody has written to for so long is read like any file.
-LIVE_S = 3600
+# A database that nobody has written to for so long, and that has no log, is read like any file; a copy has other bytes.
+LIVE_S = 300
 # Larger ones take long to copy; they are named instead.
 LARGEST = 64 * 1024**2
 ALL_COPIES = 1024**3

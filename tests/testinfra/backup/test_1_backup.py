@@ -106,7 +106,7 @@ def test_a_file_comes_back_in_its_place(host: Host, backup: Backup, admin: Admin
     eventually("the container's end", lambda: host.check_output("docker ps --quiet --filter name=user-bob") == "")
     asked = backup.run(*place)
     assert (asked.rc, "add --confirm bob" in asked.stderr) == (1, True), asked
-    assert "1 files of" in asked.stdout
+    assert "1 files and folders of" in asked.stdout
     read = "docker run --rm --user 0 --volume jupyterhub-user-bob:/v --entrypoint sh %s -c 'cat /v/notes /v/newer'"
     assert host.check_output(read, image(host)) == "spoiled\nnew"
     backup.must(*place, "--confirm", "bob")

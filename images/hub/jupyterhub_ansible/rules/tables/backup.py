@@ -88,7 +88,7 @@ def schedule(plan: Mapping[str, Any]) -> Findings:
             'write a time of the day in quotes, such as "03:30", or hourly',
             f"{PLAN}.schedule",
         )
-    if not plan.get("key_is_kept"):
+    if plan.get("repository") and not plan.get("key_is_kept"):
         yield Finding(
             "backups would be made of which only this machine has the key, so that they are worthless once it is lost",
             "deploy without schedule, run make backup-key, put the key in a safe place away from the machine, then set"
@@ -147,7 +147,10 @@ def credentials(given: Mapping[str, Any], plan: Mapping[str, Any]) -> Findings:
 @rule(PLAN, CREDENTIALS)
 def needed_credentials(plan: Mapping[str, Any], given: Mapping[str, Any]) -> Findings:
     """Otherwise the first backup would fail."""
-    for name in NEEDED.get(kind(plan), ()):
+    # Otherwise the repository itself is reported.
+    place = str(plan.get("repository")).partition(":")[2]
+    well_formed = re.fullmatch(KINDS.get(kind(plan), "-"), place) and not is_placeholder(place)
+    for name in NEEDED[kind(plan)] if well_formed else ():
         if name not in given:
             yield Finding(f"lacks {name}, which {kind(plan)}: stores need", f"add {name}, from a vault", CREDENTIALS)
 

@@ -1,0 +1,181 @@
+"""What a restore chooses and replaces, with a stand-in for restic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub_backup import restic, restore, save
+from jupyterhub_backup.places import Places
+from jupyterhub_backup.restic import StoreError
+
+
+def labels(kind: str, user: str = "", server: str = "") -> dict[str, str]:
+    return {f"jupyterhub-ansible.{key}": value for key, value in (("kind", kind), ("user", user), ("server", server))}
+
+
+VOLUMES = [
+    {"name": "hub-user-ada", "labels": labels("home", "ada")},
+    {"name": "hub-user-ada--gpu", "labels": labels("home", "ada", "gpu")},
+    {"name": "hub-mount-ada", "labels": labels("mount", "ada")},
+    {"name": "hub-hub", "labels": labels("hub-state")},
+]
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A snapshot in the folder `snapshot`, with the paths that it has there."""
+    places = Places(tmp_path)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "etc/backup").mkdir(parents=True)
+    plan = {"name": "hub", "repository": "/backups", "hub_volume": "hub-hub", "settings": "x"}
+    (tmp_path / "etc/backup/plan.json").write_text(json.dumps(plan))
+    copies = tmp_path / "snapshot" / places.copies.relative_to("/")
+    copies.mkdir(parents=True)
+    with closing(sqlite3.connect(copies / save.DATABASE)) as database, database:
+        database.execute("create table users (name)")
+    digest = hashlib.sha256((copies / save.DATABASE).read_bytes()).hexdigest()
+    manifest = {"version": 1, "volumes": VOLUMES, "database_sha256": digest, "settings": "x"}
+    (copies / "manifest.json").write_text(json.dumps(manifest))
+
+    def call(_self: restic.Restic, command: str, *arguments: str) -> restic.Done:
+        snapshot = tmp_path / "snapshot"
+        if command == "snapshots":
+            return restic.Done(0, json.dumps([{"id": "aaaa1111", "time": "2026-11-28T03:30:00Z"}]), "")
+        if command == "cat":
+            return restic.Done(0, '{"id": "id"}', "")
+        if command == "dump":
+            return restic.Done(0, (snapshot / arguments[1].lstrip("/")).read_text(), "")
+        if command == "ls":
+            there = os.path.lexists(snapshot / arguments[2].lstrip("/"))
+            return restic.Done(0 if there else 1, json.dumps({"path": arguments[2]}), "")
+        source = snapshot / arguments[0].partition(":")[2].lstrip("/")
+        target = Path(arguments[1].removeprefix("--target="))
+        files = [path for path in source.rglob("*") if path.is_file()]
+        for path in files if "--dry-run" not in arguments else []:
+            new = target / path.relative_to(source)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(path.read_bytes())
+        return restic.Done(0, json.dumps({"message_type": "summary", "files_restored": len(files)}), "")
+
+    monkeypatch.setattr(restic.Restic, "call", call)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    return places
+
+
+def saved(places: Places, path: Path, text: str) -> None:
+    """Put a file into the snapshot."""
+    file = places.root / "snapshot" / path.relative_to("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def target(places: Places, volume: str, **files: str) -> Path:
+    folder = places.target / "volumes" / volume
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_homes_are_found_by_their_labels(places: Places) -> None:
+    snapshot = restore.Snapshot(places, "latest")
+    assert snapshot.home("ada", "") == "hub-user-ada"
+    assert snapshot.home("ada", "gpu") == "hub-user-ada--gpu"
+    with pytest.raises(StoreError, match=r"no home of the user bob .* of 2026-11-28.* one of: ada"):
+        snapshot.home("bob", "")
+    with pytest.raises(StoreError, match="ada's server cpu"):
+        snapshot.home("ada", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"), [("a/b", "a/b"), ("/a/", "a"), ("./a//b", "a/b"), ("", ""), ("a..b", "a..b")]
+)
+def test_paths_in_a_home(path: str, found: str) -> None:
+    assert restore.inside(path) == found
+
+
+@pytest.mark.parametrize("path", ["..", "../bob", "a/../../bob"])
+def test_paths_that_lead_out_of_it(path: str) -> None:
+    with pytest.raises(StoreError, match="leads out of the home"):
+        restore.inside(path)
+
+
+def test_a_home_is_put_into_a_new_folder(places: Places) -> None:
+    saved(places, places.volumes / "hub-user-ada/notes", "then")
+    saved(places, places.copies / "volumes/hub-user-ada/history.sqlite", "copy")
+    folder = target(places, "hub-user-ada", notes="now")
+    # Whatever its owner has put there under that name.
+    (folder / "restored-2026-11-28").symlink_to("/nowhere")
+    snapshot = restore.Snapshot(places, "latest")
+    said = restore.home(places, snapshot, "hub-user-ada", "", in_place=False, dry=False)
+    assert said == "2 files and folders of 2026-11-28 are in the folder restored-2026-11-28-2"
+    new = folder / "restored-2026-11-28-2"
+    assert {path.name: path.read_text() for path in new.iterdir()} == {"notes": "then", "history.sqlite": "copy"}
+    assert (folder / "notes").read_text() == "now"
+
+
+def test_a_dry_run_changes_nothing(places: Places) -> None:
+    saved(places, places.volumes / "hub-user-ada/notes", "then")
+    folder = target(places, "hub-user-ada", notes="now")
+    snapshot = restore.Snapshot(places, "latest")
+    said = restore.home(places, snapshot, "hub-user-ada", "", in_place=True, dry=True)
+    assert said.startswith("1 files and folders of 2026-11-28 would be written over the present ones")
+    assert (folder / "notes").read_text() == "now"
+
+
+def test_what_is_not_in_the_snapshot(places: Places) -> None:
+    saved(places, places.volumes / "hub-user-ada/notes", "then")
+    target(places, "hub-user-ada")
+    with pytest.raises(StoreError, match="papers in the volume hub-user-ada is not in the backup"):
+        restore.home(places, restore.Snapshot(places, "latest"), "hub-user-ada", "papers", in_place=True, dry=False)
+
+
+def test_the_hub_is_replaced(places: Places) -> None:
+    saved(places, places.deployment / "hub/secrets/cookie_secret", "then")
+    volume = target(places, "hub-hub", **{save.DATABASE: "now", f"{save.DATABASE}-wal": "of now"})
+    (places.target / "deployment/hub/secrets").mkdir(parents=True)
+    (places.target / "deployment/hub/secrets/cookie_secret").write_text("now")
+    (places.target / "deployment/hub/secrets/other").write_text("stays")
+    said = restore.hub(places, restore.Snapshot(places, "latest"))
+    assert "kept as jupyterhub.sqlite.before-restore" in said
+    assert (volume / f"{save.DATABASE}.before-restore").read_text() == "now"
+    with closing(sqlite3.connect(volume / save.DATABASE)) as database:
+        assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
+    # It would be applied to the other database.
+    assert not (volume / f"{save.DATABASE}-wal").exists()
+    secrets = places.target / "deployment/hub/secrets"
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == {"cookie_secret": "then", "other": "stays"}
+
+
+def test_a_damaged_copy_replaces_nothing(places: Places) -> None:
+    copy = places.root / "snapshot" / places.copies.relative_to("/") / save.DATABASE
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    volume = target(places, "hub-hub", **{save.DATABASE: "now"})
+    with pytest.raises(StoreError, match="is damaged"):
+        restore.hub(places, restore.Snapshot(places, "latest"))
+    assert {path.name: path.read_text() for path in volume.iterdir()} == {save.DATABASE: "now"}
+
+
+def test_a_snapshot_of_another_version_is_refused(places: Places) -> None:
+    manifest = places.root / "snapshot" / places.copies.relative_to("/") / "manifest.json"
+    manifest.write_text(json.dumps({"version": 2}))
+    with pytest.raises(StoreError, match="another version"):
+        restore.Snapshot(places, "latest")
+
+
+def test_the_list(places: Places) -> None:
+    assert "aaaa1111  2026-11-28 03:30:00" in restore.listed(places)
+
+
+def test_settings_of_another_day_are_said(places: Places) -> None:
+    target(places, "hub-hub")
+    plan: dict[str, Any] = {**places.plan(), "settings": "y"}
+    (places.root / "etc/backup/plan.json").write_text(json.dumps(plan))
+    assert "the settings were others then" in restore.hub(places, restore.Snapshot(places, "latest"))

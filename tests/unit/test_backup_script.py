@@ -1,0 +1,232 @@
+"""The script of the role backup, with a stand-in for Docker: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from project import ROLES
+
+SCRIPT = ROLES / "backup/files/backup"
+# Writes down how it was called.  A volume is asked for by the script's own format.
+DOCKER = """#!/bin/sh
+echo "$*" >>{folder}/calls
+case "$1 $2" in
+  "volume ls") cat {folder}/volumes ;;
+  "volume inspect") [ "$3" != --format ] && echo '[]' || echo "local 0 /volumes/$5" ;;
+  "run --rm") cat {folder}/says; exit $(cat {folder}/code) ;;
+  "ps --filter") cat {folder}/running ;;
+esac
+"""
+SAVED = "id\nhub-user-ada\tjupyterhub-ansible.kind=home\tjupyterhub-ansible.user=ada\n"
+
+
+class Machine:
+    """A folder with the script, and what Docker answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own = folder / "backup"
+        self.state = self.own / "state"
+        for each in (self.own / "secrets", folder / "repository", folder / "run"):
+            each.mkdir(parents=True)
+        (self.own / "secrets/password").write_text("canary")
+        (self.own / "plan.json").write_text("{}")
+        text = (
+            SCRIPT.read_text().replace("PATH=/usr", f"PATH={folder}:/usr").replace("lock=/run/", f"lock={folder}/run/")
+        )
+        (self.own / "backup").write_text(text)
+        self.configure()
+        self.answers(says="", code="0", volumes="hub-hub\nhub-user-ada\n", running="")
+        docker = folder / "docker"
+        docker.write_text(DOCKER.format(folder=folder))
+        docker.chmod(0o755)
+
+    def configure(self, **others: str) -> None:
+        known = {
+            "name": "hub",
+            "root": "/srv/hub",
+            "image": "hub/backup:1",
+            "local": "yes",
+            "adopted": "",
+            "overdue_s": "0",
+        }
+        written = {**known, "repository": str(self.folder / "repository"), **others}
+        (self.own / "backup.conf").write_text("".join(f"{name}='{value}'\n" for name, value in written.items()))
+
+    def answers(self, **files: str) -> None:
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(self.own / "backup"), *arguments]
+        environment = {name: value for name, value in os.environ.items() if name not in ("CI", "BACKUP_LOCKED")}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    @property
+    def runs(self) -> list[str]:
+        calls = self.folder / "calls"
+        return [line for line in calls.read_text().splitlines() if line.startswith("run ")] if calls.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def finished(machine: Machine, result: str, age_s: float = 0) -> None:
+    machine.state.mkdir(exist_ok=True)
+    (machine.state / "last.json").write_text(json.dumps({"result": result}))
+    (machine.state / "last.txt").write_text(f"Backup of then: {result}\n")
+    complete = machine.state / "complete"
+    complete.touch()
+    os.utime(complete, (time.time() - age_s,) * 2)
+
+
+def test_a_run_gets_everything_read_only_and_no_network(machine: Machine) -> None:
+    assert machine.run("run").returncode == 0
+    [run] = machine.runs
+    for mount in (
+        "source=/volumes/hub-hub,target=/data/volumes/hub-hub,readonly",
+        "source=/volumes/hub-user-ada,target=/data/volumes/hub-user-ada,readonly",
+        "source=/srv/hub,target=/data/deployment,readonly",
+        f"source={machine.own}/secrets,target=/run/secrets,readonly",
+        f"source={machine.folder}/repository,target=/repository ",
+    ):
+        assert mount in run
+    assert "--network none" in run
+    assert "docker.sock" not in run
+    assert run.endswith("hub/backup:1 save")
+    assert (machine.state / "complete").exists()
+
+
+def test_a_store_elsewhere_has_a_network_and_no_mount(machine: Machine) -> None:
+    machine.configure(local="no", repository="rest:https://store/hub")
+    assert machine.run("run").returncode == 0
+    [run] = machine.runs
+    assert ("--network bridge" in run, "target=/repository" in run) == (True, False)
+
+
+def test_adopted_homes_are_found_by_their_names(machine: Machine) -> None:
+    machine.configure(adopted="jhub-user-.*-.*")
+    docker = (machine.folder / "docker").read_text()
+    listed = '"volume ls") [ "$3$4" = --quiet ] && printf "jhub-user-a-b\\nother\\n" || echo hub-hub ;;'
+    (machine.folder / "docker").write_text(docker.replace(f'"volume ls") cat {machine.folder}/volumes ;;', listed))
+    assert machine.run("run").returncode == 0
+    [run] = machine.runs
+    assert ("volumes/jhub-user-a-b," in run, "volumes/hub-hub," in run, "volumes/other," in run) == (True, True, False)
+
+
+@pytest.mark.parametrize("code", ["1", "3"])
+def test_the_exit_code_is_the_container_s(machine: Machine, code: str) -> None:
+    machine.answers(code=code)
+    assert machine.run("run").returncode == int(code)
+    assert not (machine.state / "complete").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("137", "it was killed"), ("125", "Docker could not run it (exit code 125")]
+)
+def test_what_the_container_cannot_write_down(machine: Machine, code: str, words: str) -> None:
+    machine.answers(code=code)
+    done = machine.run("run")
+    assert (done.returncode, words in done.stderr) == (int(code), True)
+    assert words in json.loads((machine.state / "last.json").read_text())["error"]
+    assert machine.run("state").returncode == 1
+
+
+def test_a_folder_that_is_gone_is_not_made_again(machine: Machine) -> None:
+    machine.state.mkdir()
+    (machine.state / "repository.json").write_text(json.dumps({"repository": str(machine.folder / "repository")}))
+    (machine.folder / "repository").rmdir()
+    done = machine.run("run")
+    assert (done.returncode, "is gone. Fix: mount its disk" in done.stderr) == (1, True)
+    assert not (machine.folder / "repository").exists()
+    assert machine.runs == []
+
+
+@pytest.mark.parametrize(
+    ("result", "age_s", "overdue_s", "code", "first"),
+    [
+        ("complete", 0, 0, 0, "Backup of then: complete"),
+        ("incomplete", 0, 0, 3, "Backup of then: incomplete"),
+        ("failed", 0, 0, 1, "Backup of then: failed"),
+        ("complete", 100, 200_000, 0, "Backup of then: complete"),
+        ("complete", 300_000, 200_000, 4, "Overdue: no backup of the last 55 hours is complete"),
+        ("failed", 300_000, 200_000, 1, "Overdue: "),
+        ("complete", 300_000, 0, 0, "Backup of then: complete"),
+    ],
+)
+def test_the_state_is_an_exit_code(
+    machine: Machine, result: str, age_s: int, overdue_s: int, code: int, first: str
+) -> None:
+    machine.configure(overdue_s=str(overdue_s))
+    finished(machine, result, age_s)
+    done = machine.run("state")
+    assert (done.returncode, done.stdout.startswith(first)) == (code, True), done
+
+
+def test_a_killed_run_is_seen(machine: Machine) -> None:
+    assert (machine.run("state").returncode, machine.run("state").stdout) == (4, "There is no backup yet.\n")
+    finished(machine, "complete")
+    (machine.state / "running.json").write_text("{}")
+    done = machine.run("state")
+    assert (done.returncode, "was killed in the middle" in done.stdout) == (1, True)
+    with subprocess.Popen(["flock", machine.folder / "run/hub-backup.lock", "sleep", "10"]) as holder:
+        time.sleep(0.3)
+        assert machine.run("state").stdout.startswith("A backup is running.")
+        assert "another backup or restore is running" in machine.run("run").stderr
+        holder.terminate()
+
+
+def test_the_key_is_for_terminals(machine: Machine) -> None:
+    done = machine.run("key")
+    assert (done.returncode, "canary" in done.stdout + done.stderr) == (1, False)
+
+
+def test_a_restore_makes_the_volume_with_its_labels(machine: Machine) -> None:
+    machine.answers(says=SAVED)
+    docker = (machine.folder / "docker").read_text()
+    # It does not exist until it is made.
+    asked = f'"volume inspect") grep -q "volume create" {machine.folder}/calls || exit 1; echo "local 0 /volumes/$5" ;;'
+    lines = [asked if line.lstrip().startswith('"volume inspect"') else line for line in docker.splitlines()]
+    (machine.folder / "docker").write_text("\n".join(lines))
+    done = machine.run("restore", "--user", "ada", "--path", "a b/c")
+    assert done.returncode == 0, done
+    made = "volume create --label jupyterhub-ansible.kind=home --label jupyterhub-ansible.user=ada hub-user-ada"
+    assert made in (machine.folder / "calls").read_text().splitlines()
+    run = machine.runs[-1]
+    assert "source=/volumes/hub-user-ada,target=/target/volumes/hub-user-ada" in run
+    assert "target=/repository,readonly" in run
+    assert run.endswith("home --snapshot id --user ada --server  --path a b/c")
+
+
+def test_in_place_a_name_must_be_given(machine: Machine) -> None:
+    machine.answers(says=SAVED)
+    done = machine.run("restore", "--user", "ada", "--in-place", "--confirm", "bob")
+    assert (done.returncode, "add --confirm ada" in done.stderr) == (1, True)
+    assert machine.runs[-1].endswith("--in-place --dry-run")
+    assert machine.run("restore", "--user", "ada", "--in-place", "--confirm", "ada").returncode == 0
+    assert machine.runs[-1].endswith("--in-place")
+    machine.answers(running="hub-user-ada\n")
+    done = machine.run("restore", "--user", "ada", "--in-place", "--confirm", "ada")
+    assert (done.returncode, "the server of ada runs (hub-user-ada)" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("what", ["--hub", "--all"])
+def test_a_hub_in_use_is_not_replaced_by_mistake(machine: Machine, what: str) -> None:
+    machine.answers(says="id\nhub-hub\tjupyterhub-ansible.kind=hub-state\n")
+    done = machine.run("restore", what)
+    assert (done.returncode, "would be replaced" in done.stderr, "add --confirm hub" in done.stderr) == (1, True, True)
+    assert "docker stop" not in (machine.folder / "calls").read_text()
+    assert not [each for each in machine.runs if "/target/" in each]
+
+
+def test_usage(machine: Machine) -> None:
+    for arguments in ([], ["what"], ["restore"], ["restore", "--what"], ["restore", "--path", "x"]):
+        done = machine.run(*arguments)
+        assert (done.returncode, "usage: " in done.stderr) == (2, True), arguments
