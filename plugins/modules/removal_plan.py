@@ -68,6 +68,7 @@ UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
 OUR_CONTAINERS = ("hub", "proxy", "audit", "ingress")
+BACKUP = ("backup", "backup.conf", "plan.json")
 SCRIPTS = ("fence", "fence.conf", "fence.shut", "ceiling", "ceiling.conf")
 OUR_DATA = ("hub", "proxy", "ingress", "kept.json")
 NFTABLES_IS_USED = Path("/etc/systemd/system/sysinit.target.wants/nftables.service")
@@ -113,7 +114,11 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
     run = [Path("/run", f"{name}-fence{end}") for end in ("", ".lock", "-proof")]
     settled = [Path("/run", f"{name}-{each}.settled") for each in OUR_CONTAINERS]
-    units = [SYSTEMD / f"{name}-{each}.service" for each in ("fence", "ceiling")]
+    units = [
+        SYSTEMD / f"{name}-{each}" for each in ("fence.service", "ceiling.service", "backup.timer", "backup.service")
+    ]
+    # Not its key: without it, backups that are elsewhere would be worth nothing.
+    backup = [Path("/etc/cron.d", f"{name}-backup"), *(root / "backup" / each for each in BACKUP)]
     return {
         "units": [unit.name for unit in units if unit.exists()],
         "tables": [
@@ -124,7 +129,13 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
         "slices": [slice_name] if limited or said("systemctl", "is-active", slice_name) else [],
         "groups": sorted(map(str, groups)),
         "files": existing(
-            *units, *run, *settled, *map(Path, stamps), *(root / "proxy" / each for each in SCRIPTS), root / "builds"
+            *units,
+            *backup,
+            *run,
+            *settled,
+            *map(Path, stamps),
+            *(root / "proxy" / each for each in SCRIPTS),
+            root / "builds",
         ),
         "data": existing(*(root / each for each in OUR_DATA)),
     }
