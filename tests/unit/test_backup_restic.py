@@ -116,4 +116,15 @@ def test_credentials_are_in_the_environment_of_restic_alone(tmp_path: Path) -> N
     assert s3.environment["AWS_ACCESS_KEY_ID"] == "value of AWS_ACCESS_KEY_ID"
     assert not {"SSH_KEY", "password"} & set(s3.environment)
     assert "value of" not in " ".join(s3.options)
-    assert "sftp.args" in " ".join(restic.Restic(places, "sftp:host:/path").options)
+
+
+def test_ssh_gets_a_key_that_ends_in_a_line_break(tmp_path: Path) -> None:
+    """The role writes secrets without."""
+    places = Places(tmp_path)
+    for folder in (places.secrets, tmp_path / "tmp"):
+        folder.mkdir(parents=True)
+    (places.secrets / "SSH_KEY").write_text("-----BEGIN\n-----END")
+    [option] = [each for each in restic.Restic(places, "sftp:host:/path").options if "sftp.args" in each]
+    assert f"-i {tmp_path}/tmp/SSH_KEY " in option
+    key = tmp_path / "tmp/SSH_KEY"
+    assert (key.read_text(), key.stat().st_mode & 0o777) == ("-----BEGIN\n-----END\n", 0o600)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -150,7 +151,7 @@ class Restic:
             **credentials,
         }
         if repository.startswith("sftp:"):
-            key, known = places.secrets / "SSH_KEY", places.secrets / "SSH_KNOWN_HOSTS"
+            key, known = self._for_ssh("SSH_KEY"), self._for_ssh("SSH_KNOWN_HOSTS")
             options = f"-i {key} -o UserKnownHostsFile={known} -o BatchMode=yes -o StrictHostKeyChecking=yes"
             self.options = [f"--option=sftp.args={options}", *self.options]
 
@@ -164,6 +165,13 @@ class Restic:
             for file in sorted(folder.iterdir())
             if file.name.isupper() and not file.name.startswith("SSH_")
         }
+
+    def _for_ssh(self, name: str) -> Path:
+        """Return a file of the tmpfs that ends in a line break, without which ssh refuses a key."""
+        source, file = self.places.secrets / name, self.places.root / "tmp" / name
+        file.write_text(f"{source.read_text().strip()}\n" if source.exists() else "")
+        file.chmod(0o600)
+        return file
 
     def call(self, *arguments: str) -> Done:
         """Run restic; its process is idle for the disk, so that users' servers come first."""
