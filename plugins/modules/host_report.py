@@ -89,6 +89,7 @@ looks:
 servers_running: {description: A user's server is running., type: bool, returned: always}
 has_ingress: {description: There is a Caddy of ours., type: bool, returned: always}
 has_backup: {description: There is a script that makes backups., type: bool, returned: always}
+has_scheduler: {description: "Something can start a backup at a time: systemd, or cron.", type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 name_conflicts: {description: Objects of the engine with our names but not our label., type: list, returned: always}
 deployed: {description: There is a Hub of this name., type: bool, returned: always}
@@ -218,6 +219,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         ],
         "networks": reached + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
+        "has_scheduler": Path("/run/systemd/system").is_dir() or Path("/etc/cron.d").is_dir(),
         "has_backup": (root / "backup/backup").exists(),
         "looks": run_looks(options["looks"]),
         **objects,

@@ -8,7 +8,6 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jupyterhub_backup import restic, restore, save
@@ -34,7 +33,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     places = Places(tmp_path)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "etc/backup").mkdir(parents=True)
-    plan = {"name": "hub", "repository": "/backups", "hub_volume": "hub-hub", "settings": "x"}
+    plan = {"name": "hub", "repository": "/backups", "hub_volume": "hub-hub"}
+    (tmp_path / "etc/backup/settings.json").write_text('{"settings": "x"}')
     (tmp_path / "etc/backup/plan.json").write_text(json.dumps(plan))
     copies = tmp_path / "snapshot" / places.copies.relative_to("/")
     copies.mkdir(parents=True)
@@ -146,10 +146,10 @@ def test_the_hub_is_replaced(places: Places) -> None:
     said = restore.hub(places, restore.Snapshot(places, "latest"))
     assert "kept as jupyterhub.sqlite.before-restore" in said
     assert (volume / f"{save.DATABASE}.before-restore").read_text() == "now"
-    with closing(sqlite3.connect(volume / save.DATABASE)) as database:
-        assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     # It would be applied to the other database.
     assert not (volume / f"{save.DATABASE}-wal").exists()
+    with closing(sqlite3.connect(volume / save.DATABASE)) as database:
+        assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     secrets = places.target / "deployment/hub/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"cookie_secret": "then", "other": "stays"}
 
@@ -176,6 +176,5 @@ def test_the_list(places: Places) -> None:
 
 def test_settings_of_another_day_are_said(places: Places) -> None:
     target(places, "hub-hub")
-    plan: dict[str, Any] = {**places.plan(), "settings": "y"}
-    (places.root / "etc/backup/plan.json").write_text(json.dumps(plan))
+    (places.root / "etc/backup/settings.json").write_text('{"settings": "y"}')
     assert "the settings were others then" in restore.hub(places, restore.Snapshot(places, "latest"))
