@@ -89,6 +89,7 @@ looks:
 servers_running: {description: A user's server is running., type: bool, returned: always}
 has_ingress: {description: There is a Caddy of ours., type: bool, returned: always}
 has_backup: {description: There is a script that makes backups., type: bool, returned: always}
+foreign_units: {description: Units with the names of our backup that no run wrote., type: list, returned: always}
 has_scheduler: {description: "Something can start a backup at a time: systemd, or cron.", type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 name_conflicts: {description: Objects of the engine with our names but not our label., type: list, returned: always}
@@ -97,6 +98,7 @@ deployed: {description: There is a Hub of this name., type: bool, returned: alwa
 
 # At least one of these is created before anything else in the folder of configuration and secrets.
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+UNITS = Path("/etc/systemd/system")
 # Where an engine that is not installed yet will store its data.
 DOCKER_ROOT = "/var/lib/docker"
 LOOKS_AT_ONCE = 4
@@ -180,6 +182,16 @@ def foreign_root(root: Path, name: str) -> str:
     return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
 
 
+def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
+    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
+    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
+    return [
+        path.name
+        for kind, words in ours.items()
+        if (path := units / f"{name}-backup.{kind}").exists() and words not in read(str(path))
+    ]
+
+
 def gather(options: dict[str, Any]) -> dict[str, Any]:
     """Return the whole report."""
     sockets = [
@@ -220,6 +232,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "networks": reached + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
         "has_scheduler": Path("/run/systemd/system").is_dir() or Path("/etc/cron.d").is_dir(),
+        "foreign_units": foreign_units(root, name),
         "has_backup": (root / "backup/backup").exists(),
         "looks": run_looks(options["looks"]),
         **objects,

@@ -67,6 +67,7 @@ GOOD = host.Host(
         "has_ingress": False,
         "has_coolify": False,
         "has_scheduler": True,
+        "foreign_units": [],
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],

@@ -101,7 +101,7 @@ class Place:
             path.chmod(0o755)
         for file in (
             "etc/docker/daemon.json", "etc/group", "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service",
-            "etc/systemd/system/jupyterhub-backup.service", "etc/systemd/system/jhe2e-fence.service",
+            "etc/systemd/system/jupyterhub-mine.service", "etc/systemd/system/jhe2e-fence.service",
             "run/jhe2e-fence-proof", "srv/jhe2e/hub/secrets/token",
             "srv/other/file", "var/lib/docker/image/x", "var/lib/dpkg/status",
         ):  # fmt: skip
@@ -209,7 +209,7 @@ def test_with_confirmation_it_removes_only_what_belongs_to_the_tests(
     assert made_fresh(place) == 0
     assert capsys.readouterr().out.endswith("This machine is fresh.\n")
     assert place.files() == {
-        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "etc/systemd/system/jupyterhub-backup.service",
+        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "etc/systemd/system/jupyterhub-mine.service",
         "srv/other/file", "var/lib/dpkg/status",
     }  # fmt: skip
     assert (place.folder / "rules").read_text() == RULES_OF_OTHERS

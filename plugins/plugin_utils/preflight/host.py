@@ -214,6 +214,17 @@ def gpus(host: Host, environments: list[Mapping[str, Any]]) -> Findings:
 
 
 @rule("backup_plan")
+def units(host: Host, plan: Mapping[str, Any]) -> Findings:
+    """The operator may have had a backup before."""
+    if plan.get("repository") and (units := host.report["foreign_units"]):
+        yield Finding(
+            f"the machine has a unit {units[0]} that no run wrote, and the backup's would replace it",
+            f"give it another name, or remove it: systemctl disable --now {units[0]}, rm /etc/systemd/system/{units[0]}",
+            "backup_plan",
+        )
+
+
+@rule("backup_plan")
 def scheduler(host: Host, plan: Mapping[str, Any]) -> Findings:
     """Otherwise no backup would ever be made."""
     if plan.get("schedule") and not host.report["has_scheduler"]:
