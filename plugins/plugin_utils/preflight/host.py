@@ -219,7 +219,7 @@ def units(host: Host, plan: Mapping[str, Any]) -> Findings:
     if plan.get("repository") and (units := host.report["foreign_units"]):
         yield Finding(
             f"the machine has a unit {units[0]} that no run wrote, and the backup's would replace it",
-            f"give it another name, or remove it: systemctl disable --now {units[0]}, rm /etc/systemd/system/{units[0]}",
+            f"give it another name, or remove it: systemctl disable --now {units[0]}, then remove its file",
             "backup_plan",
         )
 
