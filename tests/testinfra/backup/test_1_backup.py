@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from backups import FOLDER, REPOSITORY, Backup, content_of
+from documented_files import undocumented
 from e2e.client import eventually
 from testinfra.host import Host
 from vps import Admin, image, inspect, started, wait_until_healthy
@@ -64,6 +65,10 @@ def test_a_run_saves_everything_and_stops_nobody(host: Host, backup: Backup, hom
     assert not host.file(f"{FOLDER}/work").exists
     listed = backup.must("list").partition("snapshot  time")[2].splitlines()
     assert [line.split()[0] for line in listed[1:]] == [last["snapshot"][:8]]
+
+
+def test_its_files_are_documented(host: Host) -> None:
+    assert undocumented(host, least=20) == []
 
 
 def test_files_come_back_beside_the_present_ones(host: Host, backup: Backup, homes: dict[str, str]) -> None:
