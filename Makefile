@@ -9,7 +9,7 @@ VENV      := .venv
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Ansible ignores an ansible.cfg in a folder that everyone can write to, as on WSL's /mnt/c.
-deploy check rotate engine backup backups verify-backup restore backup-key: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
+deploy check rotate uninstall engine backup backups verify-backup restore backup-key: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 # Where TLS is inspected, only the system's store has the authority; uv and most pips read a list of their own by default.
 SYSTEM_CERTS := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
                 /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem))
@@ -22,6 +22,7 @@ LOCKS := images/base/uv requirements/run $(addsuffix /requirements,$(addprefix i
 
 # Only variables from make's command line, not USER, HOST or NAME from the shell's environment.
 given = $(if $(findstring command,$(origin $1)),$(value $1))
+extra = $(if $(call given,$1),-e '{"$2": "$(subst ','\'',$(call given,$1))"}')
 option = $(if $(call given,$1),--$2='$(subst ','\'',$(call given,$1))')
 
 # The same as items of a JSON list, for the script of the role backup.
@@ -37,7 +38,7 @@ MAKEFLAGS += --jobs=3 $(if $(word 2,$(MAKECMDGOALS)),--output-sync=target)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: inventory help init deploy check rotate backup backups verify-backup backup-key restore test lint lint-ansible lint-rest unit settings molecule e2e everything bench engine lock docs compose traits clean
+.PHONY: inventory help init deploy check rotate uninstall backup backups verify-backup backup-key restore test lint lint-ansible lint-rest unit settings molecule e2e everything bench engine lock docs compose traits clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +54,9 @@ init: $(VENV)/run.stamp ## Write inventory, settings and vault for another machi
 
 rotate: inventory $(VENV)/run.stamp ## Replace a generated secret, and deploy: SECRET=cookie_secret|crypt_key|proxy_token|...
 	ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e secret_to_rotate=$(SECRET) $(ARGS)
+
+uninstall: inventory $(VENV)/run.stamp ## Remove the Hub, but not its users' files: ARGS=--check shows what; [STOP_SERVERS=yes DELETE_DATA=<its name>]
+	ansible-playbook -i $(INVENTORY) playbooks/uninstall.yml $(call extra,STOP_SERVERS,stop_servers) $(call extra,DELETE_DATA,delete_data_of) $(ARGS)
 
 backup: inventory $(VENV)/run.stamp ## Make a backup now
 	$(call backup_does,"run")

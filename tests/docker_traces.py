@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from itertools import pairwise
+import runpy
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 # Those of Debian and of Docker; and what is installed if no registry answers, or for a browser.
 PACKAGES = (
@@ -18,8 +19,8 @@ FILES = (
     "run/containerd", "root/.docker/buildx", "var/log/docker.log",
     # From our roles, and from the tests.
     "etc/apt/sources.list.d/jupyterhub-ansible-*", "etc/apt/keyrings/jupyterhub-ansible-*", "etc/sysctl.d/*jupyterhub*",
-    "etc/modules-load.d/*jupyterhub*", "run/lock/jupyterhub-ansible-*", "tmp/jhtest-*", "root/.cache/molecule",
-    "root/.ansible_async", "root/.ansible/tmp/*",
+    "etc/modules-load.d/*jupyterhub*", "run/lock/jupyterhub-ansible-*", "run/jupyterhub-ansible-*",
+    "var/lib/jupyterhub-ansible", "tmp/jhtest-*", "root/.cache/molecule", "root/.ansible_async", "root/.ansible/tmp/*",
 )  # fmt: skip
 # For each Hub.
 FILES_OF_A_HUB = (
@@ -44,29 +45,7 @@ OF_AN_ENGINE = (
     "lost+found", "network", "overlay", "overlay2", "plugins", "rootfs", "runtimes", "swarm", "tmp", "trust", "vfs",
     "volumes", "zfs",
 )  # fmt: skip
-BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
-# The only rules of Docker's without its own chain or bridge: for a container that contacts itself through the host.
-HAIRPIN = re.compile(r"-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
-
-
-def without_docker(saved: str, bridges: Collection[str]) -> str:
-    """Return the output of `iptables-save` without the chains and rules of an engine and of these bridges."""
-    lines = saved.splitlines()
-    kept = [line for line in lines if not of_docker(line, bridges)]
-    if len(kept) == len(lines):
-        return saved
-    text = "\n".join(kept) + "\n"
-    # The engine sets this policy; if there are other rules, somebody else may have set it.
-    return text if "\n-A FORWARD " in text else text.replace(":FORWARD DROP", ":FORWARD ACCEPT")
-
-
-def of_docker(line: str, bridges: Collection[str]) -> bool:
-    """Return whether a line of `iptables-save` belongs to an engine."""
-    words = line.split()
-    interfaces = [name for option, name in pairwise(words) if option in ("-i", "-o")]
-    return (
-        line.startswith(":DOCKER")
-        or (line.startswith("-A") and any(word.startswith("DOCKER") for word in words))
-        or any(BRIDGE.fullmatch(name) or name in bridges for name in interfaces)
-        or HAIRPIN.match(line) is not None
-    )
+# As `make uninstall` tells them; without an import, since Python finds the folder's neighbours only.
+_rules = runpy.run_path(str(Path(__file__).parents[1] / "plugins/module_utils/docker_rules.py"))
+BRIDGE: re.Pattern[str] = _rules["BRIDGE"]
+without_docker: Callable[[str, Collection[str]], str] = _rules["without_docker"]

@@ -13,7 +13,7 @@ PAGE = PROJECT / "docs/what-a-run-does.md"
 ROW = re.compile(r"^\| (`/.*?`) \| (\w+) \| (\d{4}) \|", re.MULTILINE)
 # Without links, which are systemd's.
 FIND = r"""
-find /srv /etc /run -xdev \( -path '*jupyterhub*' -o -path /etc/docker/daemon.json \) \
+find /srv /etc /run /var/lib/jupyterhub-ansible -xdev \( -path '*jupyterhub*' -o -path /etc/docker/daemon.json \) \
   \( -type d -printf '%p/ %U 0%m\n' -o -type f -printf '%p %U 0%m\n' \)
 """
 

@@ -109,9 +109,7 @@ class Machine:
         foreign = {name for name, labels in self.held.containers.items() if not self._of_tests(name, labels)}
         for name in sorted(foreign):
             hub = self.held.containers[name].get(f"{LABEL}.project")
-            found.append(
-                f"container {name}" + (f", of the Hub {hub} (docs/how-to/remove.md removes it)" if hub else "")
-            )
+            found.append(f"container {name}" + (f", of the Hub {hub} (make uninstall removes it)" if hub else ""))
         for name, labels in sorted(self.held.volumes.items()):
             users = self.held.users.get(name, [])
             if self._of_tests(name, labels) or (users and foreign.isdisjoint(users)):
@@ -120,7 +118,7 @@ class Machine:
             found.append(f"volume {name}" + (f", of the Hub {hub}" if hub else ""))
         for name, folder in sorted(self.hubs.items()):
             if name not in self.tests:
-                found.append(f"{folder}, of the Hub {name} (docs/how-to/remove.md removes it)")
+                found.append(f"{folder}, of the Hub {name} (make uninstall removes it)")
         if self.answers and not self.engines():
             found.append(f"the engine at {self.socket}: it does not run on this machine")
         others = {program for _, program in self.engines() if not re.match("/usr/(s?bin|libexec/docker)/", program)}

@@ -176,9 +176,10 @@ def assert_fence(host: Host, user: str, hub: str = "jupyterhub-hub", proxy: str 
 class Admin:
     """An administrator of the Hub, with an API token."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, name: str = "jupyterhub", token: str = "") -> None:
         self.host = host
-        self.token = host.check_output(f"docker exec jupyterhub-hub jupyterhub token admin -f {CONFIG} 2>/dev/null")
+        new = f"docker exec {name}-hub jupyterhub token admin -f {CONFIG} 2>/dev/null"
+        self.token = token or host.check_output(new)
 
     def ask(self, method: str, path: str, body: object = "") -> tuple[int, Any]:
         text = json.dumps(body) if body != "" else ""

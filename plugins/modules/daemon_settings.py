@@ -18,12 +18,14 @@ description:
   - Other keys stay, given ones win, and a null removes a key (JSON Merge Patch, RFC 7396).
   - A setting of an earlier run that is no longer given is reset to its value before that run, unless it was changed
     by hand since. C(data-root) always stays, with all its data.
+  - C(absent) resets all of them, and removes the record and a file that is then empty.
   - The file is written only if its meaning changes, since its age shows whether the engine has read it.
 options:
   settings:
     description: Settings of the engine.
     type: dict
-    required: true
+    default: {}
+  state: {description: Whether they are to be there., type: str, choices: [present, absent], default: present}
   path:
     description: The engine's settings file.
     type: path
@@ -147,11 +149,28 @@ def difference(path: Path, before: str, after: str) -> dict[str, str]:
     return {"before": conceal(before), "after": conceal(after), "before_header": header, "after_header": header}
 
 
+def give_back(
+    module: AnsibleModule, path: Path, old: dict[str, Any], record: Path, others: dict[str, Any]
+) -> dict[str, Any]:
+    """Leave only what was in the file before, and what others have written into it since."""
+    differs = others != old or (path.exists() and not others)
+    diff = [difference(path, render(old), render(others) if others else "")] if differs else []
+    changed = differs or record.exists()
+    if not module.check_mode:
+        if others and differs:
+            write(module, path, render(others))
+        elif differs:
+            path.unlink()
+        record.unlink(missing_ok=True)
+    return {"changed": changed, "settings_changed": differs, "diff": diff}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "settings": {"type": "dict", "required": True},
+            "settings": {"type": "dict", "default": {}},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "record": {"type": "path", "default": "/etc/docker/managed-by-jupyterhub-ansible"},
         },
@@ -164,6 +183,8 @@ def main() -> None:
         module.fail_json(msg=f"{path} cannot be read: {error}. Correct the file, or move it away.")
     earlier = read_record(record)
     others = undo(old, earlier.get("written", {}), earlier.get("replaced", {}))
+    if module.params["state"] == "absent":
+        module.exit_json(**give_back(module, path, old, record, prune(others)))
     new = prune(merge(others, settings))
     passing = {key: value for key, value in settings.items() if key not in KEPT}
     remembered = {"about": ABOUT, "written": passing, "replaced": replaced(others, passing)}

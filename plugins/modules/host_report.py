@@ -7,7 +7,6 @@ If asked to, it first takes the lease on the machine, so that its report stays t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import socket
@@ -22,6 +21,7 @@ from ..module_utils.certificates import certificate_problem
 from ..module_utils.docker_engine import gather as gather_of_engine
 from ..module_utils.engine_objects import TIMEOUT_S, find_objects
 from ..module_utils.folder_access import unusable
+from ..module_utils.hub_folder import foreign_root, foreign_units
 from ..module_utils.kernel_tables import parse_listeners, parse_memory, program_of, read, routes
 from ..module_utils.lease import take_lease
 
@@ -96,9 +96,6 @@ name_conflicts: {description: Objects of the engine with our names but not our l
 deployed: {description: There is a Hub of this name., type: bool, returned: always}
 """
 
-# At least one of these is created before anything else in the folder of configuration and secrets.
-OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
-UNITS = Path("/etc/systemd/system")
 # Where an engine that is not installed yet will store its data.
 DOCKER_ROOT = "/var/lib/docker"
 LOOKS_AT_ONCE = 4
@@ -162,34 +159,6 @@ def facts(release: str, architecture: str) -> dict[str, str]:
         "architecture": architecture,
         "service_mgr": "systemd" if systemd else read("/proc/1/comm").strip(),
     }
-
-
-def foreign_root(root: Path, name: str) -> str:
-    """Return what is in the folder of configuration and secrets, if it is not ours."""
-    try:
-        settings = json.loads((root / "hub/hub.json").read_text())
-        # Releases up to November 2026 wrote `name`.
-        owner = settings.get("jupyterhub_name") or settings["name"]
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
-        owner = name  # There is none yet, or it is damaged and will be overwritten.
-    if owner != name:
-        return f"the Hub {owner}"
-    if not root.exists() or any((root / ours).exists() for ours in OUR_FOLDERS):
-        return ""
-    if not root.is_dir():
-        return "a file"
-    found = sorted(path.name for path in root.iterdir() if path.name != "lost+found")
-    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-
-
-def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
-    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
-    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
-    return [
-        path.name
-        for kind, words in ours.items()
-        if (path := units / f"{name}-backup.{kind}").exists() and words not in read(str(path))
-    ]
 
 
 def gather(options: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import debian_packages, machine_record
 from ..module_utils.image_runs import BuildError, Runner, build_all, secrets_of, wait_for
 
 DOCUMENTATION = r"""
@@ -105,7 +106,7 @@ class Builder(Runner):
         elif image["kind"] == "os":
             self.make_os(image, log)
         elif image["kind"] in ("ready", "pulled"):
-            self.run(log, ["docker", "pull", image["ref"]])
+            self.pull(image["ref"], log)
             if image["kind"] == "ready":
                 self.check_ready(image, log)
         else:
@@ -131,11 +132,16 @@ class Builder(Runner):
         source = image["source"]
         if not self.answer(["docker", "image", "inspect", "--format", "{{.Id}}", source]):
             try:
-                self.run(log, ["docker", "pull", source], timeout=PULL_TIMEOUT_S)
+                self.pull(source, log, timeout=PULL_TIMEOUT_S)
             except BuildError:
                 self.bootstrap(image, log)
                 return
         self.run(log, ["docker", "tag", source, image["ref"]])
+
+    def pull(self, ref: str, log: Path, timeout: float | None = None) -> None:
+        """Pull an image that the engine does not have."""
+        self.run(log, ["docker", "pull", ref], timeout=timeout)
+        machine_record.remember(machine_record.IMAGES, {ref: ""})
 
     def bootstrap(self, image: Mapping[str, Any], log: Path) -> None:
         """Make a Debian image from packages, without a registry."""
@@ -144,9 +150,7 @@ class Builder(Runner):
             raise BuildError(f"{image['source']} cannot be pulled, and only debian:<suite> can be made from packages")
         if not shutil.which("mmdebstrap"):
             self.run(log, ["apt-get", "update", "-q"])
-            packages = ["mmdebstrap", "debian-archive-keyring"]
-            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
-            self.run(log, install, environment={"DEBIAN_FRONTEND": "noninteractive"})
+            debian_packages.install(["mmdebstrap", "debian-archive-keyring"], lambda command: self.apt(command, log))
         options = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
         options.insert(1, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
         # As in the registry's images: after a power failure the build starts again anyway.
@@ -160,6 +164,12 @@ class Builder(Runner):
             self.run(log, ["mmdebstrap", "--variant=minbase", *options, *wanted])
             labels = "LABEL " + " ".join(f"{key}={value}" for key, value in labels_of(image).items())
             self.run(log, ["docker", "import", "--change", labels, "--change", 'CMD ["bash"]', archive, image["ref"]])
+
+    def apt(self, command: list[str], log: Path) -> str:
+        """Run apt-get, and return what it adds to the log."""
+        before = log.stat().st_size
+        self.run(log, command, environment=debian_packages.ENVIRONMENT)
+        return log.read_bytes()[before:].decode()
 
     def build(self, image: Mapping[str, Any], log: Path) -> str:
         """Build an image without a tag, and return its id."""
@@ -323,6 +333,9 @@ def main() -> None:
     module.no_log_values = set(builder.masked)
     with LOCK.open("w") as lock:
         wait_for(lock, logs / "waiting")
+        # Where buildx keeps a history of builds.
+        appearing = [each for each in (Path.home() / ".docker", Path.home() / ".docker/buildx") if not each.exists()]
+        machine_record.remember(machine_record.FOLDERS, {str(each): "" for each in appearing})
         # Left over from a power failure in the middle of a build.
         for left in logs.glob("tmp*"):
             shutil.rmtree(left)

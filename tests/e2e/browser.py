@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from e2e.client import User
 from e2e.deployment import ARTEFACTS
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect, sync_playwright
 
@@ -83,6 +84,25 @@ def go(page: Page, url: str) -> None:
         else:
             return
     page.goto(url)
+
+
+def sign_in(context: BrowserContext, user: User) -> None:
+    """Give a browser the cookies of a user who is logged in."""
+    context.add_cookies(
+        [
+            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
+            for each in user.session.cookies
+        ]
+    )
+
+
+def as_user(context: BrowserContext, user: User) -> Page:
+    """Return a page of another session, in which a user is logged in."""
+    assert context.browser
+    made = context.browser.new_context()
+    made.set_default_timeout(TIMEOUT_MS)
+    sign_in(made, user)
+    return made.new_page()
 
 
 def appears(page: Page, locator: Locator) -> None:

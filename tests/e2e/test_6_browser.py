@@ -17,9 +17,10 @@ from e2e.browser import (
     run_a_notebook_in_jupyterlab,
     run_a_notebook_in_marimo,
     shoot,
+    sign_in,
     type_code,
 )
-from e2e.client import NewUser, Server, User, eventually
+from e2e.client import NewUser, Server, eventually
 from e2e.deployment import CATALOGUE, Deployment, docker
 from playwright.sync_api import BrowserContext, Error, Locator, Page, Response, WebSocket, expect
 
@@ -130,15 +131,6 @@ def run_cell(page: Page, number: int, code: str) -> Locator:
     type_code(cell.locator(".cm-content"), code)
     page.keyboard.press("Shift+Enter")
     return cell
-
-
-def sign_in(context: BrowserContext, user: User) -> None:
-    context.add_cookies(
-        [
-            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
-            for each in user.session.cookies
-        ]
-    )
 
 
 def test_links_frames_and_errors_in_jupyterlab(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.browser import browser, shoot
+from e2e.browser import browser, shoot, sign_in
 from e2e.client import Server, User, eventually
 from e2e.deployment import Deployment, docker
 from e2e.notebooks import SEEN_S, cell, notebook, others, saved, show, write
@@ -53,12 +53,7 @@ def opened(chromium: Browser, deployment: Deployment, server: Server, name: str)
     """Open a notebook in a browser of the server's user."""
     context = chromium.new_context()
     context.set_default_timeout(60_000)
-    context.add_cookies(
-        [
-            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
-            for each in server.user.session.cookies
-        ]
-    )
+    sign_in(context, server.user)
     page = context.new_page()
     show(page, f"{deployment.url}{server.path}", name)
     return page

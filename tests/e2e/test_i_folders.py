@@ -147,6 +147,10 @@ def test_who_leaves_is_stopped_at_once_and_has_none_at_the_next_start(place: Pla
     ben = people["Ben"]
     ben.server().write("mine.txt", "Ben's")
     place.github.remove_team_member("acme", "lab", "Ben")
+    notice = "because the shared folder The Lab may not be used in it any more. Save your work."
+    eventually("a notice", lambda: notice in ben.request("GET", "/hub/messages").text, INTERVAL_S + 15)
+    assert place.runs("ben")
+    assert notice not in people["Otto"].request("GET", "/hub/messages").text
     eventually("the end of Ben's server", lambda: not place.runs("ben"), INTERVAL_S + 30)
     asked = ben.request("GET", "/hub/user/ben/lab")
     assert "It was stopped, because the shared folder The Lab may not be used in it any more." in asked.text

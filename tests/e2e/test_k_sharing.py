@@ -13,6 +13,7 @@ from e2e.browser import accessibility_faults, browser, go, shoot
 from e2e.client import Kernel, Server, eventually
 from e2e.deployment import ARTEFACTS, Deployment, docker
 from e2e.people import Person, Place, github
+from e2e.sharing import ask, link, open_as_guest
 from playwright.sync_api import Page, expect
 from websockets import ConnectionClosed, InvalidStatus
 
@@ -49,29 +50,9 @@ def ben(place: Place) -> Person:
     return place.member("Ben", "data")
 
 
-def ask(person: Person, action: str, /, **fields: object) -> requests.Response:
-    return person.request("POST", f"/hub/sharing/{action}", json=fields)
-
-
-def link(person: Person, server: str = "", lasts_s: int = 3600, *, start: bool = False) -> str:
-    """Make a link; return its code."""
-    made = ask(person, "links", server=server, lasts_s=lasts_s, start=start)
-    made.raise_for_status()
-    return str(made.json()["path"].partition("#")[2])
-
-
 def shared(guest: Person, server: str = "") -> Server:
     """Return ann's server as a guest reaches it."""
     return Server(guest, server, owner="ann")
-
-
-def open_as_guest(guest: Person, server: str = "") -> requests.Response:
-    """Open the server; the Hub asks guests whether it may know their name."""
-    page = shared(guest, server).open()
-    if 'id="oauth' in page.text or "oauth2/authorize" in page.url:
-        fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
-        page = guest.session.post(page.url, data=fields, headers={"Referer": page.url}, timeout=60)
-    return page
 
 
 def ends(kernel: Kernel) -> None:
@@ -105,9 +86,9 @@ def test_link_from_hand_to_hand_in_a_browser(place: Place, ann: Person, ben: Per
         owner.get_by_role("link", name="Share Default server").click()
         expect(owner.get_by_text("Nobody but you.")).to_be_visible()
         assert accessibility_faults(owner, "serious", "critical") == []
-        owner.get_by_label("It lasts for").select_option("a week")
+        owner.get_by_label("Access for").select_option("a week")
         owner.get_by_role("button", name="Make a link").click()
-        made = owner.get_by_label("Send this link")
+        made = owner.get_by_label("Copy this link and send it")
         expect(made).to_be_visible()
         address = made.input_value()
         assert address.startswith(f"{url}/hub/accept-share#")
@@ -133,11 +114,21 @@ def test_link_from_hand_to_hand_in_a_browser(place: Place, ann: Person, ben: Per
         guest.get_by_role("link", name="Open Default server of ann").click()
         guest.get_by_role("button", name=re.compile("Authorize")).click()
         expect(guest.get_by_text("hers.txt").first).to_be_visible()
+        # Nobody gives on what was only given to them: the menu leads only the owner to the page Share.
+        guest.get_by_role("menuitem", name="File", exact=True).click()
+        expect(guest.get_by_role("menuitem", name="Hub Control Panel")).to_be_visible()
+        expect(guest.get_by_role("menuitem", name="Share This Server")).to_have_count(0)
+        go(lab := context.new_page(), f"{url}/user/ann/lab")
+        lab.get_by_role("menuitem", name="File", exact=True).click()
+        shoot(lab, "sharing-4-menu")
+        with context.expect_page() as opened:
+            lab.get_by_role("menuitem", name="Share This Server").click()
+        expect(opened.value.get_by_role("heading", name="Share Default server")).to_be_visible()
         owner.reload()
         expect(owner.get_by_text("ben, since")).to_be_visible()
         owner.get_by_role("button", name="Remove ben").click()
         expect(owner.get_by_text("Nobody but you.")).to_be_visible()
-        expect(owner.get_by_text("There is none.")).to_be_visible()
+        expect(owner.get_by_text("No links.")).to_be_visible()
         other.close()
     # Who came by it, and who finds it in a log: the code is in none.
     code = address.partition("#")[2]
@@ -153,7 +144,7 @@ def test_whose_access_ends_is_out_with_open_connections(place: Place, ann: Perso
     assert ask(ben, "accept", code=code).status_code == 204
     # Twice is no better.
     assert ask(ben, "accept", code=code).status_code == 204
-    open_as_guest(ben).raise_for_status()
+    open_as_guest(ben, "ann").raise_for_status()
     guests = shared(ben)
     assert guests.read("hers.txt") == "by Ann"
     with guests.kernel() as kernel, ann.server().kernel() as hers:
@@ -170,7 +161,7 @@ def test_whose_access_ends_is_out_with_open_connections(place: Place, ann: Perso
         assert hers.execute("1 + 1").result == "2"
     assert "Shared with you" not in ben.request("GET", "/hub/home").text
     assert ask(ben, "accept", code=code).status_code == 404
-    assert open_as_guest(ben).status_code == 403
+    assert open_as_guest(ben, "ann").status_code == 403
 
 
 def test_guest_starts_a_stopped_server_as_its_owner_chose_it(place: Place, ann: Person, ben: Person) -> None:
@@ -188,7 +179,7 @@ def test_guest_starts_a_stopped_server_as_its_owner_chose_it(place: Place, ann: 
         assert ben.api(method, path, json=body).status_code in (403, 404), method
     assert ben.request("GET", "/hub/spawn/ann").status_code in (403, 404)
     assert ask(ben, "start", owner="ann", server="").status_code == 202
-    eventually("it runs", lambda: open_as_guest(ben).ok)
+    eventually("it runs", lambda: open_as_guest(ben, "ann").ok)
     container = place.deployment.server("ann")
     assert "env-base" in container["Config"]["Image"]
     # It was started while it was shared: both see what the other one types.
@@ -197,14 +188,14 @@ def test_guest_starts_a_stopped_server_as_its_owner_chose_it(place: Place, ann: 
 
 def test_guest_reaches_nothing_else(place: Place, ann: Person, ben: Person) -> None:
     ask(ben, "accept", code=link(ann)).raise_for_status()
-    open_as_guest(ben).raise_for_status()
+    open_as_guest(ben, "ann").raise_for_status()
     inside = shared(ben).run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").stdout.strip()
     stranger = requests.Session()
     stranger.headers["Authorization"] = f"token {inside}"
     closed = ("/user/ann/other/api/contents", "/user/ann/api/contents", "/hub/api/users/ann/tokens", "/hub/api/users")
     for path in closed:
         assert stranger.get(place.deployment.url + path, timeout=60).status_code in (403, 404), path
-    assert open_as_guest(ben, "other").status_code == 403
+    assert open_as_guest(ben, "ann", "other").status_code == 403
     with pytest.raises(InvalidStatus):
         ben.websocket("/user/ann/other/api/events/subscribe")
     for path in ("users/ann", "users/ann/tokens", "shares/ann/", "share-codes/ann/"):
@@ -225,23 +216,53 @@ def test_guest_reaches_nothing_else(place: Place, ann: Person, ben: Person) -> N
     refused = ask(otto, "accept", code=link(ann))
     assert refused.status_code == 403
     assert "none in common with ann" in refused.json()["message"]
-    assert open_as_guest(otto).status_code == 403
+    assert open_as_guest(otto, "ann").status_code == 403
+
+
+ECHO = """
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Echo(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(self.headers["Cookie"]).encode())
+threading.Thread(target=HTTPServer(("127.0.0.1", 8123), Echo).serve_forever, daemon=True).start()
+"""
+
+
+def test_named_server_gets_no_cookie_of_the_default_server(ann: Person, ben: Person) -> None:
+    other = ann.server("other")
+    ask(ben, "accept", code=link(ann, "other")).raise_for_status()
+    open_as_guest(ben, "ann", "other").raise_for_status()
+    # What a guest could leave behind: a page that shows what the owner's browser sends.
+    with shared(ben, "other").kernel() as kernel:
+        kernel.execute(ECHO)
+        ann.server().open().raise_for_status()
+        other.open().raise_for_status()
+        sent = {each.name: each.path for each in ann.session.cookies if each.name.startswith("jupyterhub-user-")}
+        assert sent == {"jupyterhub-user-ann": "/user/ann/", "jupyterhub-user-ann--other": "/user/ann/other/"}
+        seen = ann.request("GET", f"{other.path}proxy/8123/")
+        seen.raise_for_status()
+    assert "jupyterhub-user-ann--other=" in seen.text
+    assert "jupyterhub-user-ann=" not in seen.text
+    ask(ann, "end", server="other", what="all").raise_for_status()
 
 
 def test_shares_outlast_the_hub_and_end_with_the_setting(place: Place, ann: Person, ben: Person) -> None:
     ask(ben, "accept", code=link(ann)).raise_for_status()
-    open_as_guest(ben).raise_for_status()
+    open_as_guest(ben, "ann").raise_for_status()
     before = {name: at for name, at in place.deployment.start_times().items() if "-user-" in name}
     settings = {**place.settings, "hub_sharing": "everybody"}
     place.deployment.run(settings=settings).succeeded()
     assert place.deployment.run(settings=settings).succeeded().changed == 0
-    assert open_as_guest(ben).ok
+    assert open_as_guest(ben, "ann").ok
     otto = place.member("Otto")
     ask(otto, "accept", code=link(ann)).raise_for_status()
     # The same holder of a link, where only a group is let in.
     place.deployment.run(settings=place.settings).succeeded()
     eventually("otto is out", lambda: not otto.request("GET", "/user/ann/api/contents").ok, OUT_S)
-    assert open_as_guest(ben).ok
+    assert open_as_guest(ben, "ann").ok
     place.deployment.run(settings={**place.settings, "hub_sharing": "nobody"}).succeeded()
     eventually("ben is out", lambda: not ben.request("GET", "/user/ann/api/contents").ok, OUT_S)
     assert "Share Default server" not in ann.request("GET", "/hub/home").text

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from e2e.browser import accessibility_faults, browser, shoot
+from e2e.browser import accessibility_faults, as_user, browser, shoot
 from e2e.client import User
 from e2e.deployment import Deployment, docker
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 SEEN_MS = 5_000
 
@@ -31,25 +31,10 @@ def people(deployment: Deployment) -> Iterator[tuple[User, User]]:
         docker("rm", "--force", name)
 
 
-def as_user(context: object, user: User) -> Page:
-    """Open a browser with the cookies of a user's session."""
-    made = context.new_context()  # type: ignore[attr-defined]
-    made.set_default_timeout(60_000)
-    made.add_cookies(
-        [
-            {"name": each.name, "value": each.value or "", "domain": "127.0.0.1", "path": each.path}
-            for each in user.session.cookies
-        ]
-    )
-    page: Page = made.new_page()
-    return page
-
-
 def test_messages_reach_open_pages_and_servers_are_seen(deployment: Deployment, people: tuple[User, User]) -> None:
     admin, user = people
     with browser() as context:
-        assert context.browser
-        page, lab, home = (as_user(context.browser, each) for each in (admin, user, user))
+        page, lab, home = (as_user(context, each) for each in (admin, user, user))
         lab.goto(f"{deployment.url}{user.server().path}lab?reset")
         expect(lab.locator(".jp-Launcher")).to_be_visible()
         home.goto(f"{deployment.url}/hub/home")

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,36 @@ class Run:
         return " ".join(self.output.split())
 
 
+def machine_of(host: Any) -> str:
+    """Return the machine's name in the inventory; scenarios reach it by Ansible or by Docker."""
+    return str(getattr(host.backend, "host", "") or host.backend.name)
+
+
+def play(machine: str, playbook: Path, *arguments: str, **variables: Any) -> Run:
+    """Run a playbook on this machine alone, with other settings."""
+    command = ["ansible-playbook", "--inventory", str(MOLECULE / "inventory"), "--limit", machine]
+    command += ["--extra-vars", json.dumps(variables), *arguments, str(playbook)]
+    # Molecule turns on colours when its own output has them; they would be in the middle of messages.
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    output = ended.stdout + ended.stderr
+    counts = re.findall(r"\bchanged=(\d+)", output)
+    return Run(ok=ended.returncode == 0, changed=sum(map(int, counts)), output=output)
+
+
 @pytest.fixture
 def converge(host: Any) -> Callable[..., Run]:
-    """Run the scenario's play again on this machine alone, with other settings."""
+    """Run the scenario's play again."""
+    scenario = os.environ["MOLECULE_SCENARIO_NAME"]
+    # Some scenarios share one.
+    paths = [MOLECULE / each / "converge.yml" for each in (scenario, "default")]
+    return partial(play, machine_of(host), next(path for path in paths if path.exists()))
 
-    def run(**settings: Any) -> Run:
-        scenario = MOLECULE / os.environ["MOLECULE_SCENARIO_NAME"]
-        command = ["ansible-playbook", "--inventory", MOLECULE / "inventory", "--limit", host.backend.host]
-        command += ["--extra-vars", json.dumps(settings), scenario / "converge.yml"]
-        # Molecule turns on colours when its own output has them; they would be in the middle of messages.
-        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        output = ended.stdout + ended.stderr
-        counts = re.findall(r"\bchanged=(\d+)", output)
-        return Run(ok=ended.returncode == 0, changed=sum(map(int, counts)), output=output)
 
-    return run
+@pytest.fixture
+def uninstall(host: Any) -> Callable[..., Run]:
+    """Run the playbook of `make uninstall`."""
+    return partial(play, machine_of(host), PROJECT / "playbooks/uninstall.yml")
 
 
 @pytest.fixture

@@ -19,11 +19,17 @@ from jupyterhub_ansible.engine import run_as
 from jupyterhub_ansible.rules import probe
 from jupyterhub_ansible.settings.check import EXAMPLE
 from jupyterhub_ansible.settings.model import Settings
-from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner import disk_admission, fence_check
 from jupyterhub_ansible.spawner.address_pool import Addresses
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
+
+
+@pytest.fixture(autouse=True)
+def engines_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder by which the Hub knows how full the engine's disk is."""
+    monkeypatch.setattr(disk_admission, "FOLDER", tmp_path)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hub_site import Site
 from jupyterhub import orm, roles
 from jupyterhub_ansible.audit import context, database, events
 from sqlalchemy.orm import Session
@@ -109,12 +110,33 @@ def test_users_groups_and_administrators(db: Session, recorded: Recorded) -> Non
     ann.last_activity = datetime.now()
     ann.name = "anna"
     db.commit()
-    assert recorded[0]["details"] == {"before": "ann"}
-    assert said(recorded) == [("user renamed", "vera", "anna")]
+    assert recorded[0]["details"] == {"to": "anna"}
+    assert said(recorded) == [("user renamed", "vera", "ann")]
     # As JupyterHub does: it deletes its own wrapper.
     db.delete(Wrapper(ann))
     db.commit()
     assert said(recorded) == [("user deleted", "vera", "anna")]
+
+
+@pytest.fixture
+def site(tmp_path: Path, recorded: Recorded) -> Iterator[Site]:
+    with Site(tmp_path) as made:
+        made.inside(lambda: database.Changes(made.hub.db, logging.getLogger("hub")))
+        yield made
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_an_administrator_renames_a_user(site: Site, recorded: Recorded, is_loaded: bool) -> None:
+    site.session("ann")
+    admin = site.session("admin")
+    recorded.clear()
+    if not is_loaded:
+        # As after a rollback, or in a Hub that has just started.
+        site.inside(site.hub.db.expire_all)
+    renamed = admin.patch(f"{site.url}/api/users/ann", json={"name": "anna"})
+    assert renamed.status_code == 200, renamed.text
+    assert [each["details"] for each in recorded] == [{"to": "anna"}]
+    assert [(event, target) for event, _, target in said(recorded)] == [("user renamed", "ann")]
 
 
 def test_roles_of_workspaces(db: Session, recorded: Recorded) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from jupyterhub import orm
@@ -17,7 +19,9 @@ from jupyterhub.apihandlers.users import SelfAPIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
-from jupyterhub_ansible.audit import context, events, hooks, visits
+from jupyterhub_ansible.audit import context, events, hooks, refusals, visits
+from jupyterhub_ansible.messages.handlers import Inbox
+from jupyterhub_ansible.shared_folders import revocation
 from jupyterhub_ansible.web.errors import PageError
 from sqlalchemy.orm import Session
 from tornado.web import HTTPError
@@ -30,6 +34,7 @@ PASSWORD = "correct-horse-battery"
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     found: Recorded = []
     monkeypatch.setattr(visits, "SHARED", visits.Visits())
+    monkeypatch.setattr(refusals, "SHARED", refusals.Refusals())
     monkeypatch.setattr(events, "sinks", [found.append, visits.SHARED.take])
     return found
 
@@ -140,6 +145,18 @@ def test_logins_and_refusals(db: Session, recorded: Recorded, authenticator: Aut
     ]
 
 
+def test_refusals_of_a_stranger_do_not_fill_the_trail(
+    db: Session, recorded: Recorded, authenticator: Authenticator
+) -> None:
+    for _ in range(50):
+        log_in(db, "eve")
+    log_in(db, "ann")
+    refusals.SHARED.settle(everything=True)
+    *listed, logged_in, rest = recorded
+    assert [each["event"] for each in listed] == ["login refused"] * refusals.PER_ADDRESS
+    assert (logged_in["event"], rest["details"]["more"]) == ("login", 50 - refusals.PER_ADDRESS)
+
+
 def test_a_password_typed_as_a_name_is_not_recorded(
     db: Session, recorded: Recorded, authenticator: Authenticator
 ) -> None:
@@ -166,6 +183,7 @@ class Spawner(SimpleNamespace):
     """A user's server."""
 
     ended = ""
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def servers(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> SimpleNamespace:
@@ -236,6 +254,26 @@ def test_a_server_that_ends_by_itself_is_not_stopped_by_whoever_started_it(
     asyncio.run(requested())
     assert recorded[0]["details"] == {"why": "It used more memory than its limit (2 GiB)."}
     assert said(recorded) == [("server ended", "hub", "", "ok"), ("server stopped", "hub", "", "ok")]
+
+
+def test_what_the_hub_stops_for_a_reason_did_not_end_by_itself(
+    recorded: Recorded, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = servers(monkeypatch)
+    user.spawners[""].pending, user.spawners[""].active, user.spawners[""]._log_name = None, True, "ann"
+    user.spawners[""].lost_folders = AsyncMock(return_value="the folder Lab may not be used in it any more")
+    user.stop = functools.partial(User.stop, user)
+    app = SimpleNamespace(db=None, log=logging.getLogger("hub"), proxy=SimpleNamespace(delete_user=AsyncMock()))
+    monkeypatch.setattr(revocation, "SharedFolderSpawner", Spawner)
+    monkeypatch.setattr(revocation, "NOTICE_S", 0)
+    monkeypatch.setattr(revocation, "users_of", lambda db, spawner: {"ann"})
+    monkeypatch.setattr(Inbox, "messages", Mock(notify=Mock(return_value=[])), raising=False)
+    asyncio.run(revocation.revoke(app, user))
+    assert recorded[0]["details"] == {
+        "by": "its user lost a shared folder",
+        "why": "It was stopped, because the folder Lab may not be used in it any more. Your own files are kept.",
+    }
+    assert said(recorded) == [("server stopped", "hub", "", "ok")]
 
 
 def test_a_start_that_fails_is_one_event(

@@ -128,6 +128,25 @@ def test_a_recorder_that_is_killed_again_and_again_loses_nothing(
     assert "The audit trail's recorder does not answer" in caplog.text
 
 
+def test_an_answer_that_makes_no_sense_does_not_end_the_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.record()
+    read, failures = outbox.Outbox._read, iter([UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")])
+
+    def failing(answers: Any) -> str:
+        for error in failures:
+            raise error
+        return read(answers)
+
+    monkeypatch.setattr(outbox.Outbox, "_read", staticmethod(failing))
+    box = place.outbox()
+    box.put(numbered(1))
+    assert box.close(20)
+    assert place.numbers() == [1]
+    assert "was not understood" in caplog.text
+
+
 def test_a_hub_that_is_killed_loses_nothing(place: Place) -> None:
     box = place.outbox()
     for number in range(30):

@@ -2,95 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 import requests
+from hub_site import DAY_S, PASSWORD, Site
 from jupyterhub import orm
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
-from jupyterhub_ansible.app import JupyterHub
+from jupyterhub_ansible.audit import events, refusals
 from jupyterhub_ansible.auth import emergency_link, throttle, tokens
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from traitlets.config import Config
-
-PASSWORD = secrets.token_urlsafe(9)
-DAY_S = 86400
-
-
-class Site:
-    """A Hub that listens on a port, in a separate thread."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "config.py"
-        self.file.touch()
-        self.config = Config()
-        self.config.JupyterHub.db_url = f"sqlite:///{folder}/jupyterhub.sqlite"
-        self.config.JupyterHub.cookie_secret = secrets.token_bytes(32)
-        self.config.JupyterHub.authenticator_class = "shared-password"
-        self.config.JupyterHub.token_expires_in_max_seconds = 90 * DAY_S
-        self.config.SharedPasswordAuthenticator.user_password = PASSWORD
-        self.config.Authenticator.allow_all = True
-        self.config.ConfigurableHTTPProxy.should_start = False
-        self.config.ConfigurableHTTPProxy.auth_token = "x"
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-
-    async def _serve(self) -> None:
-        hub = JupyterHub(config=self.config, config_file=str(self.file))
-        await hub.initialize([])
-        hub.tornado_application.add_handlers(
-            ".*", [(f"/hub{emergency_link.PATH}", emergency_link.EmergencyLinkHandler)]
-        )
-        listening, port = bind_unused_port()
-        server = HTTPServer(hub.tornado_application, xheaders=True)
-        server.add_socket(listening)
-        self.url = f"http://127.0.0.1:{port}/hub"
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        self._ready.set()
-        await self._end.wait()
-        server.stop()
-
-    def __enter__(self) -> Site:
-        self._thread.start()
-        assert self._ready.wait(60)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
-
-    def log_in(self, name: str, password: str, address: str = "192.0.2.1") -> requests.Response:
-        """Send the form."""
-        with requests.Session() as session:
-            session.headers["X-Real-Ip"] = address
-            session.get(f"{self.url}/login").raise_for_status()
-            fields = {"_xsrf": session.cookies["_xsrf"], "username": name, "password": password}
-            return session.post(f"{self.url}/login", data=fields, allow_redirects=False)
-
-    def ask_for_token(self, name: str, password: str, address: str = "192.0.2.1", **wanted: Any) -> requests.Response:
-        """Request a token with a password."""
-        return requests.post(
-            f"{self.url}/api/users/{name}/tokens",
-            json={"auth": {"username": name, "password": password}, **wanted},
-            headers={"X-Real-Ip": address},
-            timeout=30,
-        )
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("hub")
-    with pytest.MonkeyPatch.context() as patch, Site(folder) as site:
+    pages = ((emergency_link.PATH, emergency_link.EmergencyLinkHandler),)
+    with pytest.MonkeyPatch.context() as patch, Site(folder, pages) as site:
         patch.setattr(emergency_link.EmergencyLinkHandler, "ticket", folder / "break-glass.json")
         yield site
 
@@ -99,6 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine, one more attempt may be allowed meanwhile.
     stands_still = time.monotonic()
+    monkeypatch.setattr(refusals, "SHARED", refusals.Refusals())
     monkeypatch.setattr(throttle, "SHARED", throttle.LoginThrottle(clock=lambda: stands_still))
 
 
@@ -153,6 +86,20 @@ def test_malformed_password_counts_too(site: Site, body: str) -> None:
     most = throttle.ADDRESS.burst
     answers = [requests.post(f"{site.url}/api/users/ann/tokens", data=body, timeout=30) for _ in range(most + 5)]
     assert statuses(answers) == {403: most, 429: 5}
+
+
+def test_slowed_down_logins_are_one_line_of_the_audit_trail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[dict[str, Any]] = []
+    monkeypatch.setattr(events, "sinks", [recorded.append])
+    site.log_in("ann", PASSWORD, "192.0.2.9")
+    answers = [site.log_in("ann", "wrong") for _ in range(8)]
+    answers += [site.ask_for_token("ann", "wrong") for _ in range(2)]
+    assert statuses(answers) == {403: 5, 429: 5}
+    assert [(each["event"], each["actor"], each["details"]) for each in recorded] == [
+        ("login refused", "ann", {"why": "slowed down, since too many failed"})
+    ]
+    site.inside(lambda: refusals.SHARED.settle(everything=True))
+    assert recorded[-1]["details"]["more"] == 4
 
 
 def test_guesses_at_the_emergency_link(site: Site) -> None:

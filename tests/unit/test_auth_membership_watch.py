@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
+import pytest
 from github import GitHub
 from github_login import may_stay
-from jupyterhub_ansible.auth import emergency_link
+from jupyterhub_ansible.auth import emergency_link, membership_watch
 
 
 def test_servers_of_former_members_are_stopped(door: Any, github: GitHub) -> None:
@@ -56,3 +60,13 @@ def test_emergency_session_ends_with_its_server(door: Any, github: GitHub) -> No
     over = {**emergency, "auth_state": {"until": time.time() - 1}}
     assert entrance.stays(over) is False
     assert not may_stay(entrance, over)
+
+
+def test_watch_goes_on_after_errors(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    checked = AsyncMock(side_effect=[RuntimeError("changed size during iteration"), None, asyncio.CancelledError])
+    monkeypatch.setattr(membership_watch, "check_all", checked)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(membership_watch.watch(SimpleNamespace(log=logging.getLogger("hub")), 0))
+    assert checked.await_count == 3
+    assert "Memberships cannot be checked; retrying in 0 s" in caplog.text
+    assert "changed size" in caplog.text

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from jupyterhub import orm
+from jupyterhub_ansible.audit import outbox
+from jupyterhub_ansible.auth import rename as command
 from jupyterhub_ansible.auth.identity import Identities, NameTakenError
 from jupyterhub_ansible.auth.rename import RenameError, rename
 from jupyterhub_ansible.engine.labels import KIND, PROJECT, USER, labels
@@ -129,3 +132,26 @@ def test_refused_with_a_volume_name_template(db: Session, engine: Engine) -> Non
     settings = SETTINGS.model_copy(update={"hub_volume_name_template": "jhub-{username}-{servername}"})
     with pytest.raises(RenameError, match="hub_volume_name_template"):
         rename(db, engine, settings, "image", "ann", "anna")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_renamed_user_is_in_the_audit_trail(
+    db: Session, engine: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answers: bool
+) -> None:
+    engine.containers.get = lambda name: SimpleNamespace(image=SimpleNamespace(id="image"))
+    recorder = Mock(side_effect=None if answers else ConnectionRefusedError("refused"))
+    monkeypatch.setattr(command, "load", lambda: SimpleNamespace(settings=SETTINGS))
+    monkeypatch.setattr("docker.DockerClient", lambda: engine)
+    monkeypatch.setattr(command, "Session", lambda _: db)
+    monkeypatch.setattr(outbox, "deliver_once", recorder)
+    monkeypatch.setattr("sys.argv", ["rename", "ann", "Anna"])
+    assert command.main() is None
+    [event, source] = recorder.call_args.args
+    found = (event["event"], event["actor"], event["target"], event["details"], source)
+    assert found == ("user renamed", "host", "ann", {"to": "anna"}, "host")
+    said = capsys.readouterr()
+    assert "ann is now anna." in said.out
+    assert ("its recorder does not answer (refused)" in said.err) is not answers
+    recorder.reset_mock()
+    assert "There is no user ann" in str(command.main())
+    recorder.assert_not_called()

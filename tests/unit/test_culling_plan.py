@@ -194,12 +194,13 @@ def test_the_service_knows_when_the_hub_started() -> None:
 
 def routes_of(options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the routes of alice's server with these user options, and of the Hub."""
+    theirs = {"server_name": "", "cookie": "x", "last_activity": "now"}
 
     async def all_routes(self: Any) -> dict[str, Any]:
         return {
             "/": {"data": {"hub": True, "last_activity": "now"}},
-            "/user/alice/": {"data": {"user": "alice", "server_name": "", "last_activity": "now"}},
-            "/user/gone/": {"data": {"user": "gone", "server_name": "", "last_activity": "now"}},
+            "/user/alice/": {"data": {"user": "alice", **theirs}},
+            "/user/gone/": {"data": {"user": "gone", **theirs}},
         }
 
     def find(db: object, name: str) -> Any:

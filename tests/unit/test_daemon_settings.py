@@ -58,8 +58,8 @@ class Machine:
         self.file = folder / "daemon.json"
         self.marker = folder / "marker"
 
-    def run(self, check: bool = False, **settings: Any) -> dict[str, Any]:
-        arguments = {"settings": settings, "path": str(self.file), "record": str(self.marker)}
+    def run(self, check: bool = False, state: str = "present", **settings: Any) -> dict[str, Any]:
+        arguments = {"settings": settings, "path": str(self.file), "record": str(self.marker), "state": state}
         return run_module("daemon_settings", {**arguments, "_ansible_check_mode": check})
 
     def after(self, **settings: Any) -> Any:
@@ -101,6 +101,21 @@ def test_what_the_owner_changed_since_stays(machine: Machine) -> None:
 def test_the_folder_of_users_files_stays_where_it_is(machine: Machine) -> None:
     machine.after(debug=True, **{"data-root": "/data/docker"})
     assert machine.after() == {"data-root": "/data/docker"}
+
+
+@pytest.mark.parametrize("owners", [None, {"debug": False, "log-opts": {"tag": "mine"}}, {"data-root": "/data"}])
+def test_giving_the_engine_back(machine: Machine, owners: dict[str, Any] | None) -> None:
+    """The file is as before the first run; one that only we have written is gone."""
+    if owners is not None:
+        machine.file.write_text(json.dumps(owners))
+    machine.after(debug=True, **{"log-opts": {"max-size": "1m"}})
+    foreseen = machine.run(check=True, state="absent")
+    assert machine.marker.exists()
+    done = machine.run(state="absent")
+    assert (foreseen["changed"], foreseen["diff"]) == (done["changed"], done["diff"])
+    assert not machine.marker.exists()
+    assert (json.loads(machine.file.read_text()) if machine.file.exists() else None) == owners
+    assert not machine.run(state="absent")["changed"]
 
 
 @pytest.mark.parametrize("content", ["", "This engine is handed over.\n", "[]"])

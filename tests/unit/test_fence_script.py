@@ -92,6 +92,16 @@ def test_loaded_rules_are_not_reloaded(machine: Machine) -> None:
         assert (machine.folder / f"bridge/bridge-nf-call-{family}").read_text() == "1\n"
 
 
+def test_how_bridges_were_filtered_is_recorded_once(machine: Machine) -> None:
+    """For `make uninstall`; a family that the kernel does not filter yet counts as off."""
+    machine.write("bridge/bridge-nf-call-iptables", "1\n")
+    machine("keep")
+    machine.write("table.inet", "")
+    machine("keep")
+    recorded = (machine.folder / "run/jupyterhub-ansible-bridges").read_text()
+    assert recorded == "bridge-nf-call-iptables 1\nbridge-nf-call-ip6tables 0\n"
+
+
 @pytest.mark.parametrize("gone", ["table.inet", "bridge/bridge-nf-call-iptables"])
 def test_missing_rules_are_reloaded_and_proved_again(machine: Machine, gone: str) -> None:
     machine("keep")

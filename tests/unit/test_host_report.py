@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from project import ROLES
 
-from plugins.module_utils import kernel_tables
+from plugins.module_utils import hub_folder, kernel_tables
 from plugins.module_utils.certificates import certificate_problem
 from plugins.modules import host_report
 
@@ -89,25 +89,25 @@ def test_memory() -> None:
 
 def test_a_folder_that_something_else_uses(tmp_path: Path) -> None:
     root = tmp_path / "hub"
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     root.mkdir()
     (root / "lost+found").mkdir()
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     for name in ("cookie_secret", "hub", "jupyterhub.sqlite", "ssl"):
         (root / name).mkdir()
-    assert host_report.foreign_root(root, "team") == "cookie_secret, hub, jupyterhub.sqlite, ..."
+    assert hub_folder.foreign_root(root, "team") == "cookie_secret, hub, jupyterhub.sqlite, ..."
     (root / "hub/secrets").mkdir()
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     (root / "hub/hub.json").write_text("damaged by hand")
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     (root / "hub/hub.json").write_text("[]")
-    assert host_report.foreign_root(root, "team") == ""
+    assert hub_folder.foreign_root(root, "team") == ""
     for key in ("jupyterhub_name", "name"):
         (root / "hub/hub.json").write_text(json.dumps({key: "team"}))
-        assert host_report.foreign_root(root, "team") == ""
-        assert host_report.foreign_root(root, "other") == "the Hub team"
+        assert hub_folder.foreign_root(root, "team") == ""
+        assert hub_folder.foreign_root(root, "other") == "the Hub team"
     (tmp_path / "file").touch()
-    assert host_report.foreign_root(tmp_path / "file", "team") == "a file"
+    assert hub_folder.foreign_root(tmp_path / "file", "team") == "a file"
 
 
 def test_disk_of_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
@@ -192,13 +192,13 @@ def test_facts_have_ansibles_names(release: str, expected: tuple[str, str, str])
 
 def test_units_of_the_operator_are_told_from_ours(tmp_path: Path) -> None:
     root = Path("/srv/hub")
-    assert host_report.foreign_units(root, "hub", tmp_path) == []
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == []
     for kind in ("service", "timer"):
         text = (ROLES / f"backup/templates/backup.{kind}.j2").read_text()
         for field, value in (("{{ __backup_folder }}", "/srv/hub/backup"), ("{{ jupyterhub_name }}", "hub")):
             text = text.replace(field, value)
         (tmp_path / f"hub-backup.{kind}").write_text(text)
-    assert host_report.foreign_units(root, "hub", tmp_path) == []
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == []
     for kind in ("service", "timer"):
         (tmp_path / f"hub-backup.{kind}").write_text("[Unit]\nDescription=Mine\n")
-    assert host_report.foreign_units(root, "hub", tmp_path) == ["hub-backup.service", "hub-backup.timer"]
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == ["hub-backup.service", "hub-backup.timer"]

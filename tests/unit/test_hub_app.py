@@ -12,14 +12,17 @@ import pytest
 import requests
 from jupyterhub import app
 from jupyterhub.auth import DummyAuthenticator
+from jupyterhub.spawner import SimpleLocalProcessSpawner as SimpleSpawner
 from jupyterhub_ansible import app as hub_app
 from jupyterhub_ansible.app import JupyterHub, checked_settings, prepare, trust_proxy
+from jupyterhub_ansible.audit import refusals
 from jupyterhub_ansible.auth import tokens
 from jupyterhub_ansible.compose.errors import ComposeError
 from jupyterhub_ansible.settings import check
 from jupyterhub_ansible.settings.model import Settings, SettingsError, SharedFolder
 from jupyterhub_ansible.sharing import grants
 from jupyterhub_ansible.spawner import fence_check
+from jupyterhub_ansible.spawner.disk_admission import Disk
 from jupyterhub_ansible.spawner.server_cards import Page
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
 from jupyterhub_ansible.spawner.start_page import TEMPLATES
@@ -28,6 +31,7 @@ from project import IMAGES
 from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
+SWEEP_SHARES = JupyterHub._sweep_shares
 EVENTS = Mock()
 """Replaces the thread that follows events."""
 
@@ -41,7 +45,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(UserServerSpawner, "addresses", Mock(), raising=False)
     monkeypatch.setattr(tokens, "remove_stale", Mock())
     # It never ends by itself.
-    monkeypatch.setattr(JupyterHub, "_sweep_shares", AsyncMock())
+    monkeypatch.setattr(JupyterHub, "_sweep_shares", AsyncMock(side_effect=asyncio.CancelledError))
     hub = JupyterHub(spawner_class=UserServerSpawner)
     hub.db = Mock()
     hub.http_server, hub.tornado_settings = Mock(), {"log": logging.getLogger("hub")}
@@ -67,24 +71,38 @@ def test_orphans_are_removed_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch
     assert [call.args for call in removed.call_args_list] == [(hub.db,)] * 3
 
 
+@pytest.mark.parametrize(("spawner_class", "policy"), [(UserServerSpawner, "groups"), (SimpleSpawner, "nobody")])
 def test_shares_are_looked_through_regularly(
-    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hub: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spawner_class: type, policy: str
 ) -> None:
-    monkeypatch.undo()
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
+    monkeypatch.setattr(JupyterHub, "_sweep_shares", SWEEP_SHARES)
     monkeypatch.setattr(hub_app, "SWEEP_S", 0)
     caplog.set_level(logging.INFO)
     looked = Mock(side_effect=[["ben may not use ann/ any more"], ValueError("locked"), [], asyncio.CancelledError])
     monkeypatch.setattr(grants, "sweep", looked)
     hub.config = Config({"UserServerSpawner": {"sharing": "groups"}})
-    hub.log = logging.getLogger("hub")
+    hub.log, hub.spawner_class = logging.getLogger("hub"), spawner_class
     hub.authenticator = DummyAuthenticator(blocked_users={"ann"})
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(hub._sweep_shares())
+    started(hub)
     assert [(call.args[1], call.args[2]("ann"), call.args[2]("ben")) for call in looked.call_args_list] == [
-        ("groups", True, False)
+        (policy, True, False)
     ] * 4
     assert "ben may not use ann/ any more" in caplog.text
+    assert "Cannot look for shares that are over; retrying in 0 s" in caplog.text
     assert hub.db.rollback.call_count == 1
+
+
+@pytest.mark.parametrize("spawner_class", [UserServerSpawner, SimpleSpawner])
+def test_refused_logins_are_summed_up_regularly(hub: Any, monkeypatch: pytest.MonkeyPatch, spawner_class: type) -> None:
+    monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
+    monkeypatch.setattr(refusals, "SETTLE_S", 0)
+    hub.log, hub.spawner_class = logging.getLogger("hub"), spawner_class
+    settle = AsyncMock(side_effect=[None, ValueError("unforeseen"), None, asyncio.CancelledError])
+    hub._audit = Mock(load_visits=AsyncMock(), settle=settle)
+    started(hub)
+    hub._audit.load_visits.assert_awaited_once_with()
+    assert settle.await_count == 4
 
 
 def test_subcommand_starts_no_background_tasks(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +158,14 @@ def test_operators_template_can_extend_ours(tmp_path: Path, environment: str) ->
         "static_url": lambda *_, **__: "",
         "user": MagicMock(),
     }
-    own = Page(cards=(), running_limit=0, of_deleted="", of_new="", may_share=False)
+    about: dict[str, Any] = {
+        "of_deleted": "",
+        "of_new": "",
+        "may_share": False,
+        "disk": Disk(1, 2),
+        "is_disk_low": False,
+    }
+    own = Page(cards=(), running_limit=0, **about)
     page = home.render({**given, "own_servers": lambda *_: own, "named_server_limit_per_user": 0})
     # Theirs, those of the deployment, and JupyterHub's.
     parts = ("<p>Welcome</p>", 'id="delete-server"', ">Genomics</h3>", "<code>shared/notes</code>", "</html>")
@@ -326,7 +351,7 @@ def test_fence_is_checked_regularly(
     monkeypatch.setattr(UserServerSpawner, "remove_orphans", AsyncMock(side_effect=asyncio.CancelledError))
     monkeypatch.setattr(fence_check, "CHECK_S", 0)
     hub.log = logging.getLogger("hub")
-    hub.fence_monitor = Mock(check=Mock(side_effect=[None, "it is not", OSError("no disk"), asyncio.CancelledError]))
+    hub.fence_monitor = Mock(check=Mock(side_effect=[None, "it is not", ValueError("no disk"), asyncio.CancelledError]))
     started(hub)
     assert hub.fence_monitor.check.call_count == 4
     assert "it is not" in caplog.text

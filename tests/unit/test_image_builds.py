@@ -17,8 +17,18 @@ from typing import Any
 import pytest
 
 from plugins.action import image_builds as action
+from plugins.module_utils import machine_record
 from plugins.module_utils.image_runs import BuildError, Progress, build_all, wait_for
 from plugins.modules import image_builds as builds
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """What is recorded, instead of on this machine."""
+    found: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(machine_record, "remember", lambda kind, values: found.append((kind, values)))
+    return found
+
 
 CANARY = "https://user:c4n%41ry@index.test/simple"
 
@@ -249,6 +259,19 @@ def test_a_pulled_image_that_is_refused_does_not_stay(tmp_path: Path, monkeypatc
     with pytest.raises(BuildError, match="runs as root"):
         builder(tmp_path).make(image, tmp_path / "log")
     assert said.read_text().splitlines()[-1] == "image rm their/image:1"
+
+
+def test_a_pulled_image_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: list[tuple[str, dict[str, str]]]
+) -> None:
+    """Only those that the engine did not have, so that `make uninstall` removes no other."""
+    image = {"name": "os", "kind": "os", "hash": "h", "ref": "p/os:h", "source": "debian:trixie-slim"}
+    for answer, expected in (("echo an-id", []), ("exit 1", [("images", {"debian:trixie-slim": ""})])):
+        maker = builder(tmp_path)
+        monkeypatch.setattr(maker, "answer", lambda command, answer=answer: "id" if "echo" in answer else "")
+        monkeypatch.setattr(maker, "run", lambda *_, **__: None)
+        maker.make_os(image, tmp_path / "log")
+        assert recorded == expected
 
 
 def test_an_environment_is_tested_as_servers_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ def test_traits_win_and_dictionaries_are_merged(hub_files: Path) -> None:
         "tmp_mb",
         "running_limit",
         "reserve_memory_mb",
+        "reserve_disk_mb",
         "deleted_homes",
         "share_home",
         "volume_name_template",

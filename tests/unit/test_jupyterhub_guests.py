@@ -115,9 +115,12 @@ def test_workspace_checks_regularly(opened: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(jupyterhub_guests, "close_refused", close_refused)
     loops: list[Any] = []
     server = SimpleNamespace(
-        identity_provider=SimpleNamespace(hub_auth="auth"), io_loop=SimpleNamespace(add_callback=loops.append)
+        identity_provider=SimpleNamespace(hub_auth="auth"),
+        io_loop=SimpleNamespace(add_callback=loops.append),
+        web_app=SimpleNamespace(settings={}),
     )
     jupyterhub_guests._load_jupyter_server_extension(server)
+    assert server.web_app.settings == {"page_config_data": {"hubSharing": "true"}}
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(loops[0]())
     assert checked == ["auth"] * 3

@@ -41,8 +41,12 @@ def found(machine: Path) -> dict[str, Any]:
 def run(machine: Path, check: bool = False) -> Any:
     now = found(machine)
     arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"]}
-    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    return run_module("kernel_limits", {**arguments, **paths, "_ansible_check_mode": check})
+    return run_module("kernel_limits", {**arguments, **paths(machine), "_ansible_check_mode": check})
+
+
+def paths(machine: Path) -> dict[str, Any]:
+    folders = {"path": "kept/ours.conf", "kernel": "kernel", "record": "lib/record.json"}
+    return {**{name: str(machine / path) for name, path in folders.items()}, "others": [str(machine / "kept")]}
 
 
 def test_all_are_raised_and_kept(machine: Path) -> None:
@@ -93,11 +97,60 @@ def test_a_kernel_that_refuses(machine: Path) -> None:
     limit.mkdir()
     arguments = {"limits": found(machine)["kernel_limits"], "low": ["kernel.pty.max = 1048576"]}
     (machine / "kept/ours.conf").write_text("")
-    paths = {"path": str(machine / "kept/ours.conf"), "kernel": str(machine / "kernel")}
-    assert run_module("kernel_limits", {**arguments, **paths})["refused"] == ["kernel.pty.max"]
-    told = run_module("kernel_limits", {**arguments, **paths})
+    assert run_module("kernel_limits", {**arguments, **paths(machine)})["refused"] == ["kernel.pty.max"]
+    told = run_module("kernel_limits", {**arguments, **paths(machine)})
     assert not told["changed"]
     assert "kernel.pty.max: one server can use it up for all" in str(told["warnings"])
+
+
+def absent(machine: Path, **more: Any) -> Any:
+    return run_module("kernel_limits", {"state": "absent", **paths(machine), **more})
+
+
+def test_limits_are_reset_to_what_they_were(machine: Path) -> None:
+    """Also if a first run was interrupted before it wrote its file; the values of later runs are not the machine's."""
+    run(machine)
+    run(machine)
+    assert absent(machine, _ansible_check_mode=True)["changed"]
+    assert found(machine)["kernel_limits_kept"]
+    assert absent(machine)["changed"]
+    assert {name: (machine / "kernel" / name.replace(".", "/")).read_text().strip() for name in LOW} == {
+        name: str(value) for name, value in LOW.items()
+    }
+    assert not (machine / "kept/ours.conf").exists()
+    assert not absent(machine)["changed"]
+
+
+def test_what_the_machine_s_own_files_set_counts(machine: Path) -> None:
+    run(machine)
+    (machine / "kept/90-mine.conf").write_text(
+        "# kernel.pty.max = 3\nkernel.pty.max=5000\n-fs/aio-max-nr = 7\nother = 1\n"
+    )
+    absent(machine)
+    assert (machine / "kernel/kernel/pty/max").read_text() == "5000"
+    assert (machine / "kernel/fs/aio-max-nr").read_text() == "7"
+
+
+def test_other_settings_are_remembered_and_may_be_kept(machine: Path) -> None:
+    forward = machine / "kernel/net/ipv4/ip_forward"
+    forward.parent.mkdir(parents=True)
+    forward.write_text("0\n")
+    now = found(machine)
+    arguments = {"limits": now["kernel_limits"], "low": now["kernel_limits_low"], "remember": ["net.ipv4.ip_forward"]}
+    run_module("kernel_limits", {**arguments, **paths(machine)})
+    forward.write_text("1\n")
+    absent(machine, keep=["net.ipv4.ip_forward"])
+    assert forward.read_text() == "1\n"
+    absent(machine, before={"kernel.pty.max": "7"})
+    assert forward.read_text() == "0"
+    assert (machine / "kernel/kernel/pty/max").read_text() == "4096", "what was recorded counts more"
+
+
+def test_without_a_record_the_file_goes_and_the_values_stay_until_a_reboot(machine: Path) -> None:
+    run(machine)
+    (machine / "lib/record.json").unlink()
+    assert absent(machine)["changed"]
+    assert found(machine)["kernel_limits_low"] == []
 
 
 def test_the_hub_checks_the_same_limits(machine: Path) -> None:

@@ -101,7 +101,7 @@ class Place:
             path.chmod(0o755)
         for file in (
             "etc/docker/daemon.json", "etc/group", "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service",
-            "etc/systemd/system/jupyterhub-mine.service", "etc/systemd/system/jhe2e-fence.service",
+            "etc/systemd/system/jupyterhub-notes.service", "etc/systemd/system/jhe2e-fence.service",
             "run/jhe2e-fence-proof", "srv/jhe2e/hub/secrets/token",
             "srv/other/file", "var/lib/docker/image/x", "var/lib/dpkg/status",
         ):  # fmt: skip
@@ -209,7 +209,7 @@ def test_with_confirmation_it_removes_only_what_belongs_to_the_tests(
     assert made_fresh(place) == 0
     assert capsys.readouterr().out.endswith("This machine is fresh.\n")
     assert place.files() == {
-        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "etc/systemd/system/jupyterhub-mine.service",
+        "etc/sysctl.d/99-own.conf", "etc/systemd/system/own.service", "etc/systemd/system/jupyterhub-notes.service",
         "srv/other/file", "var/lib/dpkg/status",
     }  # fmt: skip
     assert (place.folder / "rules").read_text() == RULES_OF_OTHERS
@@ -275,8 +275,8 @@ def test_volumes_and_folders_of_others_are_a_reason_to_refuse(
     assert told == [
         "  volume data",
         f"  volume jupyterhub-user-ann{of_whom}",
-        f"  {place.root}/srv/jupyterhub, of the Hub jupyterhub (docs/how-to/remove.md removes it)",
-        f"  {place.root}/opt/lab, of the Hub lab (docs/how-to/remove.md removes it)",
+        f"  {place.root}/srv/jupyterhub, of the Hub jupyterhub (make uninstall removes it)",
+        f"  {place.root}/opt/lab, of the Hub lab (make uninstall removes it)",
     ]
     assert place.asked() == []
 

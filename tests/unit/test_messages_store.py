@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from jupyterhub_ansible.messages.store import LONGEST, MOST, MessageError, Messages
+from sqlalchemy import text
 
 
 class Clock:
@@ -78,3 +79,19 @@ def test_change_ends_waiting(db: Any) -> None:
 
     assert asyncio.run(waits(send=True)) < 1
     assert asyncio.run(waits(send=False)) >= 0.05
+
+
+def test_notices_of_the_hub_do_not_take_the_place_of_messages(db: Any) -> None:
+    clock = Clock()
+    messages = Messages(db, clock)
+    numbers = messages.notify({f"user{number}" for number in range(2 * MOST)}, "It stops.", 60)
+    messages.send("Hello", None, "olga", 3600)
+    assert texts(messages, "user3") == ["It stops.", "Hello"]
+    messages.remove(*numbers[:-1])
+    assert sum(each.text == "It stops." for each in messages.all()) == 1
+    clock.now += timedelta(seconds=61)
+    messages.notify({"ann"}, "Another one.", 60)
+    assert {each[0] for each in db.execute(text("SELECT text FROM jupyterhub_ansible_messages"))} == {
+        "Hello",
+        "Another one.",
+    }

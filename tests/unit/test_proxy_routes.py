@@ -151,3 +151,26 @@ def test_fetch_routes_does_not_query_the_database(upstream: Any, monkeypatch: py
     monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", AsyncMock(return_value=routes))
     monkeypatch.setattr(UserProxy, "_reports_activity", Mock(side_effect=AssertionError))
     assert asyncio.run(UserProxy().fetch_routes()) == routes
+
+
+def test_server_s_route_has_the_name_of_its_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = AsyncMock()
+    monkeypatch.setattr(ConfigurableHTTPProxy, "add_route", added)
+    proxy, data = UserProxy(), {"user": "ann", "server_name": "gpu"}
+    spawners = {"": None, "gpu": SimpleNamespace(oauth_client_id="jupyterhub-user-ann--gpu")}
+    proxy.app = SimpleNamespace(users={"ann": SimpleNamespace(spawners=spawners)})
+    asyncio.run(proxy.add_route("/user/ann/gpu/", "http://10.0.0.1:8888", data))
+    asyncio.run(proxy.add_route("/services/mine/", "http://10.0.0.2:80", {"service": "mine"}))
+    assert [call.args[2] for call in added.await_args_list] == [
+        {**data, "cookie": "jupyterhub-user-ann--gpu"},
+        {"service": "mine"},
+    ]
+
+
+def test_route_of_an_older_hub_is_added_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs: dict[str, Any] = {"user": "ann", "server_name": ""}
+    data = {"/": {"hub": True}, "/user/ann/": theirs, "/user/ann/gpu/": {**theirs, "cookie": "x"}}
+    routes = {spec: {"data": each} for spec, each in data.items()}
+    monkeypatch.setattr(UserProxy, "fetch_routes", AsyncMock(return_value=routes))
+    monkeypatch.setattr(UserProxy, "_reports_activity", Mock(return_value=True))
+    assert set(asyncio.run(UserProxy().get_all_routes())) == {"/", "/user/ann/gpu/"}

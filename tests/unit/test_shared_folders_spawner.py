@@ -162,6 +162,31 @@ def test_a_start_does_not_wait_for_an_answer(
     assert mounts(docker)[0][2] == "/srv/shared/lab"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_loses_a_folder_during_the_start_does_not_get_in_with_it(
+    docker: FakeDocker, volumes: Volumes, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    mine = member("acme:lab", shared_folders=[LAB.model_copy(update={"at_once": at_once}), COURSE])
+
+    async def leaves(url: str) -> None:
+        mine.user.groups = []
+
+    monkeypatch.setattr(mine, "_wait_until_ready", leaves)
+    if not at_once:
+        run(mine.start)
+        return
+    with pytest.raises(SpawnError) as error:
+        run(mine.start)
+    assert error.value.jupyterhub_message == (
+        "It was stopped again, because the shared folder The Lab may not be used in it any more."
+        " Please start it once more."
+    )
+    # As JupyterHub does; the next start has what is allowed then.
+    run(mine.stop)
+    run(mine.start)
+    assert [each[2] for each in mounts(docker)] == ["/srv/shared/course"]
+
+
 def test_nobody_is_asked_where_no_group_counts(docker: FakeDocker, volumes: Volumes) -> None:
     mine = member(shared_folders=[COURSE])
     mine.authenticator = Provider()

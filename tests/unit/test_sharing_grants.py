@@ -59,7 +59,7 @@ def rights(guest: orm.User) -> set[str]:
 
 def accepted(db: Any, server: orm.Spawner, name: str = "ben", *, start: bool = False) -> orm.Share:
     link, _ = grants.make_link(db, server, HOUR, start=start)
-    return grants.accept(db, link, user(db, name, "lab"), EVERYBODY)
+    return grants.accept(db, link, user(db, name, "lab"), EVERYBODY, nobody_is_blocked)
 
 
 @pytest.mark.parametrize("start", [False, True])
@@ -68,7 +68,7 @@ def test_link_grants_only_this_server_for_its_time(db: Any, server: orm.Spawner,
     assert code not in str([link.hashed, link.prefix])
     assert grants.find_link(db, code) is link
     ben = user(db, "ben")
-    share = grants.accept(db, link, ben, EVERYBODY)
+    share = grants.accept(db, link, ben, EVERYBODY, nobody_is_blocked)
     assert link
     assert share.expires_at == link.expires_at
     assert share.expires_in is not None
@@ -84,8 +84,8 @@ def test_link_grants_only_this_server_for_its_time(db: Any, server: orm.Spawner,
 def test_second_use_prolongs_nothing(db: Any, server: orm.Spawner) -> None:
     link, code = grants.make_link(db, server, HOUR, start=False)
     ben = user(db, "ben")
-    until = grants.accept(db, link, ben, EVERYBODY).expires_at
-    assert grants.accept(db, link, ben, EVERYBODY).expires_at == until
+    until = grants.accept(db, link, ben, EVERYBODY, nobody_is_blocked).expires_at
+    assert grants.accept(db, link, ben, EVERYBODY, nobody_is_blocked).expires_at == until
     assert len(ben.shared_with_me) == 1
     assert link.exchange_count == 2
     passed(db, link)
@@ -96,7 +96,7 @@ def test_newest_link_counts(db: Any, server: orm.Spawner) -> None:
     ben = user(db, "ben")
     for lasts_s, start in ((HOUR, True), (2 * HOUR, False)):
         link, _ = grants.make_link(db, server, lasts_s, start=start)
-        share = grants.accept(db, link, ben, EVERYBODY)
+        share = grants.accept(db, link, ben, EVERYBODY, nobody_is_blocked)
     assert not grants.may_start(share)
     assert share.expires_at == link.expires_at
 
@@ -117,23 +117,29 @@ def test_operator_decides_with_whom(
     link, _ = grants.make_link(db, server, HOUR, start=False)
     ben = user(db, "ben", *groups)
     if not why:
-        assert grants.accept(db, link, ben, policy).user is ben
+        assert grants.accept(db, link, ben, policy, nobody_is_blocked).user is ben
         return
     with pytest.raises(grants.SharingError, match=why):
-        grants.accept(db, link, ben, policy)
+        grants.accept(db, link, ben, policy, nobody_is_blocked)
     assert not ben.shared_with_me
 
 
 def test_owner_cannot_be_guest(db: Any, server: orm.Spawner) -> None:
     link, _ = grants.make_link(db, server, HOUR, start=False)
     with pytest.raises(grants.SharingError, match="your own server"):
-        grants.accept(db, link, server.user, EVERYBODY)
+        grants.accept(db, link, server.user, EVERYBODY, nobody_is_blocked)
+
+
+def test_link_of_a_blocked_owner_lets_nobody_in(db: Any, server: orm.Spawner) -> None:
+    link, _ = grants.make_link(db, server, 3600, start=False)
+    with pytest.raises(grants.SharingError, match="ann may not use this Hub any more"):
+        grants.accept(db, link, user(db, "ben"), EVERYBODY, {"ann"}.__contains__)
 
 
 def test_links_are_limited(db: Any, server: orm.Spawner) -> None:
     for _ in range(grants.LINKS_AT_MOST):
         link, _ = grants.make_link(db, server, HOUR, start=False)
-    with pytest.raises(grants.SharingError, match="withdraw one first"):
+    with pytest.raises(grants.SharingError, match="delete one first"):
         grants.make_link(db, server, HOUR, start=False)
     passed(db, link)
     grants.make_link(db, server, HOUR, start=False)
@@ -218,7 +224,7 @@ def test_shares_of_others_are_left_alone(db: Any, server: orm.Spawner) -> None:
     assert grants.find_link(db, code) is None
     # A link gives somebody who has access for good no end.
     link, _ = grants.make_link(db, server, HOUR, start=True)
-    assert grants.accept(db, link, ben, EVERYBODY).expires_at is None
+    assert grants.accept(db, link, ben, EVERYBODY, nobody_is_blocked).expires_at is None
     assert grants.links(server) == [link]
     assert theirs in server.share_codes
 
@@ -226,7 +232,7 @@ def test_shares_of_others_are_left_alone(db: Any, server: orm.Spawner) -> None:
 def test_removed_guest_cannot_come_back(db: Any, server: orm.Spawner) -> None:
     link, code = grants.make_link(db, server, HOUR, start=False)
     ben, cleo = user(db, "ben"), user(db, "cleo")
-    shares = [grants.accept(db, link, each, EVERYBODY) for each in (ben, cleo)]
+    shares = [grants.accept(db, link, each, EVERYBODY, nobody_is_blocked) for each in (ben, cleo)]
     grants.remove_guest(db, shares[0])
     assert grants.find_link(db, code) is None
     assert (rights(ben), len(rights(cleo))) == (set(), 3)

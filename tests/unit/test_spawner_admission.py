@@ -6,7 +6,8 @@ from unittest.mock import Mock
 
 import pytest
 from fake_spawner import GB, FakeDocker, Spawner, events_of, run, same_hub, spawner
-from jupyterhub_ansible.spawner import errors, queue
+from jupyterhub_ansible.spawner import disk_admission, errors, queue
+from jupyterhub_ansible.spawner.disk_admission import Disk
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.memory_admission import Claim, waiting_message
 from jupyterhub_ansible.spawner.queue import Queue
@@ -178,3 +179,27 @@ def test_two_concurrent_starts_do_not_both_fail(docker: FakeDocker) -> None:
     run(first.start)
     with pytest.raises(SpawnError):
         run(second.start)
+
+
+def test_disk_that_is_nearly_full_starts_servers_only_to_delete_files(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = spawner(reserve_disk_mb=1024)
+    monkeypatch.setattr(disk_admission, "look", lambda: Disk(1024**3 - 1, 40 * 1024**3))
+    with pytest.raises(SpawnError, match="must stay free") as refused:
+        run(mine.start)
+    assert "1023 MiB are free on the engine's disk, and 1024 must stay free" in refused.value.log_message
+    assert "servers start only to delete files: there is a button" in refused.value.jupyterhub_message
+    assert not [name for name in docker.containers if name != "probe"]
+    mine.tidying = True
+    run(mine.start)
+    # For this start only.
+    with pytest.raises(SpawnError, match="must stay free"):
+        run(mine.start)
+    monkeypatch.setattr(disk_admission, "look", lambda: Disk(1024**3, 40 * 1024**3))
+    run(spawner("ben", reserve_disk_mb=1024).start)
+
+
+def test_the_disk_is_that_of_the_hub_s_volume() -> None:
+    found = disk_admission.look()
+    assert 0 < found.free <= found.size

@@ -1,6 +1,7 @@
 """Home volumes: ownership, and what happens to those of deleted servers."""
 
 import logging
+import threading
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -8,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 from fake_spawner import FakeDocker, run, spawner
 from jupyterhub_ansible.engine.labels import labels
+from jupyterhub_ansible.spawner import mounted_volumes
 from jupyterhub_ansible.spawner.errors import SpawnError
 from jupyterhub_ansible.spawner.home_archives import HomesError
 from jupyterhub_ansible.spawner.spawner import UserServerSpawner
@@ -107,6 +109,39 @@ def test_volumes_of_mounts_go_with_their_user(
     """The home last, since it stays where something fails."""
     calls = deleted(spawner(deleted_homes=what), monkeypatch)
     assert calls == [("jh", "alice", volume, what) for volume in [*gone, "jh-user-alice"]]
+
+
+class OfOneThread:
+    """An object of the database, whose session only the event loop's thread may use."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values, self._thread = values, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        if threading.get_ident() != self._thread:
+            pytest.fail(f"{name} is read in another thread")
+        return self._values[name]
+
+
+def in_the_database(mine: Any) -> Any:
+    """Let the user and the server of a spawner be of one thread."""
+    mine.user = OfOneThread(**vars(mine.user))
+    mine.orm_spawner = OfOneThread(**vars(mine.orm_spawner))
+    return mine
+
+
+def test_threads_do_not_use_the_database(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deleted(in_the_database(spawner(deleted_homes="remove")), monkeypatch), "a home is disposed of"
+    ensured = Mock(return_value=(True, 0))
+    monkeypatch.setattr(mounted_volumes, "ensure", ensured)
+    monkeypatch.setattr(mounted_volumes, "make_writable", Mock(return_value=""))
+    mine = in_the_database(spawner(volumes={"cache": "/cache"}))
+    run(lambda: mine._ensure_mounted_volumes(1000))
+    assert ensured.call_args.args[2:] == ("cache", "alice")
+    ensured.side_effect = mounted_volumes.TakenError
+    with pytest.raises(SpawnError) as error:
+        run(lambda: mine._ensure_mounted_volumes(1000))
+    assert error.value.reason == "volume-taken"
 
 
 def test_home_of_a_user_with_a_running_server_stays(

@@ -10,6 +10,7 @@ import pytest
 import requests
 from docker.errors import NotFound
 from fake_spawner import PROXY, FakeDocker, ended_server, run, running_server, same_hub, spawner
+from jupyterhub_ansible.audit import context
 
 
 def test_disconnected_server_is_reconnected(docker: FakeDocker) -> None:
@@ -177,6 +178,27 @@ def test_ended_server_is_cleaned_up_after_a_failed_route_deletion(docker: FakeDo
     assert mine._callbacks == []
     run(mine.poll_and_notify)
     assert stopped == [""]
+
+
+def test_whoever_finds_a_server_ended_did_not_stop_it(docker: FakeDocker) -> None:
+    mine = ended_server(docker, ExitCode=137)
+    causes: list[tuple[str, str]] = []
+
+    async def stop(_: str) -> None:
+        causes.append((context.current().actor, context.current().by))
+
+    mine.user.stop = stop
+
+    async def requested() -> None:
+        context.enter(
+            SimpleNamespace(
+                _jupyterhub_user=SimpleNamespace(name="vera", kind="user"), request=SimpleNamespace(remote_ip="")
+            )
+        )
+        await mine.poll_and_notify()
+
+    run(requested)
+    assert causes == [("hub", context.ENDED)]
 
 
 @pytest.mark.parametrize("when", ["containers", "inspect_container", "logs"])

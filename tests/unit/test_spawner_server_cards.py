@@ -233,3 +233,15 @@ def test_start_that_would_be_refused_is_not_offered() -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert server_cards.lasting(seconds) == words
+
+
+def test_disk_that_is_nearly_full_is_told_and_servers_start_to_delete_files() -> None:
+    place = Place()
+    shown = place.html()
+    assert 'id="disk" data-part="disk" role="alert" class="alert alert-warning" hidden' in shown
+    assert 'data-action="tidy"' not in shown
+    place.spawner("", reserve_disk_mb=1024**3)
+    shown = place.html()
+    assert 'role="alert" class="alert alert-warning"> The machine\'s disk is nearly full: ' in shown
+    assert 'data-action="tidy" aria-label="Start to delete files: Default server"' in shown
+    assert 'aria-label="Start Default server"' not in shown

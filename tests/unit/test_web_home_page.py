@@ -4,7 +4,7 @@ import asyncio
 import re
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from jupyterhub.auth import NullAuthenticator
@@ -49,3 +49,12 @@ def test_only_the_users_own_running_servers_are_measured(ready: bool, monkeypatc
     assert asked == (["id-of-x"] if ready else [])
     # The engine's answer is useless here: the page comes without numbers.
     upstream.assert_awaited_once_with("servers.html", url="/user/ann/", usage={})
+
+
+def test_an_error_page_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterHub renders it at once (BaseHandler.write_error)."""
+    upstream = Mock(return_value="html")
+    monkeypatch.setattr(HomeHandler, "render_template", upstream)
+    handler: Any = OwnServersHandler.__new__(OwnServersHandler)
+    assert handler.render_template("error.html", sync=True, status_code=500) == "html"
+    upstream.assert_called_once_with("error.html", sync=True, status_code=500)

@@ -9,8 +9,10 @@ COMMANDS = {
     "emergency-link": ("auth.emergency_link", "create a link for one login as administrator, if no other login works"),
     "homes": ("spawner.home_archives", "list and restore the archived homes of deleted users"),
     "identity": ("auth.identity", "list which GitHub account is which user, or forget one"),
+    "import": ("spawner.home_imports", "show or copy the homes of another Hub"),
     "rename": ("auth.rename", "rename a user, with the homes"),
     "tokens": ("auth.tokens", "list the API tokens that never expire"),
+    "uninstall": ("compose.uninstall", "Compose only: remove what this Hub made beside the application"),
 }
 """Command: module with a function `main`, and description."""
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,11 @@ from jupyterhub.scopes import define_custom_scopes
 from tornado.httpserver import HTTPServer
 
 from .audit import pages as audit_pages
+from .audit import refusals
 from .audit import service as audit
 from .auth import login_limits, sessions, tokens
+from .auth.membership import is_blocked
+from .background import repeat
 from .clean import CleanLogFormatter
 from .compose.errors import ComposeError
 from .compose.reconciler import Reconciler
@@ -32,6 +36,7 @@ from .settings.model import Settings, SettingsError, Workspace, load
 from .shared_folders import revocation
 from .sharing import grants
 from .sharing import handlers as sharing
+from .sharing.spawner import SharingSpawner
 from .spawner import fence_check
 from .spawner.address_pool import Addresses
 from .spawner.spawner import UserServerSpawner
@@ -59,8 +64,13 @@ class JupyterHub(app.JupyterHub):
     has_audit = False
     """Whether events go to the audit trail's recorder."""
     _audit: audit.Audit | None = None
+    _is_at_start = True
     _log_formatter_cls = CleanLogFormatter
     handlers: list[tuple[Any, ...]]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def init_handlers(self) -> None:
         """Make the handlers: JupyterHub's, with limits on requests, login attempts and tokens, and ours."""
@@ -112,19 +122,29 @@ class JupyterHub(app.JupyterHub):
         """Start JupyterHub, then its background tasks."""
         await super().start()
         # None for a subcommand, such as `jupyterhub token`.
-        if self.http_server and issubclass(self.spawner_class, UserServerSpawner):
-            # A reference, because the event loop holds only weak ones.
-            self._cleaning_up = asyncio.create_task(self._clean_up())
-            self._sweeping = asyncio.create_task(self._sweep_shares())
-            self._retiring = asyncio.create_task(self._retire_workspaces())
-            self._revoking = asyncio.create_task(revocation.revoke_all(self))
-            if self._audit:
-                self._loading = asyncio.create_task(self._audit.load_visits())
+        if not self.http_server:
+            return
+        # With an operator's own spawner, too: shares of before must end.
+        self._run(repeat(self._sweep_shares, SWEEP_S, self.log, "Cannot look for shares that are over"))
+        if self._audit:
+            self._run(self._audit.load_visits())
+            settle = self._audit.settle
+            self._run(repeat(settle, refusals.SETTLE_S, self.log, "Refused logins cannot be summed up"))
+        if issubclass(self.spawner_class, UserServerSpawner):
+            self._run(repeat(self._clean_up, CLEAN_UP_S, self.log, "Cannot clean up after servers that ended"))
+            self._run(self._retire_workspaces())
+            self._run(revocation.revoke_all(self))
             self._follow_events()
             if self.reconciler:
-                self._reconciling = asyncio.create_task(self._reconcile(self.reconciler))
+                self._run(self._reconcile(self.reconciler))
             if self.fence_monitor:
-                self._monitoring = asyncio.create_task(self._monitor_fence(self.fence_monitor))
+                check = partial(self._check_fence, self.fence_monitor)
+                self._run(repeat(check, fence_check.CHECK_S, self.log, "Checking the fence failed"))
+
+    def _run(self, task: Coroutine[Any, Any, None]) -> None:
+        # A reference, because the event loop holds only weak ones.
+        self._tasks.add(running := asyncio.create_task(task))
+        running.add_done_callback(self._tasks.discard)
 
     async def cleanup(self) -> None:
         """Clean up before the end, which is recorded as well."""
@@ -173,23 +193,19 @@ class JupyterHub(app.JupyterHub):
         return next((each for each in spawners if each.object_id == container and each.active), None)
 
     async def _reconcile(self, reconciler: Reconciler) -> None:
-        while True:
-            await asyncio.sleep(RECONCILE_S)
-            try:
-                if await asyncio.to_thread(reconciler.reconcile):
-                    self.log.warning("The proxy was replaced: restoring the routes of running servers")
-                    await self.proxy.check_routes(self.users, self._service_map)
-            except Exception:
-                self.log.exception("Checking networks, proxy and fence failed; retrying in %d s", RECONCILE_S)
+        # The Hub has just done it before it started.
+        await asyncio.sleep(RECONCILE_S)
+        step = partial(self._reconcile_once, reconciler)
+        await repeat(step, RECONCILE_S, self.log, "Checking networks, proxy and fence failed")
 
-    async def _monitor_fence(self, fence_monitor: fence_check.FenceMonitor) -> None:
-        while True:
-            try:
-                if message := await asyncio.to_thread(fence_monitor.check):
-                    self.log.warning(message)
-            except OSError:
-                self.log.exception("Checking the fence failed; retrying in %d s", fence_check.CHECK_S)
-            await asyncio.sleep(fence_check.CHECK_S)
+    async def _reconcile_once(self, reconciler: Reconciler) -> None:
+        if await asyncio.to_thread(reconciler.reconcile):
+            self.log.warning("The proxy was replaced: restoring the routes of running servers")
+            await self.proxy.check_routes(self.users, self._service_map)
+
+    async def _check_fence(self, fence_monitor: fence_check.FenceMonitor) -> None:
+        if message := await asyncio.to_thread(fence_monitor.check):
+            self.log.warning(message)
 
     async def _remove_old_images(self, reconciler: Reconciler) -> None:
         try:
@@ -204,41 +220,33 @@ class JupyterHub(app.JupyterHub):
             self.log.exception("Cannot stop workspaces that are not declared any more")
 
     async def _sweep_shares(self) -> None:
-        policy = self.spawner_class(config=self.config).sharing
-        while True:
-            try:
-                for line in grants.sweep(self.db, policy, self._is_blocked):
-                    self.log.info(line)
-            except Exception:
-                self.log.exception("Cannot look for shares that are over; retrying in %d s", SWEEP_S)
-                self.db.rollback()
-            await asyncio.sleep(SWEEP_S)
-
-    def _is_blocked(self, username: str) -> bool:
-        # One whose logins can change knows more.
-        is_blocked = getattr(self.authenticator, "is_blocked", None)
-        return bool(is_blocked(username) if is_blocked else username in self.authenticator.blocked_users)
+        """End shares that are over; with an operator's own spawner all, since it may keep former guests connected."""
+        is_ours = issubclass(self.spawner_class, SharingSpawner)
+        policy = self.spawner_class(config=self.config).sharing if is_ours else grants.NOBODY
+        try:
+            for line in grants.sweep(self.db, policy, partial(is_blocked, self.authenticator)):
+                self.log.info(line)
+        except Exception:
+            self.db.rollback()
+            raise
 
     async def _clean_up(self) -> None:
-        at_start = True
-        while True:
-            spawner = self.spawner_class(config=self.config)
-            for step in (partial(tokens.remove_stale, self.db), partial(spawner.settle_addresses, self.users)):
-                try:
-                    step()
-                except Exception:
-                    self.log.exception("Cannot release tokens or addresses of servers that ended")
-                    self.db.rollback()
+        spawner, at_start = self.spawner_class(config=self.config), self._is_at_start
+        self._is_at_start = False
+        for step in (partial(tokens.remove_stale, self.db), partial(spawner.settle_addresses, self.users)):
             try:
-                await spawner.remove_orphans(self.users, at_start)
-            except DOCKER_ERRORS as error:
-                self.log.warning("Cannot look for orphaned containers: %s", error)
+                step()
             except Exception:
-                self.log.exception("Cannot look for orphaned containers")
-            if self.reconciler:
-                await self._remove_old_images(self.reconciler)
-            at_start = False
-            await asyncio.sleep(CLEAN_UP_S)
+                self.log.exception("Cannot release tokens or addresses of servers that ended")
+                self.db.rollback()
+        try:
+            await spawner.remove_orphans(self.users, at_start)
+        except DOCKER_ERRORS as error:
+            self.log.warning("Cannot look for orphaned containers: %s", error)
+        except Exception:
+            self.log.exception("Cannot look for orphaned containers")
+        if self.reconciler:
+            await self._remove_old_images(self.reconciler)
 
 
 def trust_proxy(settings: Settings, reconciler: Reconciler | None) -> None:

@@ -1,12 +1,13 @@
 // Loaded before configurable-http-proxy (node --import, by the entrypoint): wraps its public server to correct forwarded
-// headers, set response headers, and limit connections to clients and to servers.  Command line, routes and API are
-// unchanged.
+// headers, set response headers, keep servers' cookies apart, and limit connections to clients and to servers.  Command
+// line, routes and API are unchanged.
 
 import http from "node:http";
 
 import { dress, dressHead } from "./answers.mjs";
 import { Clients } from "./clients.mjs";
 import { Connections } from "./connections.mjs";
+import { keepCookiesApart } from "./cookies.mjs";
 import { endWithRoutes } from "./servers.mjs";
 
 let clients;
@@ -37,6 +38,8 @@ for (const stream of [process.stdout, process.stderr]) {
     return write.call(this, long ? `${text.slice(0, MAX_LINE)}... (${text.length} characters)\n` : text, ...more);
   };
 }
+
+keepCookiesApart();
 
 const createServer = http.createServer;
 

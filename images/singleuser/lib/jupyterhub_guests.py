@@ -29,6 +29,8 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     if not os.environ.get("JUPYTERHUB_GUESTS"):
         return
+    # For jupyterhub-sharing, an extension of JupyterLab.
+    server.web_app.settings.setdefault("page_config_data", {})["hubSharing"] = "true"
     auth, opened = server.identity_provider.hub_auth, follow()
 
     async def keep_checking() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from compose_app import FOLDER, URL, App, env_file, variables, write
-from e2e.client import StartError, eventually
+from e2e.client import Server, StartError, eventually
 from e2e.marimo_client import Marimo
 from e2e.people import Person
+from e2e.sharing import ask, link, open_as_guest
 from testinfra.host import Host
 from vps import assert_fence, inspect, started
 
@@ -32,7 +33,8 @@ def app(host: Host, stand_in: Any) -> Iterator[App]:
     app = App(host, stand_in.github, stand_in.url, stand_in.certificate)
     # This host's published port leads to all addresses of the machine.
     given = variables(stand_in.url, JUPYTERHUB_ADDRESS="0.0.0.0")
-    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), "hub_workspaces": [LAB], "hub_shared_folders": [NOTES]}
+    ours = {"hub_workspaces": [LAB], "hub_shared_folders": [NOTES], "hub_sharing": "everybody"}
+    settings = {**json.loads(given["JUPYTERHUB_SETTINGS"]), **ours}
     write(host, f"{FOLDER}/.env", env_file({**given, "JUPYTERHUB_SETTINGS": json.dumps(settings)}))
     app.compose("up", "--detach")
     app.wait_until_healthy()
@@ -163,6 +165,23 @@ def test_members_share_a_workspace_and_its_folders(app: App) -> None:
     assert outsider.workspace("lab").open().status_code in (403, 404)
     assert 'id="workspace.lab"' not in outsider.request("GET", "/hub/home").text
     lab.stop()
+
+
+def test_server_is_shared_by_a_link(app: App) -> None:
+    ruth, paula = app.member("Ruth"), app.member("Paula")
+    ruth.server().start("base")
+    ruth.server().write("hers.txt", "by Ruth")
+    assert open_as_guest(paula, "ruth").status_code == 403
+    code = link(ruth)
+    ask(paula, "accept", code=code).raise_for_status()
+    open_as_guest(paula, "ruth").raise_for_status()
+    guests = Server(paula, "", owner="ruth")
+    assert guests.read("hers.txt") == "by Ruth"
+    ask(ruth, "end", server="", what="all").raise_for_status()
+    eventually("the end of her access", lambda: not paula.request("GET", f"{guests.path}api/contents").ok, 30)
+    assert ask(paula, "accept", code=code).status_code == 404
+    assert code not in app.compose("logs")
+    ruth.server().stop()
 
 
 def test_lost_fence_is_restored(host: Host, app: App) -> None:
@@ -317,17 +336,45 @@ def test_check_passes_as_the_readme_runs_it(app: App) -> None:
     app.compose("exec", "--no-TTY", "--user", "64101", "hub", "python", "-m", "jupyterhub_ansible", "check")
 
 
-def test_readme_s_commands_remove_everything(host: Host, app: App) -> None:
+def readme_s_commands() -> list[str]:
     text = (PROJECT / "compose/README.md").read_text()
-    commands = re.findall(r"^    (.*)$", text[text.index("To remove everything") :], re.MULTILINE)
-    assert len(commands) == 6
-    tables = (
-        "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft jupyterhub-hub list tables"
-    )
-    assert "table inet jupyterhub_fence" in host.check_output(tables)
-    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join(commands))
-    ours = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
-    for what in ("ps --all", "network ls", "volume ls"):
-        assert not host.check_output(f"docker {what} {ours}")
-    assert not host.check_output("docker volume ls --quiet --filter name=hub-state")
-    assert "jupyterhub_fence" not in host.check_output(tables)
+    return re.findall(r"^    (.*)$", text[text.index("## Uninstall") :], re.MULTILINE)
+
+
+def ours(host: Host) -> list[str]:
+    """Return what there is of the Hub, without its volumes."""
+    filtered = "--quiet --filter label=jupyterhub-ansible.project=jupyterhub"
+    found = [each for what in ("ps --all", "network ls") for each in host.check_output(f"docker {what} {filtered}").split()]
+    names = host.check_output("docker image ls --format '{{.Repository}}' | grep ^jupyterhub || :").split()
+    return [*found, *names]
+
+
+def test_uninstalling_refuses_while_the_hub_or_servers_run(host: Host, app: App) -> None:
+    app.member("Bob").server().start()
+    app.member("Bob").server().write("kept.txt", "mine")
+    done = host.run(f"cd {FOLDER} && {readme_s_commands()[1]} --delete-data hub 2>&1")
+    assert done.rc == 1
+    assert f"It runs: {HUB}, {PROXY}" in done.stdout
+    assert "Servers are running (1), of bob" in done.stdout
+    assert "--delete-data hub: this Hub is called jupyterhub" in done.stdout
+    assert "Nothing was changed." in done.stdout
+    app.wait_until_healthy()
+
+
+def test_readme_s_commands_uninstall_and_the_files_stay(host: Host, app: App) -> None:
+    down, uninstall, remove = readme_s_commands()[:3]
+    tables = "docker run --rm --network host --cap-add NET_ADMIN --user 0 --entrypoint nft {} list tables"
+    image = inspect(host, FENCE)["Image"]
+    assert "table inet jupyterhub_fence" in host.check_output(tables.format(image))
+    host.check_output("docker tag %s keep:hub", image)
+    home = inspect(host, "jupyterhub-user-bob", "volume")["Mountpoint"]
+    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join([down, f"{uninstall} --stop-servers", remove]))
+    assert ours(host) == []
+    assert "jupyterhub_fence" not in host.check_output(tables.format("keep:hub"))
+    assert host.file(f"{home}/kept.txt").content_string == "mine"
+    assert host.check_output("docker volume ls --quiet --filter name=hub-state")
+    # Twice is fine, and the name deletes the files.
+    host.check_output("docker tag keep:hub jupyterhub-hub")
+    host.check_output("cd %s && sh -ec %s", FOLDER, "\n".join(readme_s_commands()[3:5]))
+    assert "jupyterhub" not in host.check_output("docker volume ls --quiet")
+    assert ours(host) == []

@@ -105,3 +105,33 @@ def test_engine_with_our_marker_becomes_ours(host: Any, converge: Callable[..., 
     assert inspect(host, "jupyterhub-hub")["State"]["Running"]
     assert host.file("/etc/docker/daemon.json").mode == 0o600
     assert json.loads(host.check_output("docker info --format '{{json .}}'"))["LiveRestoreEnabled"] is True
+
+
+def test_uninstalling_gives_the_engine_back_as_it_was(host: Any, uninstall: Callable[..., Any]) -> None:
+    """Its owner's containers, networks, volumes, rules and settings stay; what was installed beside it is removed."""
+    look = "docker inspect somebody-elses; docker network inspect somebody-elses; docker volume inspect somebody-elses"
+    look += "; iptables --list-rules SOMEBODY; cat /run/docker.pid; docker image ls --quiet --no-trunc 'jhtest/*'"
+    before = host.check_output(look)
+
+    run = uninstall(stop_servers="yes")
+
+    assert run.ok, run.output
+    assert "the engine, which no recorded run installed" in run.said
+    assert host.check_output(look) == before
+    assert json.loads(host.file("/etc/docker/daemon.json").content_string) == {
+        "bip": "10.99.0.1/24",
+        "data-root": "/var/lib/docker/elsewhere",
+        "debug": True,
+        "log-driver": "json-file",
+        "log-opts": {"tag": "{{.Name}}"},
+        "userland-proxy": False,
+    }
+    assert not host.file(MARKER).exists
+    assert not host.package("nftables").is_installed
+    assert not host.file("/var/lib/jupyterhub-ansible").exists
+    assert host.check_output("docker ps --all --format '{{.Names}}'") == "somebody-elses"
+    assert host.check_output("docker image ls --quiet 'jupyterhub/*'") == ""
+    assert {"jupyterhub-hub", "jupyterhub-user-ada"} <= set(host.check_output("docker volume ls --quiet").split())
+    again = uninstall()
+    assert again.ok, again.output
+    assert again.changed == 0

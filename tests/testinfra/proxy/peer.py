@@ -21,7 +21,8 @@ PORT = 9000
 def serve() -> None:
     """Serve until the container is removed.
 
-    ``/echo`` accepts any body, ``/late`` reads it late, ``/slow`` answers late, and ``/socket`` is a websocket.
+    ``/echo`` accepts any body, ``/late`` reads it late, ``/slow`` answers late, and ``/socket`` is a websocket; the
+    first and the last also further down, as in a user's server.
     """
     from jupyterhub.utils import get_browser_protocol
     from tornado import web, websocket
@@ -76,7 +77,7 @@ def serve() -> None:
             self.write_message(json.dumps(view(self)))
 
     async def forever() -> None:
-        ways = [("/echo", Echo), ("/socket", Socket), ("/slow", Slow), ("/late", Late)]
+        ways = [(".*/echo", Echo), (".*/socket", Socket), ("/slow", Slow), ("/late", Late)]
         web.Application(ways).listen(PORT, xheaders=True)
         await asyncio.Event().wait()
 

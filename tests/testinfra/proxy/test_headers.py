@@ -194,6 +194,57 @@ def test_two_clients_share_one_connection(ask: Ask) -> None:
         assert (seen["ip"], seen["protocol"]) == client
 
 
+# A browser sends the cookie for `/user/ann/` to all paths below, so to ann's named servers, where others may be in.
+OF_DEFAULT, OF_NAMED = "jupyterhub-user-ann", "jupyterhub-user-ann--my-lab"
+LOGINS = ("-oauth-state", "-oauth-state-aBcDeFgH")
+SESSION = ("_xsrf", "jupyterhub-session-id", "mine")
+OF_HUB = ("jupyterhub-hub-login", "__Host-jupyterhub-hub-login", "__Host-service-mine")
+ALL = OF_HUB + tuple(
+    f"{prefix}{name}{login}"
+    for prefix in ("", "__Host-")
+    for name in (OF_DEFAULT, OF_NAMED, "jupyterhub-user-ben")
+    for login in ("", *LOGINS)
+)
+OWN = {"/user/ann": OF_DEFAULT, "/user/ann/my-lab": OF_NAMED}
+ROUTES = {
+    **{path: {"user": "ann", "server_name": path[10:], "cookie": own} for path, own in OWN.items()},
+    "/services/mine": {"service": "mine"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_server_gets_no_other_server_s_cookies(host: Host, ask: Ask, way: str) -> None:
+    target = "http://server:9000"
+    add = (
+        "import json, sys, urllib.request\n"
+        "for path, data in json.loads(sys.argv[1]).items():\n"
+        f"    where = 'http://{LISTED.front}:8001/api/routes' + path\n"
+        f"    body = json.dumps(dict(data, target='{target}')).encode()\n"
+        "    urllib.request.urlopen(urllib.request.Request(where, body), timeout=10)"
+    )
+    host.check_output(f"docker exec {NAME}-peer python -c %s %s", add, json.dumps(ROUTES))
+    path, lines, status = WAYS[way]
+    cookie = "Cookie: " + "; ".join(f"{name}=1" for name in (*ALL, *SESSION))
+    answers = ask(
+        [{"to": LISTED.front, "lines": request(route + path, cookie, *lines)} for route in (*ROUTES, "")]
+        # Without any left, and without any.
+        + [
+            {"to": LISTED.front, "lines": request("/user/ann" + path, *some, *lines)}
+            for some in ((), (f"Cookie: {OF_NAMED}=1;jupyterhub-user-ben=1",))
+        ]
+    )
+    assert [answer["status"] for answer in answers] == [status] * len(answers)
+    seen = [dict(answer["seen"]["headers"]).get("cookie") for answer in answers]
+    for route, got in zip((*ROUTES, ""), seen, strict=False):
+        own = (
+            [f"{prefix}{OWN[route]}{login}" for prefix in ("", "__Host-") for login in ("", *LOGINS)]
+            if route in OWN
+            else ALL
+        )
+        assert got == "; ".join(f"{name}=1" for name in (*own, *SESSION)), route
+    assert seen[len(ROUTES) + 1 :] == [None, None]
+
+
 # The headers of the server behind the proxy, and those that reach the browser.
 STANDARD = {
     "x-content-type-options": ["nosniff"],

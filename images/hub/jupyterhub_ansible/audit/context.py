@@ -12,6 +12,10 @@ from typing import Any
 
 HUB = "hub"
 """The actor of what no request causes."""
+HOST = "host"
+"""The actor, and the source, of what is done by a command on the machine."""
+ENDED = "it had ended"
+"""Why the Hub cleans up after a server that nobody stopped."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ def starting_server() -> Iterator[None]:
         yield
     finally:
         _starting.reset(before)
+
+
+def is_cleaning_up() -> bool:
+    """Return whether nobody stops what is stopped: neither a request, nor the Hub for a reason of its own."""
+    cause = _cause.get()
+    return cause.actor == HUB and cause.by in ("", ENDED)
 
 
 def is_starting_server() -> bool:

@@ -156,7 +156,7 @@ def _of_user(user: orm.User, kind: str) -> Made:
         return
     name, admin = _history(user, "name"), _history(user, "admin")
     if kind == "changed" and name.deleted and name.added:
-        yield events.event("user renamed", target=user.name, before=name.deleted[0])
+        yield events.event("user renamed", target=name.deleted[0], to=user.name)
     if admin.added and bool(admin.added[0]) != bool(admin.deleted[0] if admin.deleted else False):
         yield events.event("admin given" if admin.added[0] else "admin taken", target=user.name)
     groups = _history(user, "groups")

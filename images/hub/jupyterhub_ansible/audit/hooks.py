@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.apihandlers.users import SelfAPIHandler
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from jupyterhub.user import User
-from sqlalchemy.orm import Session
 from tornado.web import HTTPError
 
+from ..auth.throttle import TooManyAttemptsError
 from ..workspaces.accounts import is_account
-from . import context, events, visits
+from . import context, events, refusals, visits
 
 _SERVER_ERROR = 500
 
@@ -92,23 +91,19 @@ def _server_at(handler: Any) -> Any:
 # --- logins
 
 
-def _known(db: Session, name: Any) -> str:
-    """Return a name that was typed at a login, if a user has it: people type their passwords there, too."""
-    return name if isinstance(name, str) and orm.User.find(db, name.strip().lower()) else ""
-
-
 def _refused(handler: Any, name: str, error: HTTPError | None) -> None:
     is_down = error is not None and error.status_code >= _SERVER_ERROR
     why = (
         getattr(error, "why", "") or getattr(error, "jupyterhub_message", "") or getattr(error, "log_message", "") or ""
     )
     handler._audit_refused = True
-    events.record("login refused", actor=name, result="failed" if is_down else "refused", why=why)
+    result = "failed" if is_down else "refused"
+    refusals.SHARED.record(str(handler.request.remote_ip or ""), actor=name, result=result, why=why)
 
 
 async def authenticate(handler: Any, data: Any) -> Any:
     """Record a login that is refused (BaseHandler.authenticate)."""
-    typed = _known(handler.db, data.get("username")) if isinstance(data, dict) else ""
+    typed = refusals.known(handler.db, data.get("username")) if isinstance(data, dict) else ""
     with context.login() as login:
         try:
             found = await _authenticate(handler, data)
@@ -128,7 +123,8 @@ async def login_user(handler: Any, data: Any = None) -> Any:
     try:
         user = await _login_user(handler, data)
     except HTTPError as error:
-        if not getattr(handler, "_audit_refused", False):
+        # One that was slowed down is recorded already (auth.login_limits).
+        if not getattr(handler, "_audit_refused", False) and not isinstance(error, TooManyAttemptsError):
             _refused(handler, "", error)
         raise
     if user:
@@ -162,28 +158,28 @@ async def spawn(user: Any, server_name: str = "", *arguments: Any, **options: An
 
 async def stop(user: Any, server_name: str = "") -> Any:
     """Record a stop, or that a server ended by itself (User.stop)."""
-    spawner = user.spawners[server_name]
-    ended, failed = getattr(spawner, "ended", ""), True
+    # Also what the Hub itself stops for a reason may tell it to its user (auth.stopping).
+    why, failed = getattr(user.spawners[server_name], "ended", ""), True
+    ended = bool(why) and context.is_cleaning_up()
     try:
         done = await _stop(user, server_name)
         failed = False
     finally:
         # What is removed because its start failed has an event of its own.
         if not context.is_starting_server():
-            about = {"actor": context.HUB, "address": "", "why": ended} if ended else {}
-            result = "failed" if failed else "ok"
             events.record(
                 "server ended" if ended else "server stopped",
                 target=f"{user.name}/{server_name}",
-                result=result,
-                **about,
+                result="failed" if failed else "ok",
+                why=why,
+                **({"actor": context.HUB} if ended else {}),
             )
     return done
 
 
 async def user_stopped(handler: Any, user: Any, server_name: str) -> None:
     """Clean up after a server that ended (BaseHandler.user_stopped), in the task of the request that started it."""
-    with context.because("it had ended"):
+    with context.because(context.ENDED):
         await _user_stopped(handler, user, server_name)
 
 

@@ -112,13 +112,15 @@ class Outbox:
                     return
             try:
                 self._deliver()
-            except OSError as error:
+            except Exception as error:
+                if not isinstance(error, OSError):
+                    self._log.exception("The audit trail's recorder was not understood")
                 # A recorder that was restarted meanwhile answers at once.
                 if not self._was_connected:
                     self._late(error)
                 self._was_connected = False
 
-    def _late(self, error: OSError) -> None:
+    def _late(self, error: Exception) -> None:
         if not self._is_late:
             self._log.error(LATE, error)
             self._is_late = True

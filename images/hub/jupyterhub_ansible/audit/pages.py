@@ -8,18 +8,17 @@ from datetime import datetime
 from http import HTTPStatus
 
 from jupyterhub.handlers.base import BaseHandler
-from jupyterhub.scopes import Scope
 from tornado.web import authenticated
 
 from .. import clean
+from ..web.administrators import is_administrator
 from ..web.errors import PageError
+from ..web.waiting import WAIT_S, WaitingHandler
 from . import chain, events, trail, visits
 
 PATH = "audit"
 VISITS_PATH = "home/visits"
 """Relative to the Hub's prefix."""
-WAIT_S = 25
-"""Proxies end a request that takes a minute or more."""
 
 
 class AuditHandler(BaseHandler):
@@ -34,7 +33,7 @@ class AuditHandler(BaseHandler):
         Raises:
             PageError: the user may not read it.
         """
-        if self.parsed_scopes.get("admin:users") != Scope.ALL:
+        if not is_administrator(self):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators may read the audit trail.")
         asked = {name: clean.one_line(self.get_argument(name, ""), 100) for name in ("person", "event", "text")}
         query, start = trail.Query(**asked), trail.place(self.get_argument("at", ""))
@@ -46,16 +45,16 @@ class AuditHandler(BaseHandler):
         self.finish(page)
 
 
-class VisitsHandler(BaseHandler):
+class VisitsHandler(WaitingHandler):
     """Answers when somebody opens one of the user's servers, or after a while."""
 
     @authenticated
     async def get(self) -> None:
         """Say what has changed: a value that the page sends with its next request."""
-        known = self.get_argument("known", "")
-        latest = await visits.SHARED.changed(self.current_user.name, known, WAIT_S)
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"latest": latest}))
+        name, known = self.current_user.name, self.get_argument("known", "")
+        if await self.wait(visits.SHARED.changed(name, known, WAIT_S)):
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps({"latest": visits.SHARED.changes(name)}))
 
 
 HANDLERS = ((PATH, AuditHandler), (VISITS_PATH, VisitsHandler))

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from . import chain, context, database, events, hooks, outbox, trail, visits
+from . import chain, context, database, events, hooks, outbox, refusals, trail, visits
 
 FLUSH_S = 3
 """How long a Hub that stops waits for the recorder; what it does not confirm is delivered by the next Hub."""
@@ -35,8 +35,13 @@ class Audit:
         except OSError as error:
             self._log.warning("The audit trail cannot be read: %s", error)
 
+    async def settle(self) -> None:
+        """Record how many more logins were refused; called again and again."""
+        refusals.SHARED.settle()
+
     def stop(self) -> None:
         """End, once the recorder has everything or does not answer."""
+        refusals.SHARED.settle(everything=True)
         events.record("hub stopped", actor=context.HUB, address="")
         events.sinks.clear()
         if not self._outbox.close(FLUSH_S):

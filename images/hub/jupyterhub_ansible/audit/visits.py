@@ -1,6 +1,7 @@
 """Who was in whose server last, for the pages of the servers' owners."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ class Visits:
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, datetime]] = {}
         self._changes: dict[str, int] = {}
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._changed = asyncio.Event()
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take an event of the trail; only visits matter."""
@@ -42,8 +43,9 @@ class Visits:
             del visitors[name]
         owner = server.partition("/")[0]
         self._changes[owner] = self._changes.get(owner, 0) + 1
-        if waiting := self._waiting.pop(owner, None):
-            waiting.set()
+        # All pages look, since visits are rare: nothing of a single page stays behind.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def load(self, old: Iterable[Mapping[str, Any]]) -> None:
         """Take over what the trail has, oldest first."""
@@ -70,13 +72,10 @@ class Visits:
 
     async def changed(self, owner: str, known: str, seconds: float) -> str:
         """Return `changes` once it is not the known one any more, or after some seconds."""
-        if known == self.changes(owner):
-            waiting = self._waiting.setdefault(owner, asyncio.Event())
-            try:
-                async with asyncio.timeout(seconds):
-                    await waiting.wait()
-            except TimeoutError:
-                pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while known == self.changes(owner):
+                    await self._changed.wait()
         return self.changes(owner)
 
 

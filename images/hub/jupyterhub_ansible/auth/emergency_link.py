@@ -21,7 +21,7 @@ from typing import Any
 
 from jupyterhub.handlers import BaseHandler
 
-from ..audit import context, events, outbox
+from ..audit import context, events, outbox, refusals
 from ..settings.model import SettingsError, load
 from ..web.errors import PageError
 from . import throttle
@@ -82,7 +82,9 @@ class EmergencyLinkHandler(BaseHandler):
             # Only failures are throttled: a valid key cannot be guessed.
             throttle.SHARED.begin(self.request.remote_ip, USER).failed()
             self.log.warning("Break-glass link refused for %s: it %s", self.request.remote_ip, why)
-            events.record("login refused", target=USER, result="refused", why=f"the emergency link {why}")
+            refusals.SHARED.record(
+                str(self.request.remote_ip or ""), target=USER, result="refused", why=f"the emergency link {why}"
+            )
             raise PageError(HTTPStatus.FORBIDDEN, f"This link {why}. Make a new one on the host.")
 
     def get(self) -> None:
@@ -129,6 +131,6 @@ def main() -> None:
     with LOG.open("a") as log:
         print("break-glass: a link was made on the host", file=log)
     try:
-        outbox.deliver_once(events.event("emergency link made", actor="host", target=USER), "host")
+        outbox.deliver_once(events.event("emergency link made", actor=context.HOST, target=USER), context.HOST)
     except OSError as error:
         sys.stderr.write(f"The audit trail does not have this: its recorder does not answer ({error}).\n")

@@ -15,6 +15,7 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.login import LoginHandler
 from tornado.web import HTTPError
 
+from ..audit import refusals
 from ..web.errors import PageError
 from . import throttle, tokens
 
@@ -36,6 +37,13 @@ class ThrottledLogin(BaseHandler):
             guess = throttle.SHARED.begin(self.request.remote_ip, name if isinstance(name, str) else "")
         except throttle.TooManyAttemptsError as error:
             self.refused = error
+            refusals.SHARED.record(
+                str(self.request.remote_ip or ""),
+                throttled=True,
+                actor=refusals.known(self.db, name),
+                result="refused",
+                why="slowed down, since too many failed",
+            )
             raise
         try:
             found = await super().authenticate(data)

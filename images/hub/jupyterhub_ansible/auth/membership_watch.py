@@ -4,9 +4,11 @@ JupyterHub refreshes a user only on a request (`Authenticator.auth_refresh_age`)
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from ..audit import context
+from ..background import repeat
 from ..shared_folders import revocation
 from .stopping import stop_server
 
@@ -19,9 +21,7 @@ CONCURRENCY = 4
 async def watch(app: Any, interval: float) -> None:
     """Check all users with running servers, every `interval` seconds."""
     await asyncio.sleep(min(FIRST_CHECK_S, interval))
-    while True:
-        await check_all(app)
-        await asyncio.sleep(interval)
+    await repeat(partial(check_all, app), interval, app.log, "Memberships cannot be checked")
 
 
 async def check_all(app: Any) -> None:
@@ -32,7 +32,8 @@ async def check_all(app: Any) -> None:
         async with room:
             try:
                 if await may_stay(app, user):
-                    await revocation.revoke(app, user)
+                    # Not awaited: it gives notice, and the next user may have to be stopped.
+                    revocation.look(app, user)
                 else:
                     await stop_servers(app, user)
             except Exception:

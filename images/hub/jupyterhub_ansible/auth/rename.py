@@ -9,6 +9,7 @@ the old ones stay until somebody removes them.
 
 import argparse
 import os
+import sys
 
 import docker
 from docker import DockerClient
@@ -16,6 +17,7 @@ from jupyterhub import orm
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from ..audit import context, events, outbox
 from ..engine.labels import KIND, OF_HOMES, OF_MOUNTS, PROJECT, SERVER, USER, labels
 from ..settings.model import DATABASE_URL, Settings, SettingsError, load
 from ..spawner import naming
@@ -122,6 +124,11 @@ def main() -> str | None:
         )
     except (SettingsError, RenameError) as error:
         return str(error)
+    try:
+        renamed = events.event("user renamed", actor=context.HOST, target=arguments.user, to=arguments.name.lower())
+        outbox.deliver_once(renamed, context.HOST)
+    except OSError as error:
+        print(f"The audit trail does not have this: its recorder does not answer ({error}).", file=sys.stderr)
     print(f"{arguments.user} is now {arguments.name.lower()}. Restart the Hub, which still has the old name in memory:")
     print(f"  docker restart {settings.jupyterhub_name}-hub")
     for volume in old:

@@ -83,7 +83,7 @@ class _Buckets:
         self._counts.pop(key, None)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return a client's network: its IPv4 address, or its IPv6 /64."""
     try:
         parsed = ipaddress.ip_address(address)
@@ -160,7 +160,7 @@ class LoginThrottle:
         Raises:
             TooManyAttemptsError: it must wait; it is not counted.
         """
-        now, network, name = self.clock(), _network(address), name.strip().lower()
+        now, network, name = self.clock(), network_of(address), name.strip().lower()
         named, pair = (_digest(name), _digest(network, name)) if name else (b"", b"")
         known = pair in self._known
         wait = 0 if known else self.addresses.wait(network, now)

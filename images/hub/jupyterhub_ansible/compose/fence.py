@@ -55,6 +55,98 @@ def settings(project: str, plan: Plan, reserve_mb: int, cgroup: str) -> list[str
     return ["".join(f"{name}={shlex.quote(value)}\n" for name, value in each.items()) for each in (fence, ceiling)]
 
 
+BRIDGES = "/run/jupyterhub-ansible-bridges"
+"""Where the helper has how bridges were filtered before (roles/network/files/fence)."""
+# The table is $1, the control group $2, and the content of BRIDGES $3.
+REMOVE = """
+for family in inet bridge; do nft delete table $family "$1" 2>/dev/null || :; done
+for group in "/sys/fs/cgroup/$2" /sys/fs/cgroup/*/"$2"; do [ ! -d "$group" ] || rmdir "$group" || :; done
+echo "$3" | while read -r name value; do [ -z "$value" ] || echo "$value" > "/proc/sys/net/bridge/$name"; done
+"""
+REMOVE_S = 60
+
+
+def _ask(client: docker.APIClient, container: str, command: list[str]) -> str:
+    """Run a command in a container; return its output, or "" if it fails or the container does not answer."""
+    try:
+        call = client.exec_create(container, command)
+        output: bytes = client.exec_start(call["Id"])
+        code = client.exec_inspect(call["Id"])["ExitCode"]
+    except APIError:
+        return ""
+    return output.decode(errors="replace").strip() if code == 0 else ""
+
+
+def remove(client: docker.APIClient, project: str, image: str) -> None:
+    """Remove the helper with everything that it set, by a container like it.
+
+    Raises:
+        ComposeError: a container of that name is not ours, or the rules are still there.
+    """
+    name = f"{project}-fence"
+    before = _ask(client, name, ["cat", BRIDGES])
+    _remove_helper(client, project)
+    arguments = [f"{project.replace('-', '_')}_fence", group(project, engine(client.info()).cgroup_driver), before]
+    labels = {**not_inherited(client.inspect_image(image)), PROJECT: project, KIND: "fence"}
+    _create(client, project, image, ["sh", "-ec", REMOVE, "remove-fence", *arguments], labels, [])
+    try:
+        client.start(name)
+        code = client.wait(name, timeout=REMOVE_S)["StatusCode"]
+        said = client.logs(name).decode(errors="replace").strip()
+    finally:
+        _remove_helper(client, project)
+    if code:
+        raise ComposeError(f"The fence could not be removed: {said}")
+
+
+def _remove_helper(client: docker.APIClient, project: str) -> None:
+    try:
+        found = client.inspect_container(f"{project}-fence")
+    except NotFound:
+        return
+    if found["Config"]["Labels"].get(PROJECT) != project:
+        raise ComposeError(f"Another container is called {project}-fence; rename it")
+    client.remove_container(f"{project}-fence", force=True, v=True)
+
+
+def _create(
+    client: docker.APIClient,
+    project: str,
+    image: str,
+    entrypoint: list[str],
+    labels: Mapping[str, str],
+    mounts: list[Any],
+    restart: str = "no",
+) -> None:
+    """Create a container that may set the machine's rules and control groups."""
+    host_config = client.create_host_config(
+        network_mode="host",
+        restart_policy={"Name": restart},
+        cap_drop=["ALL"],
+        # To load the rules, and br_netfilter, which applies them to traffic within a bridge.
+        cap_add=["NET_ADMIN", "SYS_MODULE"],
+        # Docker's profile forbids writing below /proc/sys.
+        security_opt=["no-new-privileges", "apparmor=unconfined"],
+        binds=["/lib/modules:/lib/modules:ro", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+        mounts=mounts,
+        init=True,
+        log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
+    )
+    # docker-py lacks this option of the API, without which /proc/sys is read-only.
+    host_config["ReadonlyPaths"] = []
+    client.create_container(
+        image,
+        name=f"{project}-fence",
+        entrypoint=entrypoint,
+        command=[],
+        user="0",
+        labels=labels,
+        # Its state is part of the Hub's health (reconciler).
+        healthcheck={"Test": ["NONE"]},
+        host_config=host_config,
+    )
+
+
 class Fence:
     """The helper container of one Hub."""
 
@@ -98,33 +190,10 @@ class Fence:
         return container
 
     def _create(self, mounts: list[Any]) -> None:
-        host_config = self.client.create_host_config(
-            network_mode="host",
-            restart_policy={"Name": "unless-stopped"},
-            cap_drop=["ALL"],
-            # To load the rules, and br_netfilter, which applies them to traffic within a bridge.
-            cap_add=["NET_ADMIN", "SYS_MODULE"],
-            # Docker's profile forbids writing below /proc/sys.
-            security_opt=["no-new-privileges", "apparmor=unconfined"],
-            binds=["/lib/modules:/lib/modules:ro", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
-            mounts=mounts,
-            init=True,
-            log_config=docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"}),
-        )
-        # docker-py lacks this option of the API, without which /proc/sys is read-only.
-        host_config["ReadonlyPaths"] = []
         inherited = not_inherited(self.client.inspect_image(self.image))
-        self.client.create_container(
-            self.image,
-            name=self.container,
-            entrypoint=["sh", "-ec", KEEP, "keep-fence", *self.settings],
-            command=[],
-            user="0",
-            labels={**inherited, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest},
-            # Its state is part of the Hub's health (reconciler).
-            healthcheck={"Test": ["NONE"]},
-            host_config=host_config,
-        )
+        labels = {**inherited, PROJECT: self.project, KIND: "fence", CONFIG_HASH: self.digest}
+        entrypoint = ["sh", "-ec", KEEP, "keep-fence", *self.settings]
+        _create(self.client, self.project, self.image, entrypoint, labels, mounts, restart="unless-stopped")
 
     def in_force(self) -> str:
         """Ask the helper whether the kernel has the rules.
@@ -154,10 +223,4 @@ class Fence:
         return self._run(["/run/fence", verb])
 
     def _run(self, command: list[str]) -> str:
-        try:
-            call = self.client.exec_create(self.container, command)
-            output: bytes = self.client.exec_start(call["Id"])
-            code = self.client.exec_inspect(call["Id"])["ExitCode"]
-        except APIError:
-            return ""
-        return output.decode(errors="replace").strip() if code == 0 else ""
+        return _ask(self.client, self.container, command)

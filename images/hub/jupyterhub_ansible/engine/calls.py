@@ -15,6 +15,8 @@ _PULLS = ThreadPoolExecutor(32, thread_name_prefix="docker-pull")
 _WAITS = ThreadPoolExecutor(2, thread_name_prefix="docker-wait")
 # For pages: an engine that is slow to answer delays no start.
 USAGE = ThreadPoolExecutor(2, thread_name_prefix="docker-usage")
+# For as long as the engine walks through all homes.
+HOMES = ThreadPoolExecutor(1, thread_name_prefix="docker-homes")
 # For as long as a helper container runs (mounted_volumes); a second start of one volume waits for the first.
 VOLUMES = ThreadPoolExecutor(8, thread_name_prefix="docker-volume")
 ARCHIVES = ThreadPoolExecutor(2, thread_name_prefix="docker-archive")

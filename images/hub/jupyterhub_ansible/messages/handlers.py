@@ -2,37 +2,26 @@
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
 
-import asyncio
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
-from jupyterhub.handlers import BaseHandler
 from tornado.web import authenticated
 
+from ..web.administrators import is_administrator
 from ..web.errors import PageError
+from ..web.waiting import WAIT_S, WaitingHandler
 from .store import MessageError, Messages
 
-WAIT_S = 25
-"""A page's request waits so long for a change; programs in between close connections that are idle for a minute."""
 LENGTHS = {900: "15 minutes", 3600: "an hour", 8 * 3600: "eight hours", 86400: "a day", 7 * 86400: "a week"}
 """For how many seconds a message can be shown, in words."""
 
 
-class Inbox(BaseHandler):
+class Inbox(WaitingHandler):
     """The messages of the user who asks; with those that the page shows (`seen`), waits until there are others."""
 
     messages: ClassVar[Messages]
-
-    def _record_activity(self, obj: Any, timestamp: Any = None) -> bool:
-        # An open page is not a user at work.
-        return False
-
-    def _log(self) -> None:
-        # Every open page asks again and again.
-        if self.get_status() >= HTTPStatus.BAD_REQUEST:
-            super()._log()
 
     async def get(self) -> None:
         """Answer with all messages: `{"messages": [{"id": 1, "text": "..."}]}`."""
@@ -43,19 +32,11 @@ class Inbox(BaseHandler):
         name, seen = self.current_user.name, self.get_argument("seen", None)
         found = self.messages.of(name)
         if seen is not None and seen == ",".join(str(each.id) for each in found):
-            self._waiting = asyncio.ensure_future(self.messages.changed(WAIT_S))
-            try:
-                await self._waiting
-            except asyncio.CancelledError:
+            if not await self.wait(self.messages.changed(WAIT_S)):
                 return
             found = self.messages.of(name)
         self.set_header("Cache-Control", "no-store")
         self.finish({"messages": [{"id": each.id, "text": each.text} for each in found]})
-
-    def on_connection_close(self) -> None:
-        """Stop waiting: the page is closed."""
-        if waiting := getattr(self, "_waiting", None):
-            waiting.cancel()
 
 
 class Outbox(APIHandler):
@@ -71,7 +52,7 @@ class Outbox(APIHandler):
         Raises:
             PageError: the sender is no administrator, or the message cannot be sent.
         """
-        if not self.current_user.admin:
+        if not is_administrator(self):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators send messages.")
         body = self.get_json_body()
         given: dict[str, Any] = body if isinstance(body, dict) else {}

@@ -1,16 +1,19 @@
 """The messages, in the Hub's database, and waiting for a change of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import DateTime, Unicode, delete, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 LONGEST = 500
 """Characters of a message."""
 MOST = 20
-"""Messages that have not ended."""
+"""Messages of administrators that have not ended."""
+HUB = "the Hub"
+"""The sender of messages that nobody wrote."""
 
 
 class MessageError(ValueError):
@@ -71,8 +74,8 @@ class Messages:
         text = " ".join(text.split())
         if not text or len(text) > LONGEST:
             raise MessageError(f"A message has 1 to {LONGEST} characters; this one has {len(text)}.")
-        self._db.execute(delete(Message).where(Message.ends <= self._clock()))
-        if len(self.all()) >= MOST:
+        self._remove_ended()
+        if sum(each.sender != HUB for each in self.all()) >= MOST:
             raise MessageError(f"There are {MOST} messages already: remove one first.")
         ends = self._clock() + timedelta(seconds=lasts_s)
         self._db.add(made := Message(text=text, username=username, sender=sender, ends=ends))
@@ -80,10 +83,35 @@ class Messages:
         self._tell()
         return made
 
-    def remove(self, number: int) -> None:
-        """Remove a message, if it is there."""
-        self._db.execute(delete(Message).where(Message.id == number))
-        self._db.commit()
+    def notify(self, usernames: Iterable[str], text: str, lasts_s: int) -> list[int]:
+        """Send a message of the Hub's own to each of these users, however many messages there are; return the ids.
+
+        Raises:
+            SQLAlchemyError: it cannot be stored; nothing was changed.
+        """
+        ends = self._clock() + timedelta(seconds=lasts_s)
+        made = [Message(text=text[:LONGEST], username=each, sender=HUB, ends=ends) for each in sorted(usernames)]
+        try:
+            self._remove_ended()
+            self._db.add_all(made)
+            self._db.commit()
+        except SQLAlchemyError:
+            self._db.rollback()
+            raise
+        self._tell()
+        return [each.id for each in made]
+
+    def _remove_ended(self) -> None:
+        self._db.execute(delete(Message).where(Message.ends <= self._clock()))
+
+    def remove(self, *numbers: int) -> None:
+        """Remove messages, if they are there."""
+        try:
+            self._db.execute(delete(Message).where(Message.id.in_(numbers)))
+            self._db.commit()
+        except SQLAlchemyError:
+            self._db.rollback()
+            raise
         self._tell()
 
     def all(self) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Routes: none to servers that are gone; the proxy's last_activity is ignored for servers that report their own."""
+"""Routes: none to servers that are gone, to others with their cookies' names; and which `last_activity` counts."""
 # JupyterHub has no types.
 # mypy: allow-subclassing-any
 
@@ -13,6 +13,9 @@ from ..culling.plan import slug_of
 from ..engine.errors import DOCKER_ERRORS
 from ..spawner.routing import RoutedSpawner
 
+COOKIE = "cookie"
+"""Of a route's data, as images/proxy/headers/cookies.mjs reads it (HubOAuth.cookie_name, without a prefix)."""
+
 
 class UserProxy(ConfigurableHTTPProxy):
     """configurable-http-proxy, whose `last_activity` counts only for servers that do not report their own.
@@ -24,8 +27,14 @@ class UserProxy(ConfigurableHTTPProxy):
     default_profile = Unicode(help="Slug of the environment that is used if none is chosen").tag(config=True)
 
     async def get_all_routes(self) -> dict[str, Any]:
-        """Return the proxy's routes, from which JupyterHub reads `last_activity` if present (update_last_activity)."""
-        routes = await self.fetch_routes()
+        """Return the proxy's routes, from which JupyterHub reads `last_activity` if present (update_last_activity).
+
+        Without those that an older Hub added, so that they are added anew.
+        """
+        found = await self.fetch_routes()
+        routes = {
+            spec: each for spec, each in found.items() if "server_name" not in each["data"] or COOKIE in each["data"]
+        }
         for route in routes.values():
             data = route["data"]
             if "server_name" in data and self._reports_activity(data["user"], data["server_name"]):
@@ -36,6 +45,13 @@ class UserProxy(ConfigurableHTTPProxy):
         """Return the proxy's routes unchanged, without a database query for each, which would slow everyone down."""
         routes: dict[str, Any] = await super().get_all_routes()
         return routes
+
+    async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        """Add a route; to a user's server with the name of its cookie: the proxy keeps those of others from it."""
+        if "server_name" in data:
+            spawner = self.app.users[data["user"]].spawners[data["server_name"]]
+            data = {**data, COOKIE: spawner.oauth_client_id}
+        await super().add_route(routespec, target, data)
 
     def _reports_activity(self, username: str, server: str) -> bool:
         user = orm.User.find(self.app.db, username)

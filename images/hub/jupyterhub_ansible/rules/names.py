@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from .problems import Finding, did_you_mean
 from .renamed import MOVED, RENAMED
 
-OURS = re.compile(r"(jupyterhub|preflight|docker|images|network|proxy|audit|hub|backup|ingress)_")
+OURS = re.compile(r"(jupyterhub|preflight|docker|images|network|proxy|audit|hub|backup|ingress|uninstall)_")
 # How similar a name without one of our prefixes must be to count as a typo.
 ALIKE = 0.9
 

@@ -43,6 +43,7 @@ ROWS = (
     Row("hub_server_tmp_mb", "UserServerSpawner", "tmp_mb"),
     Row("hub_running_servers_limit", "UserServerSpawner", "running_limit"),
     Row("hub_reserve_memory_mb", "UserServerSpawner", "reserve_memory_mb"),
+    Row("hub_reserve_disk_mb", "UserServerSpawner", "reserve_disk_mb"),
     Row("hub_deleted_homes", "UserServerSpawner", "deleted_homes"),
     Row("hub_named_servers_share_home", "UserServerSpawner", "share_home"),
     Row("hub_volume_name_template", "UserServerSpawner", "volume_name_template"),

@@ -201,6 +201,7 @@ class Settings(_Model):
     hub_start_timeout_s: int
     hub_running_servers_limit: int
     hub_reserve_memory_mb: int
+    hub_reserve_disk_mb: int
     hub_deleted_homes: str
     hub_named_servers_limit: int
     hub_named_servers_share_home: bool

@@ -3,6 +3,7 @@
 # mypy: allow-subclassing-any
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any
 from docker.errors import NotFound
 from traitlets import Instance, List
 
+from ..auth.membership import may_stay
 from ..rules.mounts import SHARED
 from ..settings.model import SharedFolder
 from ..spawner import naming
@@ -52,12 +54,11 @@ class SharedFolderSpawner(WorkspaceSpawner):
 
         Not by JupyterHub's refresh_pre_spawn, since a start may wait in a queue after that.
         """
-        ask = getattr(self.authenticator, "may_stay", None)
-        if ask is None or is_account(self.user.name):
+        if is_account(self.user.name):
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
-                return bool(await ask(self.user))
+                return await may_stay(self.authenticator, self.user)
         except Exception as error:
             self.log.warning("%s: groups cannot be asked for: %s: %s", self._log_name, type(error).__name__, error)
             return True
@@ -87,23 +88,40 @@ class SharedFolderSpawner(WorkspaceSpawner):
             ),
         ]
 
+    def require_folders(self) -> None:
+        """Make sure that the user may still use what the server has just been started with.
+
+        Raises:
+            SpawnError: a folder with `at_once` was lost meanwhile.
+        """
+        if lost := self._lost((folder.slug, writable) for folder, writable in self.granted):
+            raise SpawnError(
+                f"It was stopped again, because {lost}. Please start it once more.",
+                reason="folders",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
+
     async def lost_folders(self) -> str:
         """Return which folders with `at_once` its user may not use any more as the running server does; "" if none."""
-        watched = {each.slug: each for each in self.shared_folders if each.at_once}
-        if not watched:
+        if not any(each.at_once for each in self.shared_folders):
             return ""
         mounts: list[dict[str, Any]] = []
         with suppress(NotFound):
             found = await self.docker("inspect_container", self.object_id or self.object_name)
             mounts = found.get("Mounts") or []
-        allowed = {folder.slug: writable for folder, writable in self._grants()}
+        paths = ((PurePosixPath(each["Destination"]), bool(each["RW"])) for each in mounts)
+        return self._lost((path.name, writable) for path, writable in paths if str(path.parent) == SHARED)
+
+    def _lost(self, used: Iterable[tuple[str, bool]]) -> str:
+        """Return which folders with `at_once` among these, with whether they are writable, the user has lost."""
+        watched = {each.slug: each for each in self.shared_folders if each.at_once}
+        allowed = {folder.slug: writable for folder, writable in self._grants()} if watched else {}
         lost = []
-        for mount in mounts:
-            path = PurePosixPath(mount["Destination"])
-            if str(path.parent) != SHARED or not (folder := watched.get(path.name)):
+        for slug, writable in used:
+            if not (folder := watched.get(slug)):
                 continue
-            if folder.slug not in allowed:
+            if slug not in allowed:
                 lost.append(f"the shared folder {folder.name} may not be used in it any more")
-            elif mount["RW"] and not allowed[folder.slug]:
+            elif writable and not allowed[slug]:
                 lost.append(f"the shared folder {folder.name} may only be read in it now")
         return " and ".join(lost)

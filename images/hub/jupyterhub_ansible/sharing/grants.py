@@ -75,7 +75,7 @@ def make_link(db: Session, spawner: orm.Spawner, lasts_s: int, *, start: bool) -
         SharingError: the server has too many.
     """
     if len(links(spawner)) >= LINKS_AT_MOST:
-        raise SharingError(f"This server has {LINKS_AT_MOST} links, the most that it may have: withdraw one first.")
+        raise SharingError(f"This server has {LINKS_AT_MOST} links, the most that it may have: delete one first.")
     server = f"{spawner.user.name}/{spawner.name}"
     scopes = ["access:servers", "read:servers", GUEST, *([START] if start else [])]
     made: tuple[orm.ShareCode, str] = orm.ShareCode.new(
@@ -90,15 +90,31 @@ def find_link(db: Session, code: str) -> orm.ShareCode | None:
     return found if found and is_ours(found) else None
 
 
-def accept(db: Session, link: orm.ShareCode, guest: orm.User, policy: str) -> orm.Share:
+def obstacle(link: orm.ShareCode, guest: orm.User, policy: str, is_blocked: Callable[[str], bool]) -> str:
+    """Return why a guest cannot accept a link; "" if they can. The arguments are those of `accept`."""
+    if link.owner is guest:
+        return "This is your own server: send the link to somebody else."
+    if is_blocked(link.owner.name):
+        return f"{link.owner.name} may not use this Hub any more, so this server is not shared any more."
+    return refusal(policy, link.owner, guest)
+
+
+def accept(
+    db: Session, link: orm.ShareCode, guest: orm.User, policy: str, is_blocked: Callable[[str], bool]
+) -> orm.Share:
     """Let a guest in until the link ends; the link that a guest accepted last counts.
+
+    Args:
+        db: the Hub's database.
+        link: what the guest was sent.
+        guest: who asks.
+        policy: `hub_sharing`.
+        is_blocked: whether a user of this name may not use the Hub.
 
     Raises:
         SharingError: the guest owns the server, or the operator does not allow it.
     """
-    if link.owner is guest:
-        raise SharingError("This is your own server: send the link to somebody else.")
-    if why := refusal(policy, link.owner, guest):
+    if why := obstacle(link, guest, policy, is_blocked):
         raise SharingError(why)
     share = orm.Share.find(db, link.spawner, guest)
     if share is None:

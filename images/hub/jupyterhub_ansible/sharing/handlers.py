@@ -7,6 +7,7 @@ the body of a request, so that it is in no log, of whatever stands between.
 # mypy: allow-subclassing-any
 
 from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -16,12 +17,20 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.pages import AcceptShareHandler
 from tornado.web import authenticated
 
-from ..auth import membership_watch
+from ..auth.membership import is_blocked, may_stay
 from ..web.errors import PageError
 from . import cards, grants
 
 ACCEPT = "accept-share"
 """The page to which links lead, relative to the Hub's prefix: JupyterHub's."""
+
+OTHER_KIND = "Servers of this kind cannot be shared."
+"""With an operator's own spawner, which may keep the connections of people whose access has ended."""
+
+
+def _policy(user: Any) -> str:
+    """Return with whom users may share."""
+    return str(getattr(user.spawner, "sharing", grants.NOBODY))
 
 
 class SharePage(BaseHandler):
@@ -34,6 +43,8 @@ class SharePage(BaseHandler):
         if server_name and server_name not in user.orm_spawners:
             raise PageError(HTTPStatus.NOT_FOUND, f"You have no server {server_name}.")
         spawner = user.get_or_create_spawner(server_name, "")
+        if not hasattr(spawner, "unshareable"):
+            raise PageError(HTTPStatus.FORBIDDEN, OTHER_KIND)
         stored = spawner.orm_spawner
         self.finish(
             await self.render_template(
@@ -67,7 +78,8 @@ class AcceptPage(AcceptShareHandler):
             super().post()
             return
         try:
-            grants.accept(self.db, link, self.current_user.orm_user, self.current_user.spawner.sharing)
+            user = self.current_user
+            grants.accept(self.db, link, user.orm_user, _policy(user), partial(is_blocked, self.authenticator))
         except grants.SharingError as error:
             raise PageError(HTTPStatus.FORBIDDEN, str(error)) from None
         self.redirect(f"{self.hub.base_url}home")
@@ -129,7 +141,7 @@ class _Request(APIHandler):
             PageError: there is none, or it has ended.
         """
         if not (link := grants.find_link(self.db, self.field("code", str))):
-            self.refuse("This link has ended, or was withdrawn. Please ask for another one.", HTTPStatus.NOT_FOUND)
+            self.refuse("This link has ended, or was deleted. Please ask for another one.", HTTPStatus.NOT_FOUND)
         return link
 
 
@@ -140,7 +152,8 @@ class MakeLink(_Request):
     def post(self) -> None:
         """Answer with the link, which is shown this once."""
         stored, lasts_s = self.own_server(), self.field("lasts_s", int)
-        if why := self.current_user.get_spawner(stored.name).unshareable():
+        spawner = self.current_user.get_spawner(stored.name)
+        if why := spawner.unshareable() if hasattr(spawner, "unshareable") else OTHER_KIND:
             self.refuse(why)
         if not grants.SHORTEST_S <= lasts_s <= max(grants.LENGTHS):
             self.refuse("A link can last for a minute at least, and for 30 days at most.", HTTPStatus.BAD_REQUEST)
@@ -152,7 +165,7 @@ class MakeLink(_Request):
 
 
 class EndSharing(_Request):
-    """Withdraws a link, removes a guest, or ends all sharing of a server."""
+    """Deletes a link, removes a guest, or ends all sharing of a server."""
 
     @authenticated
     def post(self) -> None:
@@ -177,15 +190,16 @@ class ReadInvitation(_Request):
 
     @authenticated
     def post(self) -> None:
-        """Answer with owner, server, rights and time."""
-        link = self.link()
+        """Answer with owner, server, rights and time, and why the guest cannot accept it ("" if they can)."""
+        link, user = self.link(), self.current_user
+        blocked = partial(is_blocked, self.authenticator)
         self.write(
             {
                 "owner": link.owner.name,
                 "server": link.spawner.display_name or link.spawner.name,
                 "start": grants.may_start(link),
                 "left": cards.left(link),
-                "own": link.owner is self.current_user.orm_user,
+                "refusal": grants.obstacle(link, user.orm_user, _policy(user), blocked),
             }
         )
 
@@ -198,7 +212,8 @@ class AcceptInvitation(_Request):
         """Accept a link."""
         user = self.current_user
         try:
-            share = grants.accept(self.db, self.link(), user.orm_user, user.spawner.sharing)
+            blocked = partial(is_blocked, self.authenticator)
+            share = grants.accept(self.db, self.link(), user.orm_user, _policy(user), blocked)
         except grants.SharingError as error:
             self.refuse(str(error))
         self.log.info("%s accepted a link to %s/%s", user.name, share.owner.name, share.spawner.name)
@@ -227,8 +242,7 @@ class StartServer(_Request):
             self.refuse(f"You may use this server while it runs. Please ask {share.owner.name} to start it.")
         owner, name = self.find_user(share.owner.name), share.spawner.name
         # JupyterHub checks only the membership of who asks.
-        checked = hasattr(self.authenticator, "has_required_scopes")
-        if checked and not await membership_watch.may_stay(self, owner):
+        if not await may_stay(self.authenticator, owner):
             self.refuse(f"{owner.name} may not use this Hub any more, so this server cannot be started.")
         spawner = owner.get_spawner(name, replace_failed=True)
         if not spawner.active:

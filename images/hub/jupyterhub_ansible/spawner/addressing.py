@@ -34,9 +34,9 @@ class AddressedSpawner(ProfileSpawner):
 
     extra_create_kwargs: dict[str, Any]
 
-    def own_client(self) -> docker.APIClient:
-        """Return a new connection to Docker, besides the one that all spawners share."""
-        options = {"version": "auto", **kwargs_from_env(), **self.client_kwargs}
+    def own_client(self, **options: Any) -> docker.APIClient:
+        """Return a new connection to Docker, besides the one that all spawners share; options as of APIClient."""
+        options = {"version": "auto", **kwargs_from_env(), **self.client_kwargs, **options}
         if self.tls_config:
             options["tls"] = docker.tls.TLSConfig(**self.tls_config)
         return docker.APIClient(**options)

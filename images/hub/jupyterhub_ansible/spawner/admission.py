@@ -1,4 +1,4 @@
-"""The part of the spawner that admits starts: limited per user, by memory, and a few at a time."""
+"""The part of the spawner that admits starts: limited per user, by memory and disk, and a few at a time."""
 # JupyterHub and DockerSpawner have no types.
 # mypy: allow-subclassing-any
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from traitlets import Int
 
 from ..engine.errors import DOCKER_ERRORS
-from . import limits, memory_admission
+from . import disk_admission, limits, memory_admission
 from .home_volumes import HomeSpawner
 from .progress import CREATING, WAITING
 from .queue import Queue
@@ -28,8 +28,12 @@ class AdmittedSpawner(HomeSpawner):
     """A spawner whose servers wait for free memory."""
 
     reserve_memory_mb = Int(0, help="Memory of the machine that is not for users' servers, in MiB").tag(config=True)
+    reserve_disk_mb = Int(0, help="What must stay free on the engine's disk, in MiB").tag(config=True)
     full_wait_s = Int(600, help="Seconds that a start waits for memory at most").tag(config=True)
     running_limit = Int(0, help="Servers of one user that may run at once; 0 for any number").tag(config=True)
+
+    tidying = False
+    """Whether the next start is to delete files."""
 
     # Shared by all spawners: starts that wait for memory, and slots for those under way.
     _memory_queue: ClassVar = Queue()
@@ -54,6 +58,11 @@ class AdmittedSpawner(HomeSpawner):
         if self.running_limit and running >= self.running_limit:
             raise memory_admission.too_many(running, self.running_limit, self._log_name)
         self._admitted = True
+
+    def _enforce_room_on_disk(self) -> None:
+        tidying, self.tidying = self.tidying, False
+        if not tidying and (disk := disk_admission.look()).is_low(self.reserve_disk_mb):
+            raise disk_admission.nearly_full(disk, self.reserve_disk_mb, self._log_name)
 
     async def _wait_for_room(self, budget: int) -> None:
         mine = self._claim_for(budget)

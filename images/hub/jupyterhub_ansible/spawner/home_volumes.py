@@ -89,46 +89,56 @@ class HomeSpawner(ContainerSpawner):
 
         On failure the server starts all the same, and the log says why it may not be able to write.
         """
+        # Before any thread, in which the database must not be used.
+        user, own, shared = self.user.name, self.own_volumes, self.shared_volumes
         for name, writable in self._mounted_volumes().items():
             # Whoever waits for a volume holds no thread, which others may need for theirs.
             async with self._locks.setdefault(name, asyncio.Lock()):
-                call = calls.VOLUMES.submit(self._prepare_volume, name, uid, writable)
-                problem = await asyncio.wrap_future(call)
+                call = calls.VOLUMES.submit(
+                    self._prepare_volume, name, uid, writable, user, name in own, shared.get(name, "")
+                )
+                try:
+                    problem = await asyncio.wrap_future(call)
+                except mounted_volumes.TakenError:
+                    raise self._taken(name, shared.get(name, "")) from None
             if problem:
                 self.log.warning("%s: %s", self._log_name, problem)
 
-    def _prepare_volume(self, name: str, uid: int, writable: bool) -> str:
-        folder = self.shared_volumes.get(name)
+    def _prepare_volume(self, name: str, uid: int, writable: bool, user: str, own: bool, folder: str) -> str:
+        """Do so in a thread; return what failed.
+
+        Raises:
+            TakenError: it is somebody else's.
+        """
         if folder:
             # Of all who share it, whichever image they start first.
             uid = SERVER_UID
         try:
-            client, own = self.whole_client, name in self.own_volumes
-            ours, created = mounted_volumes.ensure(
-                client, self.project, name, self.user.name, own=own, shared=bool(folder)
-            )
+            client = self.whole_client
+            ours, created = mounted_volumes.ensure(client, self.project, name, user, own=own, shared=bool(folder))
             if not writable or (name, created, uid) in self._looked_at:
                 return ""
             problem = mounted_volumes.make_writable(client, self.project, name, uid, ours=ours)
             # Not before: the next start tries again after a failure.
             self._looked_at.add((name, created, uid))
             return problem
-        except mounted_volumes.TakenError:
-            if folder:
-                raise SpawnError(
-                    f"Another volume of this machine has the name of the shared folder {folder}."
-                    " Please tell the administrator.",
-                    reason="folder-taken",
-                    log_message=f"{self._log_name}: volume {name} exists and does not carry the labels of a shared"
-                    " folder of this Hub; left alone",
-                ) from None
-            raise SpawnError(
-                "A volume of another user has the name of one of yours. Please tell the administrator.",
-                reason="volume-taken",
-                log_message=f"{self._log_name}: volume {name} carries another user's label; left alone",
-            ) from None
         except (home_archives.HomesError, *DOCKER_ERRORS) as error:
             return f"the volume {name} could not be prepared: {error}"
+
+    def _taken(self, name: str, folder: str) -> SpawnError:
+        if folder:
+            return SpawnError(
+                f"Another volume of this machine has the name of the shared folder {folder}."
+                " Please tell the administrator.",
+                reason="folder-taken",
+                log_message=f"{self._log_name}: volume {name} exists and does not carry the labels of a shared"
+                " folder of this Hub; left alone",
+            )
+        return SpawnError(
+            "A volume of another user has the name of one of yours. Please tell the administrator.",
+            reason="volume-taken",
+            log_message=f"{self._log_name}: volume {name} carries another user's label; left alone",
+        )
 
     def _mounted_volumes(self) -> dict[str, bool]:
         """Return the volumes besides the home, and whether the server may write there."""
@@ -169,7 +179,9 @@ class HomeSpawner(ContainerSpawner):
         try:
             if await self.get_object():
                 await self.remove_object()
-            done = await asyncio.get_running_loop().run_in_executor(calls.ARCHIVES, self._dispose, volume)
+            # Names before the thread, in which the database must not be used.
+            call = calls.ARCHIVES.submit(self._dispose, volume, self.user.name, self.name)
+            done = await asyncio.wrap_future(call)
         except (home_archives.HomesError, *DOCKER_ERRORS) as error:
             self.log.error("%s is deleted, but its home stays, the volume %s: %s", self._log_name, volume, error)
         else:
@@ -177,12 +189,12 @@ class HomeSpawner(ContainerSpawner):
         finally:
             self._disposing.discard(volume)
 
-    def _dispose(self, home: str) -> str:
+    def _dispose(self, home: str, user: str, server: str) -> str:
         """Dispose of a home, and with a user of the volumes that mounts gave them alone; return what was done."""
         client, volumes = self.whole_client, [home]
-        if not self.name and self.deleted_homes != "keep":
+        if not server and self.deleted_homes != "keep":
             # Otherwise whoever gets the name next would find the files.  The home is the last: on failure it stays.
-            volumes = [*mounted_volumes.of_user(client, self.project, self.user.name), home]
+            volumes = [*mounted_volumes.of_user(client, self.project, user), home]
         return "; ".join(
-            home_archives.dispose(client, self.project, self.user.name, each, self.deleted_homes) for each in volumes
+            home_archives.dispose(client, self.project, user, each, self.deleted_homes) for each in volumes
         )

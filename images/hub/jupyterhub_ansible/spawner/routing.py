@@ -9,6 +9,7 @@ from typing import Any
 from docker.errors import APIError, NotFound
 from jupyterhub.utils import maybe_future
 
+from ..audit import context
 from ..engine.errors import DOCKER_ERRORS
 from ..engine.labels import KIND, PROJECT, labels
 from . import address_pool, errors
@@ -111,7 +112,9 @@ class RoutedSpawner(AddressedSpawner):
         if self._polling:
             self._poll_again = True
         else:
-            self._polling = asyncio.create_task(self._poll_until_known())
+            # Whoever's request polls, or started the server: what the poll finds, they did not do.
+            with context.because(context.ENDED):
+                self._polling = asyncio.create_task(self._poll_until_known())
         # Concurrent callers wait for the same answer, because None would mean that the server runs.
         return await asyncio.shield(self._polling)
 

@@ -14,7 +14,8 @@ from ..audit.visits import Visit
 from ..culling import plan as culling
 from ..settings.model import Environment, Settings
 from ..sharing import grants
-from . import naming
+from . import disk_admission, naming
+from .disk_admission import Disk
 from .start_page import Limits
 from .usage import Usage
 
@@ -84,6 +85,9 @@ class Page:
     """Which files a new named server has."""
     may_share: bool
     """Whether others can be let in by a link."""
+    disk: Disk
+    is_disk_low: bool
+    """Whether servers start only to delete files."""
 
     @property
     def is_running_limit_reached(self) -> bool:
@@ -134,12 +138,17 @@ class _Cards:
     def page(self, user: Any, usage: Mapping[str, Usage]) -> Page:
         """Return the page of a user; `usage` by the ids of containers."""
         named = user.all_spawners(include_default=False)
+        disk = disk_admission.look()
         return Page(
             tuple(self._card(user, each, usage) for each in (user.spawner, *named)),
             self._running_limit,
             self._of_deleted,
             self._of_new,
-            self._may_share,
+            # An operator's own spawner has no such servers.
+            self._may_share and hasattr(user.spawner, "unshareable"),
+            disk,
+            # Neither has one; and `hub_traits` may say something else than the setting.
+            disk.is_low(getattr(user.spawner, "reserve_disk_mb", 0)),
         )
 
     def _card(self, user: Any, spawner: Any, usage: Mapping[str, Usage]) -> Card:

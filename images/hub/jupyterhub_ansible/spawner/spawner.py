@@ -133,6 +133,7 @@ class UserServerSpawner(SharedFolderSpawner, ReadySpawner):
         if self.notice:
             # A start without the start page has not shown it yet.
             self._progress.say(0, self.notice)
+        self._enforce_room_on_disk()
         self._enforce_running_limit()
         if self.is_being_deleted:
             raise SpawnError("Your server is being deleted.", reason="deleted", status_code=400)
@@ -140,6 +141,8 @@ class UserServerSpawner(SharedFolderSpawner, ReadySpawner):
             await self._check()
             ip, port = await super().start()
             await self._wait_until_ready(f"http://{ip}:{port}{self.server.base_url}")
+            # Whoever loses one from now on finds a server with it (shared_folders.revocation).
+            self.require_folders()
         except DOCKER_ERRORS as error:
             raise errors.docker_failed(error, self._log_name) from None
         except HTTPError:

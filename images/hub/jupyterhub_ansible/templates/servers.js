@@ -1,5 +1,6 @@
 // The user's own servers on the home page: what the buttons do, and what changes while the page is open.
 require(["utils"], ({ safe_slug, sanitise_display_name }) => {
+  {% include "long_poll.js" %}
   const REFRESH_MS = 30000;
   // While a server starts, stops or is being deleted.
   const PENDING_MS = 1500;
@@ -81,28 +82,16 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
     const pending = shown.some((each) => !SETTLED.includes(each.dataset.state));
     if (!document.hidden) timer = setTimeout(refresh, pending ? PENDING_MS : REFRESH_MS);
   };
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
   // The Hub answers as soon as somebody else opens one of the servers.
-  let listening = false;
   let latestVisit = "";
-  const listen = async () => {
-    if (listening) return;
-    listening = true;
-    while (!document.hidden) {
-      try {
-        const { latest: visit } = await (await ask(`home/visits?known=${latestVisit}`)).json();
-        if (latestVisit && visit !== latestVisit) refresh();
-        latestVisit = visit;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
-      }
-    }
-    listening = false;
-  };
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
-    refresh();
-    listen();
-  });
+  longPoll(
+    () => `${base_url}home/visits?known=${latestVisit}`,
+    ({ latest: visit }) => {
+      if (latestVisit && visit !== latestVisit) refresh();
+      latestVisit = visit;
+    },
+  );
 
   // --- stop and delete
 
@@ -119,6 +108,12 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
       // The Hub answers when it has stopped.
       setTimeout(refresh, 200);
       if (!(await stopped)) button.disabled = false;
+      refresh();
+    }
+    if (button.dataset.action === "tidy") {
+      button.disabled = true;
+      setTimeout(refresh, 200);
+      if (!(await post("home/tidy", { server }, card.querySelector(".error")))) button.disabled = false;
       refresh();
     }
     if (button.dataset.action === "delete") {
@@ -195,5 +190,4 @@ require(["utils"], ({ safe_slug, sanitise_display_name }) => {
 
   check();
   refresh();
-  listen();
 });

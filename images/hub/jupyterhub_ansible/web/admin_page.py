@@ -8,15 +8,29 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from jupyterhub.handlers.pages import AdminHandler
+import docker
+from jupyterhub.handlers.base import BaseHandler
 from tornado.web import authenticated
 
 from ..engine import calls
 from ..engine.errors import DOCKER_ERRORS
 from ..messages.handlers import LENGTHS, Inbox
 from ..spawner.server_cards import lasting
+from .administrators import is_administrator
 from .errors import PageError
 from .home_page import usage_of
+
+MEASURE_S = 1800
+"""For as long the engine may say nothing: it walks through all files of all homes (docker-py gives up after 60)."""
+
+
+def disk_usage(client: docker.APIClient) -> dict[str, Any]:
+    """Return what `docker system df` shows; blocks, and closes the connection."""
+    try:
+        found: dict[str, Any] = client.df()
+        return found
+    finally:
+        client.close()
 
 
 class Homes:
@@ -46,7 +60,7 @@ class Homes:
 
     async def _measure(self, ask: Callable[[], Mapping[str, Any]]) -> None:
         try:
-            found = await asyncio.wrap_future(calls.USAGE.submit(ask))
+            found = await asyncio.wrap_future(calls.HOMES.submit(ask))
             volumes = found.get("Volumes") or []
             self.sizes = {each["Name"]: each["UsageData"]["Size"] for each in volumes if each.get("UsageData")}
             self._at, self.error = asyncio.get_running_loop().time(), ""
@@ -56,7 +70,7 @@ class Homes:
             self._task = None
 
 
-class ServersNow(AdminHandler):
+class ServersNow(BaseHandler):
     """The servers of all users, as HTML: those that run, start, stop, or could not be started."""
 
     homes: ClassVar[Homes] = Homes()
@@ -69,12 +83,20 @@ class ServersNow(AdminHandler):
         for user in self.users.values():
             yield from (each for each in user.spawners.values() if each.active or each._failed)
 
-    async def render_template(self, name: str, **variables: Any) -> Any:
-        """Render our template in place of the admin page."""
+    @authenticated
+    async def get(self) -> None:
+        """Show the table.
+
+        Raises:
+            PageError: the user administers some users only, or none.
+        """
+        if not is_administrator(self):
+            raise PageError(HTTPStatus.FORBIDDEN, "Only administrators see all servers.")
         spawners = {(each.user.name, each.name): each for each in self._spawners()}
         usage = await usage_of(spawners.values())
         # The same cards as on their owners' home pages.
         cards_of = self.settings["template_vars"]["own_servers"]
+        mine = cards_of(self.current_user)(usage)
         pages = {each.user.name: cards_of(each.user)(usage) for each in spawners.values()}
         rows = [
             (owner, card, self.homes.sizes.get(getattr(spawners[owner, card.name], "home_volume", "")))
@@ -84,9 +106,10 @@ class ServersNow(AdminHandler):
         ]
         now = datetime.now(UTC).replace(tzinfo=None)
         messages = [(each, lasting((each.ends - now).total_seconds())) for each in Inbox.messages.all()]
-        return await super().render_template(
-            "servers_now.html", **variables, rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS
+        page = await self.render_template(
+            "servers_now.html", rows=rows, homes=self.homes, messages=messages, lengths=LENGTHS, mine=mine
         )
+        self.finish(page)
 
 
 class MeasureHomes(ServersNow):
@@ -95,10 +118,10 @@ class MeasureHomes(ServersNow):
     @authenticated
     def post(self) -> None:
         """Begin; the table shows the sizes when they are there."""
-        if not self.has_scope("admin-ui"):
+        if not is_administrator(self):
             raise PageError(HTTPStatus.FORBIDDEN, "Only administrators have homes measured.")
-        if spawner := next((each for each in self._spawners() if hasattr(each, "own_client")), None):
-            self.homes.measure(lambda: spawner.own_client().df())
+        if connect := next((each.own_client for each in self._spawners() if hasattr(each, "own_client")), None):
+            self.homes.measure(lambda: disk_usage(connect(timeout=MEASURE_S)))
         self.set_status(HTTPStatus.ACCEPTED)
 
 

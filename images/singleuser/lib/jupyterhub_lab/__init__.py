@@ -1,7 +1,7 @@
 """What users of JupyterLab expect of a user's server beyond Jupyter's own.
 
 Links of the classic notebook lead to the Lab (classic), HTML files can be shown in a frame (framing), error pages lead
-back (templates), and a kernel that ran out of memory is reported (memory).
+back (templates), a kernel that ran out of memory is reported (memory), and users see what fills their home (disk).
 """
 
 import os
@@ -17,10 +17,12 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(server: Any) -> None:
     from . import classic, framing
+    from .disk_handler import PATH, DiskHandler
     from .memory import Watch
 
     classic.install(server.web_app, server.base_url)
     framing.install()
+    server.web_app.add_handlers(".*$", [(f"{server.base_url}{PATH}", DiskHandler)])
     # Before jupyter_server's own, whose other templates stay.
     server.web_app.settings["jinja2_env"].loader.searchpath.insert(0, str(TEMPLATES))
     Watch(server.kernel_manager, server.event_logger, os.environ).install()

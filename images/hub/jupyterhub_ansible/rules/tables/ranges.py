@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hub_server_pids": (ranges.PIDS_MIN, None),
     "hub_server_tmp_mb": (ranges.TMP_MIN_MB, None),
     "hub_reserve_memory_mb": (0, None),
+    "hub_reserve_disk_mb": (0, None),
     "hub_running_servers_limit": (0, None),
     "hub_start_timeout_s": ranges.START_TIMEOUT_S,
     "hub_named_servers_limit": (0, None),

@@ -14,7 +14,17 @@
     return (await versions.at(-1)[1].get())();
   };
 
-  const wait = ms => new Promise(resolve => setTimeout(resolve, ms));
+  // Only while the page is visible: over HTTP/1.1 a browser has six connections to a host, and six tabs would block it.
+  const isVisible = () => document.visibilityState === 'visible';
+  let request;
+  let wake = () => {};
+  // Ends at once when the page becomes visible; without a time, only then.
+  const wait = ms =>
+    new Promise(resolve => {
+      wake = resolve;
+      if (ms) setTimeout(resolve, ms);
+    });
+  document.addEventListener('visibilitychange', () => (isVisible() ? wake() : request?.abort()));
 
   const banner = () => {
     const element = document.createElement('div');
@@ -49,10 +59,13 @@
     const dismissed = new Set();
     let seen = '';
     for (;;) {
+      if (!isVisible()) await wait();
+      request = new AbortController();
       try {
-        const answer = await fetch(`${hub}messages?seen=${seen}`, { redirect: 'manual' });
+        const answer = await fetch(`${hub}messages?seen=${seen}`, { redirect: 'manual', signal: request.signal });
         if (answer.status !== 200) {
-          await wait(LATER_MS);
+          // This page made room for another one of the user's, or they are logged out.
+          await wait(Number(answer.headers.get('Retry-After')) * 1000 || LATER_MS);
           continue;
         }
         const { messages } = await answer.json();
@@ -68,7 +81,7 @@
           });
         shown.replaceChildren(...lines);
       } catch {
-        await wait(SOON_MS);
+        if (!request.signal.aborted) await wait(SOON_MS);
       }
     }
   };

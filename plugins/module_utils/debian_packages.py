@@ -1,0 +1,80 @@
+"""Installs Debian's packages so that they can be removed later without harm to anything else.
+
+Used by the modules `packages` and `image_builds`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from . import machine_record
+
+STATUS = Path("/var/lib/dpkg/status")
+# In the output of apt-get --simulate: a package that is not installed; one that would be upgraded has its version
+# in brackets here.
+NEW = re.compile(r"^Inst (\S+) \((\S+)", re.MULTILINE)
+OPTIONS = ("--yes", "-q", "-o", "DPkg::Lock::Timeout=300")
+# Configuration files that were edited are kept.
+INSTALL = ("--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+# Not Recommends: what was there before a run did without.
+NEEDS = ("Depends", "Pre-Depends")
+
+Run = Callable[[list[str]], str]
+"""Runs a command and returns its output; raises an exception if the command fails."""
+
+
+def install(wanted: Sequence[str], run: Run, record: Path = machine_record.RECORD) -> None:
+    """Install packages, and record before that which ones are new, dependencies included."""
+    command = ["apt-get", *OPTIONS, *INSTALL, "install", *wanted]
+    added = dict(NEW.findall(run([*command, "--simulate"])))
+    machine_record.remember(machine_record.PACKAGES, added, record)
+    machine_record.remember(machine_record.ASKED, {name: "" for name in wanted if name in added}, record)
+    run(command)
+
+
+def installed(status: Path = STATUS) -> dict[str, dict[str, str]]:
+    """Return the fields of all installed packages, by name."""
+    found = {}
+    for stanza in status.read_text(errors="replace").split("\n\n"):
+        # Continued lines are not needed.
+        fields = dict(re.findall(r"^([\w-]+): (.*)$", stanza, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed"):
+            found[fields["Package"]] = fields
+    return found
+
+
+def names(field: str) -> set[str]:
+    """Return the packages that a field names: `a (>= 1) | b, c:any`."""
+    return {part.split()[0].partition(":")[0] for part in re.split(r"[,|]", field) if part.strip()}
+
+
+def removable(
+    recorded: Collection[str], packages: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return which recorded packages can be removed without removing any other; and which stay, each with the reason.
+
+    Args:
+        recorded: packages that runs installed.
+        packages: all installed ones, with their fields.
+        wanted: those that must stay anyway, with the reasons.
+    """
+    kept = {name: why for name, why in (wanted or {}).items() if name in packages and name in recorded}
+    going = {name for name in recorded if name in packages} - kept.keys()
+    while True:
+        needed: dict[str, str] = {}
+        for name in packages.keys() - going:
+            fields = packages[name]
+            for each in set().union(*(names(fields.get(field, "")) for field in NEEDS)):
+                needed.setdefault(each, name)
+        staying = {}
+        for name in going:
+            provided = {name, *names(packages[name].get("Provides", ""))}
+            if users := sorted(needed[each] for each in provided & needed.keys()):
+                staying[name] = f"needed by {users[0]}"
+        if not staying:
+            return sorted(going), kept
+        kept |= staying
+        going -= staying.keys()

@@ -1,0 +1,38 @@
+"""Whose the folder of configuration and secrets is (jupyterhub_root), and the backup's units."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+# At least one of these is created before anything else in the folder of configuration and secrets.
+OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+UNITS = Path("/etc/systemd/system")
+
+
+def foreign_root(root: Path, name: str) -> str:
+    """Return what is in the folder of configuration and secrets, if it is not ours."""
+    try:
+        settings = json.loads((root / "hub/hub.json").read_text())
+        # Releases up to November 2026 wrote `name`.
+        owner = settings.get("jupyterhub_name") or settings["name"]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        owner = name  # There is none yet, or it is damaged and will be overwritten.
+    if owner != name:
+        return f"the Hub {owner}"
+    if not root.exists() or any((root / ours).exists() for ours in OUR_FOLDERS):
+        return ""
+    if not root.is_dir():
+        return "a file"
+    found = sorted(path.name for path in root.iterdir() if path.name != "lost+found")
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+
+
+def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
+    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
+    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
+    return [
+        path.name
+        for kind, words in ours.items()
+        if (path := units / f"{name}-backup.{kind}").exists() and words not in path.read_text(errors="replace")
+    ]
