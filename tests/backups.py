@@ -102,7 +102,7 @@ class Backup:
         """Return a script with a plan of its own, and nothing of what this one knows."""
         folder = f"/srv/{name}"
         self.host.check_output("rm -rf %s; mkdir %s", folder, folder)
-        for each in ("backup", "backup.conf", "plan.json", "secrets"):
+        for each in ("backup", "backup.conf", "plan.json", "settings.json", "secrets"):
             self.host.check_output("cp -a %s/%s %s/", self.folder, each, folder)
         written = {**json.loads(self.host.check_output("cat %s/plan.json", folder)), **plan}
         self.host.check_output("printf %%s %s >%s/plan.json", json.dumps(written), folder)

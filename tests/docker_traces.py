@@ -27,7 +27,7 @@ FILES_OF_A_HUB = (
     "etc/systemd/system/{}-fence*", "etc/systemd/system/*.wants/{}-fence*", "run/{}-fence*", "run/{}.lease",
     "etc/systemd/system/{}-ceiling*", "etc/systemd/system/*.wants/{}-ceiling*", "run/{}-*.settled",
     "etc/systemd/system/{}-backup*", "etc/systemd/system/*.wants/{}-backup*", "etc/cron.d/{}-backup",
-    "run/{}-backup.lock",
+    "run/{}-backup.lock", "var/lib/systemd/timers/stamp-{}-backup.timer",
 )  # fmt: skip
 # For a Hub of the tests only: if this machine is a container, control groups may belong to its host.
 FILES_OF_A_TEST = ("srv/{}", "sys/fs/cgroup/{}-users", "sys/fs/cgroup/*/{}-users")

@@ -142,9 +142,8 @@ class ActionModule(ActionBase):
 def _digest(files: list[str]) -> str:
     """Return a hash of the files in which settings are set, as they are: a vault is encrypted."""
     found = hashlib.sha256()
-    for file in files:
-        path = Path(file)
-        found.update(file.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
+    for path in map(Path, files):
+        found.update(path.read_bytes() if path.is_file() else b"")
     return found.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Whose the folder of configuration and secrets is (jupyterhub_root)."""
+"""Whose the folder of configuration and secrets is (jupyterhub_root), and the backup's units."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 # At least one of these is created before anything else in the folder of configuration and secrets.
 OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+UNITS = Path("/etc/systemd/system")
 
 
 def foreign_root(root: Path, name: str) -> str:
@@ -25,3 +26,13 @@ def foreign_root(root: Path, name: str) -> str:
         return "a file"
     found = sorted(path.name for path in root.iterdir() if path.name != "lost+found")
     return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+
+
+def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
+    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
+    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
+    return [
+        path.name
+        for kind, words in ours.items()
+        if (path := units / f"{name}-backup.{kind}").exists() and words not in path.read_text(errors="replace")
+    ]

@@ -21,7 +21,7 @@ from ..module_utils.certificates import certificate_problem
 from ..module_utils.docker_engine import gather as gather_of_engine
 from ..module_utils.engine_objects import TIMEOUT_S, find_objects
 from ..module_utils.folder_access import unusable
-from ..module_utils.hub_folder import foreign_root
+from ..module_utils.hub_folder import foreign_root, foreign_units
 from ..module_utils.kernel_tables import parse_listeners, parse_memory, program_of, read, routes
 from ..module_utils.lease import take_lease
 
@@ -89,6 +89,8 @@ looks:
 servers_running: {description: A user's server is running., type: bool, returned: always}
 has_ingress: {description: There is a Caddy of ours., type: bool, returned: always}
 has_backup: {description: There is a script that makes backups., type: bool, returned: always}
+foreign_units: {description: Units with the names of our backup that no run wrote., type: list, returned: always}
+has_scheduler: {description: "Something can start a backup at a time: systemd, or cron.", type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
 name_conflicts: {description: Objects of the engine with our names but not our label., type: list, returned: always}
 deployed: {description: There is a Hub of this name., type: bool, returned: always}
@@ -198,6 +200,8 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         ],
         "networks": reached + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
+        "has_scheduler": Path("/run/systemd/system").is_dir() or Path("/etc/cron.d").is_dir(),
+        "foreign_units": foreign_units(root, name),
         "has_backup": (root / "backup/backup").exists(),
         "looks": run_looks(options["looks"]),
         **objects,

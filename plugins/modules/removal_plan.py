@@ -68,7 +68,7 @@ UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
 OUR_CONTAINERS = ("hub", "proxy", "audit", "ingress")
-BACKUP = ("backup", "backup.conf", "plan.json")
+BACKUP = ("backup", "backup.conf", "plan.json", "settings.json", "cache", "work")
 SCRIPTS = ("fence", "fence.conf", "fence.shut", "ceiling", "ceiling.conf")
 OUR_DATA = ("hub", "proxy", "ingress", "kept.json")
 NFTABLES_IS_USED = Path("/etc/systemd/system/sysinit.target.wants/nftables.service")
@@ -112,13 +112,17 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     slice_name = f"{name}-users.slice"
     # Set by the ceiling, until the machine boots.
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
-    run = [Path("/run", f"{name}-fence{end}") for end in ("", ".lock", "-proof")]
+    run = [Path("/run", f"{name}-{each}") for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
     settled = [Path("/run", f"{name}-{each}.settled") for each in OUR_CONTAINERS]
     units = [
         SYSTEMD / f"{name}-{each}" for each in ("fence.service", "ceiling.service", "backup.timer", "backup.service")
     ]
     # Not its key: without it, backups that are elsewhere would be worth nothing.
-    backup = [Path("/etc/cron.d", f"{name}-backup"), *(root / "backup" / each for each in BACKUP)]
+    backup = [
+        Path("/etc/cron.d", f"{name}-backup"),
+        Path("/var/lib/systemd/timers", f"stamp-{name}-backup.timer"),
+        *(root / "backup" / each for each in BACKUP),
+    ]
     return {
         "units": [unit.name for unit in units if unit.exists()],
         "tables": [

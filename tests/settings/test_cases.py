@@ -66,6 +66,8 @@ GOOD = host.Host(
         "certificate_problem": "",
         "has_ingress": False,
         "has_coolify": False,
+        "has_scheduler": True,
+        "foreign_units": [],
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],

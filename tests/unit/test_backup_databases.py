@@ -59,7 +59,18 @@ def test_what_is_only_in_the_log_is_copied(tmp_path: Path, name: str) -> None:
     assert {each.name for each in tmp_path.iterdir()} - {name} == {"copy"}
 
 
-def test_a_closed_database_with_a_log_is_copied_from_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_closed_database_with_a_log_is_copied_from_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_to = databases._copy_to
+
+    def refused(source: str, new: Path, inode: tuple[int, int], options: str, limit_s: float) -> None:
+        # As SQLite does on a read-only mount.
+        if options == "mode=ro":
+            raise sqlite3.OperationalError("unable to open database file")
+        copy_to(source, new, inode, options, limit_s)
+
+    monkeypatch.setattr(databases, "_copy_to", refused)
     folder, target = tmp_path / "volume", tmp_path / "copy"
     folder.mkdir()
     with writer(folder / "a.db", WAL):

@@ -8,7 +8,6 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jupyterhub_backup import restic, restore, save
@@ -20,6 +19,7 @@ def labels(kind: str, user: str = "", server: str = "") -> dict[str, str]:
     return {f"jupyterhub-ansible.{key}": value for key, value in (("kind", kind), ("user", user), ("server", server))}
 
 
+OWNERS: dict[str, tuple[int, int]] = {}
 VOLUMES = [
     {"name": "hub-user-ada", "labels": labels("home", "ada")},
     {"name": "hub-user-ada--gpu", "labels": labels("home", "ada", "gpu")},
@@ -34,7 +34,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     places = Places(tmp_path)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "etc/backup").mkdir(parents=True)
-    plan = {"name": "hub", "repository": "/backups", "hub_volume": "hub-hub", "settings": "x"}
+    plan = {"name": "hub", "repository": "/backups", "hub_volume": "hub-hub"}
+    (tmp_path / "etc/backup/settings.json").write_text('{"settings": "x"}')
     (tmp_path / "etc/backup/plan.json").write_text(json.dumps(plan))
     copies = tmp_path / "snapshot" / places.copies.relative_to("/")
     copies.mkdir(parents=True)
@@ -54,7 +55,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
             return restic.Done(0, (snapshot / arguments[1].lstrip("/")).read_text(), "")
         if command == "ls":
             there = os.path.lexists(snapshot / arguments[2].lstrip("/"))
-            return restic.Done(0 if there else 1, json.dumps({"path": arguments[2]}), "")
+            node = {"path": arguments[2], "uid": 1000, "gid": 1000, "mode": 2151678440}
+            return restic.Done(0 if there else 1, json.dumps(node), "")
         source = snapshot / arguments[0].partition(":")[2].lstrip("/")
         target = Path(arguments[1].removeprefix("--target="))
         files = [path for path in source.rglob("*") if path.is_file()]
@@ -65,7 +67,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
         return restic.Done(0, json.dumps({"message_type": "summary", "files_restored": len(files)}), "")
 
     monkeypatch.setattr(restic.Restic, "call", call)
-    monkeypatch.setattr(os, "chown", lambda *_: None)
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: OWNERS.update({str(path): (uid, gid)}))
+    OWNERS.clear()
     return places
 
 
@@ -121,6 +124,23 @@ def test_a_home_is_put_into_a_new_folder(places: Places) -> None:
     assert (folder / "notes").read_text() == "now"
 
 
+def test_a_volume_that_was_made_again_is_its_user_s(places: Places) -> None:
+    saved(places, places.volumes / "hub-user-ada/notes", "then")
+    folder = target(places, "hub-user-ada")
+    restore.home(places, restore.Snapshot(places, "latest"), "hub-user-ada", "", in_place=True, dry=False)
+    assert (OWNERS[str(folder)], folder.stat().st_mode & 0o7777) == ((1000, 1000), 0o2750)
+
+
+def test_everything_comes_back_with_the_owners_of_volumes(places: Places) -> None:
+    folders = [target(places, str(each["name"])) for each in VOLUMES]
+    for each in VOLUMES:
+        saved(places, places.volumes / str(each["name"]) / "file", str(each["name"]))
+    said = list(restore.everything(places, restore.Snapshot(places, "latest")))
+    assert said[0] == "hub-mount-ada: 1 files and folders"
+    assert [OWNERS.get(str(folder)) for folder in folders] == [(1000, 1000)] * 3 + [None]
+    assert (folders[0] / "file").read_text() == "hub-user-ada"
+
+
 def test_a_dry_run_changes_nothing(places: Places) -> None:
     saved(places, places.volumes / "hub-user-ada/notes", "then")
     folder = target(places, "hub-user-ada", notes="now")
@@ -146,10 +166,10 @@ def test_the_hub_is_replaced(places: Places) -> None:
     said = restore.hub(places, restore.Snapshot(places, "latest"))
     assert "kept as jupyterhub.sqlite.before-restore" in said
     assert (volume / f"{save.DATABASE}.before-restore").read_text() == "now"
-    with closing(sqlite3.connect(volume / save.DATABASE)) as database:
-        assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     # It would be applied to the other database.
     assert not (volume / f"{save.DATABASE}-wal").exists()
+    with closing(sqlite3.connect(volume / save.DATABASE)) as database:
+        assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     secrets = places.target / "deployment/hub/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"cookie_secret": "then", "other": "stays"}
 
@@ -176,6 +196,5 @@ def test_the_list(places: Places) -> None:
 
 def test_settings_of_another_day_are_said(places: Places) -> None:
     target(places, "hub-hub")
-    plan: dict[str, Any] = {**places.plan(), "settings": "y"}
-    (places.root / "etc/backup/plan.json").write_text(json.dumps(plan))
+    (places.root / "etc/backup/settings.json").write_text('{"settings": "y"}')
     assert "the settings were others then" in restore.hub(places, restore.Snapshot(places, "latest"))

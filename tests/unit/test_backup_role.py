@@ -57,7 +57,6 @@ def test_how_many_are_kept(given: dict[str, Any], keep: dict[str, int]) -> None:
         "keep": keep,
         "append_only": bool(given.get("append_only")),
         "hub_volume": "hub-hub",
-        "settings": "digest",
     }
 
 
@@ -136,6 +135,13 @@ def test_the_summary_is_one_line(given: dict[str, Any], said: list[str], summary
 
 def test_a_dry_run_before_the_first_deploy_has_a_summary() -> None:
     assert value("backup_summary", backup_plan=plan(), __backup_state={}).startswith("There is no backup yet")
+
+
+@pytest.mark.parametrize(("changed", "said"), [([], []), (["settings.json"], []), (["plan.json"], ["the backup"])])
+def test_a_change_of_other_settings_is_no_change_of_the_backup(changed: list[str], said: list[str]) -> None:
+    written = value("__backup_written", backup_plan=plan())
+    results = [{"changed": Path(each["path"]).name in changed, "__backup_file": each} for each in written]
+    assert value("backup_changes", backup_plan=plan(), __backup_files={"results": results}) == said
     assert value("backup_changes", backup_plan=plan()) == []
 
 

@@ -77,15 +77,9 @@ def places(tmp_path: Path) -> Places:
 
 
 def planned(places: Places, **others: Any) -> None:
-    plan = {
-        "name": "hub",
-        "repository": "/backups",
-        "keep": {"daily": 2},
-        "hub_volume": "hub",
-        "settings": "x",
-        **others,
-    }
+    plan = {"name": "hub", "repository": "/backups", "keep": {"daily": 2}, "hub_volume": "hub", **others}
     (places.root / "etc/backup/plan.json").write_text(json.dumps(plan))
+    (places.root / "etc/backup/settings.json").write_text('{"settings": "x"}')
 
 
 def test_a_complete_run(places: Places, store: Store) -> None:

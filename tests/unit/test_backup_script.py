@@ -183,6 +183,15 @@ def test_a_killed_run_is_seen(machine: Machine) -> None:
         holder.terminate()
 
 
+def test_listing_does_not_end_a_backup(machine: Machine) -> None:
+    machine.run("run")
+    assert "rm --force hub-backup" in (machine.folder / "calls").read_text().splitlines()
+    (machine.folder / "calls").unlink()
+    assert machine.run("list").returncode == 0
+    assert "rm --force" not in (machine.folder / "calls").read_text()
+    assert "--name hub-backup-list-" in machine.runs[0]
+
+
 def test_the_key_is_for_terminals(machine: Machine) -> None:
     done = machine.run("key")
     assert (done.returncode, "canary" in done.stdout + done.stderr) == (1, False)

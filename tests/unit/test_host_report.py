@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from project import ROLES
 
 from plugins.module_utils import hub_folder, kernel_tables
 from plugins.module_utils.certificates import certificate_problem
@@ -187,3 +188,17 @@ def test_facts_have_ansibles_names(release: str, expected: tuple[str, str, str])
     assert tuple(facts[name] for name in names) == expected
     assert facts["architecture"] == "x86_64"
     assert facts["service_mgr"]
+
+
+def test_units_of_the_operator_are_told_from_ours(tmp_path: Path) -> None:
+    root = Path("/srv/hub")
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == []
+    for kind in ("service", "timer"):
+        text = (ROLES / f"backup/templates/backup.{kind}.j2").read_text()
+        for field, value in (("{{ __backup_folder }}", "/srv/hub/backup"), ("{{ jupyterhub_name }}", "hub")):
+            text = text.replace(field, value)
+        (tmp_path / f"hub-backup.{kind}").write_text(text)
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == []
+    for kind in ("service", "timer"):
+        (tmp_path / f"hub-backup.{kind}").write_text("[Unit]\nDescription=Mine\n")
+    assert hub_folder.foreign_units(root, "hub", tmp_path) == ["hub-backup.service", "hub-backup.timer"]

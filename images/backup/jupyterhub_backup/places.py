@@ -60,6 +60,8 @@ class Places:
         return self.root / "run/secrets"
 
     def plan(self) -> dict[str, Any]:
-        """Return what the role has written: name, repository, keep, append_only, hub_volume, settings."""
-        plan: dict[str, Any] = json.loads((self.root / "etc/backup/plan.json").read_text())
+        """Return what the role has written: name, repository, keep, append_only, hub_volume; and settings, a hash."""
+        plan: dict[str, Any] = {}
+        for name in ("plan.json", "settings.json"):
+            plan |= json.loads((self.root / "etc/backup" / name).read_text())
         return plan

@@ -73,10 +73,16 @@ class Snapshot:
             raise StoreError(f"{explained(done, self.restic.repository)}.{names}")
         return done
 
-    def has(self, path: str) -> bool:
-        """Return whether the snapshot has a path."""
+    def node(self, path: str) -> dict[str, Any]:
+        """Return what the snapshot knows of a file or folder, {} if it does not have it."""
         done = self.restic.call("ls", "--json", self.id, path)
-        return done.code == 0 and any(each.get("path") == path for each in done.lines())
+        return next((each for each in done.lines() if each.get("path") == path), {}) if done.code == 0 else {}
+
+    def dress(self, name: str, target: Path) -> None:
+        """Give a volume's own folder its owner and mode, which restic does not restore: a new volume is root's."""
+        if node := self.node(f"{self.places.volumes}/{name}"):
+            os.chown(target, node["uid"], node["gid"])
+            target.chmod(_permissions(node["mode"]))
 
     def volume(self, name: str, target: Path, path: str = "", *options: str) -> int:
         """Restore a volume, or a path in it, and return the number of files."""
@@ -85,7 +91,7 @@ class Snapshot:
         found = False
         for source in sources:
             whole = f"{source}/{path}".rstrip("/") if path else source
-            if not self.has(whole):
+            if not self.node(whole):
                 continue
             found = True
             include = [f"--include=/{_literal(path)}"] if path else []
@@ -95,6 +101,12 @@ class Snapshot:
             what = f"{path} in the volume {name}" if path else f"the volume {name}"
             raise StoreError(f"{what} is not in the backup of {self.time[:10]}. Fix: choose another day or path")
         return count
+
+
+def _permissions(mode: int) -> int:
+    """Return the permissions in a mode as Go has it (io/fs): only its lowest nine bits are those of Unix."""
+    special = {23: 0o4000, 22: 0o2000, 20: 0o1000}
+    return (mode & 0o777) | sum(bit for number, bit in special.items() if mode >> number & 1)
 
 
 def _literal(path: str) -> str:
@@ -118,6 +130,8 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
     target = places.target / "volumes" / volume
     options = ["--dry-run"] if dry else []
     day = snapshot.time[:10]
+    if not dry and not any(target.iterdir()):
+        snapshot.dress(volume, target)
     if in_place:
         count = snapshot.volume(volume, target, path, *options)
         would = "would be" if dry else "were"
@@ -162,7 +176,7 @@ def hub(places: Places, snapshot: Snapshot) -> str:
         raise StoreError(f"the copy of the Hub's database of {snapshot.time[:10]} is damaged. Fix: choose another")
     # First all of them, so that nothing is half replaced if one cannot be read.
     for each in SECRETS:
-        if snapshot.has(f"{places.deployment}/{each}"):
+        if snapshot.node(f"{places.deployment}/{each}"):
             (staged / each).mkdir(parents=True)
             snapshot.restored(f"{places.deployment}/{each}", staged / each)
     plan = places.plan()
@@ -182,7 +196,9 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
         if volume != own:
             # Parts of another trail would not follow from the lines before them.
             options = ["--delete"] if labels.get(KIND) == "audit-trail" else []
-            count = snapshot.volume(volume, places.target / "volumes" / volume, "", *options)
+            target = places.target / "volumes" / volume
+            count = snapshot.volume(volume, target, "", *options)
+            snapshot.dress(volume, target)
             yield f"{volume}: {count} files and folders"
     yield hub(places, snapshot)
 

@@ -213,6 +213,28 @@ def gpus(host: Host, environments: list[Mapping[str, Any]]) -> Findings:
             )
 
 
+@rule("backup_plan")
+def units(host: Host, plan: Mapping[str, Any]) -> Findings:
+    """The operator may have had a backup before."""
+    if plan.get("repository") and (units := host.report["foreign_units"]):
+        yield Finding(
+            f"the machine has a unit {units[0]} that no run wrote, and the backup's would replace it",
+            f"give it another name, or remove it: systemctl disable --now {units[0]}, then remove its file",
+            "backup_plan",
+        )
+
+
+@rule("backup_plan")
+def scheduler(host: Host, plan: Mapping[str, Any]) -> Findings:
+    """Otherwise no backup would ever be made."""
+    if plan.get("schedule") and not host.report["has_scheduler"]:
+        yield Finding(
+            "the machine has neither systemd nor cron, so nothing would start a backup",
+            "install cron, or remove schedule and have a program of yours run make backup",
+            "backup_plan.schedule",
+        )
+
+
 @rule("preflight_disk_min_gb", "jupyterhub_root")
 def disk(host: Host, least_gb: int, jupyterhub_root: str) -> Findings:
     """A build that fills the disk would break the engine as well."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from backups import FOLDER, REPOSITORY, Backup, content_of
+from documented_files import undocumented
 from e2e.client import eventually
 from testinfra.host import Host
 from vps import Admin, image, inspect, started, wait_until_healthy
@@ -24,7 +25,7 @@ def test_the_timer_makes_backups_every_day(host: Host) -> None:
 def test_only_root_can_read_the_key(host: Host, backup: Backup) -> None:
     file = host.file(f"{FOLDER}/secrets/password")
     assert (file.uid, file.mode, host.file(f"{FOLDER}/secrets").mode) == (0, 0o600, 0o700)
-    for name in ("plan.json", "backup.conf", "backup"):
+    for name in ("plan.json", "settings.json", "backup.conf", "backup"):
         assert file.content_string not in host.file(f"{FOLDER}/{name}").content_string
     refused = backup.run("key")
     assert (refused.rc, "on a terminal only" in refused.stderr) == (1, True)
@@ -66,12 +67,15 @@ def test_a_run_saves_everything_and_stops_nobody(host: Host, backup: Backup, hom
     assert [line.split()[0] for line in listed[1:]] == [last["snapshot"][:8]]
 
 
+def test_its_files_are_documented(host: Host) -> None:
+    assert undocumented(host, least=20) == []
+
+
 def test_files_come_back_beside_the_present_ones(host: Host, backup: Backup, homes: dict[str, str]) -> None:
     said = backup.must("restore", "--user", "ada")
     folder = said.split()[-1]
     assert folder.startswith("restored-20")
     assert content_of(host, "jupyterhub-user-ada", folder) == homes["ada"]
-    assert homes["ada"] != homes["bob"].replace("bob", "ada") or homes["ada"]
     # The same again is another folder.
     assert backup.must("restore", "--user", "ada", "--path", "private").split()[-1] == f"{folder}-2"
     mine = "docker exec --workdir /home/jovyan jupyterhub-user-ada sh -c %s"

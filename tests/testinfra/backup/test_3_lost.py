@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from backups import FOLDER, REPOSITORY, Backup, content_of
+from backups import FOLDER, REPOSITORY, Backup, content_of, in_server
 from testinfra.host import Host
 from vps import Admin, inspect, wait_until_healthy
 
 HOMES = ("jupyterhub-user-ada", "jupyterhub-user-bob")
 
 
+def owner(host: Host, name: str) -> str:
+    """Owner and mode of a volume's own folder."""
+    text: str = host.check_output("stat --format '%%u %%g %%a' %s", inspect(host, name, "volume")["Mountpoint"])
+    return text
+
+
 def test_everything_comes_back_on_a_bare_machine(
     host: Host, backup: Backup, admin: Admin, converge: Callable[..., Any]
 ) -> None:
     before = {name: content_of(host, name) for name in HOMES}
+    owners = {name: owner(host, name) for name in HOMES}
     labels = {name: inspect(host, name, "volume")["Labels"] for name in HOMES}
     trail = host.check_output("docker exec jupyterhub-hub sh -c 'cat /srv/audit/*.jsonl'").splitlines()
     secret = host.file("/srv/jupyterhub/hub/secrets/cookie_secret").content_string
@@ -40,14 +47,16 @@ def test_everything_comes_back_on_a_bare_machine(
         assert "täglich" in before[name]
         assert content_of(host, name) == before[name]
         assert inspect(host, name, "volume")["Labels"] == labels[name]
+        assert owner(host, name) == owners[name]
     # The token of before, and the servers of the lost machine are not taken for running.
     assert admin.ask("GET", "/hub/api/users/ada")[0] == 200
     found = host.check_output("docker exec jupyterhub-hub sh -c 'cat /srv/audit/*.jsonl'").splitlines()
-    assert found[: len(trail) - 5] == trail[:-5]
+    assert found[: len(trail)] == trail
     assert host.check_output("docker exec jupyterhub-audit python -m jupyterhub_ansible audit check").startswith(
         "Lines 1"
     )
     admin.start("ada")
+    in_server(host, "ada", "open('new', 'w')")
     assert converge().changed == 0
 
 
