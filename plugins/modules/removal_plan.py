@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +75,14 @@ SCRIPTS = ("fence", "fence.conf", "fence.shut", "ceiling", "ceiling.conf")
 OUR_DATA = ("hub", "proxy", "ingress", "kept.json")
 NFTABLES_IS_USED = Path("/etc/systemd/system/sysinit.target.wants/nftables.service")
 NAMESPACES = {"moby", "plugins.moby"}
-OF_THE_ENGINE = (
-    "/etc/docker/key.json", "/var/lib/containerd", "/run/docker", "/run/docker.pid", "/run/docker.sock",
-    "/run/containerd", "/run/runc", "/var/log/docker.log",
-)  # fmt: skip
+# What packages leave when they are removed; of Debian or of Docker, whose containerd.io has a runc.
+OF_PACKAGES = {
+    ("docker.io", "docker-ce"): (
+        "/etc/docker/key.json", "/run/docker", "/run/docker.pid", "/run/docker.sock", "/var/log/docker.log",
+    ),
+    ("containerd", "containerd.io"): ("/var/lib/containerd", "/run/containerd"),
+    ("runc", "containerd.io"): ("/run/runc",),
+}  # fmt: skip
 IN_DATA_ROOT = (
     "builder", "buildkit", "containerd", "containers", "engine-id", "image", "network",
     "overlay2", "plugins", "runtimes", "swarm", "tmp", "trust", "vfs", "volumes",
@@ -191,26 +197,51 @@ def engine_package() -> str:
     return said("dpkg-query", "--search", program).partition(":")[0] if program else ""
 
 
-def other_users_of_containerd() -> list[str]:
-    """Return the namespaces of other programs that keep containers in containerd."""
-    names = set(said("ctr", "namespaces", "list", "--quiet").split()) - NAMESPACES
-    return [f"containers of {name} in containerd" for name in sorted(names)]
+def other_users_of_containerd(processes: Path = Path("/proc")) -> list[str]:
+    """Return the namespaces of other programs that keep containers in containerd, or run them with one of their own."""
+    names = set(said("ctr", "namespaces", "list", "--quiet").split())
+    for command in processes.glob("[0-9]*/cmdline"):
+        try:
+            program, *words = command.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # It has ended.
+        if "containerd-shim" in program:
+            names |= {value for option, value in pairwise(words) if option == "-namespace"}
+    return [f"containers of {name} in containerd" for name in sorted(names - NAMESPACES)]
 
 
-def engine_files(state: str, data_root: str, delete_data: bool) -> list[str]:
-    """Return what Debian's packages leave of an engine when they are removed, without their configuration files.
+def left_by_packages(
+    recorded: Collection[str], going: Collection[str], installed: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Return the files of the engine's packages that a run installed, if they are gone or going.
+
+    Args:
+        recorded: packages that runs installed.
+        going: those that are removed now.
+        installed: all installed ones, with their fields.
+    """
+    staying = set().union(
+        *({name, *debian_packages.names(installed[name].get("Provides", ""))} for name in installed.keys() - going)
+    )
+    owned = [
+        paths
+        for packages, paths in OF_PACKAGES.items()
+        if not staying.intersection(packages) and {*recorded}.intersection(packages)
+    ]
+    return existing(*(Path(each) for paths in owned for each in paths))
+
+
+def in_data_root(state: str, data_root: str) -> list[str]:
+    """Return what an engine keeps in its folder, as that may hold something else.
 
     Args:
         state: what becomes of the engine.
-        data_root: the engine's folder, which has all volumes.
-        delete_data: that folder goes as well: what an engine keeps in it, as it may hold something else.
+        data_root: its folder, which has all volumes.
     """
-    found = existing(*map(Path, OF_THE_ENGINE))
-    if delete_data and data_root:
-        found += existing(*(Path(data_root, each) for each in IN_DATA_ROOT))
-        # The package writes it when it is removed.
-        found += [f"{data_root}/{OF_THE_PACKAGE}"] if state == "removed" else existing(Path(data_root, OF_THE_PACKAGE))
-    return found
+    # The package writes it when it is removed.
+    script = Path(data_root, OF_THE_PACKAGE)
+    written = [str(script)] if state == "removed" else existing(script)
+    return existing(*(Path(data_root, each) for each in IN_DATA_ROOT)) + written
 
 
 def is_routing() -> bool:
@@ -298,7 +329,14 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
         removed = state in ("removed", "absent")
         shared["repository"] = existing(*REPOSITORY) if removed else []
         shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward"]
-        shared["engine_files"] = engine_files(state, report["data_root"], delete_data) if removed else []
+        # Recorded packages may have been removed, and something else come since.
+        shared["engine_files"] = (
+            left_by_packages(record.get(machine_record.PACKAGES, {}), report["packages"], debian_packages.installed())
+            if removed and not users
+            else []
+        )
+        if removed and delete_data and report["data_root"]:
+            shared["engine_files"] += in_data_root(state, report["data_root"])
         folders = [
             "/root/.docker",
             "/etc/cni/net.d",

@@ -1,0 +1,105 @@
+"""What `make uninstall` finds on a machine, and what it leaves to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.modules import removal_plan
+
+RECORDED = {"docker.io": "1", "containerd": "1", "runc": "1"}
+ENGINE = {"installed": True, "running": True, "ours": True, "swarm_active": False, "root_dir": "/var/lib/docker"}
+
+
+class Machine:
+    """A machine with an engine that a run installed, and nothing else."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.engine: dict[str, Any] = {**ENGINE}
+        self.record: dict[str, dict[str, str]] = {"packages": {**RECORDED}, "asked": {"docker.io": ""}}
+        self.packages: dict[str, dict[str, str]] = {
+            "docker.io": {"Depends": "containerd, runc"},
+            "containerd": {"Depends": "runc"},
+            "runc": {},
+            "dpkg": {},
+        }
+        self.things: dict[str, list[Any]] | None = {"containers": [], "networks": [], "images": [], "volumes": []}
+        self.said: dict[str, str] = {}
+        self.root = folder / "srv/hub"
+        patch.setattr(removal_plan, "gather", lambda *_, **__: {**self.engine})
+        patch.setattr(removal_plan.engine_removal, "listed", lambda _: self.things)
+        patch.setattr(removal_plan.machine_record, "read", lambda: self.record)
+        patch.setattr(removal_plan.debian_packages, "installed", lambda: self.packages)
+        patch.setattr(removal_plan, "engine_package", lambda: "docker.io" if "docker.io" in self.packages else "")
+        patch.setattr(removal_plan, "said", lambda *command: self.said.get(" ".join(command), ""))
+        patch.setattr(removal_plan, "existing", lambda *paths: [*map(str, paths)])
+
+    def gathered(self, delete_data: bool = False) -> dict[str, Any]:
+        return removal_plan.gathered("hub", self.root, delete_data, [], "/run/docker.sock")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path)
+
+
+CONTAINERD, RUNC = {"/var/lib/containerd", "/run/containerd"}, {"/run/runc"}
+
+
+def test_the_engine_that_a_run_installed_goes_with_its_files(machine: Machine) -> None:
+    found = machine.gathered()
+    assert found["engine"] == "removed"
+    assert {*found["shared"]["engine_files"]} >= {"/run/docker", *CONTAINERD, *RUNC}
+    assert not any(each.startswith("/var/lib/docker") for each in found["shared"]["engine_files"])
+    assert "/var/lib/docker/volumes" in machine.gathered(delete_data=True)["shared"]["engine_files"]
+
+
+@pytest.mark.parametrize(
+    ("packages", "record", "left"),
+    [
+        # An interrupted removal, which the next run completes.
+        ({}, RECORDED, {"/run/docker", *CONTAINERD, *RUNC}),
+        # Kubernetes, nerdctl or Podman on a machine that no run touched.
+        ({"containerd": {}, "runc": {}}, {}, set()),
+        ({}, {}, set()),
+        # Something else needs it since, or has brought another one.
+        ({"kubelet": {"Depends": "containerd"}, "containerd": {}}, RECORDED, {"/run/docker", *RUNC}),
+        ({"theirs": {"Provides": "containerd (= 2), runc"}}, RECORDED, {"/run/docker"}),
+        ({"containerd.io": {}}, {**RECORDED, "containerd.io": "1"}, {"/run/docker", *CONTAINERD, *RUNC}),
+    ],
+)
+def test_without_an_engine_the_files_of_others_stay(
+    machine: Machine, packages: dict[str, Any], record: dict[str, str], left: set[str]
+) -> None:
+    machine.engine |= {"installed": False, "running": False, "root_dir": ""}
+    machine.packages = packages
+    machine.record = {"packages": record} if record else {}
+    found = machine.gathered(delete_data=True)
+    assert found["engine"] == "absent"
+    files = {*found["shared"]["engine_files"]}
+    assert files & {"/run/docker", *CONTAINERD, *RUNC} == left
+
+
+def test_containers_of_others_keep_the_files_of_containerd(machine: Machine) -> None:
+    machine.engine |= {"installed": False, "running": False, "root_dir": ""}
+    machine.packages = {}
+    machine.said["ctr namespaces list --quiet"] = "moby\nk8s.io\n"
+    found = machine.gathered(delete_data=True)
+    assert found["engine_users"] == ["containers of k8s.io in containerd"]
+    assert found["shared"]["engine_files"] == []
+
+
+def test_containers_are_found_without_containerd_s_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Such as those of k3s, which has a containerd of its own; both keep sockets in /run/containerd."""
+    monkeypatch.setattr(removal_plan, "said", lambda *_: "")
+    for pid, command in (
+        ("1", "/sbin/init"),
+        ("7", "/usr/bin/containerd-shim-runc-v2 -namespace moby -id a"),
+        ("8", "/var/lib/rancher/k3s/data/1/bin/containerd-shim-runc-v2 -namespace k8s.io -id b"),
+        ("9", "grep -namespace x"),
+    ):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0\xff")
+    assert removal_plan.other_users_of_containerd(tmp_path) == ["containers of k8s.io in containerd"]
