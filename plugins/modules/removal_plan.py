@@ -307,6 +307,8 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     record = machine_record.read()
     engine = gather(socket, timeout_s=5)
     things = engine_removal.listed(socket)
+    if things is None:
+        things, engine["running"] = engine_removal.NOTHING, False
     hubs = sorted(engine_removal.other_hubs(things, name) | hubs_by_units(name))
     shared = {} if hubs else shared_by_hubs(record)
     objects = engine_removal.plan(things, name, shared.get("images", []), sole=not hubs)

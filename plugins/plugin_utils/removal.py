@@ -34,8 +34,8 @@ def problems(found: Found, name: str, root: str) -> list[str]:
         lines.append(f"{root} belongs to something else: it contains {found['root_is']}. Fix: correct jupyterhub_root.")
     if found["engine"] == "silent":
         lines.append(
-            f"The Docker engine does not answer, so the containers of {name} cannot be removed. Fix: start it"
-            " (systemctl start docker)."
+            f"The Docker engine does not answer, or only some requests, so nobody knows what of {name} and of others it"
+            " has. Fix: start it (systemctl start docker); if it runs, look into its log (journalctl --unit docker)."
         )
     if (servers := found["servers"]) and not found["stop_servers"]:
         lines.append(

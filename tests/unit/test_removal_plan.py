@@ -103,3 +103,13 @@ def test_containers_are_found_without_containerd_s_client(monkeypatch: pytest.Mo
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0\xff")
     assert removal_plan.other_users_of_containerd(tmp_path) == ["containers of k8s.io in containerd"]
+
+
+@pytest.mark.parametrize("delete_data", [False, True])
+def test_an_engine_whose_answers_fail_is_not_empty(machine: Machine, delete_data: bool) -> None:
+    """Otherwise its folder would be deleted with the volumes of others, and running servers would not be seen."""
+    machine.things = None
+    found = machine.gathered(delete_data)
+    assert found["engine"] == "silent"
+    assert found["shared"]["engine_files"] == []
+    assert found["packages"] == []
