@@ -15,6 +15,7 @@ STATUS = Path("/var/lib/dpkg/status")
 # In the output of apt-get --simulate: a package that is not installed; one that would be upgraded has its version
 # in brackets here.
 NEW = re.compile(r"^Inst (\S+) \((\S+)", re.MULTILINE)
+TOUCHED = re.compile(r"^(?:Inst|Remv|Purg) (\S+)", re.MULTILINE)
 OPTIONS = ("--yes", "-q", "-o", "DPkg::Lock::Timeout=300")
 # Configuration files that were edited are kept.
 INSTALL = ("--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
@@ -33,6 +34,25 @@ def install(wanted: Sequence[str], run: Run, record: Path = machine_record.RECOR
     machine_record.remember(machine_record.PACKAGES, added, record)
     machine_record.remember(machine_record.ASKED, {name: "" for name in wanted if name in added}, record)
     run(command)
+
+
+def touched_beside(names: Sequence[str], run: Run) -> list[str]:
+    """Return what apt would remove or install beside these packages, to remove them.
+
+    That is nothing as far as dpkg's status file tells (`removable`).  But apt knows more: packages whose installation
+    is unfinished, and those of other architectures.
+    """
+    said = run(["apt-get", *OPTIONS, "--simulate", "remove", *names]) if names else ""
+    return sorted({*TOUCHED.findall(said)} - {*names})
+
+
+def refusal(names: Sequence[str], beside: Sequence[str]) -> str:
+    """Return why packages cannot be removed."""
+    return (
+        f"To remove the packages that runs installed, apt would change others as well: {', '.join(beside)}. Fix: finish"
+        " what dpkg has left unfinished (dpkg --configure -a), and see what apt says: apt-get --simulate remove"
+        f" {' '.join(names)}"
+    )
 
 
 def installed(status: Path = STATUS) -> dict[str, dict[str, str]]:

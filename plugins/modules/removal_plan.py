@@ -61,6 +61,7 @@ engine: {description: "absent, silent, foreign, given-back, removed or kept.", t
 engine_users: {description: What else uses the engine., type: list, returned: always}
 data_root: {description: Where the engine keeps volumes., type: str, returned: always}
 packages: {description: Packages to remove., type: list, returned: always}
+packages_beside: {description: What apt would remove with them., type: list, returned: always}
 packages_kept: {description: Recorded packages that stay, with the reasons., type: dict, returned: always}
 packages_unrecorded: {description: Packages that an older version may have installed., type: list, returned: always}
 """
@@ -90,6 +91,9 @@ IN_DATA_ROOT = (
 OF_THE_PACKAGE = "nuke-graph-directory.sh"
 # In the folder of Docker's client, all that builds leave.
 HISTORY = ("buildx", ".buildNodeID")
+NO_PACKAGES: dict[str, Any] = {
+    "packages": [], "packages_beside": [], "packages_kept": {}, "packages_unrecorded": [],
+}  # fmt: skip
 # What the init script of the package has to tolerate (role docker).
 INIT_DEFAULTS, INIT_LINE = Path("/etc/default/docker"), "ulimit() { command ulimit"
 
@@ -297,6 +301,7 @@ def packages(record: machine_record.Record, state: str) -> dict[str, Any]:
     unrecorded = {engine_package(), *BESIDE[:2]} - recorded.keys() - {""}
     return {
         "packages": going,
+        "packages_beside": debian_packages.touched_beside(going, lambda command: said(*command)),
         "packages_kept": kept,
         "packages_unrecorded": sorted(unrecorded & now.keys()) if state == "given-back" else [],
     }
@@ -322,7 +327,7 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     report |= {"engine": state, "engine_users": users, "data_root": engine.get("root_dir") or ""}
     if state == "absent":
         report |= without_engine(root)
-    report |= packages(record, state) if not hubs else {"packages": [], "packages_kept": {}, "packages_unrecorded": []}
+    report |= packages(record, state) if not hubs else NO_PACKAGES
     if state == "removed" and (why := report["packages_kept"].get(engine_package())):
         state = "kept"
         report |= {"engine": state, "engine_users": [f"package {why.rpartition(' ')[2]}"], **packages(record, state)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..module_utils import debian_packages
 from ..module_utils.rules.tables import general
 
 Found = Mapping[str, Any]
@@ -37,6 +38,8 @@ def problems(found: Found, name: str, root: str) -> list[str]:
             f"The Docker engine does not answer, or only some requests, so nobody knows what of {name} and of others it"
             " has. Fix: start it (systemctl start docker); if it runs, look into its log (journalctl --unit docker)."
         )
+    if found["packages_beside"]:
+        lines.append(f"{debian_packages.refusal(found['packages'], found['packages_beside'])}.")
     if (servers := found["servers"]) and not found["stop_servers"]:
         lines.append(
             f"{counted(len(servers), 'server is', 'servers are')} running, of {few(sorted(set(servers)))}: what is not"

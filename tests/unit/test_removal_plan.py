@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plugins.module_utils import debian_packages
 from plugins.modules import removal_plan
 
 RECORDED = {"docker.io": "1", "containerd": "1", "runc": "1"}
@@ -113,3 +114,9 @@ def test_an_engine_whose_answers_fail_is_not_empty(machine: Machine, delete_data
     assert found["engine"] == "silent"
     assert found["shared"]["engine_files"] == []
     assert found["packages"] == []
+
+
+def test_packages_that_apt_would_take_others_with_are_found_in_advance(machine: Machine) -> None:
+    simulated = " ".join(("apt-get", *debian_packages.OPTIONS, "--simulate remove containerd docker.io runc"))
+    machine.said[simulated] = "Remv theirs [1]\nRemv docker.io [1]\n"
+    assert machine.gathered()["packages_beside"] == ["theirs"]
