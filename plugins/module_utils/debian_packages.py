@@ -5,12 +5,15 @@ Used by the modules `packages` and `image_builds`.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from . import machine_record
+from . import docker_rules, machine_record
 
+ENGINES = ("docker.io", "docker-ce")
 STATUS = Path("/var/lib/dpkg/status")
 # In the output of apt-get --simulate: a package that is not installed; one that would be upgraded has its version
 # in brackets here.
@@ -27,12 +30,27 @@ Run = Callable[[list[str]], str]
 """Runs a command and returns its output; raises an exception if the command fails."""
 
 
+def said(*command: str) -> str:
+    """Return a command's output, "" if it fails or does not exist."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={"PATH": path})
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
 def install(wanted: Sequence[str], run: Run, record: Path = machine_record.RECORD) -> None:
-    """Install packages, and record before that which ones are new, dependencies included."""
+    """Install packages, and record before that which ones are new, dependencies included.
+
+    Before an engine is installed, which sets them, the firewall's policies are recorded as well.
+    """
     command = ["apt-get", *OPTIONS, *INSTALL, "install", *wanted]
     added = dict(NEW.findall(run([*command, "--simulate"])))
     machine_record.remember(machine_record.PACKAGES, added, record)
     machine_record.remember(machine_record.ASKED, {name: "" for name in wanted if name in added}, record)
+    if added.keys() & {*ENGINES}:
+        machine_record.remember(machine_record.POLICIES, docker_rules.policies(said), record)
     run(command)
 
 

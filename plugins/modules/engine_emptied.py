@@ -38,7 +38,7 @@ def main() -> None:
             msg="The Docker engine does not answer any more, so nobody knows what it has. It was not removed. Fix: look"
             " into its log (journalctl --unit docker), and repeat make uninstall."
         )
-    if found := unexpected(things, module.params["name"], module.params["keeps_volumes"]):
+    elif found := unexpected(things, module.params["name"], module.params["keeps_volumes"]):
         module.fail_json(
             msg=f"The Docker engine was not removed, since it has something else by now: {', '.join(found)}. Fix:"
             " repeat make uninstall, which then leaves the engine as it is."

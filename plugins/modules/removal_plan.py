@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import debian_packages, engine_removal, machine_record
+from ..module_utils import debian_packages, docker_rules, engine_removal, machine_record
+from ..module_utils.debian_packages import said
 from ..module_utils.docker_engine import MARKER, REPOSITORY, gather
 from ..module_utils.hub_folder import foreign_root
 from ..module_utils.kernel_tables import read
@@ -96,16 +95,6 @@ NO_PACKAGES: dict[str, Any] = {
 }  # fmt: skip
 # What the init script of the package has to tolerate (role docker).
 INIT_DEFAULTS, INIT_LINE = Path("/etc/default/docker"), "ulimit() { command ulimit"
-
-
-def said(*command: str) -> str:
-    """Return a command's output, "" if it fails or does not exist."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={"PATH": path})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 def existing(*paths: Path) -> list[str]:
@@ -335,7 +324,9 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     if shared:
         removed = state in ("removed", "absent")
         shared["repository"] = existing(*REPOSITORY) if removed else []
-        shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward"]
+        policies = record.get(machine_record.POLICIES, {})
+        shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward", *policies]
+        shared["rules"] = docker_rules.rules_of_the_operator(said) if state == "removed" else []
         # Recorded packages may have been removed, and something else come since.
         shared["engine_files"] = (
             left_by_packages(record.get(machine_record.PACKAGES, {}), report["packages"], debian_packages.installed())

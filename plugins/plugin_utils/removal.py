@@ -78,6 +78,7 @@ def removed(found: Found) -> Iterator[str]:
         kinds["data, for good"] = [*(f"volume {each}" for each in found["volumes"]), *found["data"]]
     if shared := found["shared"]:
         kinds["the engine"] = [found["data_root"]] if found["engine"] == "removed" and found["delete_data"] else []
+        kinds["rules of others in the engine's chain DOCKER-USER"] = shared["rules"]
         kinds["packages"] = found["packages"]
         kinds["shared files"] = [*shared["files"], *shared["repository"], *shared["engine_files"]]
     for kind, names in kinds.items():

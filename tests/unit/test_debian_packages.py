@@ -38,7 +38,8 @@ Status: install ok installed
 """
 
 
-def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path) -> None:
+def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian_packages, "said", lambda *_: "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
     record = tmp_path / "lib/record.json"
     ran: list[list[str]] = []
 
@@ -55,6 +56,8 @@ def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path) -> 
     # Not one that was upgraded, nor one that was there.
     assert found["packages"] == {"containerd": "1.7.24~ds1-6", "docker.io": "26.1.5+dfsg1-9"}
     assert found["asked"] == {"docker.io": ""}
+    # Before the engine sets it.
+    assert found["policies"]["iptables FORWARD"] == "DROP"
     assert record.stat().st_mode & 0o777 == 0o600
     assert "--no-install-recommends" in ran[0]
 
@@ -100,9 +103,9 @@ def test_packages_are_not_removed_with_others(tmp_path: Path, taken: bool) -> No
     apt = tmp_path / "apt-get"
     log = tmp_path / "log"
     also = "echo Remv theirs" if taken else ":"
-    apt.write_text(f'#!/bin/sh\necho "$*" >>{log}\ncase "$*" in *--simulate*) echo Remv runc; {also} ;; esac\n')
+    apt.write_text(f'#!/bin/sh\necho "$*" >>{log}\ncase "$*" in *--simulate*) echo Remv jhtest-none; {also} ;; esac\n')
     apt.chmod(0o755)
-    result = run_module("packages", {"names": ["runc"], "state": "absent"}, PATH=f"{tmp_path}:/usr/bin:/bin")
+    result = run_module("packages", {"names": ["jhtest-none"], "state": "absent"}, PATH=f"{tmp_path}:/usr/bin:/bin")
     calls = log.read_text().splitlines()
     assert result.get("failed", False) == taken
     assert "apt would change others as well: theirs" in result.get("msg", "") or not taken

@@ -26,7 +26,7 @@ FOUND: dict[str, Any] = {
     "data": ["/srv/a/hub"],
     "root_is": "",
     "other_hubs": [],
-    "shared": {"files": [], "repository": [], "engine_files": ["/run/docker"]},
+    "shared": {"files": [], "rules": [], "repository": [], "engine_files": ["/run/docker"]},
     "engine": "removed",
     "engine_users": [],
     "data_root": "/var/lib/docker",
@@ -128,6 +128,11 @@ def test_names_are_checked_before_anything_else(name: str, root: str, typed: str
     found = removal.misnamed(name, root, typed)
     assert found.startswith(said)
     assert found.endswith("Nothing was changed.") == bool(said)
+
+
+def test_rules_of_others_are_named() -> None:
+    rules = ["iptables -A DOCKER-USER -i eth1 -j DROP"]
+    assert f"DOCKER-USER (1): {rules[0]}" in message(shared={**FOUND["shared"], "rules": rules})
 
 
 FORWARD = "table ip filter {{\n\tchain FORWARD {{\n\t\ttype filter hook forward priority filter; policy {}\n\t}}\n}}\n"

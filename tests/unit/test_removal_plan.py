@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils import debian_packages
+from plugins.module_utils import debian_packages, engine_removal, machine_record
 from plugins.modules import removal_plan
 
 RECORDED = {"docker.io": "1", "containerd": "1", "runc": "1"}
@@ -30,9 +30,9 @@ class Machine:
         self.said: dict[str, str] = {}
         self.root = folder / "srv/hub"
         patch.setattr(removal_plan, "gather", lambda *_, **__: {**self.engine})
-        patch.setattr(removal_plan.engine_removal, "listed", lambda _: self.things)
-        patch.setattr(removal_plan.machine_record, "read", lambda: self.record)
-        patch.setattr(removal_plan.debian_packages, "installed", lambda: self.packages)
+        patch.setattr(engine_removal, "listed", lambda _: self.things)
+        patch.setattr(machine_record, "read", lambda: self.record)
+        patch.setattr(debian_packages, "installed", lambda: self.packages)
         patch.setattr(removal_plan, "engine_package", lambda: "docker.io" if "docker.io" in self.packages else "")
         patch.setattr(removal_plan, "said", lambda *command: self.said.get(" ".join(command), ""))
         patch.setattr(removal_plan, "existing", lambda *paths: [*map(str, paths)])
@@ -120,3 +120,21 @@ def test_packages_that_apt_would_take_others_with_are_found_in_advance(machine: 
     simulated = " ".join(("apt-get", *debian_packages.OPTIONS, "--simulate remove containerd docker.io runc"))
     machine.said[simulated] = "Remv theirs [1]\nRemv docker.io [1]\n"
     assert machine.gathered()["packages_beside"] == ["theirs"]
+
+
+def test_rules_of_the_operator_go_with_the_engine_and_are_named(machine: Machine) -> None:
+    machine.said["iptables-save"] = "-A DOCKER-USER -s 192.0.2.0/24 -j DROP\n-A DOCKER-USER -j RETURN\n"
+    machine.said["iptables-legacy-save"] = machine.said["iptables-save"]
+    machine.said["ip6tables-save"] = "-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -i eth1 -j DROP\n"
+    rules = ["iptables -A DOCKER-USER -s 192.0.2.0/24 -j DROP", "ip6tables -A DOCKER-USER -i eth1 -j DROP"]
+    assert machine.gathered()["shared"]["rules"] == rules
+    machine.engine["swarm_active"] = True
+    assert machine.gathered()["shared"]["rules"] == []
+
+
+def test_an_engine_that_stays_keeps_the_record_of_policies(machine: Machine) -> None:
+    machine.record["policies"] = {"iptables FORWARD": "ACCEPT"}
+    machine.engine["swarm_active"] = True
+    found = machine.gathered()
+    assert found["engine"] == "kept"
+    assert found["shared"]["keep"] == ["net.ipv4.ip_forward", "iptables FORWARD"]
