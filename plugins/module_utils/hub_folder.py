@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-# At least one of these is created before anything else in the folder of configuration and secrets.
-OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+# At least one of these is created before anything else in the folder of configuration and secrets.  The last one is all
+# that `make uninstall DELETE_DATA=...` leaves there.
+OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets", "backup/secrets")
 UNITS = Path("/etc/systemd/system")
 
 
