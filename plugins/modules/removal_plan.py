@@ -18,7 +18,7 @@ from ..module_utils.debian_packages import said
 from ..module_utils.docker_engine import MARKER, REPOSITORY, gather
 from ..module_utils.hub_folder import foreign_root
 from ..module_utils.kernel_tables import read
-from ..module_utils.lease import take_lease
+from ..module_utils.lease import is_locked, take_lease
 
 DOCUMENTATION = r"""
 module: removal_plan
@@ -39,6 +39,7 @@ author: The jupyterhub-ansible authors
 
 RETURN = r"""
 holder: {description: The run that has the lease., type: dict, returned: if another one has it}
+is_backing_up: {description: Whether a backup or a restore is running., type: bool, returned: always}
 servers: {description: Users whose servers are running., type: list, returned: always}
 containers: {description: Names of the Hub's containers., type: list, returned: always}
 networks: {description: Names of its networks., type: list, returned: always}
@@ -65,7 +66,7 @@ packages_kept: {description: Recorded packages that stay, with the reasons., typ
 packages_unrecorded: {description: Packages that an older version may have installed., type: list, returned: always}
 """
 
-SYSTEMD = Path("/etc/systemd/system")
+SYSTEMD, RUN = Path("/etc/systemd/system"), Path("/run")
 UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
@@ -111,8 +112,8 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     slice_name = f"{name}-users.slice"
     # Set by the ceiling, until the machine boots.
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
-    run = [Path("/run", f"{name}-{each}") for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
-    settled = [Path("/run", f"{name}-{each}.settled") for each in OUR_CONTAINERS]
+    run = [RUN / f"{name}-{each}" for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
+    settled = [RUN / f"{name}-{each}.settled" for each in OUR_CONTAINERS]
     units = [
         SYSTEMD / f"{name}-{each}" for each in ("fence.service", "ceiling.service", "backup.timer", "backup.service")
     ]
@@ -312,7 +313,13 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     state = state_of_engine(engine, record, users)
     if hubs and state in ("removed", "given-back"):
         state = "kept"
-    report = {**of_the_hub(name, root, stamps), **objects, "other_hubs": hubs, "shared": shared}
+    report = {
+        "is_backing_up": is_locked(RUN / f"{name}-backup.lock"),
+        **of_the_hub(name, root, stamps),
+        **objects,
+        "other_hubs": hubs,
+        "shared": shared,
+    }
     report |= {"engine": state, "engine_users": users, "data_root": engine.get("root_dir") or ""}
     if state == "absent":
         report |= without_engine(root)

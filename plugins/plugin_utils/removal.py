@@ -38,6 +38,11 @@ def problems(found: Found, name: str, root: str) -> list[str]:
             f"The Docker engine does not answer, or only some requests, so nobody knows what of {name} and of others it"
             " has. Fix: start it (systemctl start docker); if it runs, look into its log (journalctl --unit docker)."
         )
+    if found["is_backing_up"]:
+        lines.append(
+            f"A backup or a restore of {name} is running, and would be torn off. Fix: wait for its end"
+            f" (docker ps --filter name={name}-backup)."
+        )
     if found["packages_beside"]:
         lines.append(f"{debian_packages.refusal(found['packages'], found['packages_beside'])}.")
     if (servers := found["servers"]) and not found["stop_servers"]:

@@ -10,6 +10,7 @@ from plugins.modules.docker_rules import EMPTY
 from plugins.plugin_utils import removal
 
 FOUND: dict[str, Any] = {
+    "is_backing_up": False,
     "servers": [],
     "containers": ["a-hub", "a-proxy"],
     "networks": [],
@@ -95,6 +96,7 @@ def test_nothing_is_left() -> None:
         ({"servers": ["ada"]}, "1 server is running, of ada: "),
         ({"servers": ["ada", "ada", "bob"]}, "3 servers are running, of ada, bob: "),
         ({"engine": "silent"}, "does not answer"),
+        ({"is_backing_up": True}, "A backup or a restore of a is running"),
         ({"packages_beside": ["theirs"]}, "apt would change others as well: theirs. Fix: "),
         ({"root_is": "www"}, "/srv/a belongs to something else: it contains www. Fix: correct jupyterhub_root."),
         ({"delete_data": True, "volumes_in_use": ["a-user-ada"]}, "Containers of something else use volumes of a"),

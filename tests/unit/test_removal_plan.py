@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class Machine:
         self.things: dict[str, list[Any]] | None = {"containers": [], "networks": [], "images": [], "volumes": []}
         self.said: dict[str, str] = {}
         self.root = folder / "srv/hub"
+        self.run = folder / "run"
+        self.run.mkdir()
+        patch.setattr(removal_plan, "RUN", self.run)
         patch.setattr(removal_plan, "gather", lambda *_, **__: {**self.engine})
         patch.setattr(engine_removal, "listed", lambda _: self.things)
         patch.setattr(machine_record, "read", lambda: self.record)
@@ -138,3 +142,19 @@ def test_an_engine_that_stays_keeps_the_record_of_policies(machine: Machine) -> 
     found = machine.gathered()
     assert found["engine"] == "kept"
     assert found["shared"]["keep"] == ["net.ipv4.ip_forward", "iptables FORWARD"]
+
+
+def test_a_backup_or_a_restore_that_is_running(machine: Machine) -> None:
+    """Its script holds the lock by flock(1), the file stays."""
+    lock = machine.run / "hub-backup.lock"
+    assert not machine.gathered()["is_backing_up"]
+    lock.touch()
+    assert not machine.gathered()["is_backing_up"]
+    with subprocess.Popen(
+        ["flock", "--nonblock", lock, "sh", "-c", "echo held; read end"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as script:
+        assert script.stdout
+        script.stdout.readline()
+        assert machine.gathered()["is_backing_up"]
+        script.communicate(b"end\n")
+    assert not machine.gathered()["is_backing_up"]
