@@ -30,10 +30,12 @@ def foreign_root(root: Path, name: str) -> str:
 
 
 def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
-    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
-    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
-    return [
-        path.name
-        for kind, words in ours.items()
-        if (path := units / f"{name}-backup.{kind}").exists() and words not in path.read_text(errors="replace")
-    ]
+    """Return units with the names of our backup that no run wrote."""
+    found = (units / f"{name}-backup.{kind}" for kind in ("service", "timer"))
+    return [path.name for path in found if path.exists() and not is_of_backup(path, root, name)]
+
+
+def is_of_backup(path: Path, root: Path, name: str) -> bool:
+    """Return whether a run wrote this unit, or this file of cron's (roles/backup)."""
+    words = f"backups of {name} " if path.suffix == ".timer" else f"{root}/backup/backup run"
+    return words in path.read_text(errors="replace")

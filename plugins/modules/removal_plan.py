@@ -16,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import debian_packages, docker_rules, engine_removal, machine_record
 from ..module_utils.debian_packages import said
 from ..module_utils.docker_engine import MARKER, REPOSITORY, gather
-from ..module_utils.hub_folder import foreign_root
+from ..module_utils.hub_folder import foreign_root, is_of_backup
 from ..module_utils.kernel_tables import read
 from ..module_utils.lease import is_locked, take_lease
 
@@ -66,7 +66,8 @@ packages_kept: {description: Recorded packages that stay, with the reasons., typ
 packages_unrecorded: {description: Packages that an older version may have installed., type: list, returned: always}
 """
 
-SYSTEMD, RUN = Path("/etc/systemd/system"), Path("/run")
+SYSTEMD, CRON, STAMPS = Path("/etc/systemd/system"), Path("/etc/cron.d"), Path("/var/lib/systemd/timers")
+RUN = Path("/run")
 UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
@@ -114,13 +115,17 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
     run = [RUN / f"{name}-{each}" for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
     settled = [RUN / f"{name}-{each}.settled" for each in OUR_CONTAINERS]
-    units = [
-        SYSTEMD / f"{name}-{each}" for each in ("fence.service", "ceiling.service", "backup.timer", "backup.service")
-    ]
+    timer, service, cron = (
+        SYSTEMD / f"{name}-backup.timer", SYSTEMD / f"{name}-backup.service", CRON / f"{name}-backup"
+    )  # fmt: skip
+    # The operator may have had others of these names before.
+    foreign = {each for each in (timer, service, cron) if each.exists() and not is_of_backup(each, root, name)}
+    units = [SYSTEMD / f"{name}-{each}.service" for each in ("fence", "ceiling")]
+    units += [each for each in (timer, service) if each not in foreign]
     # Not its key: without it, backups that are elsewhere would be worth nothing.
     backup = [
-        Path("/etc/cron.d", f"{name}-backup"),
-        Path("/var/lib/systemd/timers", f"stamp-{name}-backup.timer"),
+        *({cron} - foreign),
+        *([STAMPS / f"stamp-{name}-backup.timer"] if timer not in foreign else []),
         *(root / "backup" / each for each in BACKUP),
     ]
     return {

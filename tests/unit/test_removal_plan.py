@@ -33,6 +33,9 @@ class Machine:
         self.run = folder / "run"
         self.run.mkdir()
         patch.setattr(removal_plan, "RUN", self.run)
+        for place in ("SYSTEMD", "CRON", "STAMPS"):
+            (folder / place).mkdir()
+            patch.setattr(removal_plan, place, folder / place)
         patch.setattr(removal_plan, "gather", lambda *_, **__: {**self.engine})
         patch.setattr(engine_removal, "listed", lambda _: self.things)
         patch.setattr(machine_record, "read", lambda: self.record)
@@ -158,3 +161,26 @@ def test_a_backup_or_a_restore_that_is_running(machine: Machine) -> None:
         assert machine.gathered()["is_backing_up"]
         script.communicate(b"end\n")
     assert not machine.gathered()["is_backing_up"]
+
+
+@pytest.mark.parametrize("mine", [[], ["service"], ["timer"], ["cron"], ["service", "timer", "cron"]])
+def test_a_schedule_of_the_operator_s_own_stays(machine: Machine, tmp_path: Path, mine: list[str]) -> None:
+    """Of the same name as the backup's, from before there were backups."""
+    paths = {
+        "service": tmp_path / "SYSTEMD/hub-backup.service",
+        "timer": tmp_path / "SYSTEMD/hub-backup.timer",
+        "cron": tmp_path / "CRON/hub-backup",
+    }
+    run = f"/bin/sh {machine.root}/backup/backup run"
+    ours = {
+        "service": f"[Service]\nExecStart={run}\n",
+        "timer": "[Unit]\nDescription=When backups of hub are made\n",
+        "cron": f"30 3 * * * root {run} >/dev/null\n",
+    }
+    for kind, path in paths.items():
+        path.write_text("30 3 * * * root rsync /srv elsewhere:\n" if kind in mine else ours[kind])
+    found = machine.gathered()
+    gone = {kind for kind, path in paths.items() if str(path) in found["files"]}
+    assert gone == paths.keys() - {*mine}
+    assert {*found["units"]} == {path.name for kind, path in paths.items() if kind in gone - {"cron"}}
+    assert (f"{tmp_path}/STAMPS/stamp-hub-backup.timer" in found["files"]) == ("timer" in gone)
