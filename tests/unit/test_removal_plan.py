@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils import debian_packages, engine_removal, machine_record
+from plugins.module_utils import debian_packages, engine_files, engine_removal, machine_record
 from plugins.modules import removal_plan
 
 RECORDED = {"docker.io": "1", "containerd": "1", "runc": "1"}
@@ -41,8 +41,9 @@ class Machine:
         patch.setattr(machine_record, "read", lambda: self.record)
         patch.setattr(debian_packages, "installed", lambda: self.packages)
         patch.setattr(removal_plan, "engine_package", lambda: "docker.io" if "docker.io" in self.packages else "")
-        patch.setattr(removal_plan, "said", lambda *command: self.said.get(" ".join(command), ""))
-        patch.setattr(removal_plan, "existing", lambda *paths: [*map(str, paths)])
+        for each in (removal_plan, engine_files):
+            patch.setattr(each, "said", lambda *command: self.said.get(" ".join(command), ""))
+            patch.setattr(each, "existing", lambda *paths: [*map(str, paths)])
 
     def gathered(self, delete_data: bool = False) -> dict[str, Any]:
         return removal_plan.gathered("hub", self.root, delete_data, [], "/run/docker.sock")
@@ -101,7 +102,7 @@ def test_containers_of_others_keep_the_files_of_containerd(machine: Machine) -> 
 
 def test_containers_are_found_without_containerd_s_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Such as those of k3s, which has a containerd of its own; both keep sockets in /run/containerd."""
-    monkeypatch.setattr(removal_plan, "said", lambda *_: "")
+    monkeypatch.setattr(engine_files, "said", lambda *_: "")
     for pid, command in (
         ("1", "/sbin/init"),
         ("7", "/usr/bin/containerd-shim-runc-v2 -namespace moby -id a"),
@@ -110,7 +111,7 @@ def test_containers_are_found_without_containerd_s_client(monkeypatch: pytest.Mo
     ):
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0\xff")
-    assert removal_plan.other_users_of_containerd(tmp_path) == ["containers of k8s.io in containerd"]
+    assert engine_files.other_users_of_containerd(tmp_path) == ["containers of k8s.io in containerd"]
 
 
 @pytest.mark.parametrize("delete_data", [False, True])
