@@ -19,14 +19,16 @@ HASH = re.compile(r"[0-9a-f]{16}")
 ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 Thing = dict[str, Any]
+NOTHING: dict[str, list[Thing]] = {"containers": [], "networks": [], "images": [], "volumes": []}
 
 
-def listed(socket_path: str) -> dict[str, list[Thing]]:
-    """Return the engine's objects by kind; nothing if it does not answer."""
+def listed(socket_path: str) -> dict[str, list[Thing]] | None:
+    """Return the engine's objects by kind; None if an answer is missing, which does not mean that there are none."""
     urls = {"containers": "/containers/json?all=1", "networks": "/networks", "images": "/images/json"}
-    found = {kind: ask(socket_path, url, TIMEOUT_S) or [] for kind, url in urls.items()}
-    found["volumes"] = (ask(socket_path, "/volumes", TIMEOUT_S) or {}).get("Volumes") or []
-    return found
+    found = {kind: ask(socket_path, url, TIMEOUT_S) for kind, url in {**urls, "volumes": "/volumes"}.items()}
+    if None in found.values():
+        return None
+    return {**found, "volumes": found["volumes"].get("Volumes") or []}
 
 
 def label(thing: Thing, name: str) -> str:
@@ -109,3 +111,20 @@ def plan(things: Mapping[str, list[Thing]], name: str, pulled: Iterable[str], so
         "adopted": sorted((of_ours & volumes.keys()) - labelled - anonymous),
         "others": [f"{kind} {each}" for kind, found in left.items() for each in sorted(found)],
     }
+
+
+def unexpected(things: Mapping[str, list[Thing]], name: str, keeps_volumes: bool) -> list[str]:
+    """Return what is in the engine after everything of the last Hub was removed from it.
+
+    Args:
+        things: what `listed` returned.
+        name: the Hub's.
+        keeps_volumes: its volumes were not removed.
+    """
+    found = plan(things, name, pulled=(), sole=True)
+    volumes = [] if keeps_volumes else [*found["volumes"], *found["volumes_in_use"]]
+    return [
+        *(f"container {each}" for each in found["containers"]),
+        *(f"volume {each}" for each in volumes),
+        *found["others"],
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-# At least one of these is created before anything else in the folder of configuration and secrets.
-OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets")
+# At least one of these is created before anything else in the folder of configuration and secrets.  The last one is all
+# that `make uninstall DELETE_DATA=...` leaves there.
+OUR_FOLDERS = ("builds", "proxy/secrets", "hub/secrets", "backup/secrets")
 UNITS = Path("/etc/systemd/system")
 
 
@@ -29,10 +30,12 @@ def foreign_root(root: Path, name: str) -> str:
 
 
 def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:
-    """Return units with the names of our backup that no run wrote (roles/backup/templates)."""
-    ours = {"service": f"{root}/backup/backup run", "timer": f"backups of {name} "}
-    return [
-        path.name
-        for kind, words in ours.items()
-        if (path := units / f"{name}-backup.{kind}").exists() and words not in path.read_text(errors="replace")
-    ]
+    """Return units with the names of our backup that no run wrote."""
+    found = (units / f"{name}-backup.{kind}" for kind in ("service", "timer"))
+    return [path.name for path in found if path.exists() and not is_of_backup(path, root, name)]
+
+
+def is_of_backup(path: Path, root: Path, name: str) -> bool:
+    """Return whether a run wrote this unit, or this file of cron's (roles/backup)."""
+    words = f"backups of {name} " if path.suffix == ".timer" else f"{root}/backup/backup run"
+    return words in path.read_text(errors="replace")

@@ -30,3 +30,15 @@ def take_lease(wanted: dict[str, Any]) -> dict[str, Any] | None:
             since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             file.write(json.dumps({"by": wanted["by"], "since": since, "token": wanted["token"]}))
             return None
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of this file, as flock(1) takes it."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -13,9 +13,10 @@ from pathlib import Path
 
 RECORD = Path("/var/lib/jupyterhub-ansible/installed.json")
 ABOUT = "What jupyterhub-ansible added to this machine, and kernel settings before it changed them: for make uninstall."
-# By name: a package's version, a kernel setting's value before.  Of the others only the names matter: packages that
-# were not installed as a dependency, images that were pulled, and folders that appeared.
-PACKAGES, KERNEL, ASKED, IMAGES, FOLDERS = "packages", "kernel", "asked", "images", "folders"
+# By name: a package's version, the value before of a kernel setting or of a policy of iptables.  Of the others only the
+# names matter: packages that were not installed as a dependency, images that were pulled, and folders that appeared.
+PACKAGES, KERNEL, POLICIES = "packages", "kernel", "policies"
+ASKED, IMAGES, FOLDERS = "asked", "images", "folders"
 
 Record = dict[str, dict[str, str]]
 # Images are pulled in several threads.

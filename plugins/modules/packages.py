@@ -17,6 +17,7 @@ description:
   - Needs nothing but apt-get, unlike Ansible's own module, which would install python3-apt without a record.
   - If an index cannot be updated, the old one is used, which may be enough.
   - Packages are removed, but not purged. Debian's purge of the engine removes its folder, with all volumes.
+  - If apt would remove others with them, nothing is removed.
 options:
   names: {description: The packages., type: list, elements: str, required: true}
   state: {description: Whether they are to be there., type: str, choices: [present, absent], default: present}
@@ -57,6 +58,8 @@ def main() -> None:
                 break
         debian_packages.install(names, run, record)
     else:
+        if beside := debian_packages.touched_beside(names, run):
+            module.fail_json(msg=debian_packages.refusal(names, beside))
         run(["apt-get", *debian_packages.OPTIONS, "remove", *names])
     module.exit_json(changed=True)
 

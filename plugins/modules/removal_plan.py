@@ -3,21 +3,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import debian_packages, engine_removal, machine_record
+from ..module_utils import debian_packages, docker_rules, engine_removal, machine_record
+from ..module_utils.debian_packages import said
 from ..module_utils.docker_engine import MARKER, REPOSITORY, gather
-from ..module_utils.hub_folder import foreign_root
+from ..module_utils.engine_files import (
+    engine_package,
+    existing,
+    in_data_root,
+    is_history,
+    left_by_packages,
+    other_users_of_containerd,
+    without_engine,
+)
+from ..module_utils.hub_folder import foreign_root, is_of_backup
 from ..module_utils.kernel_tables import read
-from ..module_utils.lease import take_lease
+from ..module_utils.lease import is_locked, take_lease
 
 DOCUMENTATION = r"""
 module: removal_plan
@@ -38,6 +44,7 @@ author: The jupyterhub-ansible authors
 
 RETURN = r"""
 holder: {description: The run that has the lease., type: dict, returned: if another one has it}
+is_backing_up: {description: Whether a backup or a restore is running., type: bool, returned: always}
 servers: {description: Users whose servers are running., type: list, returned: always}
 containers: {description: Names of the Hub's containers., type: list, returned: always}
 networks: {description: Names of its networks., type: list, returned: always}
@@ -59,11 +66,13 @@ engine: {description: "absent, silent, foreign, given-back, removed or kept.", t
 engine_users: {description: What else uses the engine., type: list, returned: always}
 data_root: {description: Where the engine keeps volumes., type: str, returned: always}
 packages: {description: Packages to remove., type: list, returned: always}
+packages_beside: {description: What apt would remove with them., type: list, returned: always}
 packages_kept: {description: Recorded packages that stay, with the reasons., type: dict, returned: always}
 packages_unrecorded: {description: Packages that an older version may have installed., type: list, returned: always}
 """
 
-SYSTEMD = Path("/etc/systemd/system")
+SYSTEMD, CRON, STAMPS = Path("/etc/systemd/system"), Path("/etc/cron.d"), Path("/var/lib/systemd/timers")
+RUN = Path("/run")
 UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
@@ -72,35 +81,11 @@ BACKUP = ("backup", "backup.conf", "plan.json", "settings.json", "cache", "work"
 SCRIPTS = ("fence", "fence.conf", "fence.shut", "ceiling", "ceiling.conf")
 OUR_DATA = ("hub", "proxy", "ingress", "kept.json")
 NFTABLES_IS_USED = Path("/etc/systemd/system/sysinit.target.wants/nftables.service")
-NAMESPACES = {"moby", "plugins.moby"}
-OF_THE_ENGINE = (
-    "/etc/docker/key.json", "/var/lib/containerd", "/run/docker", "/run/docker.pid", "/run/docker.sock",
-    "/run/containerd", "/run/runc", "/var/log/docker.log",
-)  # fmt: skip
-IN_DATA_ROOT = (
-    "builder", "buildkit", "containerd", "containers", "engine-id", "image", "network",
-    "overlay2", "plugins", "runtimes", "swarm", "tmp", "trust", "vfs", "volumes",
-)  # fmt: skip
-OF_THE_PACKAGE = "nuke-graph-directory.sh"
-# In the folder of Docker's client, all that builds leave.
-HISTORY = ("buildx", ".buildNodeID")
+NO_PACKAGES: dict[str, Any] = {
+    "packages": [], "packages_beside": [], "packages_kept": {}, "packages_unrecorded": [],
+}  # fmt: skip
 # What the init script of the package has to tolerate (role docker).
 INIT_DEFAULTS, INIT_LINE = Path("/etc/default/docker"), "ulimit() { command ulimit"
-
-
-def said(*command: str) -> str:
-    """Return a command's output, "" if it fails or does not exist."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={"PATH": path})
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def existing(*paths: Path) -> list[str]:
-    """Return those that exist."""
-    return [str(path) for path in paths if path.exists() or path.is_symlink()]
 
 
 def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
@@ -112,15 +97,19 @@ def of_the_hub(name: str, root: Path, stamps: list[str]) -> dict[str, Any]:
     slice_name = f"{name}-users.slice"
     # Set by the ceiling, until the machine boots.
     limited = Path("/run/systemd/system.control", f"{slice_name}.d").exists()
-    run = [Path("/run", f"{name}-{each}") for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
-    settled = [Path("/run", f"{name}-{each}.settled") for each in OUR_CONTAINERS]
-    units = [
-        SYSTEMD / f"{name}-{each}" for each in ("fence.service", "ceiling.service", "backup.timer", "backup.service")
-    ]
+    run = [RUN / f"{name}-{each}" for each in ("fence", "fence.lock", "fence-proof", "backup.lock")]
+    settled = [RUN / f"{name}-{each}.settled" for each in OUR_CONTAINERS]
+    timer, service, cron = (
+        SYSTEMD / f"{name}-backup.timer", SYSTEMD / f"{name}-backup.service", CRON / f"{name}-backup"
+    )  # fmt: skip
+    # The operator may have had others of these names before.
+    foreign = {each for each in (timer, service, cron) if each.exists() and not is_of_backup(each, root, name)}
+    units = [SYSTEMD / f"{name}-{each}.service" for each in ("fence", "ceiling")]
+    units += [each for each in (timer, service) if each not in foreign]
     # Not its key: without it, backups that are elsewhere would be worth nothing.
     backup = [
-        Path("/etc/cron.d", f"{name}-backup"),
-        Path("/var/lib/systemd/timers", f"stamp-{name}-backup.timer"),
+        *({cron} - foreign),
+        *([STAMPS / f"stamp-{name}-backup.timer"] if timer not in foreign else []),
         *(root / "backup" / each for each in BACKUP),
     ]
     return {
@@ -175,68 +164,11 @@ def shared_by_hubs(record: machine_record.Record) -> dict[str, Any]:
     }
 
 
-def is_history(folder: Path) -> bool:
-    """Return whether this is a folder of Docker's client with nothing in it but buildx's history of builds."""
-    if not folder.is_dir():
-        return False
-    buildx = folder if folder.name == "buildx" else folder / "buildx"
-    mine = [path for path in folder.iterdir() if path.name not in HISTORY] if folder != buildx else []
-    instances = buildx / "instances"
-    return not mine and not (instances.is_dir() and any(instances.iterdir()))
-
-
-def engine_package() -> str:
-    """Return the package that the engine's program belongs to, "" if it is not there or none."""
-    program = shutil.which("dockerd", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    return said("dpkg-query", "--search", program).partition(":")[0] if program else ""
-
-
-def other_users_of_containerd() -> list[str]:
-    """Return the namespaces of other programs that keep containers in containerd."""
-    names = set(said("ctr", "namespaces", "list", "--quiet").split()) - NAMESPACES
-    return [f"containers of {name} in containerd" for name in sorted(names)]
-
-
-def engine_files(state: str, data_root: str, delete_data: bool) -> list[str]:
-    """Return what Debian's packages leave of an engine when they are removed, without their configuration files.
-
-    Args:
-        state: what becomes of the engine.
-        data_root: the engine's folder, which has all volumes.
-        delete_data: that folder goes as well: what an engine keeps in it, as it may hold something else.
-    """
-    found = existing(*map(Path, OF_THE_ENGINE))
-    if delete_data and data_root:
-        found += existing(*(Path(data_root, each) for each in IN_DATA_ROOT))
-        # The package writes it when it is removed.
-        found += [f"{data_root}/{OF_THE_PACKAGE}"] if state == "removed" else existing(Path(data_root, OF_THE_PACKAGE))
-    return found
-
-
 def is_routing() -> bool:
     """Return whether something besides Docker may rely on forwarding: a bridge, a tunnel, a VPN."""
     default = {line.split()[0] for line in read("/proc/net/route").splitlines()[1:] if line.split()[1] == "00000000"}
     links = {path.name for path in Path("/sys/class/net").glob("*") if not (path / "device").exists()}
     return any(not re.match(r"lo$|docker0$|br-|veth|dummy", link) for link in links - default)
-
-
-def kept_volumes(root: Path) -> dict[str, Any]:
-    """Return what an earlier run wrote down when it removed the engine and kept its folder."""
-    try:
-        found = json.loads((root / "kept.json").read_text())
-        return {"data_root": str(found["data_root"]), "volumes": [str(each) for each in found["volumes"]]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def without_engine(root: Path) -> dict[str, Any]:
-    """Return the engine's folder if it holds nothing but the volumes that the Hub had when the engine was removed."""
-    kept = kept_volumes(root)
-    folder = Path(kept.get("data_root") or "/nowhere")
-    found = {path.name for path in folder.glob("volumes/*") if path.is_dir()}
-    if not found or found - {*kept["volumes"]}:
-        return {"volumes": [], "data_root": ""}
-    return {"volumes": sorted(found), "data_root": str(folder)}
 
 
 def state_of_engine(engine: dict[str, Any], record: machine_record.Record, users: list[str]) -> str:
@@ -266,6 +198,7 @@ def packages(record: machine_record.Record, state: str) -> dict[str, Any]:
     unrecorded = {engine_package(), *BESIDE[:2]} - recorded.keys() - {""}
     return {
         "packages": going,
+        "packages_beside": debian_packages.touched_beside(going, lambda command: said(*command)),
         "packages_kept": kept,
         "packages_unrecorded": sorted(unrecorded & now.keys()) if state == "given-back" else [],
     }
@@ -276,6 +209,8 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     record = machine_record.read()
     engine = gather(socket, timeout_s=5)
     things = engine_removal.listed(socket)
+    if things is None:
+        things, engine["running"] = engine_removal.NOTHING, False
     hubs = sorted(engine_removal.other_hubs(things, name) | hubs_by_units(name))
     shared = {} if hubs else shared_by_hubs(record)
     objects = engine_removal.plan(things, name, shared.get("images", []), sole=not hubs)
@@ -285,11 +220,17 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     state = state_of_engine(engine, record, users)
     if hubs and state in ("removed", "given-back"):
         state = "kept"
-    report = {**of_the_hub(name, root, stamps), **objects, "other_hubs": hubs, "shared": shared}
+    report = {
+        "is_backing_up": is_locked(RUN / f"{name}-backup.lock"),
+        **of_the_hub(name, root, stamps),
+        **objects,
+        "other_hubs": hubs,
+        "shared": shared,
+    }
     report |= {"engine": state, "engine_users": users, "data_root": engine.get("root_dir") or ""}
     if state == "absent":
         report |= without_engine(root)
-    report |= packages(record, state) if not hubs else {"packages": [], "packages_kept": {}, "packages_unrecorded": []}
+    report |= packages(record, state) if not hubs else NO_PACKAGES
     if state == "removed" and (why := report["packages_kept"].get(engine_package())):
         state = "kept"
         report |= {"engine": state, "engine_users": [f"package {why.rpartition(' ')[2]}"], **packages(record, state)}
@@ -297,8 +238,17 @@ def gathered(name: str, root: Path, delete_data: bool, stamps: list[str], socket
     if shared:
         removed = state in ("removed", "absent")
         shared["repository"] = existing(*REPOSITORY) if removed else []
-        shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward"]
-        shared["engine_files"] = engine_files(state, report["data_root"], delete_data) if removed else []
+        policies = record.get(machine_record.POLICIES, {})
+        shared["keep"] = [] if removed and not is_routing() else ["net.ipv4.ip_forward", *policies]
+        shared["rules"] = docker_rules.rules_of_the_operator(said) if state == "removed" else []
+        # Recorded packages may have been removed, and something else come since.
+        shared["engine_files"] = (
+            left_by_packages(record.get(machine_record.PACKAGES, {}), report["packages"], debian_packages.installed())
+            if removed and not users
+            else []
+        )
+        if removed and delete_data and report["data_root"]:
+            shared["engine_files"] += in_data_root(state, report["data_root"])
         folders = [
             "/root/.docker",
             "/etc/cni/net.d",

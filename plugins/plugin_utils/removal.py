@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..module_utils import debian_packages
 from ..module_utils.rules.tables import general
 
 Found = Mapping[str, Any]
@@ -34,9 +35,16 @@ def problems(found: Found, name: str, root: str) -> list[str]:
         lines.append(f"{root} belongs to something else: it contains {found['root_is']}. Fix: correct jupyterhub_root.")
     if found["engine"] == "silent":
         lines.append(
-            f"The Docker engine does not answer, so the containers of {name} cannot be removed. Fix: start it"
-            " (systemctl start docker)."
+            f"The Docker engine does not answer, or only some requests, so nobody knows what of {name} and of others it"
+            " has. Fix: start it (systemctl start docker); if it runs, look into its log (journalctl --unit docker)."
         )
+    if found["is_backing_up"]:
+        lines.append(
+            f"A backup or a restore of {name} is running, and would be torn off. Fix: wait for its end"
+            f" (docker ps --filter name={name}-backup)."
+        )
+    if found["packages_beside"]:
+        lines.append(f"{debian_packages.refusal(found['packages'], found['packages_beside'])}.")
     if (servers := found["servers"]) and not found["stop_servers"]:
         lines.append(
             f"{counted(len(servers), 'server is', 'servers are')} running, of {few(sorted(set(servers)))}: what is not"
@@ -75,6 +83,7 @@ def removed(found: Found) -> Iterator[str]:
         kinds["data, for good"] = [*(f"volume {each}" for each in found["volumes"]), *found["data"]]
     if shared := found["shared"]:
         kinds["the engine"] = [found["data_root"]] if found["engine"] == "removed" and found["delete_data"] else []
+        kinds["rules of others in the engine's chain DOCKER-USER"] = shared["rules"]
         kinds["packages"] = found["packages"]
         kinds["shared files"] = [*shared["files"], *shared["repository"], *shared["engine_files"]]
     for kind, names in kinds.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from project import run_module
 
 from plugins.module_utils import debian_packages, machine_record
 
@@ -37,7 +38,8 @@ Status: install ok installed
 """
 
 
-def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path) -> None:
+def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian_packages, "said", lambda *_: "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
     record = tmp_path / "lib/record.json"
     ran: list[list[str]] = []
 
@@ -54,6 +56,8 @@ def test_new_packages_are_recorded_before_they_are_installed(tmp_path: Path) -> 
     # Not one that was upgraded, nor one that was there.
     assert found["packages"] == {"containerd": "1.7.24~ds1-6", "docker.io": "26.1.5+dfsg1-9"}
     assert found["asked"] == {"docker.io": ""}
+    # Before the engine sets it.
+    assert found["policies"]["iptables FORWARD"] == "DROP"
     assert record.stat().st_mode & 0o777 == 0o600
     assert "--no-install-recommends" in ran[0]
 
@@ -63,6 +67,49 @@ def test_installed_packages(tmp_path: Path) -> None:
     found = debian_packages.installed(tmp_path / "status")
     assert found.keys() == {"docker.io", "containerd", "libc6"}
     assert found["containerd"]["Provides"] == "a-runtime (= 1), cri"
+
+
+# In the order of apt-get --simulate remove runc.
+REMOVED = """\
+Remv theirs:i386 [1.0] [docker.io:amd64 ]
+Remv docker.io [26.1.5+dfsg1-9]
+Inst crun (1.21-1 Debian:13/stable [amd64])
+Remv containerd [1.7.24~ds1-6]
+Conf crun (1.21-1 Debian:13/stable [amd64])
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "beside"),
+    [
+        (["docker.io", "containerd"], REMOVED, ["crun", "theirs:i386"]),
+        (["docker.io", "containerd", "crun", "theirs:i386"], REMOVED, []),
+        ([], REMOVED, []),
+    ],
+)
+def test_what_apt_would_remove_with_them(names: list[str], said: str, beside: list[str]) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str]) -> str:
+        ran.append(command)
+        return said
+
+    assert debian_packages.touched_beside(names, run) == beside
+    assert all("--simulate" in command and command[-len(names) :] == names for command in ran)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_packages_are_not_removed_with_others(tmp_path: Path, taken: bool) -> None:
+    apt = tmp_path / "apt-get"
+    log = tmp_path / "log"
+    also = "echo Remv theirs" if taken else ":"
+    apt.write_text(f'#!/bin/sh\necho "$*" >>{log}\ncase "$*" in *--simulate*) echo Remv jhtest-none; {also} ;; esac\n')
+    apt.chmod(0o755)
+    result = run_module("packages", {"names": ["jhtest-none"], "state": "absent"}, PATH=f"{tmp_path}:/usr/bin:/bin")
+    calls = log.read_text().splitlines()
+    assert result.get("failed", False) == taken
+    assert "apt would change others as well: theirs" in result.get("msg", "") or not taken
+    assert ["--simulate" in call for call in calls] == ([True] if taken else [True, False])
 
 
 def package(**fields: str) -> dict[str, str]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
+from project import run_module
 
 from plugins.module_utils import engine_removal
 
@@ -120,3 +127,77 @@ def test_running_servers() -> None:
     assert found["servers"] == ["ada"]
     assert found["containers"][0] == "a-hub", "so that it starts no others meanwhile"
     assert engine_removal.other_hubs({"containers": [container("x", "b")], "networks": [network("y")]}, "a") == {"b"}
+
+
+class Answers:
+    """An engine's answers by URL, at a socket; any other request fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = str(folder / "docker.sock")
+        self.by_url: dict[str, Any] = {
+            "/containers/json?all=1": [],
+            "/networks": [network("bridge")],
+            "/images/json": [],
+            "/volumes": {"Volumes": None},
+        }
+        answers = self.by_url
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if self.path in answers else 500)
+                self.end_headers()
+                self.wfile.write(json.dumps(answers.get(self.path)).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+            def address_string(self) -> str:
+                return ""
+
+        self.server = socketserver.ThreadingUnixStreamServer(self.socket, Handler)
+
+    def emptied(self, **more: Any) -> dict[str, Any]:
+        """Run the last check before the engine is removed."""
+        return run_module("engine_emptied", {"name": "a", "keeps_volumes": True, "socket": self.socket, **more})
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Iterator[Answers]:
+    engine = Answers(tmp_path)
+    threading.Thread(target=engine.server.serve_forever, args=(0.01,), daemon=True).start()
+    yield engine
+    engine.server.shutdown()
+    engine.server.server_close()
+
+
+def test_an_engine_that_does_not_answer_everything_is_not_empty(answers: Answers, tmp_path: Path) -> None:
+    assert engine_removal.listed(answers.socket) == {**engine_removal.NOTHING, "networks": [network("bridge")]}
+    assert engine_removal.listed(str(tmp_path / "none.sock")) is None
+    for url in tuple(answers.by_url):
+        answer = answers.by_url.pop(url)
+        assert engine_removal.listed(answers.socket) is None, url
+        failed = answers.emptied()
+        assert failed["failed"]
+        assert "does not answer any more" in failed["msg"]
+        answers.by_url[url] = answer
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "more", "left"),
+    [
+        ("/volumes", {"Volumes": [volume("a-user-ada", "a")]}, {}, ""),
+        ("/volumes", {"Volumes": [volume("a-user-ada", "a")]}, {"keeps_volumes": False}, "volume a-user-ada"),
+        ("/volumes", {"Volumes": [volume("theirs")]}, {}, "volume theirs"),
+        ("/containers/json?all=1", [container("web")], {}, "container web"),
+        ("/containers/json?all=1", [container("ada", "a", "user-server")], {}, "container ada"),
+        ("/networks", [network("theirs")], {}, "network theirs"),
+        ("/images/json", [image("theirs:1", 1, made=False)], {}, "image theirs:1"),
+    ],
+)
+def test_what_came_meanwhile_keeps_the_engine(
+    answers: Answers, url: str, answer: Any, more: dict[str, Any], left: str
+) -> None:
+    answers.by_url[url] = answer
+    found = answers.emptied(**more)
+    assert found.get("failed", False) == bool(left)
+    assert f"something else by now: {left}. Fix: repeat" in found.get("msg", "") or not left

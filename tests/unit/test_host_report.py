@@ -108,6 +108,9 @@ def test_a_folder_that_something_else_uses(tmp_path: Path) -> None:
         assert hub_folder.foreign_root(root, "other") == "the Hub team"
     (tmp_path / "file").touch()
     assert hub_folder.foreign_root(tmp_path / "file", "team") == "a file"
+    # What `make uninstall DELETE_DATA=...` leaves: the key of the backups.
+    (tmp_path / "left/backup/secrets").mkdir(parents=True)
+    assert hub_folder.foreign_root(tmp_path / "left", "team") == ""
 
 
 def test_disk_of_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:

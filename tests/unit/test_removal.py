@@ -10,6 +10,7 @@ from plugins.modules.docker_rules import EMPTY
 from plugins.plugin_utils import removal
 
 FOUND: dict[str, Any] = {
+    "is_backing_up": False,
     "servers": [],
     "containers": ["a-hub", "a-proxy"],
     "networks": [],
@@ -26,11 +27,12 @@ FOUND: dict[str, Any] = {
     "data": ["/srv/a/hub"],
     "root_is": "",
     "other_hubs": [],
-    "shared": {"files": [], "repository": [], "engine_files": ["/run/docker"]},
+    "shared": {"files": [], "rules": [], "repository": [], "engine_files": ["/run/docker"]},
     "engine": "removed",
     "engine_users": [],
     "data_root": "/var/lib/docker",
     "packages": ["docker.io"],
+    "packages_beside": [],
     "packages_kept": {},
     "packages_unrecorded": [],
     "delete_data": False,
@@ -94,6 +96,8 @@ def test_nothing_is_left() -> None:
         ({"servers": ["ada"]}, "1 server is running, of ada: "),
         ({"servers": ["ada", "ada", "bob"]}, "3 servers are running, of ada, bob: "),
         ({"engine": "silent"}, "does not answer"),
+        ({"is_backing_up": True}, "A backup or a restore of a is running"),
+        ({"packages_beside": ["theirs"]}, "apt would change others as well: theirs. Fix: "),
         ({"root_is": "www"}, "/srv/a belongs to something else: it contains www. Fix: correct jupyterhub_root."),
         ({"delete_data": True, "volumes_in_use": ["a-user-ada"]}, "Containers of something else use volumes of a"),
     ],
@@ -126,6 +130,11 @@ def test_names_are_checked_before_anything_else(name: str, root: str, typed: str
     found = removal.misnamed(name, root, typed)
     assert found.startswith(said)
     assert found.endswith("Nothing was changed.") == bool(said)
+
+
+def test_rules_of_others_are_named() -> None:
+    rules = ["iptables -A DOCKER-USER -i eth1 -j DROP"]
+    assert f"DOCKER-USER (1): {rules[0]}" in message(shared={**FOUND["shared"], "rules": rules})
 
 
 FORWARD = "table ip filter {{\n\tchain FORWARD {{\n\t\ttype filter hook forward priority filter; policy {}\n\t}}\n}}\n"
