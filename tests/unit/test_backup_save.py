@@ -62,6 +62,7 @@ def places(tmp_path: Path) -> Places:
     places = Places(tmp_path)
     hub = places.volumes / "hub"
     for folder in (
+        places.repository,
         hub,
         places.volumes / "ada",
         places.copies,
@@ -151,6 +152,14 @@ def test_a_repository_is_made_once(places: Places, store: Store) -> None:
     # Another address is another repository.
     planned(places, repository="/elsewhere")
     assert save.save(places)["result"] == "complete"
+
+
+@pytest.mark.parametrize(("name", "made"), [("lost+found", 1), ("keys", 1), ("photos", 0), (".profile", 0)])
+def test_a_repository_has_a_folder_of_its_own(places: Places, store: Store, name: str, made: int) -> None:
+    store.exists = False
+    (places.repository / name).mkdir()
+    result = save.save(places)
+    assert (store.commands.count("init"), f"has other files ({name})" in result.get("error", "")) == (made, not made)
 
 
 def test_a_failure_is_a_result(places: Places, store: Store) -> None:

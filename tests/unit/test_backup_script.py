@@ -104,6 +104,19 @@ def test_a_run_gets_everything_read_only_and_no_network(machine: Machine) -> Non
     assert (machine.state / "complete").exists()
 
 
+def test_only_unfinished_files_of_restic_are_removed(machine: Machine) -> None:
+    repository, ours = machine.folder / "repository", f"{'0a' * 32}-tmp-123"
+    files = {f"data/0a/{ours}": 7200, f"data/0b/{ours}": 60, f"{ours}": 7200, f"data/{'0a' * 32}": 7200}
+    files |= {"thesis-tmp-2.tex": 7200, "data/0a/thesis-tmp-2": 7200, f"photos/{ours}": 7200}
+    for name, age_s in files.items():
+        file = repository / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (time.time() - age_s,) * 2)
+    assert machine.run("run").returncode == 0
+    assert [name for name in files if not (repository / name).exists()] == [f"data/0a/{ours}"]
+
+
 def test_a_store_elsewhere_has_a_network_and_no_mount(machine: Machine) -> None:
     machine.configure(local="no", repository="rest:https://store/hub")
     assert machine.run("run").returncode == 0
