@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from jupyterhub_backup import restic, restore, save
+from jupyterhub_backup import __main__ as program
+from jupyterhub_backup import restic, restore, save, state
 from jupyterhub_backup.places import Places
 from jupyterhub_backup.restic import StoreError
 
@@ -157,6 +160,16 @@ def test_what_is_not_in_the_snapshot(places: Places) -> None:
         restore.home(places, restore.Snapshot(places, "latest"), "hub-user-ada", "papers", in_place=True, dry=False)
 
 
+def kept_files(volume: Path) -> list[Path]:
+    return sorted(volume.glob(f"{save.DATABASE}.before-restore*"))
+
+
+def kept(volume: Path) -> dict[str, str]:
+    """Return what is kept of the former database, by the end of the name."""
+    [first, *_] = files = kept_files(volume)
+    return {path.name.removeprefix(first.name): path.read_text(errors="replace") for path in files}
+
+
 def test_the_hub_is_replaced(places: Places) -> None:
     saved(places, places.deployment / "hub/secrets/cookie_secret", "then")
     volume = target(places, "hub-hub", **{save.DATABASE: "now", f"{save.DATABASE}-wal": "of now"})
@@ -164,14 +177,37 @@ def test_the_hub_is_replaced(places: Places) -> None:
     (places.target / "deployment/hub/secrets/cookie_secret").write_text("now")
     (places.target / "deployment/hub/secrets/other").write_text("stays")
     said = restore.hub(places, restore.Snapshot(places, "latest"))
-    assert "kept as jupyterhub.sqlite.before-restore" in said
-    assert (volume / f"{save.DATABASE}.before-restore").read_text() == "now"
-    # It would be applied to the other database.
-    assert not (volume / f"{save.DATABASE}-wal").exists()
+    # The log has rows that the database lacks, and would be applied to the other one.
+    assert kept(volume) == {"": "now", "-wal": "of now"}
+    assert f"kept as {next(each.name for each in kept_files(volume))} in the volume" in said
+    assert sorted(path.name for path in volume.iterdir() if path not in kept_files(volume)) == [save.DATABASE]
     with closing(sqlite3.connect(volume / save.DATABASE)) as database:
         assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     secrets = places.target / "deployment/hub/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"cookie_secret": "then", "other": "stays"}
+
+
+def test_every_former_database_is_kept(places: Places) -> None:
+    volume = target(places, "hub-hub", **{save.DATABASE: "first"})
+    restore.hub(places, restore.Snapshot(places, "latest"))
+    (volume / save.DATABASE).write_text("second")
+    restore.hub(places, restore.Snapshot(places, "latest"))
+    assert sorted(path.read_text() for path in kept_files(volume)) == ["first", "second"]
+
+
+def test_a_full_disk_changes_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = {save.DATABASE: "now", f"{save.DATABASE}-wal": "of now"}
+    volume = target(places, "hub-hub", **present)
+
+    def full(_source: Path, part: Path) -> None:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(part))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr("sys.argv", ["jupyterhub_backup", "hub"])
+    monkeypatch.setattr(program, "Places", lambda: places)
+    assert program.main() == state.FAILED
+    assert {path.name: path.read_text() for path in volume.iterdir()} == present
 
 
 def test_a_damaged_copy_replaces_nothing(places: Places) -> None:

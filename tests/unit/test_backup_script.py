@@ -248,6 +248,23 @@ def test_a_hub_in_use_is_not_replaced_by_mistake(machine: Machine, what: str) ->
     assert not [each for each in machine.runs if "/target/" in each]
 
 
+@pytest.mark.parametrize(("content", "starts"), [("rows", True), ("", False), (None, False)])
+def test_a_hub_without_a_database_is_not_started(machine: Machine, content: str | None, starts: bool) -> None:
+    """It would make an empty one."""
+    volume = machine.folder / "volumes-of/hub-hub"
+    volume.mkdir(parents=True)
+    if content is not None:
+        (volume / "jupyterhub.sqlite").write_text(content)
+    docker = (machine.folder / "docker").read_text()
+    (machine.folder / "docker").write_text(docker.replace("local 0 /volumes/$5", f"{volume}"))
+    machine.configure(root=str(machine.folder))
+    machine.answers(says="id\nhub-hub\tjupyterhub-ansible.kind=hub-state\n")
+    done = machine.run("restore", "--hub", "--confirm", "hub")
+    calls = (machine.folder / "calls").read_text().splitlines()
+    assert ("stop --time 30 hub-hub" in calls, "start hub-hub" in calls) == (True, starts)
+    assert ("the Hub was not started" in done.stderr) == (not starts)
+
+
 def test_usage(machine: Machine) -> None:
     for arguments in ([], ["what"], ["restore"], ["restore", "--what"], ["restore", "--path", "x"]):
         done = machine.run(*arguments)

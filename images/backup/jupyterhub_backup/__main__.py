@@ -79,7 +79,9 @@ def main() -> int:
         return run(Places(), parsed())
     except StoreError as error:
         print(f"Backup: {error}", file=sys.stderr)
-        return state.FAILED
+    except OSError as error:
+        print(f"Backup: {error.filename or 'the machine'}: {error.strerror or error}", file=sys.stderr)
+    return state.FAILED
 
 
 if __name__ == "__main__":

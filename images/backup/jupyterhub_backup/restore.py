@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,23 +205,44 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
 
 
 def _replace_database(volume: Path, new: Path) -> str:
-    present = volume / DATABASE
-    kept = ""
-    if present.exists():
-        before = volume / f"{DATABASE}.before-restore"
-        present.replace(before)
-        kept = f"; the present database is kept as {before.name} in the volume"
-    for end in databases.BESIDE:
-        # They belong to the former database, and would be applied to the new one.
-        (volume / f"{DATABASE}{end}").unlink(missing_ok=True)
+    """Put a database in the place of the present one, which stays under a name of its own.
+
+    The new one is written first, so that a full disk changes nothing.
+    """
     part = volume / f".{DATABASE}.part"
-    shutil.copyfile(new, part)
-    part.chmod(0o600)
-    os.chown(part, HUB_UID, HUB_UID)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(present)
+    try:
+        shutil.copyfile(new, part)
+        part.chmod(0o600)
+        os.chown(part, HUB_UID, HUB_UID)
+        _flush(part)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    kept = ""
+    # The log of a Hub that was killed has rows that the database lacks, and would be applied to the new one.
+    present = [end for end in ("", "-wal", "-journal") if os.path.lexists(volume / f"{DATABASE}{end}")]
+    if present:
+        before = _free_name(volume, f"{DATABASE}.before-restore-{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}")
+        for end in present:
+            (volume / f"{DATABASE}{end}").rename(volume / f"{before}{end}")
+        kept = f"; the present database is kept as {before} in the volume"
+    (volume / f"{DATABASE}-shm").unlink(missing_ok=True)
+    part.replace(volume / DATABASE)
+    _flush(volume)
     return kept
+
+
+def _free_name(folder: Path, name: str) -> str:
+    names = [name, *(f"{name}-{number}" for number in range(2, 100))]
+    return next(each for each in names if not any(folder.glob(f"{each}*")))
+
+
+def _flush(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _replace_files(source: Path, target: Path) -> None:
