@@ -181,6 +181,21 @@ def test_a_database_in_a_home_is_replaced_by_its_copy(places: Places, store: Sto
     assert result["live_databases"] == []
 
 
+def test_a_home_that_cannot_be_looked_through_is_incomplete(
+    places: Places, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.fwalk
+
+    def failing(folder: Path, **options: Any) -> Any:
+        if folder.name == "ada":
+            raise OSError(24, "Too many open files")
+        return walk(folder, **options)
+
+    monkeypatch.setattr(os, "fwalk", failing)
+    result = save.save(places)
+    assert (result["result"], result["incomplete"]) == ("incomplete", ["ada: Too many open files"])
+
+
 def test_names_are_counted(monkeypatch: pytest.MonkeyPatch, places: Places, store: Store) -> None:
     monkeypatch.setattr(scan, "NAMED", 1)
     errors = [{"message_type": "error", "item": f"{places.volumes}/ada/{number}"} for number in range(3)]

@@ -64,6 +64,7 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
     live.run(frozenset({hub}))
     found.excluded += live.copied
     found.live = live.named
+    found.incomplete.extend(live.unwalked)
     _write_manifest(places, plan, begin)
     done = restic.call(*_arguments(places, plan, found))
     summary = done.last("summary")
@@ -72,7 +73,8 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
     for each in done.lines():
         if each.get("message_type") == "error":
             found.incomplete.add(_name(places, str(each.get("item") or each.get("error"))))
-    changed = scan.changed_since(places.volumes, int(begin * 1e9), frozenset(_with_logs(found.excluded)))
+    changed, unwalked = scan.changed_since(places.volumes, int(begin * 1e9), frozenset(_with_logs(found.excluded)))
+    found.incomplete.extend(unwalked)
     result = {
         "result": "incomplete" if done.code or found.incomplete.count else "complete",
         "snapshot": summary["snapshot_id"],
