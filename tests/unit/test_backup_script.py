@@ -17,7 +17,7 @@ DOCKER = """#!/bin/sh
 echo "$*" >>{folder}/calls
 case "$1 $2" in
   "volume ls") cat {folder}/volumes ;;
-  "volume inspect") [ "$3" != --format ] && echo '[]' || echo "local 0 /volumes/$5" ;;
+  "volume inspect") case $4 in *json*) echo "{{\\"Name\\": \\"$5\\"}}" ;; *) echo "local 0 /volumes/$5" ;; esac ;;
   "run --rm") cat {folder}/says; exit $(cat {folder}/code) ;;
   "ps --filter") cat {folder}/running ;;
 esac
@@ -57,6 +57,12 @@ class Machine:
         }
         written = {**known, "repository": str(self.folder / "repository"), **others}
         (self.own / "backup.conf").write_text("".join(f"{name}='{value}'\n" for name, value in written.items()))
+
+    def docker(self, command: str, does: str) -> None:
+        """Have Docker do something else than usual."""
+        program = self.folder / "docker"
+        first, rest = program.read_text().split('case "$1 $2" in\n', 1)
+        program.write_text(f'{first}case "$1 $2" in\n  "{command}") {does} ;;\n{rest}')
 
     def answers(self, **files: str) -> None:
         for name, text in files.items():
@@ -126,12 +132,42 @@ def test_a_store_elsewhere_has_a_network_and_no_mount(machine: Machine) -> None:
 
 def test_adopted_homes_are_found_by_their_names(machine: Machine) -> None:
     machine.configure(adopted="jhub-user-.*-.*")
-    docker = (machine.folder / "docker").read_text()
-    listed = '"volume ls") [ "$3$4" = --quiet ] && printf "jhub-user-a-b\\nother\\n" || echo hub-hub ;;'
-    (machine.folder / "docker").write_text(docker.replace(f'"volume ls") cat {machine.folder}/volumes ;;', listed))
+    machine.docker(
+        "volume ls",
+        """case "$*" in
+          *project=hub) echo hub-hub ;;
+          *project) printf "hub-hub\\njhub-user-of-another\\n" ;;
+          *) printf "hub-hub\\njhub-user-a-b\\njhub-user-of-another\\nother\\n" ;;
+        esac""",
+    )
     assert machine.run("run").returncode == 0
     [run] = machine.runs
-    assert ("volumes/jhub-user-a-b," in run, "volumes/hub-hub," in run, "volumes/other," in run) == (True, True, False)
+    found = {name for name in ("jhub-user-a-b", "hub-hub", "jhub-user-of-another", "other") if f"/{name}," in run}
+    assert found == {"jhub-user-a-b", "hub-hub"}
+
+
+def test_a_volume_that_is_removed_meanwhile_is_left_out(machine: Machine) -> None:
+    machine.docker(
+        "volume inspect",
+        """case "$*" in
+          *hub-user-ada) echo "Error: get hub-user-ada: no such volume" >&2; exit 1 ;;
+          *json*) echo "{\\"Name\\": \\"$5\\"}" ;;
+          *) echo "local 0 /volumes/$5" ;;
+        esac""",
+    )
+    machine.docker("run --rm", f"cp {machine.own}/work/volumes.json {machine.folder}/seen")
+    assert machine.run("run").returncode == 0
+    [run] = machine.runs
+    assert ("hub-user-ada" in run, json.loads((machine.folder / "seen").read_text())) == (False, [{"Name": "hub-hub"}])
+
+
+@pytest.mark.parametrize("command", ["volume ls", "volume inspect"])
+def test_a_run_that_docker_does_not_answer_is_a_failed_one(machine: Machine, command: str) -> None:
+    """The last result would otherwise stay that of the run before."""
+    finished(machine, "complete")
+    machine.docker(command, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    assert machine.run("run").returncode == 1
+    assert (machine.run("state").returncode, "which volumes there are" in machine.run("state").stdout) == (1, True)
 
 
 @pytest.mark.parametrize("code", ["1", "3"])
