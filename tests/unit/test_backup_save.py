@@ -108,14 +108,29 @@ def test_what_cannot_be_read_is_named(places: Places, store: Store) -> None:
     assert "1 not in it: ada/secret" in state.told(result)
 
 
-def test_a_damaged_database_is_named_and_saved_as_it_is(places: Places, store: Store) -> None:
+def test_rows_that_refer_to_nothing_are_a_warning(places: Places, store: Store) -> None:
+    """The Hub works with them, and must be restorable."""
     with closing(sqlite3.connect(places.volumes / "hub" / save.DATABASE)) as database, database:
         database.execute("create table a (x primary key)")
         database.execute("create table b (y references a)")
         database.execute("insert into b values (1)")
     result = save.save(places)
+    assert (result["result"], "1 rows refer to rows that do not exist" in result["warning"]) == ("complete", True)
+    assert save.DATABASE in store.copied
+
+
+def test_a_damaged_database_is_named_and_saved_as_it_is(places: Places, store: Store) -> None:
+    file = places.volumes / "hub" / save.DATABASE
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("create table t (x)")
+        database.execute("create index i on t (x)")
+        database.executemany("insert into t values (?)", [(f"{number}" * 50,) for number in range(500)])
+    content = bytearray(file.read_bytes())
+    content[-3000:-2000] = b"\xff" * 1000
+    file.write_bytes(content)
+    result = save.save(places)
     assert result["result"] == "incomplete"
-    assert "the Hub's database is damaged: 1 rows" in result["incomplete"][0]
+    assert result["incomplete"][0].startswith("the Hub's database is damaged: ")
     assert save.DATABASE not in store.copied
     assert save.DATABASE not in store.excluded
 

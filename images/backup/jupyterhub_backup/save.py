@@ -28,6 +28,7 @@ class Found:
     incomplete: scan.Names = field(default_factory=scan.Names)
     excluded: list[str] = field(default_factory=list)
     live: scan.Names = field(default_factory=scan.Names)
+    warnings: list[str] = field(default_factory=list)
 
 
 def save(places: Places) -> dict[str, Any]:
@@ -88,7 +89,9 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
         _forget(restic, plan)
     except StoreError as error:
         # The snapshot is there; the next run tries again.
-        result["warning"] = f"old snapshots were not removed: {error}"
+        found.warnings.append(f"old snapshots were not removed: {error}")
+    if found.warnings:
+        result["warning"] = "; ".join(found.warnings)
     return result
 
 
@@ -110,6 +113,8 @@ def _copy_hub_database(places: Places, volume: str, found: Found) -> None:
         found.incomplete.add(f"the Hub's database is damaged: {wrong}")
         copy.unlink()
         return
+    if rows := databases.dangling(copy):
+        found.warnings.append(f"in the Hub's database, {rows}")
     found.excluded.append(str(folder / DATABASE))
 
 
