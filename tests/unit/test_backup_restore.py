@@ -210,12 +210,18 @@ def test_a_full_disk_changes_nothing(places: Places, monkeypatch: pytest.MonkeyP
     assert {path.name: path.read_text() for path in volume.iterdir()} == present
 
 
-def test_a_damaged_copy_replaces_nothing(places: Places) -> None:
+@pytest.mark.parametrize("command", ["hub", "all"])
+def test_a_damaged_copy_replaces_nothing(places: Places, command: str) -> None:
     copy = places.root / "snapshot" / places.copies.relative_to("/") / save.DATABASE
     copy.write_bytes(copy.read_bytes()[:-1] + b"x")
     volume = target(places, "hub-hub", **{save.DATABASE: "now"})
+    home = target(places, "hub-user-ada", notes="now")
+    for each in VOLUMES:
+        saved(places, places.volumes / str(each["name"]) / "notes", "then")
+    snapshot = restore.Snapshot(places, "latest")
     with pytest.raises(StoreError, match="is damaged"):
-        restore.hub(places, restore.Snapshot(places, "latest"))
+        restore.hub(places, snapshot) if command == "hub" else list(restore.everything(places, snapshot))
+    assert (home / "notes").read_text() == "now"
     assert {path.name: path.read_text() for path in volume.iterdir()} == {save.DATABASE: "now"}
 
 

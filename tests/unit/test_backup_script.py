@@ -19,7 +19,7 @@ case "$1 $2" in
   "volume ls") cat {folder}/volumes ;;
   "volume inspect") case $4 in *json*) echo "{{\\"Name\\": \\"$5\\"}}" ;; *) echo "local 0 /volumes/$5" ;; esac ;;
   "run --rm") cat {folder}/says; exit $(cat {folder}/code) ;;
-  "ps --filter") cat {folder}/running ;;
+  "ps --filter" | "ps --format") cat {folder}/running ;;
 esac
 """
 SAVED = "id\nhub-user-ada\tjupyterhub-ansible.kind=home\tjupyterhub-ansible.user=ada\n"
@@ -282,6 +282,26 @@ def test_a_hub_in_use_is_not_replaced_by_mistake(machine: Machine, what: str) ->
     assert (done.returncode, "would be replaced" in done.stderr, "add --confirm hub" in done.stderr) == (1, True, True)
     assert "docker stop" not in (machine.folder / "calls").read_text()
     assert not [each for each in machine.runs if "/target/" in each]
+
+
+@pytest.mark.parametrize("what", ["--hub", "--all"])
+def test_a_volume_in_use_is_not_written(machine: Machine, what: str) -> None:
+    """Neither by a container that is not the Hub's, nor by a server that the Hub starts until it is stopped."""
+    machine.configure(root=str(machine.folder))
+    machine.answers(says=f"id\nhub-hub\tjupyterhub-ansible.kind=hub-state\n{SAVED.splitlines()[1]}\n")
+    seen, calls = "hub-hub\nhub-audit\n", machine.folder / "calls"
+    machine.answers(running=f"{seen}other\n")
+    done = machine.run("restore", what, "--confirm", "hub")
+    assert (done.returncode, "containers run (other ...)" in done.stderr) == (1, True), done
+    assert "stop --time 30 hub-hub" not in calls.read_text()
+    asked = next(line for line in calls.read_text().splitlines() if line.startswith("ps "))
+    assert ("volume=hub-hub" in asked, "volume=hub-user-ada" in asked) == (True, what == "--all")
+    machine.answers(running=seen)
+    machine.docker("stop --time", f"echo hub-user-late >>{machine.folder}/running")
+    done = machine.run("restore", what, "--confirm", "hub")
+    assert (done.returncode, "containers run (hub-user-late ...)" in done.stderr) == (1, True), done
+    assert not [each for each in machine.runs if "/target/" in each]
+    assert "start hub-audit" in calls.read_text().splitlines()
 
 
 @pytest.mark.parametrize(("content", "starts"), [("rows", True), ("", False), (None, False)])

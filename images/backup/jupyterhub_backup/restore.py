@@ -160,11 +160,13 @@ def _new_folder(target: Path, name: str, *, dry: bool) -> Path:
     raise StoreError(f"there are 99 folders {name} already. Fix: remove some")
 
 
-def hub(places: Places, snapshot: Snapshot) -> str:
-    """Restore the Hub's database and all secrets; the Hub is stopped meanwhile.
+def _staged(places: Places, snapshot: Snapshot) -> Path:
+    """Return a folder with the snapshot's database of the Hub, and all secrets.
+
+    All of them first, so that nothing is half replaced if one cannot be read.
 
     Raises:
-        StoreError: what is in the snapshot is damaged; nothing was changed.
+        StoreError: what is in the snapshot is damaged.
     """
     staged = places.root / "tmp/hub"
     shutil.rmtree(staged, ignore_errors=True)
@@ -175,14 +177,26 @@ def hub(places: Places, snapshot: Snapshot) -> str:
         raise StoreError(f"the backup of {snapshot.time[:10]} has no copy of the Hub's database. Fix: choose another")
     if hashlib.sha256(new.read_bytes()).hexdigest() != snapshot.manifest["database_sha256"] or databases.damage(new):
         raise StoreError(f"the copy of the Hub's database of {snapshot.time[:10]} is damaged. Fix: choose another")
-    # First all of them, so that nothing is half replaced if one cannot be read.
     for each in SECRETS:
         if snapshot.node(f"{places.deployment}/{each}"):
             (staged / each).mkdir(parents=True)
             snapshot.restored(f"{places.deployment}/{each}", staged / each)
+    return staged
+
+
+def hub(places: Places, snapshot: Snapshot) -> str:
+    """Restore the Hub's database and all secrets; the Hub is stopped meanwhile.
+
+    Raises:
+        StoreError: what is in the snapshot is damaged; nothing was changed.
+    """
+    return _replace_hub(places, snapshot, _staged(places, snapshot))
+
+
+def _replace_hub(places: Places, snapshot: Snapshot, staged: Path) -> str:
     plan = places.plan()
     volume = places.target / "volumes" / str(plan["hub_volume"])
-    kept = _replace_database(volume, new)
+    kept = _replace_database(volume, staged / DATABASE)
     for each in SECRETS:
         if (staged / each).is_dir():
             _replace_files(staged / each, places.target / "deployment" / each)
@@ -191,7 +205,12 @@ def hub(places: Places, snapshot: Snapshot) -> str:
 
 
 def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
-    """Restore all volumes and the Hub, and yield what was done."""
+    """Restore all volumes and the Hub, and yield what was done.
+
+    Raises:
+        StoreError: what is in the snapshot is damaged; if it is the Hub's own, nothing was changed.
+    """
+    staged = _staged(places, snapshot)
     own = str(places.plan()["hub_volume"])
     for volume, labels in sorted(snapshot.labels().items()):
         if volume != own:
@@ -201,7 +220,7 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
             count = snapshot.volume(volume, target, "", *options)
             snapshot.dress(volume, target)
             yield f"{volume}: {count} files and folders"
-    yield hub(places, snapshot)
+    yield _replace_hub(places, snapshot, staged)
 
 
 def _replace_database(volume: Path, new: Path) -> str:
