@@ -56,6 +56,10 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
             return restic.Done(0, '{"id": "id"}', "")
         if command == "dump":
             return restic.Done(0, (snapshot / arguments[1].lstrip("/")).read_text(), "")
+        if command == "ls" and "--recursive" in arguments:
+            folder = snapshot / arguments[-1].lstrip("/")
+            nodes = [f"/{each.relative_to(snapshot)}" for each in folder.rglob("*") if each.is_file()]
+            return restic.Done(0, "\n".join(json.dumps({"type": "file", "path": each}) for each in nodes), "")
         if command == "ls":
             there = os.path.lexists(snapshot / arguments[2].lstrip("/"))
             node = {"path": arguments[2], "uid": 1000, "gid": 1000, "mode": 2151678440}
@@ -142,6 +146,25 @@ def test_everything_comes_back_with_the_owners_of_volumes(places: Places) -> Non
     assert said[0] == "hub-mount-ada: 1 files and folders"
     assert [OWNERS.get(str(folder)) for folder in folders] == [(1000, 1000)] * 3 + [None]
     assert (folders[0] / "file").read_text() == "hub-user-ada"
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [("", {"a.db-wal", "a.db-shm", "b-journal"}), ("a.db", {"a.db-wal", "a.db-shm"}), ("papers", set())],
+)
+@pytest.mark.parametrize("dry", [False, True])
+def test_logs_of_another_content_are_removed(places: Places, path: str, gone: set[str], dry: bool) -> None:
+    content, copies = places.volumes / "hub-user-ada", places.copies / "volumes/hub-user-ada"
+    database = "SQLite format 3\0"
+    for file in (copies / "a.db", content / "b", content / "c.db", content / "c.db-wal", content / "papers/d"):
+        saved(places, file, database)
+    saved(places, content / "lab", "text")
+    logs = {"a.db-wal", "a.db-shm", "b-journal", "c.db-wal", "lab-journal", "other-journal", "e-wal"}
+    folder = target(places, "hub-user-ada", e=database, **dict.fromkeys(logs, "now"))
+    snapshot = restore.Snapshot(places, "latest")
+    restore.home(places, snapshot, "hub-user-ada", path, in_place=True, dry=dry)
+    left = {each.name for each in folder.iterdir() if each.name in logs}
+    assert logs - left == (set() if dry else gone)
 
 
 def test_a_dry_run_changes_nothing(places: Places) -> None:

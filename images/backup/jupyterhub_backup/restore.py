@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,48 @@ class Snapshot:
         return count
 
 
+    def without_stale_logs(self, name: str, target: Path, path: str = "") -> None:
+        """Remove the logs beside databases that were restored: SQLite would apply them to the other content.
+
+        One that the snapshot has belongs to its database.  By descriptors, as a user may have put links there.
+        """
+        known: set[str] = set()
+        try:
+            for folder, _, files, opened in os.fwalk(target, follow_symlinks=False):
+                for file, end in ((file, end) for file in files for end in databases.BESIDE if file.endswith(end)):
+                    known = known or self._files(name)
+                    log = os.path.relpath(f"{folder}/{file}", target)
+                    database = log.removesuffix(end)
+                    below = not path or database == path or database.startswith(f"{path}/")
+                    if below and database in known and log not in known:
+                        _unlink_beside(opened, file.removesuffix(end), file)
+        except OSError as error:
+            # Such as more nested folders than files can be open.
+            print(f"{name}: logs beside restored databases may be left: {error.strerror or error}", file=sys.stderr)
+
+    def _files(self, name: str) -> set[str]:
+        """Return the paths of all files of a volume in the snapshot, and of its copies of databases."""
+        found = set()
+        for source in (f"{self.places.volumes}/{name}", f"{self.places.copies}/volumes/{name}"):
+            done = self.restic.call("ls", "--json", "--recursive", self.id, source)
+            found |= {
+                os.path.relpath(str(each["path"]), source) for each in done.lines() if each.get("type") == "file"
+            }
+        return found
+
+
+def _unlink_beside(folder: int, database: str, log: str) -> None:
+    try:
+        opened = os.open(database, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return
+    try:
+        if databases.is_database(opened):
+            os.unlink(log, dir_fd=folder)
+    finally:
+        os.close(opened)
+
+
 def _permissions(mode: int) -> int:
     """Return the permissions in a mode as Go has it (io/fs): only its lowest nine bits are those of Unix."""
     special = {23: 0o4000, 22: 0o2000, 20: 0o1000}
@@ -135,6 +178,8 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
         snapshot.dress(volume, target)
     if in_place:
         count = snapshot.volume(volume, target, path, *options)
+        if not dry:
+            snapshot.without_stale_logs(volume, target, path)
         would = "would be" if dry else "were"
         return f"{count} files and folders of {day} {would} written over the present ones; what the backup lacks stays"
     folder = _new_folder(target, f"restored-{day}", dry=dry)
@@ -218,6 +263,7 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
             options = ["--delete"] if labels.get(KIND) == "audit-trail" else []
             target = places.target / "volumes" / volume
             count = snapshot.volume(volume, target, "", *options)
+            snapshot.without_stale_logs(volume, target)
             snapshot.dress(volume, target)
             yield f"{volume}: {count} files and folders"
     yield _replace_hub(places, snapshot, staged)
