@@ -253,6 +253,10 @@ def test_a_restore_makes_the_volume_with_its_labels(machine: Machine) -> None:
     asked = f'"volume inspect") grep -q "volume create" {machine.folder}/calls || exit 1; echo "local 0 /volumes/$5" ;;'
     lines = [asked if line.lstrip().startswith('"volume inspect"') else line for line in docker.splitlines()]
     (machine.folder / "docker").write_text("\n".join(lines))
+    # A dry run makes nothing.
+    assert machine.run("restore", "--user", "ada", "--in-place").returncode == 1
+    assert "volume create" not in (machine.folder / "calls").read_text()
+    assert "--tmpfs=/target/volumes/hub-user-ada " in machine.runs[-1]
     done = machine.run("restore", "--user", "ada", "--path", "a b/c")
     assert done.returncode == 0, done
     made = "volume create --label jupyterhub-ansible.kind=home --label jupyterhub-ansible.user=ada hub-user-ada"
@@ -268,6 +272,7 @@ def test_in_place_a_name_must_be_given(machine: Machine) -> None:
     done = machine.run("restore", "--user", "ada", "--in-place", "--confirm", "bob")
     assert (done.returncode, "add --confirm ada" in done.stderr) == (1, True)
     assert machine.runs[-1].endswith("--in-place --dry-run")
+    assert "source=/volumes/hub-user-ada,target=/target/volumes/hub-user-ada " in machine.runs[-1]
     assert machine.run("restore", "--user", "ada", "--in-place", "--confirm", "ada").returncode == 0
     assert machine.runs[-1].endswith("--in-place")
     machine.answers(running="hub-user-ada\n")
