@@ -248,6 +248,15 @@ def test_a_damaged_copy_replaces_nothing(places: Places, command: str) -> None:
     assert {path.name: path.read_text() for path in volume.iterdir()} == {save.DATABASE: "now"}
 
 
+def test_an_error_does_nothing_to_a_terminal(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["jupyterhub_backup", "home", "--user", "\x1b[2Jbob"])
+    monkeypatch.setattr(program, "Places", lambda: places)
+    assert program.main() == state.FAILED
+    assert r"the user \x1b[2Jbob" in capsys.readouterr().err
+
+
 def test_a_snapshot_of_another_version_is_refused(places: Places) -> None:
     manifest = places.root / "snapshot" / places.copies.relative_to("/") / "manifest.json"
     manifest.write_text(json.dumps({"version": 2}))

@@ -70,7 +70,7 @@ def test_large_ones_and_odd_names_are_named(live: scan.LiveDatabases, monkeypatc
     database(home / "two\nlines.db")
     monkeypatch.setattr(scan, "LARGEST", 50_000)
     live.run()
-    assert (names(live), sorted(live.named.first)) == ([], ["ada/large.db", "ada/two\nlines.db"])
+    assert (names(live), sorted(live.named.first)) == ([], ["ada/large.db", r"ada/two\nlines.db"])
 
 
 def test_all_copies_together_have_a_limit(live: scan.LiveDatabases) -> None:
@@ -139,6 +139,22 @@ def test_a_folder_that_is_removed_meanwhile_is_named(live: scan.LiveDatabases) -
     (live.copies / "ada/gone").mkdir(parents=True)
     live.run()
     assert (names(live), live.named.first) == (["ada/deep/a.db"], ["ada/gone"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("täglich $1 名", "täglich $1 名"),
+        ("\x1b]0;title\x07\x1b[2J", r"\x1b]0;title\x07\x1b[2J"),
+        ("a\r\nb\x9b", r"a\r\nb\x9b"),
+        ("\u202eexe", r"\u202eexe"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_names_do_nothing_to_a_terminal(name: str, shown: str) -> None:
+    found = scan.Names()
+    found.add(name)
+    assert found.first == [shown]
 
 
 def test_only_so_many_are_named() -> None:

@@ -78,9 +78,10 @@ def main() -> int:
     try:
         return run(Places(), parsed())
     except StoreError as error:
-        print(f"Backup: {error}", file=sys.stderr)
+        problem = str(error)
     except OSError as error:
-        print(f"Backup: {error.filename or 'the machine'}: {error.strerror or error}", file=sys.stderr)
+        problem = f"{error.filename or 'the machine'}: {error.strerror or error}"
+    print(f"Backup: {state.printable(problem)}", file=sys.stderr)
     return state.FAILED
 
 

@@ -40,9 +40,10 @@ def save(places: Places) -> dict[str, Any]:
     try:
         result |= _saved(places, plan, begin)
     except StoreError as error:
-        result |= {"result": "failed", "error": str(error)}
+        result |= {"result": "failed", "error": state.printable(str(error))}
     except OSError as error:
-        result |= {"result": "failed", "error": f"{error.filename or 'the machine'}: {error.strerror or error}"}
+        problem = f"{error.filename or 'the machine'}: {error.strerror or error}"
+        result |= {"result": "failed", "error": state.printable(problem)}
     result["duration_s"] = round(time.time() - begin, 1)
     result["ended"] = state.stamp(time.time())
     state.write(places.state / state.LAST, result)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import databases
+from . import databases, state
 
 # A database that nobody has written to for so long, and that has no log, is read like any file; a copy has other bytes.
 LIVE_S = 300
@@ -30,7 +30,7 @@ class Names:
         """Add a name."""
         self.count += 1
         if len(self.first) < NAMED:
-            self.first.append(name.encode(errors="replace").decode())
+            self.first.append(state.printable(name))
 
     def extend(self, others: Names) -> None:
         """Add those that are not here yet."""
