@@ -66,6 +66,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
             return restic.Done(0 if there else 1, json.dumps(node), "")
         source = snapshot / arguments[0].partition(":")[2].lstrip("/")
         target = Path(arguments[1].removeprefix("--target="))
+        assert "--sparse" in arguments, "a hole would fill the disk"
         files = [path for path in source.rglob("*") if path.is_file()]
         for path in files if "--dry-run" not in arguments else []:
             new = target / path.relative_to(source)

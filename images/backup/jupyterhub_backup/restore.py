@@ -68,7 +68,9 @@ class Snapshot:
         Raises:
             StoreError: it failed.
         """
-        done = self.restic.call("restore", f"{self.id}:{source}", f"--target={target}", "--json", *options)
+        # Sparse: otherwise a file of a user with a hole of terabytes would fill the disk.
+        always = (f"--target={target}", "--json", "--sparse")
+        done = self.restic.call("restore", f"{self.id}:{source}", *always, *options)
         if done.code:
             named = [str(each.get("item")) for each in done.lines() if each.get("message_type") == "error"]
             names = f" Not restored: {', '.join(named[:20])}." if named else ""
