@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from project import ROLES
+
+from plugins.module_utils.lease import take_lease
 
 SCRIPT = ROLES / "backup/files/backup"
 # Writes down how it was called.  A volume is asked for by the script's own format.
@@ -36,9 +39,9 @@ class Machine:
             each.mkdir(parents=True)
         (self.own / "secrets/password").write_text("canary")
         (self.own / "plan.json").write_text("{}")
-        text = (
-            SCRIPT.read_text().replace("PATH=/usr", f"PATH={folder}:/usr").replace("lock=/run/", f"lock={folder}/run/")
-        )
+        text = SCRIPT.read_text().replace("PATH=/usr", f"PATH={folder}:/usr")
+        for name in ("lock", "lease"):
+            text = text.replace(f"{name}=/run/", f"{name}={folder}/run/")
         (self.own / "backup").write_text(text)
         self.configure()
         self.answers(says="", code="0", volumes="hub-hub\nhub-user-ada\n", running="")
@@ -287,6 +290,49 @@ def test_a_hub_in_use_is_not_replaced_by_mistake(machine: Machine, what: str) ->
     assert (done.returncode, "would be replaced" in done.stderr, "add --confirm hub" in done.stderr) == (1, True, True)
     assert "docker stop" not in (machine.folder / "calls").read_text()
     assert not [each for each in machine.runs if "/target/" in each]
+
+
+def test_a_restore_has_the_lease_of_a_run(machine: Machine) -> None:
+    machine.answers(says=SAVED)
+    lease, wanted = machine.folder / "run/hub.lease", {"by": "ann", "token": "t", "seconds": 30}
+    machine.docker("run --rm", f"cat {lease} >{machine.folder}/seen; cat {machine.folder}/says")
+    assert machine.run("restore", "--user", "ada").returncode == 0
+    assert json.loads((machine.folder / "seen").read_text())["by"].startswith("a restore (process ")
+    assert not lease.exists()
+    # Neither the lease nor the lock is held by anything that stays.
+    assert take_lease({"path": str(lease), **wanted}) is None
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(machine.run, "restore", "--user", "ada")
+        time.sleep(1.5)
+        lease.touch()
+        refused = waits.result()
+        assert (refused.returncode, "another run is changing this machine: that of ann." in refused.stderr) == (1, True)
+        # It has the lease of a run that has just ended, or did not renew it in time.
+        waits = pool.submit(machine.run, "restore", "--user", "ada")
+        time.sleep(1.5)
+        lease.unlink()
+        assert waits.result().returncode == 0
+    assert take_lease({"path": str(lease), **wanted}) is None
+    os.utime(lease, (time.time() - 31,) * 2)
+    assert machine.run("restore", "--user", "ada").returncode == 0
+
+
+def test_a_restore_renews_its_lease(machine: Machine) -> None:
+    """Whatever it is ended by."""
+    machine.answers(says=SAVED)
+    lease = machine.folder / "run/hub.lease"
+    machine.docker("run --rm", f"cat {machine.folder}/says; touch --date '10 seconds ago' {lease}; sleep 6")
+    command = ["sh", str(machine.own / "backup"), "restore", "--user", "ada"]
+    environment = {**os.environ, "BACKUP_LOCKED": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as restore:
+        time.sleep(1)
+        end = time.monotonic() + 20
+        while time.time() - lease.stat().st_mtime > 9 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert time.monotonic() < end
+        restore.terminate()
+        restore.communicate(timeout=20)
+    assert not lease.exists()
 
 
 @pytest.mark.parametrize("what", ["--hub", "--all"])

@@ -106,7 +106,6 @@ class Snapshot:
             raise StoreError(f"{what} is not in the backup of {self.time[:10]}. Fix: choose another day or path")
         return count
 
-
     def without_stale_logs(self, name: str, target: Path, path: str = "") -> None:
         """Remove the logs beside databases that were restored: SQLite would apply them to the other content.
 
@@ -131,9 +130,7 @@ class Snapshot:
         found = set()
         for source in (f"{self.places.volumes}/{name}", f"{self.places.copies}/volumes/{name}"):
             done = self.restic.call("ls", "--json", "--recursive", self.id, source)
-            found |= {
-                os.path.relpath(str(each["path"]), source) for each in done.lines() if each.get("type") == "file"
-            }
+            found |= {os.path.relpath(str(each["path"]), source) for each in done.lines() if each.get("type") == "file"}
         return found
 
 
