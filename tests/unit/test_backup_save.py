@@ -169,7 +169,9 @@ def test_a_repository_is_made_once(places: Places, store: Store) -> None:
     assert save.save(places)["result"] == "complete"
 
 
-@pytest.mark.parametrize(("name", "made"), [("lost+found", 1), ("keys", 1), ("photos", 0), (".profile", 0)])
+@pytest.mark.parametrize(
+    ("name", "made"), [("lost+found", 1), ("keys", 1), ("config-tmp-12", 1), ("photos", 0), (".profile", 0)]
+)
 def test_a_repository_has_a_folder_of_its_own(places: Places, store: Store, name: str, made: int) -> None:
     store.exists = False
     (places.repository / name).mkdir()

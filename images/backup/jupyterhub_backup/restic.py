@@ -247,7 +247,8 @@ class Restic:
         """
         if not self.repository.startswith("/"):
             return
-        others = sorted(each.name for each in self.places.repository.iterdir() if each.name not in FOLDERS)
+        names = sorted(each.name for each in self.places.repository.iterdir())
+        others = [name for name in names if name not in FOLDERS and not name.startswith("config-tmp-")]
         if others:
             raise StoreError(
                 f"the folder {self.repository} has other files ({', '.join(others[:3])}), and no repository. Fix: give"
