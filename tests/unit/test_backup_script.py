@@ -149,12 +149,13 @@ def test_adopted_homes_are_found_by_their_names(machine: Machine) -> None:
     assert found == {"jhub-user-a-b", "hub-hub"}
 
 
-def test_a_volume_that_is_removed_meanwhile_is_left_out(machine: Machine) -> None:
+@pytest.mark.parametrize("said", ["No such volume: hub-user-ada", "get hub-user-ada: no such volume"])
+def test_a_volume_that_is_removed_meanwhile_is_left_out(machine: Machine, said: str) -> None:
     machine.docker(
         "volume inspect",
-        """case "$*" in
-          *hub-user-ada) echo "Error: get hub-user-ada: no such volume" >&2; exit 1 ;;
-          *json*) echo "{\\"Name\\": \\"$5\\"}" ;;
+        f"""case "$*" in
+          *hub-user-ada) echo "Error: {said}" >&2; exit 1 ;;
+          *json*) echo "{{\\"Name\\": \\"$5\\"}}" ;;
           *) echo "local 0 /volumes/$5" ;;
         esac""",
     )
