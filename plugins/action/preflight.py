@@ -107,6 +107,7 @@ class ActionModule(ActionBase):
         )
         arguments["shared_folders"] = shared_sources(good.get("hub_shared_folders") or [])
         arguments |= ingress.report_options(good)
+        arguments["backup_password"] = good.get("backup_password")
         arguments["looks"] = settled.looks(arguments["name"], arguments["root"])
         if wanted:
             arguments["lease"] = wanted.request()

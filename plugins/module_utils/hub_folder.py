@@ -1,4 +1,4 @@
-"""Whose the folder of configuration and secrets is (jupyterhub_root), and the backup's units."""
+"""Whose the folder of configuration and secrets is (jupyterhub_root), and what the backup has on the machine."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def foreign_root(root: Path, name: str) -> str:
         return "a file"
     found = sorted(path.name for path in root.iterdir() if path.name != "lost+found")
     return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+
+
+def has_other_key(root: Path, given: str | None) -> bool:
+    """Return whether a backup's repository was made with another key than the one that is given."""
+    key = root / "backup/secrets/password"
+    made = (root / "backup/state/repository.json").exists() and key.exists()
+    return bool(given) and made and key.read_text(errors="replace").strip() != str(given).strip()
 
 
 def foreign_units(root: Path, name: str, units: Path = UNITS) -> list[str]:

@@ -21,7 +21,7 @@ from ..module_utils.certificates import certificate_problem
 from ..module_utils.docker_engine import gather as gather_of_engine
 from ..module_utils.engine_objects import TIMEOUT_S, find_objects
 from ..module_utils.folder_access import unusable
-from ..module_utils.hub_folder import foreign_root, foreign_units
+from ..module_utils.hub_folder import foreign_root, foreign_units, has_other_key
 from ..module_utils.kernel_tables import parse_listeners, parse_memory, program_of, read, routes
 from ..module_utils.lease import take_lease
 
@@ -46,6 +46,7 @@ options:
     description: "Shell commands by name that show a part's state: command, stamp (file with an earlier result)."
     type: dict
     default: {}
+  backup_password: {description: "The key of the backup's repository, if it is given.", type: str}
   lease: {description: "The lease to take, if any: path, by, token, seconds.", type: dict}
 author: The jupyterhub-ansible authors
 """
@@ -89,6 +90,7 @@ looks:
 servers_running: {description: A user's server is running., type: bool, returned: always}
 has_ingress: {description: There is a Caddy of ours., type: bool, returned: always}
 has_backup: {description: There is a script that makes backups., type: bool, returned: always}
+has_other_key: {description: There is a repository with another key than the given one., type: bool, returned: always}
 foreign_units: {description: Units with the names of our backup that no run wrote., type: list, returned: always}
 has_scheduler: {description: "Something can start a backup at a time: systemd, or cron.", type: bool, returned: always}
 has_coolify: {description: The engine has Coolify's network., type: bool, returned: always}
@@ -201,6 +203,7 @@ def gather(options: dict[str, Any]) -> dict[str, Any]:
         "networks": reached + [each for each in known if each["interface"]],
         "foreign_root": foreign_root(root, name),
         "has_scheduler": Path("/run/systemd/system").is_dir() or Path("/etc/cron.d").is_dir(),
+        "has_other_key": has_other_key(root, options["backup_password"]),
         "foreign_units": foreign_units(root, name),
         "has_backup": (root / "backup/backup").exists(),
         "looks": run_looks(options["looks"]),
@@ -224,6 +227,7 @@ def main() -> None:
             "shared_folders": {"type": "dict", "default": {}},
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
             "looks": {"type": "dict", "default": {}},
+            "backup_password": {"type": "str", "no_log": True},
             "lease": {"type": "dict", "no_log": False},
         },
         supports_check_mode=True,

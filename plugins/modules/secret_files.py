@@ -26,7 +26,8 @@ options:
   files:
     description: File name to C(value) (the secret), or C(copy_from) (a file on the target), or C(bytes) (length of
       the random secret to generate, written as twice as many hex digits). C(keep) is how many former values stay
-      in the lines below a new value. With C(absent) the file is removed.
+      in the lines below a new value. C(former) names a file in which replaced values stay, one a line. With C(absent)
+      the file is removed.
     type: dict
     required: true
   exact:
@@ -92,6 +93,14 @@ def write(path: Path, content: bytes, owner: int) -> None:
     new.replace(path)
 
 
+def keep_former(path: Path, former: Path, owner: int) -> None:
+    """Add a value that will be replaced to the file with the former ones."""
+    kept = former.read_bytes() if former.exists() else b""
+    value = path.read_bytes().strip()
+    if value and value not in kept.splitlines():
+        write(former, kept + value + b"\n", owner)
+
+
 def folders_above(path: Path, root: Path) -> list[Path]:
     """Return the folders that contain the path, from the root down."""
     return [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
@@ -125,7 +134,8 @@ def set_right(path: Path, owner: int, mode: int) -> None:
 
 def surplus(folder: Path, files: dict[str, Any]) -> list[Path]:
     """Return the files in the folder that are not wanted."""
-    return [path for path in folder.iterdir() if path.name not in files] if folder.exists() else []
+    known = {*files, *(spec["former"] for spec in files.values() if spec.get("former"))}
+    return [path for path in folder.iterdir() if path.name not in known] if folder.exists() else []
 
 
 def main() -> None:
@@ -172,6 +182,8 @@ def main() -> None:
                 if content is None:
                     content = generated(spec, path)
                 if not module.check_mode:
+                    if spec.get("former") and path.exists():
+                        keep_former(path, folder / spec["former"], owner)
                     write(path, content, owner)
             elif not right(path, owner, 0o600):
                 mended.append(str(path))

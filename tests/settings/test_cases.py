@@ -68,6 +68,7 @@ GOOD = host.Host(
         "has_coolify": False,
         "has_scheduler": True,
         "foreign_units": [],
+        "has_other_key": False,
         "listeners": [],
         "networks": [{"network": "192.0.2.0/24", "interface": "eth0"}],
         "publishers": [],

@@ -141,4 +141,6 @@ def test_damage_is_found(tmp_path: Path) -> None:
         database.execute("insert into b values (1)")
     assert databases.damage(good) == ""
     assert databases.damage(broken) != ""
-    assert "1 rows refer to rows that do not exist, first in b" in databases.damage(dangling)
+    assert databases.damage(dangling) == ""
+    assert "1 rows refer to rows that do not exist, first in b" in databases.dangling(dangling)
+    assert databases.dangling(good) == ""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from jupyterhub_backup import restic, restore, save
+from jupyterhub_backup import __main__ as program
+from jupyterhub_backup import restic, restore, save, state
 from jupyterhub_backup.places import Places
 from jupyterhub_backup.restic import StoreError
 
@@ -53,12 +56,17 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
             return restic.Done(0, '{"id": "id"}', "")
         if command == "dump":
             return restic.Done(0, (snapshot / arguments[1].lstrip("/")).read_text(), "")
+        if command == "ls" and "--recursive" in arguments:
+            folder = snapshot / arguments[-1].lstrip("/")
+            nodes = [f"/{each.relative_to(snapshot)}" for each in folder.rglob("*") if each.is_file()]
+            return restic.Done(0, "\n".join(json.dumps({"type": "file", "path": each}) for each in nodes), "")
         if command == "ls":
             there = os.path.lexists(snapshot / arguments[2].lstrip("/"))
             node = {"path": arguments[2], "uid": 1000, "gid": 1000, "mode": 2151678440}
             return restic.Done(0 if there else 1, json.dumps(node), "")
         source = snapshot / arguments[0].partition(":")[2].lstrip("/")
         target = Path(arguments[1].removeprefix("--target="))
+        assert "--sparse" in arguments, "a hole would fill the disk"
         files = [path for path in source.rglob("*") if path.is_file()]
         for path in files if "--dry-run" not in arguments else []:
             new = target / path.relative_to(source)
@@ -141,6 +149,25 @@ def test_everything_comes_back_with_the_owners_of_volumes(places: Places) -> Non
     assert (folders[0] / "file").read_text() == "hub-user-ada"
 
 
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [("", {"a.db-wal", "a.db-shm", "b-journal"}), ("a.db", {"a.db-wal", "a.db-shm"}), ("papers", set())],
+)
+@pytest.mark.parametrize("dry", [False, True])
+def test_logs_of_another_content_are_removed(places: Places, path: str, gone: set[str], dry: bool) -> None:
+    content, copies = places.volumes / "hub-user-ada", places.copies / "volumes/hub-user-ada"
+    database = "SQLite format 3\0"
+    for file in (copies / "a.db", content / "b", content / "c.db", content / "c.db-wal", content / "papers/d"):
+        saved(places, file, database)
+    saved(places, content / "lab", "text")
+    logs = {"a.db-wal", "a.db-shm", "b-journal", "c.db-wal", "lab-journal", "other-journal", "e-wal"}
+    folder = target(places, "hub-user-ada", e=database, **dict.fromkeys(logs, "now"))
+    snapshot = restore.Snapshot(places, "latest")
+    restore.home(places, snapshot, "hub-user-ada", path, in_place=True, dry=dry)
+    left = {each.name for each in folder.iterdir() if each.name in logs}
+    assert logs - left == (set() if dry else gone)
+
+
 def test_a_dry_run_changes_nothing(places: Places) -> None:
     saved(places, places.volumes / "hub-user-ada/notes", "then")
     folder = target(places, "hub-user-ada", notes="now")
@@ -157,6 +184,16 @@ def test_what_is_not_in_the_snapshot(places: Places) -> None:
         restore.home(places, restore.Snapshot(places, "latest"), "hub-user-ada", "papers", in_place=True, dry=False)
 
 
+def kept_files(volume: Path) -> list[Path]:
+    return sorted(volume.glob(f"{save.DATABASE}.before-restore*"))
+
+
+def kept(volume: Path) -> dict[str, str]:
+    """Return what is kept of the former database, by the end of the name."""
+    [first, *_] = files = kept_files(volume)
+    return {path.name.removeprefix(first.name): path.read_text(errors="replace") for path in files}
+
+
 def test_the_hub_is_replaced(places: Places) -> None:
     saved(places, places.deployment / "hub/secrets/cookie_secret", "then")
     volume = target(places, "hub-hub", **{save.DATABASE: "now", f"{save.DATABASE}-wal": "of now"})
@@ -164,23 +201,61 @@ def test_the_hub_is_replaced(places: Places) -> None:
     (places.target / "deployment/hub/secrets/cookie_secret").write_text("now")
     (places.target / "deployment/hub/secrets/other").write_text("stays")
     said = restore.hub(places, restore.Snapshot(places, "latest"))
-    assert "kept as jupyterhub.sqlite.before-restore" in said
-    assert (volume / f"{save.DATABASE}.before-restore").read_text() == "now"
-    # It would be applied to the other database.
-    assert not (volume / f"{save.DATABASE}-wal").exists()
+    # The log has rows that the database lacks, and would be applied to the other one.
+    assert kept(volume) == {"": "now", "-wal": "of now"}
+    assert f"kept as {next(each.name for each in kept_files(volume))} in the volume" in said
+    assert sorted(path.name for path in volume.iterdir() if path not in kept_files(volume)) == [save.DATABASE]
     with closing(sqlite3.connect(volume / save.DATABASE)) as database:
         assert database.execute("select name from sqlite_master").fetchall() == [("users",)]
     secrets = places.target / "deployment/hub/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"cookie_secret": "then", "other": "stays"}
 
 
-def test_a_damaged_copy_replaces_nothing(places: Places) -> None:
+def test_every_former_database_is_kept(places: Places) -> None:
+    volume = target(places, "hub-hub", **{save.DATABASE: "first"})
+    restore.hub(places, restore.Snapshot(places, "latest"))
+    (volume / save.DATABASE).write_text("second")
+    restore.hub(places, restore.Snapshot(places, "latest"))
+    assert sorted(path.read_text() for path in kept_files(volume)) == ["first", "second"]
+
+
+def test_a_full_disk_changes_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = {save.DATABASE: "now", f"{save.DATABASE}-wal": "of now"}
+    volume = target(places, "hub-hub", **present)
+
+    def full(_source: Path, part: Path) -> None:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(part))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr("sys.argv", ["jupyterhub_backup", "hub"])
+    monkeypatch.setattr(program, "Places", lambda: places)
+    assert program.main() == state.FAILED
+    assert {path.name: path.read_text() for path in volume.iterdir()} == present
+
+
+@pytest.mark.parametrize("command", ["hub", "all"])
+def test_a_damaged_copy_replaces_nothing(places: Places, command: str) -> None:
     copy = places.root / "snapshot" / places.copies.relative_to("/") / save.DATABASE
     copy.write_bytes(copy.read_bytes()[:-1] + b"x")
     volume = target(places, "hub-hub", **{save.DATABASE: "now"})
+    home = target(places, "hub-user-ada", notes="now")
+    for each in VOLUMES:
+        saved(places, places.volumes / str(each["name"]) / "notes", "then")
+    snapshot = restore.Snapshot(places, "latest")
     with pytest.raises(StoreError, match="is damaged"):
-        restore.hub(places, restore.Snapshot(places, "latest"))
+        restore.hub(places, snapshot) if command == "hub" else list(restore.everything(places, snapshot))
+    assert (home / "notes").read_text() == "now"
     assert {path.name: path.read_text() for path in volume.iterdir()} == {save.DATABASE: "now"}
+
+
+def test_an_error_does_nothing_to_a_terminal(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["jupyterhub_backup", "home", "--user", "\x1b[2Jbob"])
+    monkeypatch.setattr(program, "Places", lambda: places)
+    assert program.main() == state.FAILED
+    assert r"the user \x1b[2Jbob" in capsys.readouterr().err
 
 
 def test_a_snapshot_of_another_version_is_refused(places: Places) -> None:

@@ -88,11 +88,11 @@ def test_secrets_are_files_of_their_own() -> None:
     given = {"SSH_KEY": key, "SSH_KNOWN_HOSTS": "store ssh-ed25519 AAAA"}
     found = value("__backup_secrets", backup_credentials=given, backup_password="k" * 32)
     assert found == {
-        "password": {"value": "k" * 32},
+        "password": {"value": "k" * 32, "former": "password.former"},
         "SSH_KEY": {"value": key},
         "SSH_KNOWN_HOSTS": {"value": "store ssh-ed25519 AAAA"},
     }
-    assert value("__backup_secrets") == {"password": {"value": None}}
+    assert value("__backup_secrets") == {"password": {"value": None, "former": "password.former"}}
 
 
 @pytest.mark.parametrize(("schedule", "line"), [("03:05", "05 03 * * *"), ("hourly", "0 * * * *")])

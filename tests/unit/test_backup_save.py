@@ -62,6 +62,7 @@ def places(tmp_path: Path) -> Places:
     places = Places(tmp_path)
     hub = places.volumes / "hub"
     for folder in (
+        places.repository,
         hub,
         places.volumes / "ada",
         places.copies,
@@ -107,14 +108,29 @@ def test_what_cannot_be_read_is_named(places: Places, store: Store) -> None:
     assert "1 not in it: ada/secret" in state.told(result)
 
 
-def test_a_damaged_database_is_named_and_saved_as_it_is(places: Places, store: Store) -> None:
+def test_rows_that_refer_to_nothing_are_a_warning(places: Places, store: Store) -> None:
+    """The Hub works with them, and must be restorable."""
     with closing(sqlite3.connect(places.volumes / "hub" / save.DATABASE)) as database, database:
         database.execute("create table a (x primary key)")
         database.execute("create table b (y references a)")
         database.execute("insert into b values (1)")
     result = save.save(places)
+    assert (result["result"], "1 rows refer to rows that do not exist" in result["warning"]) == ("complete", True)
+    assert save.DATABASE in store.copied
+
+
+def test_a_damaged_database_is_named_and_saved_as_it_is(places: Places, store: Store) -> None:
+    file = places.volumes / "hub" / save.DATABASE
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("create table t (x)")
+        database.execute("create index i on t (x)")
+        database.executemany("insert into t values (?)", [(f"{number}" * 50,) for number in range(500)])
+    content = bytearray(file.read_bytes())
+    content[-3000:-2000] = b"\xff" * 1000
+    file.write_bytes(content)
+    result = save.save(places)
     assert result["result"] == "incomplete"
-    assert "the Hub's database is damaged: 1 rows" in result["incomplete"][0]
+    assert result["incomplete"][0].startswith("the Hub's database is damaged: ")
     assert save.DATABASE not in store.copied
     assert save.DATABASE not in store.excluded
 
@@ -153,6 +169,16 @@ def test_a_repository_is_made_once(places: Places, store: Store) -> None:
     assert save.save(places)["result"] == "complete"
 
 
+@pytest.mark.parametrize(
+    ("name", "made"), [("lost+found", 1), ("keys", 1), ("config-tmp-12", 1), ("photos", 0), (".profile", 0)]
+)
+def test_a_repository_has_a_folder_of_its_own(places: Places, store: Store, name: str, made: int) -> None:
+    store.exists = False
+    (places.repository / name).mkdir()
+    result = save.save(places)
+    assert (store.commands.count("init"), f"has other files ({name})" in result.get("error", "")) == (made, not made)
+
+
 def test_a_failure_is_a_result(places: Places, store: Store) -> None:
     store.answers["backup"] = restic.Done(1, "", "Fatal: no space left on device")
     result = save.save(places)
@@ -170,6 +196,21 @@ def test_a_database_in_a_home_is_replaced_by_its_copy(places: Places, store: Sto
     assert f"{places.volumes}/ada/history.sqlite" in store.excluded.splitlines()
     # The original was made before the run; its copy does not count as a change.
     assert result["live_databases"] == []
+
+
+def test_a_home_that_cannot_be_looked_through_is_incomplete(
+    places: Places, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.fwalk
+
+    def failing(folder: Path, **options: Any) -> Any:
+        if folder.name == "ada":
+            raise OSError(24, "Too many open files")
+        return walk(folder, **options)
+
+    monkeypatch.setattr(os, "fwalk", failing)
+    result = save.save(places)
+    assert (result["result"], result["incomplete"]) == ("incomplete", ["ada: Too many open files"])
 
 
 def test_names_are_counted(monkeypatch: pytest.MonkeyPatch, places: Places, store: Store) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,7 @@ def test_large_ones_and_odd_names_are_named(live: scan.LiveDatabases, monkeypatc
     database(home / "two\nlines.db")
     monkeypatch.setattr(scan, "LARGEST", 50_000)
     live.run()
-    assert (names(live), sorted(live.named.first)) == ([], ["ada/large.db", "ada/two\nlines.db"])
+    assert (names(live), sorted(live.named.first)) == ([], ["ada/large.db", r"ada/two\nlines.db"])
 
 
 def test_all_copies_together_have_a_limit(live: scan.LiveDatabases) -> None:
@@ -107,8 +109,52 @@ def test_changes_during_a_run_are_found(tmp_path: Path) -> None:
     # Its time is set back, as by an archive that is unpacked.
     os.utime(home / "during", (OLD, OLD))
     (home / "copied").write_text("changed")
-    found = scan.changed_since(tmp_path, start, frozenset({f"{home}/copied"}))
-    assert (found.first, found.count) == (["ada/during"], 1)
+    found, unwalked = scan.changed_since(tmp_path, start, frozenset({f"{home}/copied"}))
+    assert (found.first, found.count, unwalked.count) == (["ada/during"], 1, 0)
+
+
+@contextmanager
+def few_files_open() -> Iterator[None]:
+    """More nested folders than that cannot be walked through."""
+    now = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, now[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, now)
+
+
+def test_one_user_s_home_does_not_end_the_backup_of_the_others(live: scan.LiveDatabases) -> None:
+    live.volumes.joinpath("ada", *["d"] * 200).mkdir(parents=True)
+    database(live.volumes / "bob/now.db")
+    with few_files_open():
+        live.run()
+        found, unwalked = scan.changed_since(live.volumes, 0)
+    assert (names(live), live.unwalked.first) == (["bob/now.db"], ["ada: Too many open files"])
+    assert (found.first, unwalked.first) == (["bob/now.db"], ["ada: Too many open files"])
+
+
+def test_a_folder_that_is_removed_meanwhile_is_named(live: scan.LiveDatabases) -> None:
+    database(live.volumes / "ada/deep/a.db")
+    (live.copies / "ada/gone").mkdir(parents=True)
+    live.run()
+    assert (names(live), live.named.first) == (["ada/deep/a.db"], ["ada/gone"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("täglich $1 名", "täglich $1 名"),
+        ("\x1b]0;title\x07\x1b[2J", r"\x1b]0;title\x07\x1b[2J"),
+        ("a\r\nb\x9b", r"a\r\nb\x9b"),
+        ("\u202eexe", r"\u202eexe"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_names_do_nothing_to_a_terminal(name: str, shown: str) -> None:
+    found = scan.Names()
+    found.add(name)
+    assert found.first == [shown]
 
 
 def test_only_so_many_are_named() -> None:

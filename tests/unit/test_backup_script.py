@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from project import ROLES
+
+from plugins.module_utils.lease import take_lease
 
 SCRIPT = ROLES / "backup/files/backup"
 # Writes down how it was called.  A volume is asked for by the script's own format.
@@ -17,9 +20,9 @@ DOCKER = """#!/bin/sh
 echo "$*" >>{folder}/calls
 case "$1 $2" in
   "volume ls") cat {folder}/volumes ;;
-  "volume inspect") [ "$3" != --format ] && echo '[]' || echo "local 0 /volumes/$5" ;;
+  "volume inspect") case $4 in *json*) echo "{{\\"Name\\": \\"$5\\"}}" ;; *) echo "local 0 /volumes/$5" ;; esac ;;
   "run --rm") cat {folder}/says; exit $(cat {folder}/code) ;;
-  "ps --filter") cat {folder}/running ;;
+  "ps --filter" | "ps --format") cat {folder}/running ;;
 esac
 """
 SAVED = "id\nhub-user-ada\tjupyterhub-ansible.kind=home\tjupyterhub-ansible.user=ada\n"
@@ -36,9 +39,9 @@ class Machine:
             each.mkdir(parents=True)
         (self.own / "secrets/password").write_text("canary")
         (self.own / "plan.json").write_text("{}")
-        text = (
-            SCRIPT.read_text().replace("PATH=/usr", f"PATH={folder}:/usr").replace("lock=/run/", f"lock={folder}/run/")
-        )
+        text = SCRIPT.read_text().replace("PATH=/usr", f"PATH={folder}:/usr")
+        for name in ("lock", "lease"):
+            text = text.replace(f"{name}=/run/", f"{name}={folder}/run/")
         (self.own / "backup").write_text(text)
         self.configure()
         self.answers(says="", code="0", volumes="hub-hub\nhub-user-ada\n", running="")
@@ -57,6 +60,12 @@ class Machine:
         }
         written = {**known, "repository": str(self.folder / "repository"), **others}
         (self.own / "backup.conf").write_text("".join(f"{name}='{value}'\n" for name, value in written.items()))
+
+    def docker(self, command: str, does: str) -> None:
+        """Have Docker do something else than usual."""
+        program = self.folder / "docker"
+        first, rest = program.read_text().split('case "$1 $2" in\n', 1)
+        program.write_text(f'{first}case "$1 $2" in\n  "{command}") {does} ;;\n{rest}')
 
     def answers(self, **files: str) -> None:
         for name, text in files.items():
@@ -104,6 +113,19 @@ def test_a_run_gets_everything_read_only_and_no_network(machine: Machine) -> Non
     assert (machine.state / "complete").exists()
 
 
+def test_only_unfinished_files_of_restic_are_removed(machine: Machine) -> None:
+    repository, ours = machine.folder / "repository", f"{'0a' * 32}-tmp-123"
+    files = {f"data/0a/{ours}": 7200, f"data/0b/{ours}": 60, f"{ours}": 7200, f"data/{'0a' * 32}": 7200}
+    files |= {"thesis-tmp-2.tex": 7200, "data/0a/thesis-tmp-2": 7200, f"photos/{ours}": 7200}
+    for name, age_s in files.items():
+        file = repository / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (time.time() - age_s,) * 2)
+    assert machine.run("run").returncode == 0
+    assert [name for name in files if not (repository / name).exists()] == [f"data/0a/{ours}"]
+
+
 def test_a_store_elsewhere_has_a_network_and_no_mount(machine: Machine) -> None:
     machine.configure(local="no", repository="rest:https://store/hub")
     assert machine.run("run").returncode == 0
@@ -113,12 +135,43 @@ def test_a_store_elsewhere_has_a_network_and_no_mount(machine: Machine) -> None:
 
 def test_adopted_homes_are_found_by_their_names(machine: Machine) -> None:
     machine.configure(adopted="jhub-user-.*-.*")
-    docker = (machine.folder / "docker").read_text()
-    listed = '"volume ls") [ "$3$4" = --quiet ] && printf "jhub-user-a-b\\nother\\n" || echo hub-hub ;;'
-    (machine.folder / "docker").write_text(docker.replace(f'"volume ls") cat {machine.folder}/volumes ;;', listed))
+    machine.docker(
+        "volume ls",
+        """case "$*" in
+          *project=hub) echo hub-hub ;;
+          *project) printf "hub-hub\\njhub-user-of-another\\n" ;;
+          *) printf "hub-hub\\njhub-user-a-b\\njhub-user-of-another\\nother\\n" ;;
+        esac""",
+    )
     assert machine.run("run").returncode == 0
     [run] = machine.runs
-    assert ("volumes/jhub-user-a-b," in run, "volumes/hub-hub," in run, "volumes/other," in run) == (True, True, False)
+    found = {name for name in ("jhub-user-a-b", "hub-hub", "jhub-user-of-another", "other") if f"/{name}," in run}
+    assert found == {"jhub-user-a-b", "hub-hub"}
+
+
+@pytest.mark.parametrize("said", ["No such volume: hub-user-ada", "get hub-user-ada: no such volume"])
+def test_a_volume_that_is_removed_meanwhile_is_left_out(machine: Machine, said: str) -> None:
+    machine.docker(
+        "volume inspect",
+        f"""case "$*" in
+          *hub-user-ada) echo "Error: {said}" >&2; exit 1 ;;
+          *json*) echo "{{\\"Name\\": \\"$5\\"}}" ;;
+          *) echo "local 0 /volumes/$5" ;;
+        esac""",
+    )
+    machine.docker("run --rm", f"cp {machine.own}/work/volumes.json {machine.folder}/seen")
+    assert machine.run("run").returncode == 0
+    [run] = machine.runs
+    assert ("hub-user-ada" in run, json.loads((machine.folder / "seen").read_text())) == (False, [{"Name": "hub-hub"}])
+
+
+@pytest.mark.parametrize("command", ["volume ls", "volume inspect"])
+def test_a_run_that_docker_does_not_answer_is_a_failed_one(machine: Machine, command: str) -> None:
+    """The last result would otherwise stay that of the run before."""
+    finished(machine, "complete")
+    machine.docker(command, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    assert machine.run("run").returncode == 1
+    assert (machine.run("state").returncode, "which volumes there are" in machine.run("state").stdout) == (1, True)
 
 
 @pytest.mark.parametrize("code", ["1", "3"])
@@ -204,6 +257,10 @@ def test_a_restore_makes_the_volume_with_its_labels(machine: Machine) -> None:
     asked = f'"volume inspect") grep -q "volume create" {machine.folder}/calls || exit 1; echo "local 0 /volumes/$5" ;;'
     lines = [asked if line.lstrip().startswith('"volume inspect"') else line for line in docker.splitlines()]
     (machine.folder / "docker").write_text("\n".join(lines))
+    # A dry run makes nothing.
+    assert machine.run("restore", "--user", "ada", "--in-place").returncode == 1
+    assert "volume create" not in (machine.folder / "calls").read_text()
+    assert "--tmpfs=/target/volumes/hub-user-ada " in machine.runs[-1]
     done = machine.run("restore", "--user", "ada", "--path", "a b/c")
     assert done.returncode == 0, done
     made = "volume create --label jupyterhub-ansible.kind=home --label jupyterhub-ansible.user=ada hub-user-ada"
@@ -219,6 +276,7 @@ def test_in_place_a_name_must_be_given(machine: Machine) -> None:
     done = machine.run("restore", "--user", "ada", "--in-place", "--confirm", "bob")
     assert (done.returncode, "add --confirm ada" in done.stderr) == (1, True)
     assert machine.runs[-1].endswith("--in-place --dry-run")
+    assert "source=/volumes/hub-user-ada,target=/target/volumes/hub-user-ada " in machine.runs[-1]
     assert machine.run("restore", "--user", "ada", "--in-place", "--confirm", "ada").returncode == 0
     assert machine.runs[-1].endswith("--in-place")
     machine.answers(running="hub-user-ada\n")
@@ -233,6 +291,86 @@ def test_a_hub_in_use_is_not_replaced_by_mistake(machine: Machine, what: str) ->
     assert (done.returncode, "would be replaced" in done.stderr, "add --confirm hub" in done.stderr) == (1, True, True)
     assert "docker stop" not in (machine.folder / "calls").read_text()
     assert not [each for each in machine.runs if "/target/" in each]
+
+
+def test_a_restore_has_the_lease_of_a_run(machine: Machine) -> None:
+    machine.answers(says=SAVED)
+    lease, wanted = machine.folder / "run/hub.lease", {"by": "ann", "token": "t", "seconds": 30}
+    machine.docker("run --rm", f"cat {lease} >{machine.folder}/seen; cat {machine.folder}/says")
+    assert machine.run("restore", "--user", "ada").returncode == 0
+    assert json.loads((machine.folder / "seen").read_text())["by"].startswith("a restore (process ")
+    assert not lease.exists()
+    # Neither the lease nor the lock is held by anything that stays.
+    assert take_lease({"path": str(lease), **wanted}) is None
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(machine.run, "restore", "--user", "ada")
+        time.sleep(1.5)
+        lease.touch()
+        refused = waits.result()
+        assert (refused.returncode, "another run is changing this machine: that of ann." in refused.stderr) == (1, True)
+        # It has the lease of a run that has just ended, or did not renew it in time.
+        waits = pool.submit(machine.run, "restore", "--user", "ada")
+        time.sleep(1.5)
+        lease.unlink()
+        assert waits.result().returncode == 0
+    assert take_lease({"path": str(lease), **wanted}) is None
+    os.utime(lease, (time.time() - 31,) * 2)
+    assert machine.run("restore", "--user", "ada").returncode == 0
+
+
+def test_a_restore_renews_its_lease(machine: Machine) -> None:
+    """Whatever it is ended by."""
+    machine.answers(says=SAVED)
+    lease = machine.folder / "run/hub.lease"
+    machine.docker("run --rm", f"cat {machine.folder}/says; touch --date '10 seconds ago' {lease}; sleep 6")
+    command = ["sh", str(machine.own / "backup"), "restore", "--user", "ada"]
+    environment = {**os.environ, "BACKUP_LOCKED": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as restore:
+        time.sleep(1)
+        end = time.monotonic() + 20
+        while time.time() - lease.stat().st_mtime > 9 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert time.monotonic() < end
+        restore.terminate()
+        restore.communicate(timeout=20)
+    assert not lease.exists()
+
+
+@pytest.mark.parametrize("what", ["--hub", "--all"])
+def test_a_volume_in_use_is_not_written(machine: Machine, what: str) -> None:
+    """Neither by a container that is not the Hub's, nor by a server that the Hub starts until it is stopped."""
+    machine.configure(root=str(machine.folder))
+    machine.answers(says=f"id\nhub-hub\tjupyterhub-ansible.kind=hub-state\n{SAVED.splitlines()[1]}\n")
+    seen, calls = "hub-hub\nhub-audit\n", machine.folder / "calls"
+    machine.answers(running=f"{seen}other\n")
+    done = machine.run("restore", what, "--confirm", "hub")
+    assert (done.returncode, "containers run (other ...)" in done.stderr) == (1, True), done
+    assert "stop --time 30 hub-hub" not in calls.read_text()
+    asked = next(line for line in calls.read_text().splitlines() if line.startswith("ps "))
+    assert ("volume=hub-hub" in asked, "volume=hub-user-ada" in asked) == (True, what == "--all")
+    machine.answers(running=seen)
+    machine.docker("stop --time", f"echo hub-user-late >>{machine.folder}/running")
+    done = machine.run("restore", what, "--confirm", "hub")
+    assert (done.returncode, "containers run (hub-user-late ...)" in done.stderr) == (1, True), done
+    assert not [each for each in machine.runs if "/target/" in each]
+    assert "start hub-audit" in calls.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("content", "starts"), [("rows", True), ("", False), (None, False)])
+def test_a_hub_without_a_database_is_not_started(machine: Machine, content: str | None, starts: bool) -> None:
+    """It would make an empty one."""
+    volume = machine.folder / "volumes-of/hub-hub"
+    volume.mkdir(parents=True)
+    if content is not None:
+        (volume / "jupyterhub.sqlite").write_text(content)
+    docker = (machine.folder / "docker").read_text()
+    (machine.folder / "docker").write_text(docker.replace("local 0 /volumes/$5", f"{volume}"))
+    machine.configure(root=str(machine.folder))
+    machine.answers(says="id\nhub-hub\tjupyterhub-ansible.kind=hub-state\n")
+    done = machine.run("restore", "--hub", "--confirm", "hub")
+    calls = (machine.folder / "calls").read_text().splitlines()
+    assert ("stop --time 30 hub-hub" in calls, "start hub-hub" in calls) == (True, starts)
+    assert ("the Hub was not started" in done.stderr) == (not starts)
 
 
 def test_usage(machine: Machine) -> None:

@@ -193,6 +193,20 @@ def test_facts_have_ansibles_names(release: str, expected: tuple[str, str, str])
     assert facts["service_mgr"]
 
 
+@pytest.mark.parametrize(
+    ("given", "made", "expected"),
+    [("another", True, True), ("the key", True, False), (None, True, False), ("another", False, False)],
+)
+def test_a_key_that_is_not_the_repository_s(tmp_path: Path, given: str | None, made: bool, expected: bool) -> None:
+    assert not hub_folder.has_other_key(tmp_path, given)
+    for folder in ("secrets", "state"):
+        (tmp_path / "backup" / folder).mkdir(parents=True)
+    (tmp_path / "backup/secrets/password").write_text("the key\n")
+    if made:
+        (tmp_path / "backup/state/repository.json").write_text("{}")
+    assert hub_folder.has_other_key(tmp_path, given) is expected
+
+
 def test_units_of_the_operator_are_told_from_ours(tmp_path: Path) -> None:
     root = Path("/srv/hub")
     assert hub_folder.foreign_units(root, "hub", tmp_path) == []

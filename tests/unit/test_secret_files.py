@@ -162,6 +162,17 @@ def test_other_files_are_removed_if_asked(tmp_path: Path) -> None:
     assert not run(folder, {"ca.pem": {"value": "the-root-of-an-authority"}}, exact=True)["changed"]
 
 
+def test_values_that_are_replaced_stay_in_a_file(tmp_path: Path) -> None:
+    folder, spec = tmp_path / "secrets", {"former": "former"}
+    run(folder, {"key": spec}, exact=True)
+    generated = (folder / "key").read_text()
+    for value in ("b" * 20, "c" * 20, "b" * 20):
+        assert run(folder, {"key": {"value": value, **spec}}, exact=True)["written"] == ["key"]
+    former = folder / "former"
+    assert (former.read_text().split(), former.stat().st_mode & 0o777) == ([generated, "b" * 20, "c" * 20], 0o600)
+    assert not run(folder, {"key": {"value": "b" * 20, **spec}}, exact=True)["changed"]
+
+
 def test_a_file_that_is_no_longer_given_is_removed(tmp_path: Path) -> None:
     folder, gone = tmp_path / "secrets", {"http_proxies": {"absent": True}}
     run(folder, {"http_proxies": {"value": "x" * 40}, "token": {}})

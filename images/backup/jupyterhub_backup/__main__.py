@@ -78,8 +78,11 @@ def main() -> int:
     try:
         return run(Places(), parsed())
     except StoreError as error:
-        print(f"Backup: {error}", file=sys.stderr)
-        return state.FAILED
+        problem = str(error)
+    except OSError as error:
+        problem = f"{error.filename or 'the machine'}: {error.strerror or error}"
+    print(f"Backup: {state.printable(problem)}", file=sys.stderr)
+    return state.FAILED
 
 
 if __name__ == "__main__":

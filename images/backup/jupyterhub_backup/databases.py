@@ -126,9 +126,16 @@ def damage(database: Path) -> str:
     try:
         with closing(sqlite3.connect(f"file:{_quoted(str(database))}?mode=ro", uri=True)) as opened:
             [[first], *_] = opened.execute("pragma integrity_check(3)").fetchall()
-            if first != "ok":
-                return str(first)
-            broken = opened.execute("pragma foreign_key_check").fetchall()
-            return f"{len(broken)} rows refer to rows that do not exist, first in {broken[0][0]}" if broken else ""
+            return "" if first == "ok" else str(first)
     except sqlite3.Error as error:
         return str(error)
+
+
+def dangling(database: Path) -> str:
+    """Return which rows refer to others that do not exist, "" if none do: the Hub works with them."""
+    try:
+        with closing(sqlite3.connect(f"file:{_quoted(str(database))}?mode=ro", uri=True)) as opened:
+            rows = opened.execute("pragma foreign_key_check").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    return f"{len(rows)} rows refer to rows that do not exist, first in {rows[0][0]}" if rows else ""

@@ -20,6 +20,8 @@ INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_KEY = 3, 10, 11, 12
 # Restic itself would retry for 15 minutes.
 REACH_TIMEOUT_S = 20
 RETRY_LOCK = "--retry-lock=5m"
+# What may be in the folder of a new repository: a file system's own folder, and those of one that was made in part.
+FOLDERS = frozenset({"lost+found", "data", "index", "keys", "locks", "snapshots"})
 PORTS = {"https": 443, "http": 80, "sftp": 22}
 KEY_FIX = (
     "Fix: backup_password (or the file secrets/password) must be the one that this repository was made with; a"
@@ -223,6 +225,7 @@ class Restic:
         self.reach()
         done = self.call("cat", "config", "--no-lock")
         if done.code == NO_REPOSITORY and make and not known:
+            self._refuse_others()
             done = self.call("init", "--json")
             if done.code:
                 raise StoreError(explained(done, self.repository))
@@ -235,6 +238,22 @@ class Restic:
         if done.code:
             raise StoreError(explained(done, self.repository))
         return str(json.loads(done.output)["id"])
+
+    def _refuse_others(self) -> None:
+        """Refuse a folder with other files, which a repository would be mixed with.
+
+        Raises:
+            StoreError: it has some.
+        """
+        if not self.repository.startswith("/"):
+            return
+        names = sorted(each.name for each in self.places.repository.iterdir())
+        others = [name for name in names if name not in FOLDERS and not name.startswith("config-tmp-")]
+        if others:
+            raise StoreError(
+                f"the folder {self.repository} has other files ({', '.join(others[:3])}), and no repository. Fix: give"
+                " the repository a folder of its own: backup_plan.repository"
+            )
 
     def remove_stale_locks(self, host: str) -> int:
         """Remove locks that killed runs of this machine left, and return how many; locks of others stay.

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,9 @@ class Snapshot:
         Raises:
             StoreError: it failed.
         """
-        done = self.restic.call("restore", f"{self.id}:{source}", f"--target={target}", "--json", *options)
+        # Sparse: otherwise a file of a user with a hole of terabytes would fill the disk.
+        always = (f"--target={target}", "--json", "--sparse")
+        done = self.restic.call("restore", f"{self.id}:{source}", *always, *options)
         if done.code:
             named = [str(each.get("item")) for each in done.lines() if each.get("message_type") == "error"]
             names = f" Not restored: {', '.join(named[:20])}." if named else ""
@@ -102,6 +106,45 @@ class Snapshot:
             raise StoreError(f"{what} is not in the backup of {self.time[:10]}. Fix: choose another day or path")
         return count
 
+    def without_stale_logs(self, name: str, target: Path, path: str = "") -> None:
+        """Remove the logs beside databases that were restored: SQLite would apply them to the other content.
+
+        One that the snapshot has belongs to its database.  By descriptors, as a user may have put links there.
+        """
+        known: set[str] = set()
+        try:
+            for folder, _, files, opened in os.fwalk(target, follow_symlinks=False):
+                for file, end in ((file, end) for file in files for end in databases.BESIDE if file.endswith(end)):
+                    known = known or self._files(name)
+                    log = os.path.relpath(f"{folder}/{file}", target)
+                    database = log.removesuffix(end)
+                    below = not path or database == path or database.startswith(f"{path}/")
+                    if below and database in known and log not in known:
+                        _unlink_beside(opened, file.removesuffix(end), file)
+        except OSError as error:
+            # Such as more nested folders than files can be open.
+            print(f"{name}: logs beside restored databases may be left: {error.strerror or error}", file=sys.stderr)
+
+    def _files(self, name: str) -> set[str]:
+        """Return the paths of all files of a volume in the snapshot, and of its copies of databases."""
+        found = set()
+        for source in (f"{self.places.volumes}/{name}", f"{self.places.copies}/volumes/{name}"):
+            done = self.restic.call("ls", "--json", "--recursive", self.id, source)
+            found |= {os.path.relpath(str(each["path"]), source) for each in done.lines() if each.get("type") == "file"}
+        return found
+
+
+def _unlink_beside(folder: int, database: str, log: str) -> None:
+    try:
+        opened = os.open(database, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return
+    try:
+        if databases.is_database(opened):
+            os.unlink(log, dir_fd=folder)
+    finally:
+        os.close(opened)
+
 
 def _permissions(mode: int) -> int:
     """Return the permissions in a mode as Go has it (io/fs): only its lowest nine bits are those of Unix."""
@@ -134,6 +177,8 @@ def home(places: Places, snapshot: Snapshot, volume: str, path: str, *, in_place
         snapshot.dress(volume, target)
     if in_place:
         count = snapshot.volume(volume, target, path, *options)
+        if not dry:
+            snapshot.without_stale_logs(volume, target, path)
         would = "would be" if dry else "were"
         return f"{count} files and folders of {day} {would} written over the present ones; what the backup lacks stays"
     folder = _new_folder(target, f"restored-{day}", dry=dry)
@@ -159,11 +204,13 @@ def _new_folder(target: Path, name: str, *, dry: bool) -> Path:
     raise StoreError(f"there are 99 folders {name} already. Fix: remove some")
 
 
-def hub(places: Places, snapshot: Snapshot) -> str:
-    """Restore the Hub's database and all secrets; the Hub is stopped meanwhile.
+def _staged(places: Places, snapshot: Snapshot) -> Path:
+    """Return a folder with the snapshot's database of the Hub, and all secrets.
+
+    All of them first, so that nothing is half replaced if one cannot be read.
 
     Raises:
-        StoreError: what is in the snapshot is damaged; nothing was changed.
+        StoreError: what is in the snapshot is damaged.
     """
     staged = places.root / "tmp/hub"
     shutil.rmtree(staged, ignore_errors=True)
@@ -174,14 +221,26 @@ def hub(places: Places, snapshot: Snapshot) -> str:
         raise StoreError(f"the backup of {snapshot.time[:10]} has no copy of the Hub's database. Fix: choose another")
     if hashlib.sha256(new.read_bytes()).hexdigest() != snapshot.manifest["database_sha256"] or databases.damage(new):
         raise StoreError(f"the copy of the Hub's database of {snapshot.time[:10]} is damaged. Fix: choose another")
-    # First all of them, so that nothing is half replaced if one cannot be read.
     for each in SECRETS:
         if snapshot.node(f"{places.deployment}/{each}"):
             (staged / each).mkdir(parents=True)
             snapshot.restored(f"{places.deployment}/{each}", staged / each)
+    return staged
+
+
+def hub(places: Places, snapshot: Snapshot) -> str:
+    """Restore the Hub's database and all secrets; the Hub is stopped meanwhile.
+
+    Raises:
+        StoreError: what is in the snapshot is damaged; nothing was changed.
+    """
+    return _replace_hub(places, snapshot, _staged(places, snapshot))
+
+
+def _replace_hub(places: Places, snapshot: Snapshot, staged: Path) -> str:
     plan = places.plan()
     volume = places.target / "volumes" / str(plan["hub_volume"])
-    kept = _replace_database(volume, new)
+    kept = _replace_database(volume, staged / DATABASE)
     for each in SECRETS:
         if (staged / each).is_dir():
             _replace_files(staged / each, places.target / "deployment" / each)
@@ -190,7 +249,12 @@ def hub(places: Places, snapshot: Snapshot) -> str:
 
 
 def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
-    """Restore all volumes and the Hub, and yield what was done."""
+    """Restore all volumes and the Hub, and yield what was done.
+
+    Raises:
+        StoreError: what is in the snapshot is damaged; if it is the Hub's own, nothing was changed.
+    """
+    staged = _staged(places, snapshot)
     own = str(places.plan()["hub_volume"])
     for volume, labels in sorted(snapshot.labels().items()):
         if volume != own:
@@ -198,29 +262,51 @@ def everything(places: Places, snapshot: Snapshot) -> Iterator[str]:
             options = ["--delete"] if labels.get(KIND) == "audit-trail" else []
             target = places.target / "volumes" / volume
             count = snapshot.volume(volume, target, "", *options)
+            snapshot.without_stale_logs(volume, target)
             snapshot.dress(volume, target)
             yield f"{volume}: {count} files and folders"
-    yield hub(places, snapshot)
+    yield _replace_hub(places, snapshot, staged)
 
 
 def _replace_database(volume: Path, new: Path) -> str:
-    present = volume / DATABASE
-    kept = ""
-    if present.exists():
-        before = volume / f"{DATABASE}.before-restore"
-        present.replace(before)
-        kept = f"; the present database is kept as {before.name} in the volume"
-    for end in databases.BESIDE:
-        # They belong to the former database, and would be applied to the new one.
-        (volume / f"{DATABASE}{end}").unlink(missing_ok=True)
+    """Put a database in the place of the present one, which stays under a name of its own.
+
+    The new one is written first, so that a full disk changes nothing.
+    """
     part = volume / f".{DATABASE}.part"
-    shutil.copyfile(new, part)
-    part.chmod(0o600)
-    os.chown(part, HUB_UID, HUB_UID)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(present)
+    try:
+        shutil.copyfile(new, part)
+        part.chmod(0o600)
+        os.chown(part, HUB_UID, HUB_UID)
+        _flush(part)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    kept = ""
+    # The log of a Hub that was killed has rows that the database lacks, and would be applied to the new one.
+    present = [end for end in ("", "-wal", "-journal") if os.path.lexists(volume / f"{DATABASE}{end}")]
+    if present:
+        before = _free_name(volume, f"{DATABASE}.before-restore-{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}")
+        for end in present:
+            (volume / f"{DATABASE}{end}").rename(volume / f"{before}{end}")
+        kept = f"; the present database is kept as {before} in the volume"
+    (volume / f"{DATABASE}-shm").unlink(missing_ok=True)
+    part.replace(volume / DATABASE)
+    _flush(volume)
     return kept
+
+
+def _free_name(folder: Path, name: str) -> str:
+    names = [name, *(f"{name}-{number}" for number in range(2, 100))]
+    return next(each for each in names if not any(folder.glob(f"{each}*")))
+
+
+def _flush(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _replace_files(source: Path, target: Path) -> None:

@@ -28,6 +28,7 @@ class Found:
     incomplete: scan.Names = field(default_factory=scan.Names)
     excluded: list[str] = field(default_factory=list)
     live: scan.Names = field(default_factory=scan.Names)
+    warnings: list[str] = field(default_factory=list)
 
 
 def save(places: Places) -> dict[str, Any]:
@@ -39,9 +40,10 @@ def save(places: Places) -> dict[str, Any]:
     try:
         result |= _saved(places, plan, begin)
     except StoreError as error:
-        result |= {"result": "failed", "error": str(error)}
+        result |= {"result": "failed", "error": state.printable(str(error))}
     except OSError as error:
-        result |= {"result": "failed", "error": f"{error.filename or 'the machine'}: {error.strerror or error}"}
+        problem = f"{error.filename or 'the machine'}: {error.strerror or error}"
+        result |= {"result": "failed", "error": state.printable(problem)}
     result["duration_s"] = round(time.time() - begin, 1)
     result["ended"] = state.stamp(time.time())
     state.write(places.state / state.LAST, result)
@@ -64,6 +66,7 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
     live.run(frozenset({hub}))
     found.excluded += live.copied
     found.live = live.named
+    found.incomplete.extend(live.unwalked)
     _write_manifest(places, plan, begin)
     done = restic.call(*_arguments(places, plan, found))
     summary = done.last("summary")
@@ -72,7 +75,8 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
     for each in done.lines():
         if each.get("message_type") == "error":
             found.incomplete.add(_name(places, str(each.get("item") or each.get("error"))))
-    changed = scan.changed_since(places.volumes, int(begin * 1e9), frozenset(_with_logs(found.excluded)))
+    changed, unwalked = scan.changed_since(places.volumes, int(begin * 1e9), frozenset(_with_logs(found.excluded)))
+    found.incomplete.extend(unwalked)
     result = {
         "result": "incomplete" if done.code or found.incomplete.count else "complete",
         "snapshot": summary["snapshot_id"],
@@ -86,7 +90,9 @@ def _saved(places: Places, plan: dict[str, Any], begin: float) -> dict[str, Any]
         _forget(restic, plan)
     except StoreError as error:
         # The snapshot is there; the next run tries again.
-        result["warning"] = f"old snapshots were not removed: {error}"
+        found.warnings.append(f"old snapshots were not removed: {error}")
+    if found.warnings:
+        result["warning"] = "; ".join(found.warnings)
     return result
 
 
@@ -108,6 +114,8 @@ def _copy_hub_database(places: Places, volume: str, found: Found) -> None:
         found.incomplete.add(f"the Hub's database is damaged: {wrong}")
         copy.unlink()
         return
+    if rows := databases.dangling(copy):
+        found.warnings.append(f"in the Hub's database, {rows}")
     found.excluded.append(str(folder / DATABASE))
 
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import databases
+from . import databases, state
 
 # A database that nobody has written to for so long, and that has no log, is read like any file; a copy has other bytes.
 LIVE_S = 300
@@ -30,7 +30,13 @@ class Names:
         """Add a name."""
         self.count += 1
         if len(self.first) < NAMED:
-            self.first.append(name.encode(errors="replace").decode())
+            self.first.append(state.printable(name))
+
+    def extend(self, others: Names) -> None:
+        """Add those that are not here yet."""
+        for name in others.first:
+            if name not in self.first:
+                self.add(name)
 
 
 class LiveDatabases:
@@ -45,16 +51,26 @@ class LiveDatabases:
         """Paths of the files that a copy replaces."""
         self.named = Names()
         """Databases that are read like any file although they may be in use."""
+        self.unwalked = Names()
+        """Volumes that could not be looked through to their end."""
 
     def run(self, but: frozenset[str] = frozenset()) -> None:
         """Look through all volumes but these."""
         for volume in sorted(self.volumes.iterdir()):
             if volume.name not in but:
-                # By descriptors: a user may replace a folder by a link while it is walked through.
-                for path, _, files, folder in os.fwalk(volume, follow_symlinks=False):
-                    for name in self._candidates(files):
-                        self._take(path, name, folder)
+                # What one user has must not end the backup of the others, such as more nested folders than files can
+                # be open.
+                try:
+                    self._walk(volume)
+                except OSError as error:
+                    self.unwalked.add(f"{volume.name}: {error.strerror or error}")
         self._dress()
+
+    def _walk(self, volume: Path) -> None:
+        # By descriptors: a user may replace a folder by a link while it is walked through.
+        for path, _, files, folder in os.fwalk(volume, follow_symlinks=False):
+            for name in self._candidates(files):
+                self._take(path, name, folder)
 
     @staticmethod
     def _candidates(files: list[str]) -> list[str]:
@@ -103,10 +119,14 @@ class LiveDatabases:
             inside = os.path.relpath(path, self.copies)
             if inside == ".":
                 continue
-            about = os.lstat(self.volumes / inside)
-            Path(path).chmod(stat.S_IMODE(about.st_mode))
-            os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-            os.chown(path, about.st_uid, about.st_gid)
+            try:
+                about = os.lstat(self.volumes / inside)
+                Path(path).chmod(stat.S_IMODE(about.st_mode))
+                os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+                os.chown(path, about.st_uid, about.st_gid)
+            except OSError:
+                # Its user has removed it, so that a restore makes it again without its owner.
+                self.named.add(inside)
 
 
 def excludable(path: str) -> bool:
@@ -119,19 +139,25 @@ def pattern(path: str) -> str:
     return re.sub(r"([*?\[])", r"\\\1", path).replace("$", "$$")
 
 
-def changed_since(volumes: Path, start_ns: int, but: frozenset[str] = frozenset()) -> Names:
+def changed_since(volumes: Path, start_ns: int, but: frozenset[str] = frozenset()) -> tuple[Names, Names]:
     """Return the files that were changed since a time: a snapshot may have a part of them in either state.
+
+    The volumes that could not be looked through to their end are returned as well.
 
     Args:
         volumes: their folder.
         start_ns: the time, in nanoseconds since the epoch.
         but: paths that do not count.
     """
-    found = Names()
-    for path, about in files_below(volumes):
-        if about.st_ctime_ns >= start_ns and path not in but:
-            found.add(os.path.relpath(path, volumes))
-    return found
+    found, unwalked = Names(), Names()
+    for volume in sorted(volumes.iterdir()):
+        try:
+            for path, about in files_below(volume):
+                if about.st_ctime_ns >= start_ns and path not in but:
+                    found.add(os.path.relpath(path, volumes))
+        except OSError as error:
+            unwalked.add(f"{volume.name}: {error.strerror or error}")
+    return found, unwalked
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

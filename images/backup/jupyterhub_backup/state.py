@@ -47,6 +47,11 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def printable(text: str) -> str:
+    """Return a text without characters that a terminal would obey: users choose the names of their files."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def told(last: dict[str, Any]) -> str:
     """Return a result as text."""
     if not last:

@@ -225,6 +225,19 @@ def units(host: Host, plan: Mapping[str, Any]) -> Findings:
 
 
 @rule("backup_plan")
+def key(host: Host, plan: Mapping[str, Any]) -> Findings:
+    """Without the key that it was made with, every backup in the repository would be lost."""
+    if plan.get("repository") and host.report["has_other_key"]:
+        yield Finding(
+            "is not the key of the repository, which was made with the one in the file backup/secrets/password of"
+            " jupyterhub_root",
+            "set it to that key (make backup-key), or leave it out; to change the key, see docs/how-to/backup.md"
+            " (Change the key)",
+            "backup_password",
+        )
+
+
+@rule("backup_plan")
 def scheduler(host: Host, plan: Mapping[str, Any]) -> Findings:
     """Otherwise no backup would ever be made."""
     if plan.get("schedule") and not host.report["has_scheduler"]:

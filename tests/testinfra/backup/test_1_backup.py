@@ -76,6 +76,9 @@ def test_files_come_back_beside_the_present_ones(host: Host, backup: Backup, hom
     folder = said.split()[-1]
     assert folder.startswith("restored-20")
     assert content_of(host, "jupyterhub-user-ada", folder) == homes["ada"]
+    # Of its 80 MB, a quarter is a hole.
+    used = "docker exec --workdir /home/jovyan jupyterhub-user-ada stat --format %%b %s/large.bin"
+    assert int(host.check_output(used, folder)) * 512 < 75_000_000
     # The same again is another folder.
     assert backup.must("restore", "--user", "ada", "--path", "private").split()[-1] == f"{folder}-2"
     mine = "docker exec --workdir /home/jovyan jupyterhub-user-ada sh -c %s"
