@@ -73,7 +73,8 @@ packages_unrecorded: {description: Packages that an older version may have insta
 
 SYSTEMD, CRON, STAMPS = Path("/etc/systemd/system"), Path("/etc/cron.d"), Path("/var/lib/systemd/timers")
 RUN = Path("/run")
-UNIT = re.compile(r"^ExecStart=/bin/sh \S+/proxy/fence watch$", re.MULTILINE)
+# Older versions ran it without the shell.
+UNIT = re.compile(r"^ExecStart=(?:/bin/sh )?\S+/proxy/fence watch$", re.MULTILINE)
 # Besides the engine's; the last one is what an older version may have installed beside it.
 BESIDE = ("nftables", "python3-requests", "mmdebstrap", "debian-archive-keyring")
 OUR_CONTAINERS = ("hub", "proxy", "audit", "ingress")
