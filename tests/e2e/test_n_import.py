@@ -132,12 +132,12 @@ def test_copy_that_was_cut_off_is_done_again(deployment: Deployment, elsewhere: 
 
 def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None:
     image = docker("inspect", "--format", "{{.Image}}", deployment.hub).strip()
-    made = [volume(f"{deployment.name}old-{name}", name, image) for name in ("dora-", "dora-gpu", "e-2df-")]
+    made = [volume(f"{deployment.name}old-{name}", name, image) for name in ("theodora-", "theodora-gpu", "e-2df-")]
     database = f"{deployment.name}_old-data"
     docker("volume", "create", database)
     try:
         db = orm.new_session_factory(f"sqlite:///{elsewhere}/other.sqlite")()
-        for name, servers in {"dora": ("", "gpu"), "e-f": ()}.items():
+        for name, servers in {"theodora": ("", "gpu"), "e-f": ()}.items():
             db.add(user := orm.User(name=name))
             for server in servers:
                 db.add(orm.Spawner(name=server, user=user))
@@ -160,7 +160,11 @@ def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None
         # As Compose names it, with the project before it.
         places = ("--homes", pattern, "--database", "old-data:jupyterhub.sqlite")
         assert "3 of 3 homes" in run(deployment, "compose", *places, "--copy")
-        for user, server, text in (("dora", "", "dora-"), ("dora", "gpu", "dora-gpu"), ("e-f", "", "e-2df-")):
+        for user, server, text in (
+            ("theodora", "", "theodora-"),
+            ("theodora", "gpu", "theodora-gpu"),
+            ("e-f", "", "e-2df-"),
+        ):
             person = User(deployment.url, user, deployment.secret("user_password"))
             person.login().raise_for_status()
             found = person.server(server)
@@ -168,7 +172,7 @@ def test_homes_of_dockerspawner(deployment: Deployment, elsewhere: Path) -> None
             assert found.read("from.txt") == text
             found.stop()
         # A named server's copy that was cut off, too.
-        there = ("--rm", "--user", "0", "--network", "none", "--volume", f"{deployment.name}-user-dora--gpu:/to")
+        there = ("--rm", "--user", "0", "--network", "none", "--volume", f"{deployment.name}-user-theodora--gpu:/to")
         docker("run", *there, "--entrypoint", "mkdir", image, "/to/.import-is-not-finished")
         assert "1 of 3 homes" in run(deployment, "compose", *places, "--copy")
         # By another name.
