@@ -135,7 +135,7 @@ class Importer:
         self._project = settings.jupyterhub_name
         self._pattern, self._database = homes, database
         self._name_of, self._renamed = name_of, renamed
-        self._volumes = {each.name: each.attrs["Labels"] or {} for each in client.volumes.list()}
+        self._volumes = {each.name for each in client.volumes.list()}
 
     def people(self) -> list[Person]:
         """Return the users of the other Hub, by name.
